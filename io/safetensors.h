@@ -1,0 +1,67 @@
+// safetensors files: single and sharded, read by range, written atomically. Readers are immutable
+// after opening and may be shared by threads (positioned reads).
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "io/array.h"
+
+namespace puzzle {
+
+/// The tensors of one `.safetensors` file or of a checkpoint folder (`model.safetensors`, or
+/// `model.safetensors.index.json` with its shards). Opening reads and checks headers only.
+class SafetensorsReader {
+ public:
+  /// `path` is a file or a folder. Throws Error naming file and tensor for every malformed header
+  /// (see io/README.md for the list of checks).
+  static SafetensorsReader Open(const std::string& path);
+
+  SafetensorsReader(SafetensorsReader&&) noexcept;
+  SafetensorsReader& operator=(SafetensorsReader&&) noexcept;
+  ~SafetensorsReader();
+
+  /// Sorted by name.
+  [[nodiscard]] std::vector<std::string> Names() const;
+  [[nodiscard]] bool Has(const std::string& name) const;
+  /// Throws Error when there is no such tensor.
+  [[nodiscard]] ArrayInfo Info(const std::string& name) const;
+  /// Reads the stored bytes into `out` (Info(name) many elements of the stored dtype).
+  void Read(const std::string& name, void* out) const;
+  /// Reads and converts to fp32 (from F32, F16, BF16, F64). Throws Error for other dtypes and,
+  /// when `check_finite`, for NaN or infinity, with the tensor's name and the index.
+  [[nodiscard]] std::vector<float> ReadF32(const std::string& name, bool check_finite = true) const;
+  /// The file that holds the tensor, for messages.
+  [[nodiscard]] const std::string& FileOf(const std::string& name) const;
+
+ private:
+  SafetensorsReader();
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// A tensor to be written: fp32 values in memory, stored as `stored` (kF32, kF16 or kBF16, round to
+/// nearest even).
+struct TensorToWrite {
+  std::string name;
+  Shape shape;
+  const float* data = nullptr;
+  DType stored = DType::kF32;
+};
+
+/// Writes `folder/model.safetensors`, or shards and an index when the data exceeds
+/// `max_shard_bytes`. Files appear atomically (temporary name, rename). Throws Error.
+void WriteSafetensors(const std::string& folder, const std::vector<TensorToWrite>& tensors,
+                      uint64_t max_shard_bytes = 5'000'000'000);
+
+/// Content digest over (name, dtype, shape, bytes) of every tensor, in name order: re-sharding a
+/// checkpoint does not change it.
+[[nodiscard]] std::string DigestSafetensors(const SafetensorsReader& reader);
+
+/// fp32 -> bf16 bits, round to nearest even, NaN stays NaN; and back.
+[[nodiscard]] uint16_t BF16FromF32(float value);
+[[nodiscard]] float F32FromBF16(uint16_t bits);
+
+}  // namespace puzzle

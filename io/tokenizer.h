@@ -1,0 +1,47 @@
+// Text <-> token ids. Tokenizers are immutable after loading and may be shared by threads.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace puzzle {
+
+/// A tokenizer; ids are in [0, vocab_size()).
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+
+  /// Ids of `text`, without BOS or EOS.
+  [[nodiscard]] virtual std::vector<int32_t> Encode(std::string_view text) const = 0;
+  /// Text of `ids`; control ids (BOS, EOS, padding) are dropped.
+  [[nodiscard]] virtual std::string Decode(std::span<const int32_t> ids) const = 0;
+  [[nodiscard]] virtual int32_t vocab_size() const = 0;
+  /// -1 when there is none.
+  [[nodiscard]] virtual int32_t bos_id() const = 0;
+  [[nodiscard]] virtual int32_t eos_id() const = 0;
+  /// "byte" or "sentencepiece".
+  [[nodiscard]] virtual std::string_view kind() const = 0;
+  /// The files that a checkpoint folder must hold for this tokenizer to be found again:
+  /// file name -> bytes (e.g. {"tokenizer.model", ...}).
+  [[nodiscard]] virtual const std::map<std::string, std::string>& files() const = 0;
+};
+
+/// 256 byte values plus BOS (256) and EOS (257): vocab_size 258. Decode replaces nothing: bytes in,
+/// bytes out. Its one file is "byte_tokenizer.json".
+[[nodiscard]] std::shared_ptr<const Tokenizer> MakeByteTokenizer();
+/// A SentencePiece model from the bytes of a `tokenizer.model`. Throws Error when they are not one.
+[[nodiscard]] std::shared_ptr<const Tokenizer> MakeSentencePieceTokenizer(std::string model_bytes);
+
+/// The tokenizer of a checkpoint folder: `tokenizer.model`, else `byte_tokenizer.json`. Throws Error
+/// listing what was looked for when there is none.
+[[nodiscard]] std::shared_ptr<const Tokenizer> LoadTokenizer(const std::string& folder);
+/// The same from files in memory (as returned by Tokenizer::files()).
+[[nodiscard]] std::shared_ptr<const Tokenizer> MakeTokenizer(
+    const std::map<std::string, std::string>& files);
+
+}  // namespace puzzle
