@@ -1,0 +1,328 @@
+// What the author of a node kind reads. A kind is a table (NodeKind, built with Kind<Params>) plus
+// one function (its Body). Tables are plain data and need no heavy library, so graphs can be
+// checked, planned and drawn without one; bodies are added where steps really run.
+//
+// Values unless said otherwise; a finished NodeKind is immutable and shared by threads.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "io/archive.h"
+
+namespace puzzle {
+
+// ---------------------------------------------------------------------------------------------
+// Artifacts
+
+/// A type of result: `kType` is its name in ports and records, Save and Load its form in an
+/// archive. Load may keep the reader and read on demand. An attribute called "display" (text) of a
+/// step that nothing else consumes is printed at the end of a run; scalar attributes go into the
+/// record and into `--summary`.
+template <class T>
+concept ArtifactValue = requires(const T value, ArchiveWriter& writer,
+                                 std::shared_ptr<const ArchiveReader> reader) {
+  { T::kType } -> std::convertible_to<std::string_view>;
+  value.Save(writer);
+  { T::Load(reader) } -> std::same_as<T>;
+  { value.ResidentBytes() } -> std::convertible_to<size_t>;  // memory it holds while loaded
+};
+
+/// A loaded value and what it weighs in memory.
+struct SizedValue {
+  std::shared_ptr<const void> value;
+  size_t bytes = 0;
+};
+
+// ---------------------------------------------------------------------------------------------
+// What a running step sees
+
+/// Where a step computes: "cpu" or "cuda:1".
+struct Device {
+  std::string type = "cpu";
+  int index = 0;
+
+  [[nodiscard]] std::string name() const;
+  bool operator==(const Device&) const = default;
+};
+
+/// One finished upstream result. Bytes are read when Load is called, not before.
+class InputHandle {
+ public:
+  virtual ~InputHandle() = default;
+  /// Type name of the artifact.
+  [[nodiscard]] virtual std::string_view type() const = 0;
+  /// Content digest: equal digests mean equal content.
+  [[nodiscard]] virtual const std::string& digest() const = 0;
+  /// Loads through `load`, or returns the value that is already in memory.
+  [[nodiscard]] virtual std::shared_ptr<const void> LoadAny(
+      const std::function<SizedValue(std::shared_ptr<const ArchiveReader>)>& load) const = 0;
+};
+
+/// A typed view of an InputHandle.
+template <ArtifactValue T>
+class Input {
+ public:
+  explicit Input(std::shared_ptr<const InputHandle> handle) : handle_(std::move(handle)) {}
+
+  [[nodiscard]] std::shared_ptr<const T> Load() const {
+    return std::static_pointer_cast<const T>(
+        handle_->LoadAny([](std::shared_ptr<const ArchiveReader> reader) {
+          auto value = std::make_shared<const T>(T::Load(std::move(reader)));
+          return SizedValue{value, value->ResidentBytes()};
+        }));
+  }
+  [[nodiscard]] const std::string& digest() const { return handle_->digest(); }
+
+ private:
+  std::shared_ptr<const InputHandle> handle_;
+};
+
+/// The results connected to a step's ports. Thread-safe.
+class Inputs {
+ public:
+  virtual ~Inputs() = default;
+
+  /// True when an optional port is connected.
+  [[nodiscard]] bool Has(std::string_view port) const { return !Handles(port).empty(); }
+  /// The artifact at a single port. REQUIRES: the port exists, has this type and is connected.
+  template <ArtifactValue T>
+  [[nodiscard]] std::shared_ptr<const T> Get(std::string_view port) const {
+    return One<T>(port).Load();
+  }
+  /// The same, not loaded yet.
+  template <ArtifactValue T>
+  [[nodiscard]] Input<T> One(std::string_view port) const {
+    return Input<T>(Single(port, T::kType));
+  }
+  /// The artifacts at a list port: a set, in order of content digest, not loaded yet. Artifacts
+  /// say themselves what they are; step names and positions are not visible, since they do not
+  /// enter keys.
+  template <ArtifactValue T>
+  [[nodiscard]] std::vector<Input<T>> List(std::string_view port) const {
+    std::vector<Input<T>> result;
+    for (auto& handle : Checked(port, T::kType)) result.emplace_back(handle);
+    return result;
+  }
+
+ protected:
+  /// Handles at a port; empty for an unconnected optional port.
+  [[nodiscard]] virtual std::vector<std::shared_ptr<const InputHandle>> Handles(
+      std::string_view port) const = 0;
+
+ private:
+  [[nodiscard]] std::vector<std::shared_ptr<const InputHandle>> Checked(
+      std::string_view port, std::string_view type) const;
+  [[nodiscard]] std::shared_ptr<const InputHandle> Single(std::string_view port,
+                                                          std::string_view type) const;
+};
+
+/// What a step may ask of the run around it. Used by the thread that runs the step.
+class RunContext {
+ public:
+  virtual ~RunContext() = default;
+
+  [[nodiscard]] virtual const Device& device() const = 0;
+  /// The only source of randomness: depends on kind and parameters, on nothing else.
+  [[nodiscard]] virtual uint64_t seed() const = 0;
+  /// Call once per batch of a long loop. Reports progress (`fraction` in [0, 1], `note` such as
+  /// "loss .0132"), adapts the thread count to the cores that are free, and throws Cancelled when
+  /// the user asked to stop.
+  virtual void Poll(double fraction, std::string_view note = {}) = 0;
+  /// A warning for the report and the record of this step.
+  virtual void Warn(const std::string& message) = 0;
+
+  /// Something derived from inputs that neighbours on the same device share (targets of a
+  /// teacher, say): made once, kept while memory allows. `key` names its content completely.
+  template <class T>
+  [[nodiscard]] std::shared_ptr<const T> Resident(const std::string& key,
+                                                  const std::function<SizedValue()>& make) {
+    return std::static_pointer_cast<const T>(ResidentAny(key, make));
+  }
+
+ protected:
+  [[nodiscard]] virtual std::shared_ptr<const void> ResidentAny(
+      const std::string& key, const std::function<SizedValue()>& make) = 0;
+};
+
+// ---------------------------------------------------------------------------------------------
+// Parameters
+
+/// The types a parameter can have. `json` parameters are free-form objects that the kind checks.
+using ParamMember = std::variant<int64_t*, double*, bool*, std::string*, std::vector<int64_t>*,
+                                 std::vector<double>*, std::vector<std::string>*,
+                                 nlohmann::json*>;
+
+/// One condition on, or property of, a parameter; see the functions below.
+struct ParamRule {
+  enum class Type {
+    kRequired,      // has no default: the graph must give it
+    kAtLeast,       // number (or every element) >= low
+    kBetween,       // low <= number <= high
+    kOneOf,         // text (or every element) is one of `options`
+    kInputFile,     // text names a file: its content, not its name, enters the key
+    kInputFolder,   // text names a folder: `digest` of it, not its name, enters the key
+    kOutputFolder,  // text names a folder that the step fills; attribute "files" of the artifact,
+                    // {relative name: bytes}, says with what; the step is stale when one is gone
+    kUnkeyed,       // does not change the result (a log interval): not part of the key
+  };
+  Type type = Type::kRequired;
+  double low = 0;
+  double high = 0;
+  std::vector<std::string> options;
+  std::function<std::string(const std::string& path)> digest;
+};
+
+[[nodiscard]] ParamRule Required();
+[[nodiscard]] ParamRule AtLeast(double low);
+[[nodiscard]] ParamRule Between(double low, double high);
+[[nodiscard]] ParamRule OneOf(std::vector<std::string> options);
+[[nodiscard]] ParamRule InputFile();
+/// `digest` throws Error when the folder is not what it should be; that becomes a diagnostic.
+[[nodiscard]] ParamRule InputFolder(std::function<std::string(const std::string&)> digest);
+[[nodiscard]] ParamRule OutputFolder();
+[[nodiscard]] ParamRule Unkeyed();
+
+/// One row of a kind's parameter table. `member` finds the field in a Params struct.
+struct ParamSpec {
+  std::string name;
+  std::string doc;
+  std::vector<ParamRule> rules;
+  std::function<ParamMember(void* params)> member;
+};
+
+// ---------------------------------------------------------------------------------------------
+// Kinds
+
+/// An input of a kind.
+struct PortSpec {
+  enum class Arity { kOne, kOptional, kList };
+  std::string name;
+  std::string type;  // artifact type name
+  Arity arity = Arity::kOne;
+  std::string doc;
+};
+
+/// What a step occupies while it runs.
+enum class Needs {
+  kHost,         // runs on any thread, must not use a device
+  kDevice,       // one lane
+  kQuietDevice,  // one lane, and no other step runs meanwhile: it measures time
+};
+
+/// What a body hands back: a value to be saved, or nothing when the archive was written on the way.
+struct Product {
+  SizedValue value;
+  std::function<void(ArchiveWriter&)> save;
+};
+
+/// The algorithm of a kind behind one type. `params` points to the kind's Params struct; `out` is
+/// the artifact being written (used by streaming bodies only). Failures throw.
+using Body = std::function<Product(const void* params, const Inputs& inputs, RunContext& context,
+                                   ArchiveWriter& out)>;
+
+/// The table of a kind. Build it with Kind<Params>.
+struct NodeKind {
+  std::string name;
+  int version = 1;
+  std::string doc;
+  std::vector<PortSpec> ports;
+  std::vector<ParamSpec> params;
+  std::string output;  // artifact type name
+  Needs needs = Needs::kHost;
+  std::function<std::shared_ptr<void>()> make_params;  // a Params with its defaults
+  /// Further conditions across parameters: the message of what is wrong, or nothing.
+  std::function<std::optional<std::string>(const void* params)> check;
+  Body body;  // empty where only tables are linked
+};
+
+/// Builds a table:
+///
+///   Kind<ScoreParams>("score", 1, "KL from the parent when one block is replaced.")
+///       .In("parent", "checkpoint", "the teacher").InList("blocks", "block", "candidates")
+///       .Param("tokens", &ScoreParams::tokens, {AtLeast(1)}, "tokens to average over")
+///       .Out("score").On(Needs::kDevice)
+template <class P>
+class Kind {
+ public:
+  Kind(std::string name, int version, std::string doc) {
+    kind_.name = std::move(name);
+    kind_.version = version;
+    kind_.doc = std::move(doc);
+    kind_.make_params = [] { return std::static_pointer_cast<void>(std::make_shared<P>()); };
+  }
+
+  Kind& In(std::string name, std::string type, std::string doc) {
+    return Port(std::move(name), std::move(type), PortSpec::Arity::kOne, std::move(doc));
+  }
+  Kind& InOptional(std::string name, std::string type, std::string doc) {
+    return Port(std::move(name), std::move(type), PortSpec::Arity::kOptional, std::move(doc));
+  }
+  Kind& InList(std::string name, std::string type, std::string doc) {
+    return Port(std::move(name), std::move(type), PortSpec::Arity::kList, std::move(doc));
+  }
+
+  template <class T>
+  Kind& Param(std::string name, T P::* member, std::vector<ParamRule> rules, std::string doc) {
+    kind_.params.push_back({std::move(name), std::move(doc), std::move(rules),
+                            [member](void* params) -> ParamMember {
+                              return &(static_cast<P*>(params)->*member);
+                            }});
+    return *this;
+  }
+  /// A condition across parameters, checked with everything else before any work.
+  Kind& Check(std::function<std::optional<std::string>(const P&)> check) {
+    kind_.check = [check = std::move(check)](const void* params) {
+      return check(*static_cast<const P*>(params));
+    };
+    return *this;
+  }
+  Kind& Out(std::string type) {
+    kind_.output = std::move(type);
+    return *this;
+  }
+  Kind& On(Needs needs) {
+    kind_.needs = needs;
+    return *this;
+  }
+
+  operator NodeKind() const { return kind_; }  // NOLINT(google-explicit-constructor)
+
+ private:
+  Kind& Port(std::string name, std::string type, PortSpec::Arity arity, std::string doc) {
+    kind_.ports.push_back({std::move(name), std::move(type), arity, std::move(doc)});
+    return *this;
+  }
+
+  NodeKind kind_;
+};
+
+/// The body of a kind whose function returns its artifact.
+template <class P, ArtifactValue T>
+[[nodiscard]] Body MakeBody(T (*run)(const P&, const Inputs&, RunContext&)) {
+  return [run](const void* params, const Inputs& inputs, RunContext& context, ArchiveWriter&) {
+    auto value = std::make_shared<const T>(run(*static_cast<const P*>(params), inputs, context));
+    return Product{{value, value->ResidentBytes()},
+                   [value](ArchiveWriter& writer) { value->Save(writer); }};
+  };
+}
+
+/// The body of a kind whose function writes its artifact while it computes.
+template <class P>
+[[nodiscard]] Body MakeStreamingBody(void (*run)(const P&, const Inputs&, RunContext&,
+                                                 ArchiveWriter&)) {
+  return [run](const void* params, const Inputs& inputs, RunContext& context, ArchiveWriter& out) {
+    run(*static_cast<const P*>(params), inputs, context, out);
+    return Product{};
+  };
+}
+
+}  // namespace puzzle
