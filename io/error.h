@@ -36,8 +36,8 @@ namespace internal {
 }  // namespace puzzle
 
 /// Throws BugError with file and line unless `condition` holds; checked in release builds too.
-#define PUZZLE_CHECK(condition, message)                                            \
-  do {                                                                              \
-    if (!(condition)) [[unlikely]]                                                  \
-      ::puzzle::internal::ThrowBug(#condition, __FILE__, __LINE__, (message));      \
+#define PUZZLE_CHECK(condition, message)                                       \
+  do {                                                                         \
+    if (!(condition)) [[unlikely]]                                             \
+      ::puzzle::internal::ThrowBug(#condition, __FILE__, __LINE__, (message)); \
   } while (false)

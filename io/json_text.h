@@ -13,9 +13,10 @@ namespace puzzle {
 struct JsonLimits {
   int max_depth = 64;
   size_t max_bytes = 256u << 20;
+  bool allow_comments = true;
 };
 
-/// A place in a text, both counted from 1; {0, 0} when unknown.
+/// A place in a text, both counted from 1 (columns in characters); {0, 0} when unknown.
 struct TextPosition {
   int line = 0;
   int column = 0;
@@ -25,9 +26,9 @@ struct TextPosition {
 /// begins).
 class JsonText {
  public:
-  /// Parses JSON with // and /* */ comments and trailing commas refused. Throws Error
-  /// "source:line:col: what" on a syntax error, a duplicate key, NaN/Inf, too deep nesting, or
-  /// text after the end.
+  /// Parses JSON in UTF-8. Comments (// and /* */) are skipped unless the limits forbid them;
+  /// trailing commas are refused. Throws Error "source:line:col: what" on a syntax error, a
+  /// duplicate key, NaN/Inf, too deep nesting, or text after the end.
   static JsonText Parse(std::string_view text, const std::string& source,
                         const JsonLimits& limits = {});
   /// Reads and parses a file. Throws Error when it cannot be read.
@@ -48,5 +49,9 @@ class JsonText {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+/// One line without spaces, keys sorted, shortest numbers that read back the same: equal values
+/// give equal bytes. Throws Error for NaN, infinity and strings that are not UTF-8.
+[[nodiscard]] std::string CanonicalJson(const nlohmann::json& value);
 
 }  // namespace puzzle

@@ -37,8 +37,8 @@ class Tokenizer {
 /// A SentencePiece model from the bytes of a `tokenizer.model`. Throws Error when they are not one.
 [[nodiscard]] std::shared_ptr<const Tokenizer> MakeSentencePieceTokenizer(std::string model_bytes);
 
-/// The tokenizer of a checkpoint folder: `tokenizer.model`, else `byte_tokenizer.json`. Throws Error
-/// listing what was looked for when there is none.
+/// The tokenizer of a checkpoint folder: `tokenizer.model`, else `byte_tokenizer.json`. Throws
+/// Error listing what was looked for when there is none.
 [[nodiscard]] std::shared_ptr<const Tokenizer> LoadTokenizer(const std::string& folder);
 /// The same from files in memory (as returned by Tokenizer::files()).
 [[nodiscard]] std::shared_ptr<const Tokenizer> MakeTokenizer(

@@ -1,0 +1,76 @@
+#include "io/fingerprint.h"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "io/error.h"
+#include "io/file.h"
+
+namespace puzzle {
+
+struct Fingerprint::Impl {
+  struct Free {
+    void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
+  };
+  std::unique_ptr<EVP_MD_CTX, Free> context{EVP_MD_CTX_new()};
+};
+
+Fingerprint::Fingerprint() : impl_(std::make_unique<Impl>()) {
+  const bool ok = impl_->context && EVP_DigestInit_ex(impl_->context.get(), EVP_sha256(), nullptr);
+  PUZZLE_CHECK(ok, "OpenSSL has no SHA-256");
+}
+
+Fingerprint::~Fingerprint() = default;
+Fingerprint::Fingerprint(Fingerprint&&) noexcept = default;
+Fingerprint& Fingerprint::operator=(Fingerprint&&) noexcept = default;
+
+Fingerprint& Fingerprint::Add(const void* data, size_t bytes) {
+  PUZZLE_CHECK(impl_ != nullptr, "Add to a finished fingerprint");
+  PUZZLE_CHECK(EVP_DigestUpdate(impl_->context.get(), data, bytes), "SHA-256 update failed");
+  return *this;
+}
+
+Fingerprint& Fingerprint::AddField(std::string_view text) {
+  std::array<unsigned char, 8> length;  // little-endian, so that digests agree between machines
+  for (size_t i = 0; i < length.size(); ++i) {
+    length[i] = static_cast<unsigned char>(uint64_t{text.size()} >> (8 * i));
+  }
+  return Add(length.data(), length.size()).Add(text.data(), text.size());
+}
+
+std::string Fingerprint::Hex() {
+  PUZZLE_CHECK(impl_ != nullptr, "Hex of a finished fingerprint");
+  std::array<unsigned char, 32> digest;
+  PUZZLE_CHECK(EVP_DigestFinal_ex(impl_->context.get(), digest.data(), nullptr),
+               "SHA-256 finish failed");
+  impl_.reset();
+  static constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string hex;
+  hex.reserve(2 * digest.size());
+  for (const unsigned char byte : digest) {
+    hex += kDigits[byte >> 4];
+    hex += kDigits[byte & 15];
+  }
+  return hex;
+}
+
+std::string FingerprintText(std::string_view text) {
+  return Fingerprint().Add(text.data(), text.size()).Hex();
+}
+
+std::string FingerprintFile(const std::string& path) {
+  const InputFile file(path);
+  Fingerprint fingerprint;
+  std::vector<char> buffer(std::min<uint64_t>(file.size(), 1 << 20));
+  for (uint64_t offset = 0; offset < file.size(); offset += buffer.size()) {
+    const size_t count = std::min<uint64_t>(buffer.size(), file.size() - offset);
+    file.ReadAt(offset, buffer.data(), count);
+    fingerprint.Add(buffer.data(), count);
+  }
+  return fingerprint.Hex();
+}
+
+}  // namespace puzzle
