@@ -37,6 +37,8 @@ class SafetensorsReader {
   [[nodiscard]] const std::string& FileOf(const std::string& name) const;
 
  private:
+  friend std::string DigestSafetensors(const SafetensorsReader& reader);
+
   SafetensorsReader();
   struct State;
   std::unique_ptr<State> state_;
@@ -52,7 +54,9 @@ struct TensorToWrite {
 };
 
 /// Writes `folder/model.safetensors`, or shards and an index when the data exceeds
-/// `max_shard_bytes`. Files appear atomically (temporary name, rename). Throws Error.
+/// `max_shard_bytes`; creates the folder when there is none. Files appear atomically (temporary
+/// name, rename), and an interrupted write never leaves a mixture that opens. Throws Error, also
+/// when a finite value is too large for its stored type. REQUIRES: names differ.
 void WriteSafetensors(const std::string& folder, const std::vector<TensorToWrite>& tensors,
                       uint64_t max_shard_bytes = 5'000'000'000);
 
@@ -60,8 +64,10 @@ void WriteSafetensors(const std::string& folder, const std::vector<TensorToWrite
 /// checkpoint does not change it.
 [[nodiscard]] std::string DigestSafetensors(const SafetensorsReader& reader);
 
-/// fp32 -> bf16 bits, round to nearest even, NaN stays NaN; and back.
+/// fp32 -> 16 bits, round to nearest even, NaN stays NaN, too large becomes infinity; and back.
 [[nodiscard]] uint16_t BF16FromF32(float value);
 [[nodiscard]] float F32FromBF16(uint16_t bits);
+[[nodiscard]] uint16_t F16FromF32(float value);
+[[nodiscard]] float F32FromF16(uint16_t bits);
 
 }  // namespace puzzle

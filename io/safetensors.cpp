@@ -1,0 +1,272 @@
+#include "io/safetensors.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "io/error.h"
+#include "io/file.h"
+#include "io/fingerprint.h"
+#include "io/json_text.h"
+#include "io/safetensors_header.h"
+
+namespace puzzle {
+namespace {
+
+namespace fs = std::filesystem;
+
+static_assert(std::endian::native == std::endian::little, "safetensors holds little-endian bytes");
+
+constexpr const char* kSingleName = "model.safetensors";
+constexpr const char* kIndexName = "model.safetensors.index.json";
+constexpr size_t kPieceBytes = 4 << 20;
+
+/// Calls `use(pointer, bytes)` for the tensor's data, piece by piece.
+template <typename Use>
+void ForEachPiece(const InputFile& file, const StoredTensor& tensor, Use use) {
+  std::vector<char> piece(std::min<uint64_t>(kPieceBytes, tensor.bytes));
+  for (uint64_t done = 0; done < tensor.bytes; done += piece.size()) {
+    const size_t count = std::min<uint64_t>(piece.size(), tensor.bytes - done);
+    file.ReadAt(tensor.offset + done, piece.data(), count);
+    use(piece.data(), count);
+  }
+}
+
+/// Reads elements of type T and writes `convert` of each to `out`.
+template <typename T, typename Convert>
+void ReadConverted(const InputFile& file, const StoredTensor& tensor, float* out, Convert convert) {
+  static_assert(kPieceBytes % sizeof(T) == 0);
+  ForEachPiece(file, tensor, [&](const char* data, size_t bytes) {
+    // A vector<char> is aligned for every T.
+    const auto* elements = reinterpret_cast<const T*>(data);
+    out = std::transform(elements, elements + bytes / sizeof(T), out, convert);
+  });
+}
+
+/// weight_map of an index file: tensor -> shard.
+std::map<std::string, std::string> ReadWeightMap(const fs::path& index_path) {
+  const JsonText index = JsonText::ParseFile(index_path.string());
+  const auto fail = [&](const std::string& pointer, const std::string& what) {
+    const TextPosition at = index.Find(pointer);
+    throw Error(fmt::format("{}:{}:{}: {}", index.source(), at.line, at.column, what));
+  };
+  const auto& root = index.value();
+  if (!root.is_object() || !root.contains("weight_map") || !root["weight_map"].is_object()) {
+    fail("/weight_map", "expected an object \"weight_map\"");
+  }
+  std::map<std::string, std::string> shards;
+  for (const auto& [tensor, shard] : root["weight_map"].items()) {
+    if (!shard.is_string()) {
+      fail("/weight_map", fmt::format("the file of tensor '{}' is not a string", tensor));
+    }
+    shards.emplace(tensor, shard.get<std::string>());
+  }
+  return shards;
+}
+
+/// Path of a shard named by an index. Names must stay inside the folder; the shard itself may be a
+/// symbolic link, as it is in the caches of model hubs.
+fs::path ShardPath(const fs::path& folder, const std::string& name) {
+  const auto refuse = [&] {
+    throw Error(fmt::format("{}: shard name '{}' is not a plain relative path",
+                            (folder / kIndexName).string(), name));
+  };
+  const auto is_odd = [](unsigned char c) { return c < 0x20 || c == 0x7F || c == '\\'; };
+  const fs::path relative(name);
+  if (name.empty() || relative.is_absolute() || std::ranges::any_of(name, is_odd)) refuse();
+  for (const fs::path& part : relative) {
+    if (part.empty() || part == "." || part == "..") refuse();
+  }
+  if (relative.has_parent_path()) {
+    std::error_code error;  // a folder that does not exist is reported when the shard is opened
+    const fs::path root = fs::weakly_canonical(folder, error);
+    const fs::path parent = fs::weakly_canonical(folder / relative.parent_path(), error);
+    const auto [end, unused] = std::ranges::mismatch(root, parent);
+    if (end != root.end()) refuse();
+  }
+  return folder / relative;
+}
+
+}  // namespace
+
+struct SafetensorsReader::State {
+  struct Entry {
+    size_t file;  // index into `files`
+    StoredTensor tensor;
+  };
+
+  std::string path;
+  std::vector<InputFile> files;
+  std::map<std::string, Entry> entries;
+
+  void OpenFolder(const fs::path& folder);
+  void OpenShards(const fs::path& folder);
+  std::vector<StoredTensor> AddFile(const fs::path& file);
+
+  const Entry& Find(const std::string& name) const;
+  const InputFile& FileOf(const Entry& entry) const { return files[entry.file]; }
+  Error Failure(const Entry& entry, const std::string& what) const;
+  void CheckFinite(const Entry& entry, const std::vector<float>& values) const;
+};
+
+/// Opens a file, adds its tensors and returns them.
+std::vector<StoredTensor> SafetensorsReader::State::AddFile(const fs::path& file) {
+  files.emplace_back(file.string());
+  std::vector<StoredTensor> tensors = ReadSafetensorsHeader(files.back());
+  for (const StoredTensor& tensor : tensors) {
+    const auto [entry, is_new] = entries.emplace(tensor.name, Entry{files.size() - 1, tensor});
+    if (!is_new) {
+      throw Error(fmt::format("{}: tensor '{}': is in {} as well", file.string(), tensor.name,
+                              FileOf(entry->second).path()));
+    }
+  }
+  return tensors;
+}
+
+void SafetensorsReader::State::OpenFolder(const fs::path& folder) {
+  std::error_code ignored;  // what cannot be looked at is reported as absent
+  if (fs::exists(folder / kIndexName, ignored)) {
+    OpenShards(folder);
+  } else if (fs::exists(folder / kSingleName, ignored)) {
+    AddFile(folder / kSingleName);
+  } else {
+    throw Error(fmt::format("{}: holds neither {} nor {}", path, kIndexName, kSingleName));
+  }
+}
+
+void SafetensorsReader::State::OpenShards(const fs::path& folder) {
+  const std::string index_path = (folder / kIndexName).string();
+  const std::map<std::string, std::string> shard_of = ReadWeightMap(index_path);
+  std::map<std::string, fs::path> shard_paths;
+  for (const auto& [tensor, shard] : shard_of) {
+    if (!shard_paths.contains(shard)) shard_paths.emplace(shard, ShardPath(folder, shard));
+  }
+  for (const auto& [shard, shard_path] : shard_paths) {
+    for (const StoredTensor& tensor : AddFile(shard_path)) {
+      const auto indexed = shard_of.find(tensor.name);
+      if (indexed == shard_of.end()) {
+        throw Error(fmt::format("{}: tensor '{}': is not in {}", shard_path.string(), tensor.name,
+                                index_path));
+      }
+      if (indexed->second != shard) {
+        throw Error(fmt::format("{}: tensor '{}': belongs to '{}' according to {}",
+                                shard_path.string(), tensor.name, indexed->second, index_path));
+      }
+    }
+  }
+  for (const auto& [tensor, shard] : shard_of) {
+    if (!entries.contains(tensor)) {
+      throw Error(fmt::format("{}: tensor '{}': is missing, {} promises it",
+                              shard_paths.at(shard).string(), tensor, index_path));
+    }
+  }
+}
+
+const SafetensorsReader::State::Entry& SafetensorsReader::State::Find(
+    const std::string& name) const {
+  const auto entry = entries.find(name);
+  if (entry == entries.end()) throw Error(fmt::format("{}: no tensor '{}'", path, name));
+  return entry->second;
+}
+
+Error SafetensorsReader::State::Failure(const Entry& entry, const std::string& what) const {
+  return Error(fmt::format("{}: tensor '{}': {}", FileOf(entry).path(), entry.tensor.name, what));
+}
+
+void SafetensorsReader::State::CheckFinite(const Entry& entry,
+                                           const std::vector<float>& values) const {
+  const auto bad = std::ranges::find_if_not(values, [](float v) { return std::isfinite(v); });
+  if (bad != values.end()) {
+    throw Failure(entry, fmt::format("element {} is {} in fp32", bad - values.begin(), *bad));
+  }
+}
+
+SafetensorsReader::SafetensorsReader() : state_(std::make_unique<State>()) {}
+SafetensorsReader::SafetensorsReader(SafetensorsReader&&) noexcept = default;
+SafetensorsReader& SafetensorsReader::operator=(SafetensorsReader&&) noexcept = default;
+SafetensorsReader::~SafetensorsReader() = default;
+
+SafetensorsReader SafetensorsReader::Open(const std::string& path) {
+  SafetensorsReader reader;
+  reader.state_->path = path;
+  std::error_code ignored;  // opening the file reports it better
+  if (fs::is_directory(path, ignored)) {
+    reader.state_->OpenFolder(path);
+  } else {
+    reader.state_->AddFile(path);
+  }
+  return reader;
+}
+
+std::vector<std::string> SafetensorsReader::Names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, entry] : state_->entries) names.push_back(name);
+  return names;
+}
+
+bool SafetensorsReader::Has(const std::string& name) const {
+  return state_->entries.contains(name);
+}
+
+ArrayInfo SafetensorsReader::Info(const std::string& name) const {
+  const State::Entry& entry = state_->Find(name);
+  if (!entry.tensor.dtype) {
+    throw state_->Failure(entry, "dtype " + entry.tensor.dtype_name + " is not supported");
+  }
+  return {*entry.tensor.dtype, entry.tensor.shape};
+}
+
+void SafetensorsReader::Read(const std::string& name, void* out) const {
+  const State::Entry& entry = state_->Find(name);
+  state_->FileOf(entry).ReadAt(entry.tensor.offset, out, entry.tensor.bytes);
+}
+
+std::vector<float> SafetensorsReader::ReadF32(const std::string& name, bool check_finite) const {
+  const State::Entry& entry = state_->Find(name);
+  const InputFile& file = state_->FileOf(entry);
+  const StoredTensor& tensor = entry.tensor;
+  std::vector<float> values(static_cast<size_t>(NumElements(tensor.shape)));
+  if (tensor.dtype == DType::kF32) {
+    file.ReadAt(tensor.offset, values.data(), tensor.bytes);
+  } else if (tensor.dtype == DType::kBF16) {
+    ReadConverted<uint16_t>(file, tensor, values.data(), F32FromBF16);
+  } else if (tensor.dtype == DType::kF16) {
+    ReadConverted<uint16_t>(file, tensor, values.data(), F32FromF16);
+  } else if (tensor.dtype == DType::kF64) {
+    ReadConverted<double>(file, tensor, values.data(),
+                          [](double v) { return static_cast<float>(v); });
+  } else {
+    throw state_->Failure(
+        entry, fmt::format("dtype {} is not floating point that we read (F32, F16, BF16, F64)",
+                           tensor.dtype_name));
+  }
+  if (check_finite) state_->CheckFinite(entry, values);
+  return values;
+}
+
+const std::string& SafetensorsReader::FileOf(const std::string& name) const {
+  return state_->FileOf(state_->Find(name)).path();
+}
+
+std::string DigestSafetensors(const SafetensorsReader& reader) {
+  Fingerprint fingerprint;
+  fingerprint.AddField("puzzle safetensors 1");
+  for (const auto& [name, entry] : reader.state_->entries) {
+    Fingerprint bytes;
+    ForEachPiece(reader.state_->FileOf(entry), entry.tensor,
+                 [&](const char* data, size_t count) { bytes.Add(data, count); });
+    fingerprint.AddField(name).AddField(entry.tensor.dtype_name);
+    fingerprint.AddField(ShapeString(entry.tensor.shape)).AddField(bytes.Hex());
+  }
+  return fingerprint.Hex();
+}
+
+}  // namespace puzzle

@@ -1,0 +1,93 @@
+#include "io/tokenizer.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <system_error>
+
+#include "io/error.h"
+#include "io/file.h"
+#include "io/json_text.h"
+
+namespace puzzle {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kSentencePieceFile = "tokenizer.model";
+constexpr const char* kByteFile = "byte_tokenizer.json";
+constexpr uint64_t kMaxFileBytes = 256 << 20;
+
+constexpr int32_t kByteCount = 256;
+constexpr const char* kByteFileText = "{\"kind\": \"byte\", \"version\": 1}\n";
+
+class ByteTokenizer final : public Tokenizer {
+ public:
+  std::vector<int32_t> Encode(std::string_view text) const override {
+    const auto* bytes = reinterpret_cast<const unsigned char*>(text.data());
+    return {bytes, bytes + text.size()};
+  }
+
+  std::string Decode(std::span<const int32_t> ids) const override {
+    std::string text;
+    for (const int32_t id : ids) {
+      if (id < 0 || id >= vocab_size()) {
+        throw Error(fmt::format("byte tokenizer: id {} is not in [0, {})", id, vocab_size()));
+      }
+      if (id < kByteCount) text += static_cast<char>(id);
+    }
+    return text;
+  }
+
+  int32_t vocab_size() const override { return kByteCount + 2; }
+  int32_t bos_id() const override { return kByteCount; }
+  int32_t eos_id() const override { return kByteCount + 1; }
+  std::string_view kind() const override { return "byte"; }
+  const std::map<std::string, std::string>& files() const override { return files_; }
+
+ private:
+  const std::map<std::string, std::string> files_ = {{kByteFile, kByteFileText}};
+};
+
+/// Checks that the file describes the one byte tokenizer there is.
+std::shared_ptr<const Tokenizer> ByteTokenizerFromFile(const std::string& text) {
+  const auto expected = JsonText::Parse(kByteFileText, kByteFile);
+  if (JsonText::Parse(text, kByteFile).value() != expected.value()) {
+    throw Error(fmt::format("{}: expected {}", kByteFile, expected.value().dump()));
+  }
+  return MakeByteTokenizer();
+}
+
+}  // namespace
+
+std::shared_ptr<const Tokenizer> MakeByteTokenizer() {
+  return std::make_shared<ByteTokenizer>();
+}
+
+std::shared_ptr<const Tokenizer> LoadTokenizer(const std::string& folder) {
+  std::map<std::string, std::string> files;
+  std::error_code ignored;  // what cannot be looked at is reported as absent
+  for (const char* name : {kSentencePieceFile, kByteFile}) {
+    const fs::path path = fs::path(folder) / name;
+    if (fs::exists(path, ignored)) files.emplace(name, ReadWholeFile(path.string(), kMaxFileBytes));
+  }
+  try {
+    return MakeTokenizer(files);
+  } catch (const Error& e) {
+    throw WithContext(folder, e);
+  }
+}
+
+std::shared_ptr<const Tokenizer> MakeTokenizer(const std::map<std::string, std::string>& files) {
+  if (const auto file = files.find(kSentencePieceFile); file != files.end()) {
+    return MakeSentencePieceTokenizer(file->second);
+  }
+  if (const auto file = files.find(kByteFile); file != files.end()) {
+    return ByteTokenizerFromFile(file->second);
+  }
+  throw Error(
+      fmt::format("no tokenizer: neither {} nor {} is there", kSentencePieceFile, kByteFile));
+}
+
+}  // namespace puzzle
