@@ -1,0 +1,26 @@
+// Choices that a MIP solution has to beat, under the same limits. Thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "nodes/mip.h"
+
+namespace puzzle {
+
+/// The best choice that treats all layers alike: groups that offer the same list of option names
+/// (all attentions, all FFNs) take the option of the same name. Nothing when no such choice is
+/// within the limits. Throws like SolveMip.
+[[nodiscard]] std::optional<std::vector<int>> BestUniform(const MipProblem& problem);
+
+/// A random choice that does not give its budget away: within the limits, and using at least
+/// `near` of the first limit that has a finite `high`. Options are drawn uniformly and
+/// independently and the whole choice is rejected until it fits; where that is hopeless (many
+/// layers concentrate far from the budget), a random walk from such a draw repairs it, one random
+/// group at a time, and where `near` cannot be reached the fullest choice met on the way is
+/// taken. Equal seeds give equal choices. Nothing when no choice is within the limits.
+[[nodiscard]] std::optional<std::vector<int>> RandomChoice(const MipProblem& problem, uint64_t seed,
+                                                           double near = 0.95);
+
+}  // namespace puzzle

@@ -1,0 +1,248 @@
+#include "nodes/mip.h"
+
+#include <gmock/gmock.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "io/error.h"
+#include "tests/nodes/mip_problems.h"
+
+namespace puzzle {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// Two layers; each may be kept, halved or dropped.
+MipProblem TwoLayers(double high) {
+  const std::vector<MipOption> layer = {{"full", 0, {10}}, {"half", 1, {5}}, {"none", 4, {0}}};
+  return {{layer, layer}, {{.resource = "memory_mib", .high = high, .fixed = 3}}};
+}
+
+TEST(MipTest, TakesTheBestOptionsWhenTheyFit) {
+  const MipSolution solution = SolveMip(TwoLayers(23));
+  EXPECT_EQ(solution.status, SolveStatus::kOptimal);
+  EXPECT_THAT(solution.choice, ElementsAre(0, 0));
+  EXPECT_THAT(solution.totals, ElementsAre(23));
+  EXPECT_EQ(solution.objective, 0);
+  EXPECT_EQ(solution.bound, 0);
+  EXPECT_EQ(solution.gap, 0);
+}
+
+TEST(MipTest, GivesUpTheLeastForTheBudget) {
+  const MipSolution solution = SolveMip(TwoLayers(22.9));
+  EXPECT_EQ(solution.status, SolveStatus::kOptimal);
+  EXPECT_EQ(solution.objective, 1);
+  EXPECT_THAT(solution.totals, ElementsAre(18));
+}
+
+TEST(MipTest, NeedsNoLimits) {
+  const MipSolution solution = SolveMip({{{{"a", 2, {}}, {"b", -1, {}}}}, {}});
+  EXPECT_EQ(solution.status, SolveStatus::kOptimal);
+  EXPECT_THAT(solution.choice, ElementsAre(1));
+}
+
+TEST(MipTest, AgreesWithBruteForce) {
+  Random random(20);
+  int feasible = 0;
+  for (int i = 0; i < 1500; ++i) {
+    SCOPED_TRACE(i);
+    const MipProblem problem = RandomProblem(random, /*lattice=*/i % 2 == 0);
+    const std::optional<double> best = BruteForce(problem);
+    const MipSolution solution = SolveMip(problem);
+    if (!best) {
+      EXPECT_EQ(solution.status, SolveStatus::kInfeasible);
+      EXPECT_FALSE(solution.explanation.empty());
+      continue;
+    }
+    ++feasible;
+    ASSERT_EQ(solution.status, SolveStatus::kOptimal);
+    EXPECT_TRUE(WithinLimits(problem, solution.totals));
+    EXPECT_EQ(solution.totals, ChoiceTotals(problem, solution.choice));
+    EXPECT_NEAR(solution.objective, *best, 1e-9);
+  }
+  EXPECT_GT(feasible, 500);
+  EXPECT_LT(feasible, 1400);
+}
+
+// CBC's own tolerance is 1e-7 or coarser where these two differ by 1e-8.
+TEST(MipTest, KeepsAlmostEqualChoicesApart) {
+  const double million = 1e6;
+  MipProblem problem{{{{"over", 0, {million * (1 + 2e-9)}}, {"within", 1, {million}}},
+                      {{"rest", 0, {50 * million}}, {"small", 2, {0}}}},
+                     {{.resource = "parameters", .high = 51 * million}}};
+  MipSolution solution = SolveMip(problem);  // 2e-9 of one million vanishes in 51 million
+  EXPECT_THAT(solution.choice, ElementsAre(0, 0));
+  problem.limits[0].high = million;
+  solution = SolveMip(problem);
+  EXPECT_THAT(solution.choice, ElementsAre(1, 1));
+
+  const MipProblem close{{{{"a", 1 + 1e-8, {}}, {"b", 1, {}}, {"c", 1.5, {}}}}, {}};
+  EXPECT_THAT(SolveMip(close).choice, ElementsAre(1));
+}
+
+TEST(MipTest, LargeCommonCostsCostNoPrecision) {
+  MipProblem problem;
+  problem.limits = {{.resource = "bytes", .fixed = 1e12}};
+  for (int g = 0; g < 4; ++g) {
+    problem.groups.push_back({{"big", 0, {1e9 + 1}}, {"small", 1.0 + g, {1e9}}});
+  }
+  problem.limits[0].high = 1e12 + 4e9;  // tolerates 1,004 bytes
+  EXPECT_EQ(SolveMip(problem).objective, 0);
+  for (auto& group : problem.groups) group[0].costs[0] += 1000;
+  EXPECT_EQ(SolveMip(problem).objective, 1 + 2 + 3);  // one of the four fits, the dearest to lose
+}
+
+TEST(MipTest, InfeasibleNamesALimitBeyondReach) {
+  const MipSolution solution = SolveMip(TwoLayers(2));
+  EXPECT_EQ(solution.status, SolveStatus::kInfeasible);
+  EXPECT_TRUE(solution.choice.empty());
+  EXPECT_EQ(solution.explanation,
+            "memory_mib <= 2 cannot be met by any choice: the least possible is 3");
+}
+
+TEST(MipTest, InfeasibleNamesALowerLimitBeyondReach) {
+  MipProblem problem = TwoLayers(100);
+  problem.limits[0].low = 50;
+  EXPECT_EQ(SolveMip(problem).explanation,
+            "memory_mib >= 50 cannot be met by any choice: the most possible is 23");
+}
+
+TEST(MipTest, InfeasibleTellsWhatTheOtherLimitsLeave) {
+  MipProblem problem;
+  problem.limits = {{.resource = "memory", .high = 1}, {.resource = "time", .high = 10}};
+  problem.groups = {{{"wide", 0, {2, 20}}, {"narrow", 0, {5, 10}}}};
+  EXPECT_EQ(SolveMip(problem).explanation,
+            "memory <= 1 cannot be met by any choice: the least possible is 2, "
+            "and 5 with the other limits kept");
+}
+
+TEST(MipTest, InfeasibleNamesTheLimitThatHasToMoveLeast) {
+  // Each limit can be met, never both; 8 -> 9 is a smaller step than 40 -> 100.
+  MipProblem problem;
+  problem.limits = {{.resource = "time", .high = 40}, {.resource = "memory", .high = 8}};
+  problem.groups = {{{"a", 0, {100, 1}}, {"b", 0, {40, 9}}}};
+  EXPECT_EQ(SolveMip(problem).explanation,
+            "memory <= 8 can be met alone (the least possible is 1), but not together with the "
+            "other limits: the nearest value that works is 9");
+  problem.limits[1].high = 9;
+  EXPECT_EQ(SolveMip(problem).status, SolveStatus::kOptimal);
+}
+
+TEST(MipTest, InfeasibleInAGapBetweenTotalsNamesTheNearerEnd) {
+  MipProblem problem = TwoLayers(17);
+  problem.limits[0].low = 14;  // totals are 3, 8, 13, 18, 23
+  EXPECT_THAT(SolveMip(problem).explanation,
+              AllOf(HasSubstr("memory_mib <= 17"), HasSubstr("nearest value that works is 18")));
+  problem.limits[0] = {.resource = "memory_mib", .low = 13.5, .high = 17, .fixed = 3};
+  EXPECT_THAT(SolveMip(problem).explanation,
+              AllOf(HasSubstr("memory_mib >= 13.5"), HasSubstr("nearest value that works is 13")));
+}
+
+TEST(MipTest, InfeasibleNamesContradictingBounds) {
+  MipProblem problem = TwoLayers(5);
+  problem.limits[0].low = 6;
+  EXPECT_EQ(SolveMip(problem).explanation,
+            "memory_mib must be at least 6 and at most 5, which contradict");
+}
+
+std::string MessageOf(const MipProblem& problem) {
+  try {
+    (void)SolveMip(problem);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(MipTest, RefusesWhatIsNotANumber) {
+  const double nan = std::nan("");
+  const double infinity = std::numeric_limits<double>::infinity();
+  MipProblem problem = TwoLayers(10);
+  problem.groups[1][2].score = nan;
+  EXPECT_EQ(MessageOf(problem), "group 1, option 'none': score is nan");
+  problem = TwoLayers(10);
+  problem.groups[0][1].costs[0] = infinity;
+  EXPECT_EQ(MessageOf(problem), "group 0, option 'half': cost 'memory_mib' is inf");
+  EXPECT_EQ(MessageOf(TwoLayers(nan)),
+            "limit on 'memory_mib' is not a number: low -inf, high nan, fixed 3");
+  problem = TwoLayers(10);
+  problem.groups[1].clear();
+  EXPECT_EQ(MessageOf(problem), "group 1 has no options");
+  EXPECT_EQ(MessageOf({}), "nothing to choose: there are no groups");
+  problem = TwoLayers(10);
+  problem.groups[0][0].costs.clear();
+  EXPECT_THROW((void)SolveMip(problem), BugError);
+}
+
+TEST(MipTest, AnInterruptedSearchIsNotCalledOptimal) {
+  const MipProblem problem = HardProblem(60, 1);
+  const MipSolution solution = SolveMip(problem, {.should_stop = [] { return true; }});
+  ASSERT_NE(solution.status, SolveStatus::kOptimal);
+  ASSERT_NE(solution.status, SolveStatus::kInfeasible);
+  EXPECT_LE(solution.bound, solution.objective);
+  if (solution.status == SolveStatus::kFeasible) {
+    EXPECT_TRUE(WithinLimits(problem, solution.totals));
+    EXPECT_GT(solution.gap, 0);
+  } else {
+    EXPECT_THAT(solution.explanation, HasSubstr("no choice within the limits was found in"));
+  }
+}
+
+TEST(MipTest, NoTimeMeansNoSolution) {
+  const MipSolution solution = SolveMip(TwoLayers(23), {.time_limit_s = 0, .should_stop = {}});
+  EXPECT_EQ(solution.status, SolveStatus::kNoSolution);
+  EXPECT_TRUE(solution.choice.empty());
+}
+
+// The published block library of Llama-3.3-70B: 80 layers of 16 variants.
+class LlamaLibraryTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const char* data = std::getenv("PUZZLE_DATA");
+    const std::filesystem::path folder =
+        data != nullptr ? std::filesystem::path(data)
+                        : std::filesystem::path(PUZZLE_SOURCE_DIR) / "../shared/data";
+    std::ifstream file(folder / "llama-3.3-70b/block_library.json");
+    if (!file) GTEST_SKIP() << "no llama-3.3-70b in " << folder << " (set PUZZLE_DATA)";
+    const auto library = nlohmann::ordered_json::parse(file);
+    problem_.limits = {{.resource = "memory_mib"}, {.resource = "runtime_ms"}};
+    for (const auto& layer : library) {
+      auto& group = problem_.groups.emplace_back();
+      for (const auto& [name, variant] : layer.items()) {
+        const auto& stats = variant["stats"];
+        group.push_back(
+            {name, variant["metrics"]["kl_div"], {stats["memory_mib"], stats["runtime_ms"]}});
+      }
+    }
+    ASSERT_EQ(problem_.groups.size(), 80u);
+  }
+
+  MipProblem problem_;
+};
+
+TEST_F(LlamaLibraryTest, MemoryAndRuntimeReachTheKnownOptimum) {
+  problem_.limits[0].high = 80000;
+  problem_.limits[1].high = 51200;
+  const MipSolution solution = SolveMip(problem_);
+  EXPECT_EQ(solution.status, SolveStatus::kOptimal);
+  EXPECT_NEAR(solution.objective, 6.861455, 5e-7);
+  EXPECT_NEAR(solution.totals[0], 79994.6, 0.05);
+  EXPECT_NEAR(solution.totals[1], 46980.2, 0.05);
+}
+
+TEST_F(LlamaLibraryTest, MemoryAloneReachesTheKnownOptimum) {
+  problem_.limits[0].high = 40000;
+  const MipSolution solution = SolveMip(problem_);
+  EXPECT_EQ(solution.status, SolveStatus::kOptimal);
+  EXPECT_NEAR(solution.objective, 18.935023, 5e-7);
+  EXPECT_NEAR(solution.totals[0], 39998.9, 0.05);
+  EXPECT_NEAR(solution.totals[1], 25166.2, 0.05);
+}
+
+}  // namespace
+}  // namespace puzzle
