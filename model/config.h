@@ -1,0 +1,89 @@
+// The shape of a Llama-family model whose blocks may differ: torch-free values, thread-compatible.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "io/array.h"
+
+namespace puzzle {
+
+/// What stands in a sub-block's place.
+enum class SubBlockForm {
+  kFull,    // attention with kv heads, or SwiGLU FFN
+  kLinear,  // one [hidden, hidden] matrix behind the norm
+  kNone,    // nothing: the residual passes
+};
+
+/// Attention sub-block: grouped-query attention with `n_kv_heads`, a linear map, or nothing.
+struct AttentionSpec {
+  SubBlockForm form = SubBlockForm::kFull;
+  int64_t n_kv_heads = 0;  // 0 unless kFull
+
+  bool operator==(const AttentionSpec&) const = default;
+};
+
+/// FFN sub-block: SwiGLU with intermediate `size`, a linear map, or nothing.
+struct FfnSpec {
+  SubBlockForm form = SubBlockForm::kFull;
+  int64_t size = 0;  // 0 unless kFull
+
+  bool operator==(const FfnSpec&) const = default;
+};
+
+struct BlockSpec {
+  AttentionSpec attention;
+  FfnSpec ffn;
+
+  bool operator==(const BlockSpec&) const = default;
+};
+
+/// Rotary embedding: angle of position p and pair k is p * InverseFrequencies()[k].
+struct RopeConfig {
+  enum class Type { kPlain, kLinear, kLlama3 };
+  Type type = Type::kPlain;
+  double theta = 10000.0;
+  double factor = 1.0;            // kLinear, kLlama3
+  double low_freq_factor = 1.0;   // kLlama3
+  double high_freq_factor = 4.0;  // kLlama3
+  int64_t original_max_positions = 8192;  // kLlama3
+
+  bool operator==(const RopeConfig&) const = default;
+
+  /// [head_dim / 2] inverse frequencies, scaling included.
+  [[nodiscard]] std::vector<double> InverseFrequencies(int64_t head_dim) const;
+};
+
+/// A decoder-only model: token embedding, blocks `x += attention(norm(x)); x += ffn(norm(x))`,
+/// final norm, head. Query heads and head_dim are the same in every block.
+struct ModelConfig {
+  int64_t vocab_size = 0;
+  int64_t hidden_size = 0;
+  int64_t n_heads = 0;
+  int64_t head_dim = 0;
+  int64_t max_positions = 0;
+  double rms_norm_eps = 1e-5;
+  RopeConfig rope;
+  bool tied_embeddings = false;  // the head is the embedding matrix
+  int32_t bos_id = -1;
+  std::vector<int32_t> eos_ids;
+  DType stored_dtype = DType::kF32;  // of the checkpoint this came from; exports return to it
+  std::vector<BlockSpec> blocks;
+
+  [[nodiscard]] int64_t n_layers() const { return static_cast<int64_t>(blocks.size()); }
+  /// True when every block is the same full attention + full FFN, i.e. a plain Llama.
+  [[nodiscard]] bool uniform() const;
+  bool operator==(const ModelConfig&) const = default;
+};
+
+/// Throws Error naming the first field (prefixed with `where`) that is out of range: sizes positive
+/// and bounded, kv heads dividing the heads, an even head_dim.
+void CheckModelConfig(const ModelConfig& config, const std::string& where);
+
+/// "kv2", "linear", "none".
+[[nodiscard]] std::string Describe(const AttentionSpec& spec);
+/// "512", "linear", "none".
+[[nodiscard]] std::string Describe(const FfnSpec& spec);
+
+}  // namespace puzzle

@@ -1,0 +1,52 @@
+// Losses and metrics over a vocabulary, computed in chunks of tokens so that tokens x vocabulary is
+// never held, and the regression loss of blockwise distillation. Thread-safe (pure functions).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace puzzle {
+
+/// Sums over tokens; add up over batches, then ask for means.
+struct TokenMetrics {
+  int64_t tokens = 0;
+  double nll = 0, nll_squared = 0;  // nats
+  double kl = 0, kl_squared = 0;    // KL(parent || child), nats; 0 when there is no parent
+  double cosine = 0;                // 1 - cos(final hidden states); 0 when there is no parent
+  int64_t top1 = 0, top5 = 0, top10 = 0;
+
+  TokenMetrics& operator+=(const TokenMetrics& other);
+  [[nodiscard]] double MeanNll() const;
+  [[nodiscard]] double MeanKl() const;
+  [[nodiscard]] double MeanCosine() const;
+  /// Standard errors of the means, tokens taken as independent.
+  [[nodiscard]] double NllError() const;
+  [[nodiscard]] double KlError() const;
+  [[nodiscard]] double TopAccuracy(int k) const;  // k in {1, 5, 10}
+};
+
+/// A head and what it reads: logits are hidden * matrix^T.
+struct HeadInput {
+  at::Tensor hidden;  // [tokens, hidden], behind the final norm
+  at::Tensor matrix;  // [vocab, hidden]
+};
+
+/// Metrics of a child against targets [tokens] (int64) and, unless `parent` is null, against the
+/// parent's distribution: KL = sum_v p_parent (log p_parent - log p_child), full vocabulary, T = 1.
+/// Top-k counts a target when fewer than k logits exceed its own.
+[[nodiscard]] TokenMetrics Measure(const HeadInput& child, const at::Tensor& targets,
+                                   const HeadInput* parent);
+
+/// Mean cross entropy; differentiable in hidden and matrix. The gradient is computed on the way
+/// forward, chunk by chunk.
+[[nodiscard]] at::Tensor CrossEntropyLoss(const HeadInput& head, const at::Tensor& targets);
+/// Mean KL(teacher || student); differentiable in the student's hidden and matrix.
+[[nodiscard]] at::Tensor KlLoss(const HeadInput& student, const HeadInput& teacher);
+/// Mean over tokens of 1 - cos(student, teacher). Inputs [..., hidden].
+[[nodiscard]] at::Tensor CosineLoss(const at::Tensor& student, const at::Tensor& teacher);
+
+/// MSE(target, output) / MSE(target, 0): 1 for a sub-block that adds nothing (paper section 3).
+[[nodiscard]] at::Tensor NormalizedMse(const at::Tensor& output, const at::Tensor& target);
+
+}  // namespace puzzle

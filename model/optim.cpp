@@ -1,0 +1,70 @@
+#include "model/optim.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "io/error.h"
+#include "model/pch.h"
+
+namespace puzzle {
+
+using at::Tensor;
+
+AdamW::AdamW(std::vector<Tensor> parameters, const AdamWOptions& options)
+    : options_(options), parameters_(std::move(parameters)) {
+  const at::NoGradGuard no_grad;
+  PUZZLE_CHECK(!parameters_.empty(), "nothing to optimize");
+  std::stable_partition(parameters_.begin(), parameters_.end(),
+                        [](const Tensor& p) { return p.dim() > 1; });
+  int64_t total = 0;
+  for (const Tensor& p : parameters_) {
+    total += p.numel();
+    if (p.dim() > 1) decayed_ += p.numel();
+  }
+  values_ = at::empty({total}, parameters_.front().options().requires_grad(false));
+  grads_ = at::zeros_like(values_);
+  mean_ = at::zeros_like(values_);
+  square_ = at::zeros_like(values_);
+  scratch_ = at::empty_like(values_);
+  int64_t offset = 0;
+  for (Tensor& p : parameters_) {
+    const int64_t count = p.numel();
+    Tensor view = values_.narrow(0, offset, count).view(p.sizes());
+    view.copy_(p);
+    p.set_data(view);
+    p.requires_grad_(true);
+    p.mutable_grad() = grads_.narrow(0, offset, count).view(p.sizes());
+    offset += count;
+  }
+}
+
+void AdamW::ZeroGrad() { grads_.zero_(); }
+
+double AdamW::Step(double learning_rate) {
+  const at::NoGradGuard no_grad;
+  const double norm = grads_.norm().item<double>();
+  if (!std::isfinite(norm)) return norm;
+  if (options_.clip_norm > 0 && norm > options_.clip_norm) grads_.mul_(options_.clip_norm / norm);
+  ++steps_;
+  const double correction1 = 1.0 - std::pow(options_.beta1, static_cast<double>(steps_));
+  const double correction2 = 1.0 - std::pow(options_.beta2, static_cast<double>(steps_));
+  mean_.lerp_(grads_, 1.0 - options_.beta1);
+  square_.mul_(options_.beta2).addcmul_(grads_, grads_, 1.0 - options_.beta2);
+  at::sqrt_out(scratch_, square_).div_(std::sqrt(correction2)).add_(options_.eps);
+  if (options_.weight_decay > 0 && decayed_ > 0)
+    values_.narrow(0, 0, decayed_).mul_(1.0 - learning_rate * options_.weight_decay);
+  values_.addcdiv_(mean_, scratch_, -learning_rate / correction1);
+  return norm;
+}
+
+double CosineSchedule(int64_t step, int64_t steps, double peak, double warmup, double final_ratio) {
+  const double warm = std::max(1.0, warmup * static_cast<double>(steps));
+  const double at = static_cast<double>(step) + 1.0;
+  if (at <= warm) return peak * at / warm;
+  const double progress = std::min(1.0, (at - warm) / (static_cast<double>(steps) - warm + 1.0));
+  const double cosine = 0.5 * (1.0 + std::cos(std::numbers::pi * progress));
+  return peak * (final_ratio + (1.0 - final_ratio) * cosine);
+}
+
+}  // namespace puzzle

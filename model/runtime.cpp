@@ -1,0 +1,53 @@
+#include "model/runtime.h"
+
+#include <dlfcn.h>
+#include <malloc.h>
+
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "io/error.h"
+#include "model/compat.h"
+#include "model/pch.h"
+
+namespace puzzle {
+
+namespace {
+// OpenBLAS sits behind libblas.so.3 and is not linked by name: look its functions up.
+template <class F>
+F* FindBlasFunction(const char* name) {
+  return reinterpret_cast<F*>(dlsym(RTLD_DEFAULT, name));
+}
+}  // namespace
+
+void PrepareTensorRuntime() {
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, 512 << 20);
+  mallopt(M_TOP_PAD, 64 << 20);
+  SetThreads(1);
+}
+
+void SetThreads(int threads) {
+  at::set_num_threads(threads);
+  if (auto* set = FindBlasFunction<void(int)>("openblas_set_num_threads")) set(threads);
+}
+
+void BindThreadToDevice(const std::string& name) {
+  const at::Device device(name);
+  if (device.is_cuda() && !at::hasCUDA())
+    throw Error(fmt::format("{}: this libtorch ({}) finds no CUDA device", name, LibtorchVersion()));
+  at::GradMode::set_enabled(false);
+  if (device.is_cuda()) at::empty({1}, at::TensorOptions().device(device));
+}
+
+std::string RuntimeDescription() {
+  auto* core = FindBlasFunction<char*()>("openblas_get_corename");
+  const std::string blas =
+      core != nullptr ? fmt::format("OpenBLAS kernel {}", core())
+                      : "no OpenBLAS (install libopenblas0-pthread: other BLAS are slower)";
+  return fmt::format("libtorch {}, {}, {} cores", LibtorchVersion(), blas,
+                     std::thread::hardware_concurrency());
+}
+
+}  // namespace puzzle

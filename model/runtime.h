@@ -1,0 +1,23 @@
+// Process- and thread-wide settings of libtorch and the BLAS behind it.
+#pragma once
+
+#include <string>
+
+namespace puzzle {
+
+/// Once per process: keeps freed large tensors mapped (each fresh page of a large tensor would cost
+/// a fault on every step) and fixes thread pools to one thread until SetThreads says otherwise.
+void PrepareTensorRuntime();
+
+/// Threads that tensor operations of the calling thread may use. OpenBLAS has one count for the
+/// process: lanes are given equal shares, so the last call is right for all.
+void SetThreads(int threads);
+
+/// Prepares the calling thread to compute on `device` ("cpu", "cuda:0"): current device, no
+/// gradients unless asked for. Throws Error when there is no such device.
+void BindThreadToDevice(const std::string& device);
+
+/// "libtorch 1.13.1, OpenBLAS kernel Cooperlake, 2 cores": what -v prints.
+[[nodiscard]] std::string RuntimeDescription();
+
+}  // namespace puzzle

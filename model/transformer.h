@@ -1,0 +1,82 @@
+// Forward passes: sub-blocks, blocks, whole models, with or without a KV cache. Differentiable in
+// every weight. Thread-safe on different inputs; grad mode and thread count are the caller's.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <span>
+#include <vector>
+
+#include "model/ops.h"
+#include "model/weights.h"
+
+namespace puzzle {
+
+/// Keys and values of the positions already seen, per block; empty tensors for blocks without
+/// attention.
+struct KvCache {
+  struct Layer {
+    at::Tensor k;  // [batch, positions, kv heads, head_dim], rotated
+    at::Tensor v;
+  };
+  std::vector<Layer> layers;
+  int64_t positions = 0;
+};
+
+/// A model that can run: weights plus the tables derived from its config.
+class Transformer {
+ public:
+  /// Shares the weights' storage. `positions` bounds the sequence length; default: the config's.
+  explicit Transformer(ModelWeights weights, int64_t positions = 0);
+
+  [[nodiscard]] const ModelConfig& config() const { return weights_.config; }
+  [[nodiscard]] const ModelWeights& weights() const { return weights_; }
+  [[nodiscard]] const RotaryTable& rotary() const { return rotary_; }
+
+  /// ids [batch, seq] int64 -> [batch, seq, hidden]: the input of block 0.
+  [[nodiscard]] at::Tensor Embed(const at::Tensor& ids) const;
+  /// Blocks [first, last) applied to x [batch, seq, hidden].
+  [[nodiscard]] at::Tensor Blocks(at::Tensor x, int64_t first, int64_t last,
+                                  KvCache* cache = nullptr) const;
+  /// The final norm: hidden states as the head sees them.
+  [[nodiscard]] at::Tensor FinalNorm(const at::Tensor& x) const;
+  /// ids [batch, seq] -> logits [batch, seq, vocab]. For short inputs: long ones go through
+  /// model/losses.h, which never holds tokens x vocabulary.
+  [[nodiscard]] at::Tensor Logits(const at::Tensor& ids, KvCache* cache = nullptr) const;
+
+ private:
+  ModelWeights weights_;
+  RotaryTable rotary_;
+};
+
+/// The input of a sub-block's last matrix (attention: the mixed heads; FFN: the gated channels;
+/// linear: the norm's output): [batch, seq, n]. `normalized` is NormalizeRms(x), without the norm's
+/// weight: [batch, seq, hidden]. REQUIRES: not `none`.
+[[nodiscard]] at::Tensor Features(const SubBlockWeights& weights, const VariantSpec& spec,
+                                  const ModelConfig& config, const RotaryTable& rotary,
+                                  const at::Tensor& normalized);
+/// That last matrix: o_proj, down_proj or the linear map, [hidden, n]. REQUIRES: not `none`.
+[[nodiscard]] at::Tensor& OutputMatrix(SubBlockWeights& weights, const VariantSpec& spec);
+/// Features times the output matrix: what the sub-block adds to the residual. Undefined for `none`.
+[[nodiscard]] at::Tensor SubBlockOutput(const SubBlockWeights& weights, const VariantSpec& spec,
+                                        const ModelConfig& config, const RotaryTable& rotary,
+                                        const at::Tensor& normalized);
+/// x + sub-block(x).
+[[nodiscard]] at::Tensor ApplySubBlock(const SubBlockWeights& weights, const VariantSpec& spec,
+                                       const ModelConfig& config, const RotaryTable& rotary,
+                                       const at::Tensor& x);
+
+/// How to pick the next token.
+struct Sampling {
+  double temperature = 0.0;  // 0: greedy
+  int64_t top_k = 0;         // 0: all
+  uint64_t seed = 0;
+};
+
+/// Continues `prompt` by up to `count` tokens with a KV cache; stops after an EOS id or at the
+/// model's last position. Returns the new ids.
+[[nodiscard]] std::vector<int32_t> Generate(const Transformer& model,
+                                            std::span<const int32_t> prompt, int64_t count,
+                                            const Sampling& sampling = {});
+
+}  // namespace puzzle

@@ -1,0 +1,188 @@
+#include "model/variant.h"
+
+#include <charconv>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "io/error.h"
+
+namespace puzzle {
+
+namespace {
+// What a variant's name says before a model is known.
+struct ParsedName {
+  SubBlock which = SubBlock::kAttention;
+  SubBlockForm form = SubBlockForm::kFull;
+  double number = 0;  // kv heads, FFN size, or per cent
+  bool percent = false;
+};
+
+std::optional<double> ParseNumber(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !(value > 0)) return std::nullopt;
+  return value;
+}
+
+std::optional<ParsedName> ParseName(std::string_view name) {
+  ParsedName parsed;
+  if (name.starts_with("attn:")) {
+    name.remove_prefix(5);
+  } else if (name.starts_with("ffn:")) {
+    parsed.which = SubBlock::kFfn;
+    name.remove_prefix(4);
+  } else {
+    return std::nullopt;
+  }
+  if (name == "linear" || name == "none") {
+    parsed.form = name == "linear" ? SubBlockForm::kLinear : SubBlockForm::kNone;
+    return parsed;
+  }
+  if (parsed.which == SubBlock::kAttention) {
+    if (!name.starts_with("kv")) return std::nullopt;
+    name.remove_prefix(2);
+  } else if (name.ends_with('%')) {
+    parsed.percent = true;
+    name.remove_suffix(1);
+  }
+  const auto number = ParseNumber(name);
+  if (!number || *number > 1e9) return std::nullopt;
+  if (!parsed.percent && *number != std::floor(*number)) return std::nullopt;
+  parsed.number = *number;
+  return parsed;
+}
+}  // namespace
+
+std::string_view SubBlockName(SubBlock which) {
+  return which == SubBlock::kAttention ? "attn" : "ffn";
+}
+
+SubBlock WhichSubBlock(const VariantSpec& spec) {
+  return std::holds_alternative<AttentionSpec>(spec) ? SubBlock::kAttention : SubBlock::kFfn;
+}
+
+std::string VariantName(const VariantSpec& spec) {
+  return std::visit(
+      [&](const auto& s) {
+        return fmt::format("{}:{}", SubBlockName(WhichSubBlock(spec)), Describe(s));
+      },
+      spec);
+}
+
+std::optional<std::string> CheckVariantName(std::string_view name) {
+  const auto parsed = ParseName(name);
+  if (!parsed)
+    return fmt::format(
+        "\"{}\" is not a variant; expected attn:kvN, attn:linear, attn:none, ffn:N, ffn:P%, "
+        "ffn:linear or ffn:none",
+        name);
+  if (parsed->percent && parsed->number > 100)
+    return fmt::format("\"{}\": a variant cannot be larger than the parent", name);
+  return std::nullopt;
+}
+
+VariantSpec ResolveVariant(std::string_view name, const ModelConfig& parent, int64_t layer,
+                           int64_t multiple_of) {
+  if (const auto complaint = CheckVariantName(name)) throw Error(*complaint);
+  if (layer < 0 || layer >= parent.n_layers())
+    throw Error(fmt::format("layer {}: the parent has layers 0 to {}", layer,
+                            parent.n_layers() - 1));
+  const ParsedName parsed = *ParseName(name);
+  const BlockSpec& block = parent.blocks[static_cast<size_t>(layer)];
+  auto refuse = [&](const std::string& why) {
+    throw Error(fmt::format("layer {}: variant {}: {}", layer, name, why));
+  };
+  if (parsed.which == SubBlock::kAttention) {
+    AttentionSpec spec{parsed.form, 0};
+    if (spec.form == SubBlockForm::kNone) return spec;
+    if (block.attention.form == SubBlockForm::kNone) refuse("the parent has no attention here");
+    if (spec.form == SubBlockForm::kLinear) return spec;
+    if (block.attention.form != SubBlockForm::kFull) refuse("the parent's attention is linear");
+    spec.n_kv_heads = static_cast<int64_t>(parsed.number);
+    if (block.attention.n_kv_heads % spec.n_kv_heads != 0)
+      refuse(fmt::format("{} kv heads do not divide the parent's {}", spec.n_kv_heads,
+                         block.attention.n_kv_heads));
+    return spec;
+  }
+  FfnSpec spec{parsed.form, 0};
+  if (spec.form == SubBlockForm::kNone) return spec;
+  if (block.ffn.form == SubBlockForm::kNone) refuse("the parent has no FFN here");
+  if (spec.form == SubBlockForm::kLinear) return spec;
+  if (block.ffn.form != SubBlockForm::kFull) refuse("the parent's FFN is linear");
+  if (!parsed.percent) {
+    spec.size = static_cast<int64_t>(parsed.number);
+  } else if (parsed.number == 100) {
+    spec.size = block.ffn.size;
+  } else {
+    const double exact = parsed.number / 100.0 * static_cast<double>(block.ffn.size);
+    const auto multiples = std::llround(exact / static_cast<double>(multiple_of));
+    spec.size = std::min(std::max<int64_t>(1, multiples) * multiple_of, block.ffn.size);
+  }
+  if (spec.size > block.ffn.size)
+    refuse(fmt::format("larger than the parent's FFN of {}", block.ffn.size));
+  return spec;
+}
+
+VariantSpec ParentVariant(const ModelConfig& parent, int64_t layer, SubBlock which) {
+  const BlockSpec& block = parent.blocks.at(static_cast<size_t>(layer));
+  if (which == SubBlock::kAttention) return block.attention;
+  return block.ffn;
+}
+
+void Place(const VariantSpec& spec, BlockSpec& block) {
+  if (const auto* attention = std::get_if<AttentionSpec>(&spec)) {
+    block.attention = *attention;
+  } else {
+    block.ffn = std::get<FfnSpec>(spec);
+  }
+}
+
+int64_t CountParameters(const VariantSpec& spec, const ModelConfig& config) {
+  const int64_t d = config.hidden_size;
+  if (const auto* attention = std::get_if<AttentionSpec>(&spec)) {
+    switch (attention->form) {
+      case SubBlockForm::kFull:
+        return d + 2 * d * config.head_dim * (config.n_heads + attention->n_kv_heads);
+      case SubBlockForm::kLinear:
+        return d + d * d;
+      case SubBlockForm::kNone:
+        return 0;
+    }
+  }
+  const auto& ffn = std::get<FfnSpec>(spec);
+  switch (ffn.form) {
+    case SubBlockForm::kFull:
+      return d + 3 * d * ffn.size;
+    case SubBlockForm::kLinear:
+      return d + d * d;
+    case SubBlockForm::kNone:
+      return 0;
+  }
+  throw BugError("unknown sub-block form");
+}
+
+int64_t CountBlockParameters(const ModelConfig& config) {
+  int64_t total = 0;
+  for (const BlockSpec& block : config.blocks)
+    total += CountParameters(block.attention, config) + CountParameters(block.ffn, config);
+  return total;
+}
+
+int64_t CountNonBlockParameters(const ModelConfig& config) {
+  const int64_t matrix = config.vocab_size * config.hidden_size;
+  return (config.tied_embeddings ? 1 : 2) * matrix + config.hidden_size;
+}
+
+double MemoryMib(const VariantSpec& spec, const ModelConfig& config, const Scenario& scenario) {
+  double bytes = static_cast<double>(CountParameters(spec, config)) * scenario.weight_bytes;
+  if (const auto* attention = std::get_if<AttentionSpec>(&spec);
+      attention != nullptr && attention->form == SubBlockForm::kFull) {
+    bytes += 2.0 * static_cast<double>(attention->n_kv_heads * config.head_dim) *
+             static_cast<double>(scenario.sequence) * static_cast<double>(scenario.batch) *
+             scenario.kv_bytes;
+  }
+  return bytes / (1 << 20);
+}
+
+}  // namespace puzzle
