@@ -15,20 +15,15 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <optional>
 #include <ranges>
-#include <string_view>
 
 #include "io/error.h"
+#include "nodes/mip_limits.h"
 
 namespace puzzle {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-// A total may exceed its limit by this part of the limit.
-constexpr double kLimitTolerance = 1e-9;
-// ... and by this part of the largest possible total, since sums of doubles are rounded.
-constexpr double kRounding = 1e-14;
 // The largest coefficient of a row and of the objective as CBC sees them. Its tolerances are
 // absolute (1e-9 below), so this makes them 1e-12 of the largest difference within a group.
 constexpr double kCoefficientRange = 1e3;
@@ -46,66 +41,6 @@ class Clock {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   double limit_s_;
 };
-
-// What the options of all groups can add up to.
-struct Reach {
-  double least = 0;
-  double most = 0;
-  double magnitude = 0;
-};
-
-Reach ReachOf(const MipProblem& problem, size_t limit) {
-  const double fixed = problem.limits[limit].fixed;
-  Reach reach{fixed, fixed, std::abs(fixed)};
-  for (const auto& group : problem.groups) {
-    double least = kInfinity, most = -kInfinity;
-    for (const MipOption& option : group) {
-      least = std::min(least, option.costs[limit]);
-      most = std::max(most, option.costs[limit]);
-    }
-    reach.least += least;
-    reach.most += most;
-    reach.magnitude += std::max(std::abs(least), std::abs(most));
-  }
-  return reach;
-}
-
-// `bound` loosened by what still counts as keeping it.
-double Loosened(double bound, double direction, double magnitude) {
-  if (!std::isfinite(bound)) return bound;
-  return bound + direction * (kLimitTolerance * std::abs(bound) + kRounding * magnitude);
-}
-
-bool Within(double total, const MipLimit& limit, double magnitude) {
-  return total <= Loosened(limit.high, 1, magnitude) && total >= Loosened(limit.low, -1, magnitude);
-}
-
-void CheckProblem(const MipProblem& problem) {
-  for (const MipLimit& limit : problem.limits) {
-    if (std::isnan(limit.low) || std::isnan(limit.high) || !std::isfinite(limit.fixed)) {
-      throw Error(fmt::format("limit on '{}' is not a number: low {}, high {}, fixed {}",
-                              limit.resource, limit.low, limit.high, limit.fixed));
-    }
-  }
-  if (problem.groups.empty()) throw Error("nothing to choose: there are no groups");
-  for (size_t g = 0; g < problem.groups.size(); ++g) {
-    if (problem.groups[g].empty()) throw Error(fmt::format("group {} has no options", g));
-    for (const MipOption& option : problem.groups[g]) {
-      PUZZLE_CHECK(option.costs.size() == problem.limits.size(),
-                   fmt::format("group {}, option '{}'", g, option.name));
-      if (!std::isfinite(option.score)) {
-        throw Error(
-            fmt::format("group {}, option '{}': score is {}", g, option.name, option.score));
-      }
-      for (size_t r = 0; r < option.costs.size(); ++r) {
-        if (!std::isfinite(option.costs[r])) {
-          throw Error(fmt::format("group {}, option '{}': cost '{}' is {}", g, option.name,
-                                  problem.limits[r].resource, option.costs[r]));
-        }
-      }
-    }
-  }
-}
 
 // True when nothing is lost by never choosing `b` because `a` is at hand.
 bool Dominates(const MipOption& a, const MipOption& b, const std::vector<MipLimit>& limits) {
@@ -329,7 +264,7 @@ MipSolution Search(const MipProblem& problem, const MipOptions& options, const C
       result.status = SolveStatus::kInfeasible;
       return result;
     }
-    result.bound = program.objective_scaling().Undo(model.getBestPossibleObjValue());
+    result.bound = program.objective_scaling().Undo(std::max(0.0, model.getBestPossibleObjValue()));
     if (model.bestSolution() == nullptr) return result;
     std::vector<int> choice = program.ChoiceOf(model.bestSolution());
     std::vector<double> totals = ChoiceTotals(problem, choice);
@@ -344,107 +279,6 @@ MipSolution Search(const MipProblem& problem, const MipOptions& options, const C
     return result;
   }
   return result;
-}
-
-// One side of one limit.
-struct Side {
-  size_t limit = 0;
-  bool high = true;
-
-  [[nodiscard]] double bound(const MipProblem& problem) const {
-    return high ? problem.limits[limit].high : problem.limits[limit].low;
-  }
-  [[nodiscard]] std::string Describe(const MipProblem& problem) const {
-    return fmt::format("{} {} {:.12g}", problem.limits[limit].resource,
-                       high ? "<=" : ">=", bound(problem));
-  }
-  // By which part of itself the bound must move to admit `value`.
-  [[nodiscard]] double Relaxation(const MipProblem& problem, double value) const {
-    const double from = bound(problem);
-    return std::abs(value - from) / std::max(std::abs(from), 1e-300);
-  }
-};
-
-std::vector<Side> FiniteSides(const MipProblem& problem) {
-  std::vector<Side> sides;
-  for (size_t r = 0; r < problem.limits.size(); ++r) {
-    if (std::isfinite(problem.limits[r].high)) sides.push_back({r, true});
-    if (std::isfinite(problem.limits[r].low)) sides.push_back({r, false});
-  }
-  return sides;
-}
-
-// The value of this bound nearest to the wanted one that all other limits allow.
-std::optional<double> NearestWorkable(MipProblem problem, const Side& side, double time_limit_s) {
-  MipLimit& limit = problem.limits[side.limit];
-  (side.high ? limit.high : limit.low) = side.high ? kInfinity : -kInfinity;
-  for (auto& group : problem.groups) {
-    for (MipOption& option : group) {
-      option.score = side.high ? option.costs[side.limit] : -option.costs[side.limit];
-    }
-  }
-  const MipSolution solution = Search(problem, {}, Clock(time_limit_s));
-  if (solution.choice.empty()) return std::nullopt;
-  return solution.totals[side.limit];
-}
-
-std::string WithoutReach(const MipProblem& problem, const Side& side, double reachable,
-                         std::optional<double> workable) {
-  std::string text = fmt::format("{} cannot be met by any choice: the {} possible is {:.12g}",
-                                 side.Describe(problem), side.high ? "least" : "most", reachable);
-  if (!workable) return text + ", and the other limits contradict each other as well";
-  if (side.Relaxation(problem, *workable) > side.Relaxation(problem, reachable) + kLimitTolerance) {
-    text += fmt::format(", and {:.12g} with the other limits kept", *workable);
-  }
-  return text;
-}
-
-// Why nothing is within the limits, and the smallest change to one limit that would help.
-std::string Explain(const MipProblem& problem, double time_limit_s) {
-  const std::vector<Side> sides = FiniteSides(problem);
-  const double share_s = time_limit_s / static_cast<double>(sides.size() + 1);
-
-  std::optional<Side> tightest;
-  double tightest_value = 0;
-  for (const Side& side : sides) {
-    const MipLimit& limit = problem.limits[side.limit];
-    if (limit.low > limit.high) {
-      return fmt::format("{} must be at least {:.12g} and at most {:.12g}, which contradict",
-                         limit.resource, limit.low, limit.high);
-    }
-    const Reach reach = ReachOf(problem, side.limit);
-    const double value = side.high ? reach.least : reach.most;
-    const bool reachable = side.high ? value <= Loosened(limit.high, 1, reach.magnitude)
-                                     : value >= Loosened(limit.low, -1, reach.magnitude);
-    if (reachable) continue;
-    if (!tightest ||
-        side.Relaxation(problem, value) > tightest->Relaxation(problem, tightest_value)) {
-      tightest = side;
-      tightest_value = value;
-    }
-  }
-  if (tightest) {
-    return WithoutReach(problem, *tightest, tightest_value,
-                        NearestWorkable(problem, *tightest, share_s));
-  }
-
-  for (const Side& side : sides) {
-    const std::optional<double> value = NearestWorkable(problem, side, share_s);
-    if (value && (!tightest || side.Relaxation(problem, *value) <
-                                   tightest->Relaxation(problem, tightest_value))) {
-      tightest = side;
-      tightest_value = *value;
-    }
-  }
-  if (!tightest) {
-    return "each limit can be met alone, but no choice meets all of them, nor all but one";
-  }
-  const Reach reach = ReachOf(problem, tightest->limit);
-  return fmt::format(
-      "{} can be met alone (the {} possible is {:.12g}), but not together with the other limits: "
-      "the nearest value that works is {:.12g}",
-      tightest->Describe(problem), tightest->high ? "least" : "most",
-      tightest->high ? reach.least : reach.most, tightest_value);
 }
 
 }  // namespace
@@ -463,33 +297,8 @@ std::string SolveStatusName(SolveStatus status) {
   return "unknown";
 }
 
-std::vector<double> ChoiceTotals(const MipProblem& problem, const std::vector<int>& choice) {
-  PUZZLE_CHECK(choice.size() == problem.groups.size(), "one option per group");
-  std::vector<double> totals;
-  for (size_t r = 0; r < problem.limits.size(); ++r) {
-    double total = problem.limits[r].fixed;
-    for (size_t g = 0; g < choice.size(); ++g) total += problem.groups[g][choice[g]].costs[r];
-    totals.push_back(total);
-  }
-  return totals;
-}
-
-double ChoiceScore(const MipProblem& problem, const std::vector<int>& choice) {
-  PUZZLE_CHECK(choice.size() == problem.groups.size(), "one option per group");
-  double score = 0;
-  for (size_t g = 0; g < choice.size(); ++g) score += problem.groups[g][choice[g]].score;
-  return score;
-}
-
-bool WithinLimits(const MipProblem& problem, const std::vector<double>& totals) {
-  for (size_t r = 0; r < totals.size(); ++r) {
-    if (!Within(totals[r], problem.limits[r], ReachOf(problem, r).magnitude)) return false;
-  }
-  return true;
-}
-
 MipSolution SolveMip(const MipProblem& problem, const MipOptions& options) {
-  CheckProblem(problem);
+  CheckMipProblem(problem);
   const Clock clock(options.time_limit_s);
   MipSolution result = Search(problem, options, clock);
   if (result.status == SolveStatus::kOptimal) result.bound = result.objective;
@@ -499,7 +308,9 @@ MipSolution SolveMip(const MipProblem& problem, const MipOptions& options) {
     result.gap = difference == 0 ? 0 : difference / std::max(std::abs(result.objective), 1e-300);
   }
   if (result.status == SolveStatus::kInfeasible) {
-    result.explanation = Explain(problem, options.time_limit_s);
+    if (options.explain) {
+      result.explanation = ExplainInfeasible(problem, options.time_limit_s);
+    }
   } else if (result.status == SolveStatus::kNoSolution) {
     result.explanation =
         fmt::format("no choice within the limits was found in {:.3g} s", clock.elapsed_s());

@@ -33,6 +33,7 @@ struct MipProblem {
 struct MipOptions {
   double time_limit_s = 60;
   std::function<bool()> should_stop;  // polled during the search; true ends it like the time limit
+  bool explain = true;  // say why an infeasible problem is (costs up to another time limit)
 };
 
 enum class SolveStatus {

@@ -181,7 +181,8 @@ TEST(MipTest, RefusesWhatIsNotANumber) {
 
 TEST(MipTest, AnInterruptedSearchIsNotCalledOptimal) {
   const MipProblem problem = HardProblem(60, 1);
-  const MipSolution solution = SolveMip(problem, {.should_stop = [] { return true; }});
+  const MipSolution solution =
+      SolveMip(problem, {.should_stop = [] { return true; }, .explain = true});
   ASSERT_NE(solution.status, SolveStatus::kOptimal);
   ASSERT_NE(solution.status, SolveStatus::kInfeasible);
   EXPECT_LE(solution.bound, solution.objective);
@@ -194,7 +195,8 @@ TEST(MipTest, AnInterruptedSearchIsNotCalledOptimal) {
 }
 
 TEST(MipTest, NoTimeMeansNoSolution) {
-  const MipSolution solution = SolveMip(TwoLayers(23), {.time_limit_s = 0, .should_stop = {}});
+  const MipSolution solution =
+      SolveMip(TwoLayers(23), {.time_limit_s = 0, .should_stop = {}, .explain = true});
   EXPECT_EQ(solution.status, SolveStatus::kNoSolution);
   EXPECT_TRUE(solution.choice.empty());
 }
