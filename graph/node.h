@@ -270,8 +270,10 @@ class Kind {
     return Port(std::move(name), std::move(type), PortSpec::Arity::kList, std::move(doc));
   }
 
-  template <class T>
-  Kind& Param(std::string name, T P::* member, std::vector<ParamRule> rules, std::string doc) {
+  /// `member` may belong to a base of P, so that kinds can share parameters.
+  template <class T, class Base>
+    requires std::derived_from<P, Base>
+  Kind& Param(std::string name, T Base::* member, std::vector<ParamRule> rules, std::string doc) {
     kind_.params.push_back({std::move(name), std::move(doc), std::move(rules),
                             [member](void* params) -> ParamMember {
                               return &(static_cast<P*>(params)->*member);

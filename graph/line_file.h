@@ -1,0 +1,45 @@
+// Append-only files of checksummed lines: the form of everything in the store that is a shortcut
+// and never the truth (index, last recipes, remembered digests). A torn or damaged line is ignored,
+// several processes may append at once, and a file that cannot be written is no failure.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace puzzle {
+
+/// A checksum against accidents (not against intent): 16 hex digits.
+[[nodiscard]] std::string Checksum(std::string_view text);
+
+/// Reader and appender of one such file. Thread-compatible.
+class LineFile {
+ public:
+  explicit LineFile(std::string path);
+  ~LineFile();
+  LineFile(const LineFile&) = delete;
+  LineFile& operator=(const LineFile&) = delete;
+
+  /// Calls `visit` with every whole line that was in the file at this moment, in order, without
+  /// checksum and line end. The views live as long as this object. REQUIRES: called once.
+  void Read(const std::function<void(std::string_view)>& visit);
+  /// Appends lines in one write. REQUIRES: no line contains '\n'.
+  void Append(const std::string& line);
+  /// Replaces the whole file atomically by the lines that `next` returns until it gives nullptr.
+  void Rewrite(const std::function<const std::string*()>& next);
+
+  /// Lines seen by Read, damaged ones included.
+  [[nodiscard]] size_t lines() const { return lines_; }
+
+ private:
+  std::string path_;
+  void* map_ = nullptr;
+  size_t map_bytes_ = 0;
+  size_t lines_ = 0;
+  int fd_ = -1;
+  bool needs_newline_ = false;
+};
+
+}  // namespace puzzle

@@ -1,0 +1,315 @@
+#include "graph/plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <unordered_map>
+
+#include "graph/resolve.h"
+#include "graph/substitute.h"
+#include "io/error.h"
+
+namespace puzzle {
+namespace {
+
+using nlohmann::ordered_json;
+
+/// One parameter as written in the graph, looked up in the kind's table.
+struct WrittenParam {
+  const SpecValue* place;
+  int index;
+  bool varies;  // contains ${...}
+};
+
+struct WrittenOverride {
+  ElementFilter filter;
+  std::vector<WrittenParam> params;
+};
+
+/// One input as written in the graph.
+struct WrittenInput {
+  const SpecValue* place;
+  size_t port;
+  bool varies;
+  std::vector<StepId> constant;  // resolved once when nothing varies
+};
+
+/// Builds a plan; one object per call of MakePlan.
+class Planner {
+ public:
+  Planner(const GraphSpec& spec, const Registry& registry, const PlanOptions& options,
+          Diagnostics& diagnostics)
+      : spec_(spec), registry_(registry), options_(options), diagnostics_(diagnostics) {}
+
+  Plan Make() {
+    plan_.environment = options_.environment;
+    vars_ = EvaluateVars(spec_, diagnostics_);
+    for (const auto& [name, value] : vars_) scope_.SetVar(name, &value);
+    for (const NodeSpec& node : spec_.nodes) AddNode(node);
+    Resolver resolver(spec_, plan_, expansions_, diagnostics_);
+    for (size_t n = 0; n < spec_.nodes.size(); ++n) ConnectNode(n, resolver);
+    if (const std::vector<StepId> cycle = plan_.Link(); !cycle.empty()) ComplainCycle(cycle);
+    return std::move(plan_);
+  }
+
+ private:
+  void AddNode(const NodeSpec& node) {
+    PlanNode entry{node.name, node.doc, registry_.Find(node.kind),
+                   static_cast<StepId>(plan_.steps.size()), 0};
+    if (entry.kind == nullptr && !node.kind.empty()) {
+      std::vector<std::string> names;
+      for (const NodeKind& kind : registry_.kinds()) names.push_back(kind.name);
+      diagnostics_.Add(*spec_.text, node.pointer + "/kind",
+                       fmt::format("unknown kind \"{}\"", node.kind), DidYouMean(node.kind, names));
+    }
+    Expansion expansion = Expand(spec_, node, scope_, diagnostics_);
+    entry.count = static_cast<uint32_t>(expansion.elements.size());
+    const auto index = static_cast<uint32_t>(plan_.nodes.size());
+    for (size_t e = 0; e < entry.count; ++e) {
+      Step step;
+      step.name = node.name + expansion.Label(e);
+      step.node = index;
+      plan_.steps.push_back(std::move(step));
+    }
+    if (entry.kind != nullptr) BindParams(node, entry, expansion);
+    plan_.nodes.push_back(std::move(entry));
+    expansions_.push_back(std::move(expansion));
+  }
+
+  WrittenParam Lookup(const ParamBinder& binder, const std::string& kind, const std::string& name,
+                      const SpecValue& place) {
+    const int index = binder.Find(name);
+    if (index < 0) {
+      spec_.Complain(place, fmt::format("kind \"{}\" has no parameter \"{}\"", kind, name),
+                     DidYouMean(name, binder.Names()), diagnostics_);
+    }
+    return {&place, index, HasReference(*place.value)};
+  }
+
+  void BindParams(const NodeSpec& node, const PlanNode& entry, const Expansion& expansion) {
+    const ParamBinder binder(*entry.kind, options_.files);
+    std::vector<WrittenParam> written;
+    for (const auto& [name, place] : node.params) {
+      written.push_back(Lookup(binder, node.kind, name, place));
+    }
+    std::vector<WrittenOverride> overrides;
+    for (const OverrideSpec& spec : node.overrides) {
+      WrittenOverride entry_override{
+          ElementFilter(spec_, spec.where, expansion, scope_, diagnostics_), {}};
+      for (const auto& [name, place] : spec.params) {
+        entry_override.params.push_back(Lookup(binder, node.kind, name, place));
+      }
+      overrides.push_back(std::move(entry_override));
+    }
+
+    Scope scope = scope_;
+    const size_t n_params = entry.kind->params.size();
+    std::vector<const ordered_json*> given(n_params);
+    std::vector<const SpecValue*> places(n_params);
+    std::vector<ordered_json> substituted(n_params);
+    std::vector<ParamMistake> mistakes;
+    const auto take = [&](const WrittenParam& param) {
+      if (param.index < 0) return;
+      const auto i = static_cast<size_t>(param.index);
+      given[i] = param.place->value.get();
+      places[i] = param.place;
+      if (!param.varies) return;
+      SubstituteError error;
+      std::optional<ordered_json> value = Substitute(*param.place->value, scope, error);
+      if (!value) {
+        spec_.Complain(*param.place, error.message, error.hint, diagnostics_);
+        substituted_failed_ = true;
+        return;
+      }
+      if (value->is_null() && !diagnostics_.empty()) substituted_failed_ = true;  // failed variable
+      substituted[i] = std::move(*value);
+      given[i] = &substituted[i];
+    };
+    for (uint32_t e = 0; e < entry.count; ++e) {
+      SetAxes(expansion, e, scope);
+      std::fill(given.begin(), given.end(), nullptr);
+      std::fill(places.begin(), places.end(), nullptr);
+      substituted_failed_ = false;
+      for (const WrittenParam& param : written) take(param);
+      for (const WrittenOverride& entry_override : overrides) {
+        if (!entry_override.filter.Matches(expansion.elements[e])) continue;
+        for (const WrittenParam& param : entry_override.params) take(param);
+      }
+      if (substituted_failed_) continue;
+      mistakes.clear();
+      plan_.steps[entry.first + e].params = binder.Bind(given, mistakes);
+      for (const ParamMistake& mistake : mistakes) {
+        ComplainParam(node, binder, places, mistake);
+      }
+    }
+  }
+
+  void ComplainParam(const NodeSpec& node, const ParamBinder& binder,
+                     const std::vector<const SpecValue*>& places, const ParamMistake& mistake) {
+    const int index = mistake.param.empty() ? -1 : binder.Find(mistake.param);
+    const SpecValue* place = index < 0 ? nullptr : places[static_cast<size_t>(index)];
+    if (place != nullptr) {
+      spec_.Complain(*place, mistake.message, mistake.hint, diagnostics_);
+      return;
+    }
+    const bool has_params = spec_.text->value()["nodes"][node.name].contains("params");
+    diagnostics_.Add(*spec_.text, node.pointer + (has_params ? "/params" : ""), mistake.message,
+                     mistake.hint);
+  }
+
+  static void SetAxes(const Expansion& expansion, size_t element, Scope& scope) {
+    for (size_t a = 0; a < expansion.axes.size(); ++a) {
+      const Axis& axis = expansion.axes[a];
+      scope.SetAxis(axis.name, &axis.values[expansion.elements[element][a]]);
+    }
+  }
+
+  void ConnectNode(size_t n, Resolver& resolver) {
+    const NodeSpec& node = spec_.nodes[n];
+    const PlanNode& entry = plan_.nodes[n];
+    if (entry.kind == nullptr) return;
+    const NodeKind& kind = *entry.kind;
+    std::vector<WrittenInput> written = CheckPorts(node, kind);
+    const Expansion& expansion = expansions_[n];
+    Scope scope = scope_;
+    for (WrittenInput& input : written) {
+      if (input.varies) continue;
+      input.constant = resolver.Resolve(*input.place, *input.place->value, kind.ports[input.port]);
+    }
+    for (uint32_t e = 0; e < entry.count; ++e) {
+      Step& step = plan_.steps[entry.first + e];
+      step.inputs.resize(kind.ports.size());
+      SetAxes(expansion, e, scope);
+      for (const WrittenInput& input : written) {
+        if (!input.varies) {
+          step.inputs[input.port] = input.constant;
+          continue;
+        }
+        SubstituteError error;
+        const auto value = Substitute(*input.place->value, scope, error);
+        if (!value) {
+          spec_.Complain(*input.place, error.message, error.hint, diagnostics_);
+        } else {
+          step.inputs[input.port] = resolver.Resolve(*input.place, *value, kind.ports[input.port]);
+        }
+      }
+    }
+  }
+
+  /// Matches the "in" of a node with the ports of its kind.
+  std::vector<WrittenInput> CheckPorts(const NodeSpec& node, const NodeKind& kind) {
+    std::vector<std::string> names;
+    for (const PortSpec& port : kind.ports) names.push_back(port.name);
+    std::vector<WrittenInput> written;
+    std::vector<bool> connected(kind.ports.size(), false);
+    for (const auto& [name, place] : node.in) {
+      const auto port = std::find(names.begin(), names.end(), name);
+      if (port == names.end()) {
+        spec_.Complain(place, fmt::format("kind \"{}\" has no input \"{}\"", kind.name, name),
+                       DidYouMean(name, names), diagnostics_);
+        continue;
+      }
+      const auto index = static_cast<size_t>(port - names.begin());
+      connected[index] = true;
+      written.push_back({&place, index, HasReference(*place.value), {}});
+    }
+    for (size_t i = 0; i < names.size(); ++i) {
+      if (connected[i] || kind.ports[i].arity == PortSpec::Arity::kOptional) continue;
+      const bool has_in = spec_.text->value()["nodes"][node.name].contains("in");
+      diagnostics_.Add(*spec_.text, node.pointer + (has_in ? "/in" : ""),
+                       fmt::format("input \"{}\" ({} of type \"{}\") is not connected", names[i],
+                                   kind.ports[i].arity == PortSpec::Arity::kList ? "a list"
+                                                                                 : "a step",
+                                   kind.ports[i].type));
+    }
+    return written;
+  }
+
+  void ComplainCycle(const std::vector<StepId>& cycle) {
+    std::string text;
+    for (const StepId step : cycle) {
+      if (!text.empty()) text += " -> ";
+      text += plan_.steps[step].name;
+    }
+    const NodeSpec& node = spec_.nodes[plan_.steps[cycle.front()].node];
+    diagnostics_.Add(*spec_.text, node.pointer + "/in",
+                     "steps wait for each other in a circle: " + text);
+  }
+
+  const GraphSpec& spec_;
+  const Registry& registry_;
+  const PlanOptions& options_;
+  Diagnostics& diagnostics_;
+  std::map<std::string, ordered_json> vars_;
+  Scope scope_;
+  Plan plan_;
+  std::vector<Expansion> expansions_;
+  bool substituted_failed_ = false;
+};
+
+}  // namespace
+
+Plan MakePlan(const GraphSpec& spec, const Registry& registry, const PlanOptions& options,
+              Diagnostics& diagnostics) {
+  return Planner(spec, registry, options, diagnostics).Make();
+}
+
+std::vector<StepId> Plan::Link() {
+  const size_t n = steps.size();
+  predecessor_begin_.assign(n + 1, 0);
+  successor_begin_.assign(n + 1, 0);
+  predecessors_.clear();
+  std::vector<StepId> own;
+  for (StepId s = 0; s < n; ++s) {
+    own.clear();
+    for (const auto& port : steps[s].inputs) own.insert(own.end(), port.begin(), port.end());
+    std::sort(own.begin(), own.end());
+    own.erase(std::unique(own.begin(), own.end()), own.end());
+    predecessors_.insert(predecessors_.end(), own.begin(), own.end());
+    predecessor_begin_[s + 1] = static_cast<uint32_t>(predecessors_.size());
+    for (const StepId p : own) ++successor_begin_[p + 1];
+  }
+  for (size_t s = 0; s < n; ++s) successor_begin_[s + 1] += successor_begin_[s];
+  successors_.resize(predecessors_.size());
+  std::vector<uint32_t> fill(successor_begin_.begin(), successor_begin_.end() - 1);
+  for (StepId s = 0; s < n; ++s) {
+    for (const StepId p : predecessors(s)) successors_[fill[p]++] = s;
+  }
+
+  order.clear();
+  order.reserve(n);
+  std::vector<uint32_t> waiting(n);
+  for (StepId s = 0; s < n; ++s) {
+    waiting[s] = static_cast<uint32_t>(predecessors(s).size());
+    if (waiting[s] == 0) order.push_back(s);
+  }
+  for (size_t i = 0; i < order.size(); ++i) {
+    for (const StepId next : successors(order[i])) {
+      if (--waiting[next] == 0) order.push_back(next);
+    }
+  }
+  if (order.size() == n) return {};
+
+  // Every step left over has a left-over input: walking to inputs must close a circle.
+  StepId at = 0;
+  while (waiting[at] == 0) ++at;
+  std::vector<StepId> path;
+  std::vector<size_t> position(n, SIZE_MAX);
+  while (position[at] == SIZE_MAX) {
+    position[at] = path.size();
+    path.push_back(at);
+    for (const StepId p : predecessors(at)) {
+      if (waiting[p] > 0) {
+        at = p;
+        break;
+      }
+    }
+  }
+  std::vector<StepId> cycle(path.begin() + static_cast<ptrdiff_t>(position[at]), path.end());
+  cycle.push_back(at);
+  return cycle;
+}
+
+}  // namespace puzzle

@@ -1,0 +1,59 @@
+// The record of one finished step: a line of JSON beside its artifact. It answers everything about
+// the artifact but its arrays, so that hit test, reasons, summaries and estimates open no archive.
+// Values.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace puzzle {
+
+/// What the hit test and the views need at once; `json` holds the rest.
+struct Record {
+  std::string key;
+  std::string digest;  // of the artifact's content
+  std::string step;    // name of the step that made it
+  std::string type;    // of the artifact
+  uint64_t bytes = 0;  // size of the artifact file
+  int64_t mtime_ns = 0;
+  double wall_s = 0;
+  bool has_output_files = false;
+  std::string_view json;  // the whole record; lives as long as the store it came from
+};
+
+/// The members of a record file. Text members that are JSON already are marked.
+struct RecordDraft {
+  std::string key, step, kind, type, digest;
+  uint64_t bytes = 0;
+  int64_t mtime_ns = 0;
+  std::string recipe_json;        // as fingerprinted
+  std::string inputs_json;        // port -> names of the steps behind the digests
+  std::string paths_json;         // external files and folders by parameter
+  std::string scalars_json;       // scalar attributes of the artifact
+  std::string display;            // what a user wants to read
+  std::string output_files_json;  // {name: bytes} in the output folder, or ""
+  std::string warnings_json;
+  double wall_s = 0, cpu_s = 0, save_s = 0, peak_rss_mib = 0;
+  std::string host, device, tool, finished;  // `finished` is UTC, ISO 8601
+  int threads = 0;
+};
+
+/// One line of JSON, ending in a checksum of itself.
+[[nodiscard]] std::string RecordText(const RecordDraft& draft);
+
+/// The fields of a record line; nullopt when it is damaged or of another format. The result's
+/// `json` is `text`.
+[[nodiscard]] std::optional<Record> ParseRecord(std::string_view text);
+
+/// The whole record as JSON. Throws Error when it is damaged.
+[[nodiscard]] nlohmann::json RecordJson(const Record& record);
+
+/// A record as a line of the index file, and back. The line holds the fields of Record in front,
+/// so that no JSON is parsed for a hit.
+[[nodiscard]] std::string IndexLine(const Record& record);
+[[nodiscard]] std::optional<Record> ParseIndexLine(std::string_view line);
+
+}  // namespace puzzle

@@ -1,0 +1,275 @@
+#include "graph/stale.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "io/error.h"
+
+namespace puzzle {
+namespace {
+
+using nlohmann::json;
+
+/// Guesses for kinds that never ran.
+constexpr double kGuessDevice_s = 1.0;
+constexpr double kGuessHost_s = 0.05;
+
+std::string Shown(const json& value) {
+  std::string text = CanonicalText(value);
+  if (text.size() > 48) text = text.substr(0, 45) + "...";
+  return text;
+}
+
+std::string Change(const json& before, const json& after, const std::string& name) {
+  const auto side = [&](const json& all) {
+    return all.contains(name) ? Shown(all[name]) : std::string("(none)");
+  };
+  return fmt::format("{} -> {}", side(before), side(after));
+}
+
+/// The first member in which two objects differ, or "".
+std::string FirstDifference(const json& before, const json& after) {
+  for (const auto& [name, value] : after.items()) {
+    if (!before.contains(name) || before[name] != value) return name;
+  }
+  for (const auto& [name, value] : before.items()) {
+    if (!after.contains(name)) return name;
+  }
+  return {};
+}
+
+std::string ParamsDifference(const Step& step, const json& before, const json& after) {
+  const std::string name = FirstDifference(before, after);
+  if (name.empty()) return {};
+  for (const auto& [param, path] : step.params.input_paths) {
+    if (param == name) return fmt::format("params.{}: content of {} changed", name, path);
+  }
+  return fmt::format("params.{}: {}", name, Change(before, after, name));
+}
+
+std::string InputDifference(const Plan& plan, StepId id, const std::string& port,
+                            const json& before, const json& after) {
+  const Step& step = plan.steps[id];
+  const auto& ports = plan.kind(id).ports;
+  const auto found = std::find_if(ports.begin(), ports.end(),
+                                  [&](const PortSpec& spec) { return spec.name == port; });
+  if (found == ports.end()) return fmt::format("input {} is gone", port);
+  const auto& inputs = step.inputs[static_cast<size_t>(found - ports.begin())];
+  const size_t n_before = before.contains(port) ? before[port].size() : 0;
+  const size_t n_after = after.contains(port) ? after[port].size() : 0;
+  if (n_before != n_after) {
+    return fmt::format("input {}: {} artifacts -> {}", port, n_before, n_after);
+  }
+  if (inputs.size() == 1) {
+    return fmt::format("input {} changed ({})", port, plan.steps[inputs.front()].name);
+  }
+  return fmt::format("input {} changed", port);
+}
+
+/// The path of the first file of an output folder that is gone or has another size, or "".
+std::string LostOutput(const Step& step, const Record& record) {
+  const json document = RecordJson(record);
+  for (const auto& [param, folder] : step.params.output_paths) {
+    if (folder.empty()) continue;
+    for (const auto& [name, bytes] : document.value("output_files", json::object()).items()) {
+      const std::string path = folder + '/' + name;
+      struct stat info {};
+      if (::stat(path.c_str(), &info) != 0) return path + " is gone";
+      if (bytes.is_number() && info.st_size != bytes.get<int64_t>()) return path + " changed";
+    }
+  }
+  return {};
+}
+
+/// Seconds of past runs: of the same step, else the mean of its kind, else a guess.
+class Estimator {
+ public:
+  Estimator(const Plan& plan, Store& store) : plan_(plan), store_(store) {}
+
+  double Of(StepId step) {
+    if (const auto key = store_.LastKey(plan_.steps[step].name)) {
+      if (const auto record = store_.FindRecord(*key)) {
+        Learn(step, record->wall_s);
+        return record->wall_s;
+      }
+    }
+    return -1;
+  }
+  void Learn(StepId step, double wall_s) {
+    auto& [sum, count] = known_[&plan_.kind(step)];
+    sum += wall_s;
+    ++count;
+  }
+  double Guess(StepId step) const {
+    const NodeKind& kind = plan_.kind(step);
+    if (const auto it = known_.find(&kind); it != known_.end()) {
+      return it->second.first / it->second.second;
+    }
+    return kind.needs == Needs::kHost ? kGuessHost_s : kGuessDevice_s;
+  }
+
+ private:
+  const Plan& plan_;
+  Store& store_;
+  std::map<const NodeKind*, std::pair<double, double>> known_;
+};
+
+void MarkStep(const Plan& plan, StepId id, Store& store, Forecast& forecast) {
+  StepForecast& step = forecast.steps[id];
+  const StepId* waits_for = nullptr;
+  for (const StepId& input : plan.predecessors(id)) {
+    if (forecast.steps[input].fate != Fate::kHit) {
+      waits_for = &input;
+      break;
+    }
+  }
+  if (waits_for != nullptr) {
+    step.reason = ExplainMiss(plan, id, "", store);
+    step.fate = step.reason.empty() ? Fate::kWait : Fate::kRun;
+    step.group = step.reason;
+    if (step.fate == Fate::kWait) {
+      step.reason = "waits for " + plan.steps[*waits_for].name;
+      step.group = "waits for " + plan.node_name(*waits_for);
+    }
+    return;
+  }
+  const std::string recipe = RecipeText(plan, id, CollectDigests(plan.steps[id], [&](StepId i) {
+                                          return forecast.steps[i].record.digest;
+                                        }));
+  step.key_closed = true;
+  step.key = KeyOf(recipe);
+  HitTest test = TestHit(plan, id, step.key, store);
+  if (test.hit) {
+    step.fate = Fate::kHit;
+    step.record = std::move(test.record);
+    return;
+  }
+  step.fate = Fate::kRun;
+  step.outputs_lost = test.outputs_lost;
+  step.reason = test.presence == Presence::kAbsent ? ExplainMiss(plan, id, recipe, store)
+                                                   : test.reason;
+  step.group = step.reason;
+  if (test.presence != Presence::kAbsent) {
+    step.group = test.outputs_lost ? "output files lost" : test.reason;
+    step.warning = plan.steps[id].name + ": " + test.reason + ", computing it again";
+  }
+}
+
+}  // namespace
+
+void SortUnique(std::vector<std::string>& digests) {
+  if (digests.size() < 2) return;
+  std::sort(digests.begin(), digests.end());
+  digests.erase(std::unique(digests.begin(), digests.end()), digests.end());
+}
+
+HitTest TestHit(const Plan& plan, StepId step, const std::string& key, Store& store) {
+  HitTest test;
+  Store::Lookup found = store.Find(key);
+  test.presence = found.presence;
+  test.record = std::move(found.record);
+  if (found.presence != Presence::kWhole) {
+    test.reason = PresenceText(found.presence);
+    if (found.presence != Presence::kAbsent) test.reason += " (" + store.PathOf(key) + ")";
+    return test;
+  }
+  if (test.record.has_output_files && !plan.steps[step].params.output_paths.empty()) {
+    const std::string lost = LostOutput(plan.steps[step], test.record);
+    if (!lost.empty()) {
+      test.outputs_lost = true;
+      test.reason = "output file " + lost;
+      return test;
+    }
+  }
+  test.hit = true;
+  return test;
+}
+
+std::string ExplainMiss(const Plan& plan, StepId step, const std::string& recipe, Store& store) {
+  const auto last = store.LastKey(plan.steps[step].name);
+  const auto record = last ? store.FindRecord(*last) : std::nullopt;
+  if (!record) return "missing";
+  json before;
+  try {
+    before = RecordJson(*record).at("recipe");
+  } catch (const std::exception&) {
+    return "missing";
+  }
+  const NodeKind& kind = plan.kind(step);
+  if (before.value("format", 0) != kKeyFormat) return "key format changed";
+  if (before.value("kind", "") != kind.name) {
+    return fmt::format("kind {} -> {}", before.value("kind", ""), kind.name);
+  }
+  if (before.value("version", 0) != kind.version) {
+    return fmt::format("kind version {} -> {}", before.value("version", 0), kind.version);
+  }
+  std::string difference = ParamsDifference(plan.steps[step], before["params"],
+                                            json::parse(plan.steps[step].params.keyed));
+  if (!difference.empty()) return difference;
+  if (kind.needs == Needs::kQuietDevice) {
+    const json now(plan.environment);
+    const json then = before.value("environment", json::object());
+    const std::string name = FirstDifference(then, now);
+    if (!name.empty()) return fmt::format("environment.{}: {}", name, Change(then, now, name));
+  }
+  if (recipe.empty()) return {};  // the inputs are not known yet
+  const json after = json::parse(recipe);
+  const std::string port = FirstDifference(before["inputs"], after["inputs"]);
+  if (!port.empty()) {
+    return InputDifference(plan, step, port, before["inputs"], after["inputs"]);
+  }
+  return "missing";
+}
+
+Forecast MarkStale(const Plan& plan, Store& store) {
+  Forecast forecast;
+  const size_t n = plan.steps.size();
+  forecast.steps.resize(n);
+  Estimator estimator(plan, store);
+  for (const StepId id : plan.order) {
+    MarkStep(plan, id, store, forecast);
+    StepForecast& step = forecast.steps[id];
+    switch (step.fate) {
+      case Fate::kHit:
+        ++forecast.hits;
+        forecast.saved_s += step.record.wall_s;
+        estimator.Learn(id, step.record.wall_s);
+        break;
+      case Fate::kRun:
+        ++forecast.runs;
+        step.expected_s = estimator.Of(id);
+        break;
+      case Fate::kWait:
+        ++forecast.waits;
+        step.expected_s = estimator.Of(id);
+        break;
+    }
+  }
+  forecast.remaining_s.assign(n, 0);
+  for (size_t i = n; i-- > 0;) {
+    const StepId id = plan.order[i];
+    StepForecast& step = forecast.steps[id];
+    if (step.fate != Fate::kHit) {
+      if (step.expected_s < 0) step.expected_s = estimator.Guess(id);
+      forecast.expected_s += step.expected_s;
+    }
+    double after = 0;
+    for (const StepId next : plan.successors(id)) {
+      after = std::max(after, forecast.remaining_s[next]);
+    }
+    forecast.remaining_s[id] = step.expected_s + after;
+  }
+  return forecast;
+}
+
+double Forecast::Estimate(size_t lanes) const {
+  double longest = 0;
+  for (const double seconds : remaining_s) longest = std::max(longest, seconds);
+  return std::max(longest, expected_s / static_cast<double>(std::max<size_t>(lanes, 1)));
+}
+
+}  // namespace puzzle

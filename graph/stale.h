@@ -1,0 +1,78 @@
+// Which steps of a plan have their result in the store, which must run, and why. Reads the store,
+// changes nothing. Thread-compatible.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "graph/key.h"
+#include "graph/plan.h"
+#include "graph/store.h"
+
+namespace puzzle {
+
+/// What will become of a step.
+enum class Fate {
+  kHit,   // its result is in the store
+  kRun,   // it must run
+  kWait,  // an input runs first; whether the step runs depends on what comes out
+};
+
+struct StepForecast {
+  Fate fate = Fate::kRun;
+  bool key_closed = false;    // all inputs are known, hence the key is
+  bool outputs_lost = false;  // runs although its artifact is in the store: see kOutputFolder
+  std::string key;            // empty while open
+  Record record;              // of a hit
+  std::string reason;         // "params.lr: 1e-4 -> 3e-4", "waits for bld[layer=3]", ...
+  std::string group;          // the reason without the step's own particulars, to gather by
+  std::string warning;        // a result was lost or damaged
+  double expected_s = 0;      // from past runs, or a guess
+};
+
+struct Forecast {
+  std::vector<StepForecast> steps;
+  size_t hits = 0, runs = 0, waits = 0;
+  double saved_s = 0;     // what the hits cost when they were made
+  double expected_s = 0;  // of everything that may run
+  /// Per step: the longest sum of expected seconds from its start to the end of the graph.
+  std::vector<double> remaining_s;
+
+  /// Seconds that `lanes` lanes will need at least: the critical path or the even share.
+  [[nodiscard]] double Estimate(size_t lanes) const;
+};
+
+/// Decides every step of `plan`. O(steps + edges).
+[[nodiscard]] Forecast MarkStale(const Plan& plan, Store& store);
+
+/// The hit test for a closed key: the record of a usable result, or why there is none.
+struct HitTest {
+  bool hit = false;
+  Record record;
+  Presence presence = Presence::kAbsent;
+  bool outputs_lost = false;
+  std::string reason;  // when not a hit
+};
+[[nodiscard]] HitTest TestHit(const Plan& plan, StepId step, const std::string& key, Store& store);
+
+/// Names the first component in which the recipe differs from the one that this step name had
+/// last time; "missing" when there was none. An empty `recipe` (open key) compares what is known.
+[[nodiscard]] std::string ExplainMiss(const Plan& plan, StepId step, const std::string& recipe,
+                                      Store& store);
+
+/// Digests at the ports of a step from those of its inputs: sorted, without duplicates.
+template <class DigestOf>
+[[nodiscard]] PortDigests CollectDigests(const Step& step, const DigestOf& digest_of);
+void SortUnique(std::vector<std::string>& digests);
+
+template <class DigestOf>
+PortDigests CollectDigests(const Step& step, const DigestOf& digest_of) {
+  PortDigests digests(step.inputs.size());
+  for (size_t p = 0; p < digests.size(); ++p) {
+    for (const StepId input : step.inputs[p]) digests[p].push_back(digest_of(input));
+    SortUnique(digests[p]);
+  }
+  return digests;
+}
+
+}  // namespace puzzle
