@@ -36,7 +36,13 @@ constexpr std::string_view kSignature = "\x89HDF\r\n\x1a\n\x03";
 /// Held around all HDF5 calls. Also silences the library: its words go into our Errors.
 class Hdf5Lock {
  public:
-  Hdf5Lock() : lock_(Mutex()) { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }
+  Hdf5Lock() : lock_(Mutex()) {
+    // At exit the library would crash over a file whose close had failed, say on a full disk. It
+    // has nothing to do there: files are closed by their owners.
+    static const herr_t no_exit_handler = H5dont_atexit();
+    (void)no_exit_handler;
+    H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  }
 
  private:
   static std::recursive_mutex& Mutex() {

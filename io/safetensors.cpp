@@ -76,8 +76,8 @@ std::map<std::string, std::string> ReadWeightMap(const fs::path& index_path) {
 /// symbolic link, as it is in the caches of model hubs.
 fs::path ShardPath(const fs::path& folder, const std::string& name) {
   const auto refuse = [&] {
-    throw Error(fmt::format("{}: shard name '{}' is not a plain relative path",
-                            (folder / kIndexName).string(), name));
+    throw Error(fmt::format("{}: shard name {} is not a plain relative path",
+                            (folder / kIndexName).string(), nlohmann::json(name).dump()));
   };
   const auto is_odd = [](unsigned char c) { return c < 0x20 || c == 0x7F || c == '\\'; };
   const fs::path relative(name);

@@ -53,22 +53,25 @@ constexpr FormatType kFormatTypes[] = {
     {"F4", 4, std::nullopt},
 };
 
+/// Names go into messages, file listings and other formats.
+void CheckName(const std::string& name, const std::string& path) {
+  const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7F; };
+  if (name.empty()) throw Error(fmt::format("{}: tensor with an empty name", path));
+  if (name.size() > kMaxNameBytes) {
+    throw Error(fmt::format("{}: tensor name of {} bytes, at most {} are accepted", path,
+                            name.size(), kMaxNameBytes));
+  }
+  if (std::ranges::any_of(name, is_control)) {
+    throw Error(fmt::format("{}: control character in tensor name {}", path, Json(name).dump()));
+  }
+}
+
 // The functions below describe what is wrong; the caller adds file and tensor.
 
 const FormatType& TypeNamed(const std::string& name) {
   const auto* type = std::ranges::find(kFormatTypes, name, &FormatType::name);
   if (type == std::end(kFormatTypes)) throw Error(fmt::format("unknown dtype '{}'", name));
   return *type;
-}
-
-void CheckName(const std::string& name) {
-  if (name.empty()) throw Error("empty name");
-  if (name.size() > kMaxNameBytes) {
-    throw Error(
-        fmt::format("name of {} bytes, at most {} are accepted", name.size(), kMaxNameBytes));
-  }
-  const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7F; };
-  if (std::ranges::any_of(name, is_control)) throw Error("control character in the name");
 }
 
 void CheckMetadata(const Json& metadata) {
@@ -115,7 +118,6 @@ uint64_t TensorBytes(const FormatType& type, const Shape& shape) {
 
 /// The declaration of one tensor, its offset still relative to the data.
 StoredTensor ParseTensor(const std::string& name, const Json& declaration) {
-  CheckName(name);
   if (!declaration.is_object()) throw Error("not an object");
   const Json& dtype_name = Member(declaration, "dtype");
   if (!dtype_name.is_string()) throw Error("dtype is not a string");
@@ -189,6 +191,7 @@ std::vector<StoredTensor> ReadSafetensorsHeader(const InputFile& file) {
 
   std::vector<StoredTensor> tensors;
   for (const auto& [name, declaration] : header.value().items()) {
+    CheckName(name, file.path());
     try {
       if (name == "__metadata__") {
         CheckMetadata(declaration);
