@@ -89,6 +89,15 @@ void WriteFile(const std::string& path, std::string_view text, bool sync) {
   }
 }
 
+/// Reads the artifact through and compares its digest.
+bool IsWhole(const Store& store, const Record& record) {
+  try {
+    return DigestArchive(*store.Open(record)) == record.digest;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 void SyncFile(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) throw FileError("open", path);
@@ -247,13 +256,7 @@ Store::Lookup Store::Find(const std::string& key) {
   if (!facts) return {Presence::kMissing, std::move(*record)};
   if (facts->bytes != record->bytes) return {Presence::kShort, std::move(*record)};
   if (facts->mtime_ns != record->mtime_ns) {
-    try {
-      if (DigestArchive(*Open(*record)) != record->digest) {
-        return {Presence::kDamaged, std::move(*record)};
-      }
-    } catch (const Error&) {
-      return {Presence::kDamaged, std::move(*record)};
-    }
+    if (!IsWhole(*this, *record)) return {Presence::kDamaged, std::move(*record)};
     record->mtime_ns = facts->mtime_ns;  // a copied store: trusted from now on
     record = state_->Keep(*record);
   }
@@ -262,6 +265,12 @@ Store::Lookup Store::Find(const std::string& key) {
 
 std::shared_ptr<const ArchiveReader> Store::Open(const Record& record) const {
   return state_->format.open(PathOf(record.key));
+}
+
+bool Store::RemoveIfDamaged(const Record& record) {
+  if (IsWhole(*this, record)) return false;
+  ::unlink(PathOf(record.key).c_str());
+  return true;
 }
 
 std::unique_ptr<ArtifactDraft> Store::Begin() {

@@ -62,6 +62,10 @@ class Store {
   /// Opens the artifact of a record. Throws Error.
   [[nodiscard]] std::shared_ptr<const ArchiveReader> Open(const Record& record) const;
 
+  /// For an artifact that could not be loaded: reads all of it, and when it is damaged removes it,
+  /// so that the next run makes it anew. True when it was damaged.
+  bool RemoveIfDamaged(const Record& record);
+
   /// Starts an artifact. Throws Error when the folder cannot be written.
   [[nodiscard]] std::unique_ptr<ArtifactDraft> Begin();
   struct PublishOptions {

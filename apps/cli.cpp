@@ -1,0 +1,98 @@
+#include "apps/cli.h"
+
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+
+#include "apps/graph_verb.h"
+#include "apps/kinds.h"
+#include "apps/plan.h"
+#include "apps/run.h"
+#include "apps/schema.h"
+#include "apps/validate.h"
+#include "io/error.h"
+
+namespace puzzle {
+namespace {
+
+void StartLog() {
+  auto logger = spdlog::stderr_color_st("puzzle");
+  logger->set_pattern("%v");
+  logger->set_level(spdlog::level::warn);
+  spdlog::set_default_logger(std::move(logger));
+}
+
+/// The command line as it could be typed again.
+std::string CommandText(int argc, char** argv) {
+  std::string text;
+  for (int i = 0; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (!text.empty()) text += ' ';
+    if (!word.empty() && word.find_first_of(" '\"$&|;<>()[]{}*?!`~#\\") == std::string::npos) {
+      text += word;
+      continue;
+    }
+    text += '\'';
+    for (const char c : word) text += c == '\'' ? "'\\''" : std::string(1, c);
+    text += '\'';
+  }
+  return text;
+}
+
+int Guarded(const std::function<int()>& run) {
+  try {
+    return run();
+  } catch (const BugError& error) {
+    fmt::print(stderr, "puzzle: internal error: {}\n", error.what());
+  } catch (const Cancelled&) {
+    fmt::print(stderr, "puzzle: interrupted\n");
+    return kExitInterrupted;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "puzzle: {}\n", error.what());
+  }
+  return kExitFailed;
+}
+
+}  // namespace
+
+CLI::App& Verbs::Add(const std::string& name, const std::string& description,
+                     const std::string& examples, std::function<int()> run) {
+  CLI::App* verb = app_.add_subcommand(name, description);
+  if (!examples.empty()) verb->footer("Examples:\n" + examples);
+  verbs_.push_back({verb, std::move(run)});
+  return *verb;
+}
+
+int Verbs::Run() const {
+  for (const Verb& verb : verbs_) {
+    if (verb.app->parsed()) return verb.run();
+  }
+  return kExitBadInput;
+}
+
+int PuzzleMain(int argc, char** argv, const Registry& registry, const Hooks& hooks) {
+  StartLog();
+  CLI::App app("Compresses language models by the Puzzle method: runs JSON graphs of steps and "
+               "computes only what is missing.",
+               "puzzle");
+  app.set_version_flag("--version", std::string("puzzle ") + PUZZLE_VERSION);
+  app.require_subcommand(1);
+  Verbs verbs(app, CommandText(argc, argv));
+  AddRunVerb(verbs, registry, hooks);
+  AddPlanVerb(verbs, registry, hooks);
+  AddValidateVerb(verbs, registry, hooks);
+  AddGraphVerb(verbs, registry);
+  AddKindsVerb(verbs, registry);
+  AddSchemaVerb(verbs, registry);
+  if (hooks.add_verbs) hooks.add_verbs(verbs);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kExitDone : kExitBadInput;
+  }
+  return Guarded([&] { return verbs.Run(); });
+}
+
+}  // namespace puzzle

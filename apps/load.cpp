@@ -1,0 +1,64 @@
+#include "apps/load.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "io/error.h"
+
+namespace puzzle {
+
+void GraphOptions::Declare(CLI::App& verb, bool with_store) {
+  verb.add_option("GRAPH", graph, "the graph, a JSON file")->required();
+  verb.add_option("--set", settings,
+                  "vars.NAME=VALUE, NODE.PARAM=VALUE or NODE[axis=value].PARAM=VALUE; "
+                  "VALUE is JSON or else text; may be repeated")
+      ->allow_extra_args(false)
+      ->type_name("TARGET=VALUE");
+  if (with_store) verb.add_option("--store", store, "folder of finished results")->capture_default_str();
+}
+
+void LaneOptions::Declare(CLI::App& verb) {
+  verb.add_option("--devices", devices,
+                  "one lane per entry, such as cpu,cpu,cuda:0 (default: a cpu lane per core, at "
+                  "most four)")
+      ->check([](const std::string& text) {
+        try {
+          return ParseDevices(text).empty() ? "no devices" : "";
+        } catch (const Error& error) {
+          static std::string message;
+          message = error.what();
+          return message.c_str();
+        }
+      });
+  verb.add_option("-j,--jobs", jobs, "that many cpu lanes")->check(CLI::Range(1, 1024));
+}
+
+std::vector<Device> LaneOptions::Devices() const {
+  if (!devices.empty()) return ParseDevices(devices);
+  if (jobs > 0) return std::vector<Device>(static_cast<size_t>(jobs));
+  return DefaultDevices();
+}
+
+std::optional<Plan> LoadPlan(const GraphOptions& options, const Registry& registry,
+                             const Hooks& hooks, const std::string& memo) {
+  FileDigester files(memo);
+  PlanOptions plan_options;
+  plan_options.files = &files;
+  if (hooks.environment) plan_options.environment = hooks.environment();
+  Diagnostics diagnostics;
+  std::optional<Plan> plan;
+  try {
+    const auto text = std::make_shared<const JsonText>(JsonText::ParseFile(options.graph));
+    const GraphSpec spec = ParseSpec(text, options.settings, diagnostics);
+    plan = MakePlan(spec, registry, plan_options, diagnostics);
+  } catch (const Error& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return std::nullopt;
+  }
+  if (diagnostics.empty()) return plan;
+  fmt::print(stderr, "{}", diagnostics.Text());
+  return std::nullopt;
+}
+
+}  // namespace puzzle

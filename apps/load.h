@@ -1,0 +1,40 @@
+// What all verbs that take a graph share: its options and the way to a plan.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "apps/cli.h"
+#include "graph/lanes.h"
+#include "graph/plan.h"
+#include "graph/registry.h"
+
+namespace puzzle {
+
+/// Options of every verb that takes a graph.
+struct GraphOptions {
+  std::string graph;
+  std::vector<std::string> settings;  // --set
+  std::string store = "store";
+
+  void Declare(CLI::App& verb, bool with_store);
+};
+
+/// Options about lanes.
+struct LaneOptions {
+  std::string devices;  // "cpu,cpu,cuda:0"; "": the default
+  int jobs = 0;         // that many cpu lanes
+
+  void Declare(CLI::App& verb);
+  [[nodiscard]] std::vector<Device> Devices() const;
+};
+
+/// Reads, checks and plans a graph. Prints every diagnostic to stderr and returns nullopt when
+/// something is wrong with it. `memo` is the file that remembers digests of external files.
+[[nodiscard]] std::optional<Plan> LoadPlan(const GraphOptions& options, const Registry& registry,
+                                           const Hooks& hooks, const std::string& memo);
+
+}  // namespace puzzle

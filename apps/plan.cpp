@@ -1,0 +1,42 @@
+#include "apps/plan.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "graph/draw.h"
+#include "graph/stale.h"
+#include "graph/store.h"
+#include "io/hdf5_archive.h"
+
+namespace puzzle {
+
+int PlanCommand(const PlanVerbOptions& options, const Registry& registry, const Hooks& hooks) {
+  const auto plan = LoadPlan(options.graph, registry, hooks, options.graph.store + "/files");
+  if (!plan) return kExitBadInput;
+  Store store(options.graph.store, Hdf5Format());
+  const Forecast forecast = MarkStale(*plan, store);
+  for (const StepForecast& step : forecast.steps) {
+    if (!step.warning.empty()) fmt::print(stderr, "warning: {}\n", step.warning);
+  }
+  const size_t lanes = options.lanes.Devices().size();
+  fmt::print("{}", options.json ? ForecastJson(*plan, forecast, lanes)
+                                : ForecastText(*plan, forecast, options.all, lanes));
+  return kExitDone;
+}
+
+void AddPlanVerb(Verbs& verbs, const Registry& registry, const Hooks& hooks) {
+  auto options = std::make_shared<PlanVerbOptions>();
+  CLI::App& verb = verbs.Add(
+      "plan", "Say what a run would do: HIT, RUN or WAIT per step, with the reason.",
+      "  puzzle plan configs/demo.json\n"
+      "  puzzle plan configs/demo.json --set blocks.lr=3e-4 --all\n"
+      "  puzzle plan configs/demo.json --json",
+      [options, &registry, &hooks] { return PlanCommand(*options, registry, hooks); });
+  options->graph.Declare(verb, /*with_store=*/true);
+  options->lanes.Declare(verb);
+  verb.add_flag("--all", options->all, "one line per step, also for steps that share a reason");
+  verb.add_flag("--json", options->json, "print JSON");
+}
+
+}  // namespace puzzle

@@ -1,0 +1,147 @@
+#include "apps/run.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <condition_variable>
+#include <fstream>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "apps/plan.h"
+#include "apps/signals.h"
+#include "graph/executor.h"
+#include "graph/progress.h"
+#include "io/error.h"
+#include "io/hdf5_archive.h"
+
+namespace puzzle {
+namespace {
+
+void Print(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+int TerminalWidth() {
+  winsize size{};
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
+  return 80;
+}
+
+std::unique_ptr<ProgressView> MakeView(const RunOptions& options) {
+  if (options.quiet) return nullptr;
+  ProgressOptions progress;
+  progress.write = Print;
+  progress.width = TerminalWidth;
+  const bool terminal = ::isatty(STDOUT_FILENO) != 0 && !options.verbose;
+  return terminal ? MakeTerminalView(std::move(progress)) : MakePlainView(std::move(progress));
+}
+
+/// Calls Tick of a view five times a second.
+class Ticker {
+ public:
+  explicit Ticker(ProgressView* view) {
+    if (view == nullptr) return;
+    thread_ = std::jthread([this, view](const std::stop_token& stop) {
+      std::unique_lock lock(mutex_);
+      while (!wake_.wait_for(lock, stop, std::chrono::milliseconds(200),
+                             [&] { return stop.stop_requested(); })) {
+        view->Tick();
+      }
+    });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable_any wake_;
+  std::jthread thread_;
+};
+
+void WriteSummary(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  file.close();
+  if (!file) throw Error(fmt::format("cannot write \"{}\"", path));
+}
+
+Report ExecutePlan(const Plan& plan, const Forecast& forecast, Store& store,
+                   const RunOptions& options, const Hooks& hooks) {
+  const std::unique_ptr<ProgressView> view = MakeView(options);
+  LocalLanesOptions lane_options;
+  lane_options.devices = options.lanes.Devices();
+  lane_options.threads_per_lane = options.threads_per_lane;
+  lane_options.on_start = hooks.on_lane_start;
+  lane_options.set_threads = hooks.set_threads;
+  const SignalWatcher signals;
+  LocalLanes lanes(std::move(lane_options));
+  const Ticker ticker(view.get());
+  ExecuteOptions execute;
+  execute.keep_going = options.keep_going;
+  execute.resident_bytes = options.resident_mib << 20;
+  execute.tool = PUZZLE_VERSION;
+  execute.stop = signals.token();
+  execute.set_threads = hooks.set_threads;
+  return Execute(plan, forecast, store, lanes, view.get(), execute);
+}
+
+}  // namespace
+
+int RunCommand(const RunOptions& options, const Registry& registry, const Hooks& hooks) {
+  if (options.verbose) spdlog::set_level(spdlog::level::debug);
+  if (options.dry_run) {
+    PlanVerbOptions plan_options;
+    plan_options.graph = options.graph;
+    plan_options.lanes = options.lanes;
+    return PlanCommand(plan_options, registry, hooks);
+  }
+  const auto plan = LoadPlan(options.graph, registry, hooks, options.graph.store + "/files");
+  if (!plan) return kExitBadInput;
+  Store store(options.graph.store, Hdf5Format());
+  const Forecast forecast = MarkStale(*plan, store);
+  spdlog::debug("{} steps: {} in the store, {} to run, {} to decide", plan->steps.size(),
+                forecast.hits, forecast.runs, forecast.waits);
+  const bool nothing_to_do = forecast.hits == plan->steps.size();
+  if (!nothing_to_do && hooks.before_execute) hooks.before_execute();
+  const Report report = nothing_to_do ? ReportHits(*plan, forecast, store)
+                                      : ExecutePlan(*plan, forecast, store, options, hooks);
+  Print(DisplayText(*plan, report));
+  const std::string failures = FailuresText(*plan, report, options.command);
+  if (!failures.empty()) fmt::print(stderr, "\n{}", failures);
+  Print((options.quiet && nothing_to_do ? "" : "\n" + SummaryLine(report) + '\n'));
+  if (!options.summary.empty()) WriteSummary(options.summary, SummaryJson(*plan, report));
+  return report.ExitCode();
+}
+
+void AddRunVerb(Verbs& verbs, const Registry& registry, const Hooks& hooks) {
+  auto options = std::make_shared<RunOptions>();
+  CLI::App& verb = verbs.Add(
+      "run", "Run a graph: compute what is missing in the store.",
+      "  puzzle run configs/demo.json\n"
+      "  puzzle run configs/demo.json --set vars.steps=100 --devices cpu,cpu\n"
+      "  puzzle run configs/demo.json --set 'blocks[layer=3].lr=3e-4' --summary out.json\n"
+      "Run the same command again to resume; exit status 0 done, 1 a step failed, 2 bad input,\n"
+      "130 interrupted.",
+      [options, &registry, &hooks] { return RunCommand(*options, registry, hooks); });
+  options->command = verbs.command();
+  options->graph.Declare(verb, /*with_store=*/true);
+  options->lanes.Declare(verb);
+  verb.add_option("--threads-per-lane", options->threads_per_lane,
+                  "threads of each lane (default: busy lanes share the cores)")
+      ->check(CLI::Range(1, 1024));
+  verb.add_flag("-k,--keep-going", options->keep_going,
+                "after a failure, run whatever does not depend on it");
+  verb.add_flag("-n,--dry-run", options->dry_run, "print the plan and stop");
+  verb.add_option("--resident-mib", options->resident_mib,
+                  "memory for loaded inputs that several steps use, per kind of device")
+      ->capture_default_str();
+  verb.add_option("--summary", options->summary, "write counts and results to this JSON file");
+  verb.add_flag("-q,--quiet", options->quiet, "no progress");
+  verb.add_flag("-v,--verbose", options->verbose, "say more, in plain lines");
+}
+
+}  // namespace puzzle

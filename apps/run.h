@@ -1,0 +1,28 @@
+// `puzzle run`: brings every result of a graph into the store.
+#pragma once
+
+#include <string>
+
+#include "apps/cli.h"
+#include "apps/load.h"
+
+namespace puzzle {
+
+struct RunOptions {
+  GraphOptions graph;
+  LaneOptions lanes;
+  int threads_per_lane = 0;  // 0: an equal share of the cores for every busy lane
+  bool keep_going = false;
+  bool dry_run = false;
+  size_t resident_mib = 512;
+  std::string summary;  // file for the JSON summary; "": none
+  bool quiet = false;
+  bool verbose = false;
+  std::string command;  // as typed, for messages
+};
+
+[[nodiscard]] int RunCommand(const RunOptions& options, const Registry& registry,
+                             const Hooks& hooks);
+void AddRunVerb(Verbs& verbs, const Registry& registry, const Hooks& hooks);
+
+}  // namespace puzzle

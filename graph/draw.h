@@ -1,0 +1,22 @@
+// A plan as text: drawings of the graph and the listing of `puzzle plan`. Thread-safe.
+#pragma once
+
+#include <string>
+
+#include "graph/plan.h"
+#include "graph/stale.h"
+
+namespace puzzle {
+
+/// Graphviz text. One box per node, or per step when `steps`.
+[[nodiscard]] std::string DrawDot(const Plan& plan, bool steps);
+/// Mermaid text, likewise.
+[[nodiscard]] std::string DrawMermaid(const Plan& plan, bool steps);
+
+/// HIT, RUN or WAIT with reasons and an estimate. Steps of a node that share a reason are one line
+/// unless `all`. `lanes` is how many will work side by side.
+[[nodiscard]] std::string ForecastText(const Plan& plan, const Forecast& forecast, bool all,
+                                       size_t lanes);
+[[nodiscard]] std::string ForecastJson(const Plan& plan, const Forecast& forecast, size_t lanes);
+
+}  // namespace puzzle

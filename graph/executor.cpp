@@ -1,0 +1,193 @@
+#include "graph/executor.h"
+
+#include <oneapi/tbb/flow_graph.h>
+#include <oneapi/tbb/global_control.h>
+#include <oneapi/tbb/task_arena.h>
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+
+#include "graph/step_runner.h"
+
+namespace puzzle {
+namespace {
+
+namespace flow = oneapi::tbb::flow;
+
+/// The thread that runs a host step, seen as a lane.
+class HostLane final : public Lane {
+ public:
+  explicit HostLane(const ExecuteOptions& options) : options_(options) {}
+  const Device& device() const override { return device_; }
+  const std::string& name() const override { return name_; }
+  void Adapt() override {
+    thread_local bool adapted = false;
+    if (adapted || !options_.set_threads) return;
+    adapted = true;
+    options_.set_threads(1);  // host steps run side by side
+  }
+  int threads() const override { return 1; }
+
+ private:
+  const ExecuteOptions& options_;
+  Device device_;
+  std::string name_ = "host";
+};
+
+/// Bounds the results that wait in memory for being saved.
+class SaveQueue {
+ public:
+  explicit SaveQueue(size_t limit) : limit_(limit) {}
+  void Add() {
+    std::unique_lock lock(mutex_);
+    free_.wait(lock, [&] { return waiting_ < limit_; });
+    ++waiting_;
+  }
+  void Remove() {
+    {
+      const std::scoped_lock lock(mutex_);
+      --waiting_;
+    }
+    free_.notify_one();
+  }
+
+ private:
+  const size_t limit_;
+  size_t waiting_ = 0;
+  std::mutex mutex_;
+  std::condition_variable free_;
+};
+
+/// The flow graph of one run. Each step that may run has a node that counts its inputs; steps on a
+/// device leave the graph through `to_lane_` and come back to `finish_`, where a TBB thread saves
+/// the result while the lane goes on. Messages carry no data but the step's number.
+class FlowRun {
+ public:
+  FlowRun(const Plan& plan, const Forecast& forecast, StepRunner& runner, Lanes& lanes,
+          const ExecuteOptions& options)
+      : plan_(plan),
+        forecast_(forecast),
+        runner_(runner),
+        lanes_(lanes),
+        host_(options),
+        saves_(2 * lanes.size() + 2),
+        to_lane_(graph_, flow::unlimited,
+                 [this](StepId id, LaneNode::gateway_type& gateway) { Post(id, gateway); }),
+        finish_(graph_, flow::unlimited, [this](StepId id) {
+          Save(id);
+          saves_.Remove();
+          return flow::continue_msg();
+        }) {
+    flow::make_edge(to_lane_, finish_);
+    ready_.resize(plan.steps.size());
+    for (StepId id = 0; id < plan.steps.size(); ++id) {
+      if (forecast.steps[id].fate == Fate::kHit) continue;
+      int waits_for = 0;
+      for (const StepId input : plan.predecessors(id)) {
+        if (forecast.steps[input].fate != Fate::kHit) ++waits_for;
+      }
+      ready_[id] = &nodes_.emplace_back(graph_, waits_for,
+                                        [this, id](const flow::continue_msg&) { Ready(id); });
+      if (waits_for == 0) roots_.push_back(id);
+    }
+  }
+
+  void Run() {
+    for (const StepId id : roots_) ready_[id]->try_put(flow::continue_msg());
+    graph_.wait_for_all();
+  }
+
+ private:
+  using LaneNode = flow::async_node<StepId, StepId>;
+  using StepNode = flow::continue_node<flow::continue_msg>;
+
+  void Ready(StepId id) {
+    switch (runner_.Prepare(id)) {
+      case StepRunner::Next::kDone:
+        Release(id);
+        break;
+      case StepRunner::Next::kDevice:
+        to_lane_.try_put(id);
+        break;
+      case StepRunner::Next::kHost:
+        // Isolated: a body that waits inside TBB must not pick up another step meanwhile.
+        oneapi::tbb::this_task_arena::isolate([&] {
+          const QuietGuard guard(lanes_.gate(), QuietGate::Pass::kHost);
+          runner_.Compute(id, host_);
+          runner_.Finish(id);
+        });
+        Release(id);
+        break;
+    }
+  }
+
+  void Post(StepId id, LaneNode::gateway_type& gateway) {
+    gateway.reserve_wait();
+    LaneWork work;
+    work.remaining_s = forecast_.remaining_s[id];
+    work.order = id;
+    work.quiet = plan_.kind(id).needs == Needs::kQuietDevice;
+    work.run = [this, id, &gateway](Lane& lane) {
+      runner_.Compute(id, lane);
+      saves_.Add();
+      lanes_.gate().Stay();  // until it is saved
+      gateway.try_put(id);
+      gateway.release_wait();
+    };
+    lanes_.Post(std::move(work));
+  }
+
+  void Save(StepId id) {
+    oneapi::tbb::this_task_arena::isolate([&] { runner_.Finish(id); });
+    lanes_.gate().Leave(QuietGate::Pass::kHost);
+    Release(id);
+  }
+
+  void Release(StepId id) {
+    for (const StepId next : plan_.successors(id)) {
+      ready_[next]->try_put(flow::continue_msg());
+    }
+  }
+
+  const Plan& plan_;
+  const Forecast& forecast_;
+  StepRunner& runner_;
+  Lanes& lanes_;
+  HostLane host_;
+  SaveQueue saves_;
+  flow::graph graph_;
+  LaneNode to_lane_;
+  flow::function_node<StepId> finish_;
+  std::deque<StepNode> nodes_;
+  std::vector<StepNode*> ready_;
+  std::vector<StepId> roots_;
+};
+
+}  // namespace
+
+Report ReportHits(const Plan& plan, const Forecast& forecast, Store& store) {
+  const ExecuteOptions options;
+  StepRunner runner(plan, forecast, store, nullptr, options);
+  runner.Start();
+  return runner.TakeReport();
+}
+
+Report Execute(const Plan& plan, const Forecast& forecast, Store& store, Lanes& lanes,
+               Observer* observer, const ExecuteOptions& options) {
+  StepRunner runner(plan, forecast, store, observer, options);
+  runner.Start();
+  if (forecast.hits < plan.steps.size()) {
+    std::optional<oneapi::tbb::global_control> limit;
+    if (options.host_threads > 0) {
+      limit.emplace(oneapi::tbb::global_control::max_allowed_parallelism,
+                    static_cast<size_t>(options.host_threads));
+    }
+    store.RemoveLeftovers();
+    FlowRun(plan, forecast, runner, lanes, options).Run();
+  }
+  return runner.TakeReport();
+}
+
+}  // namespace puzzle

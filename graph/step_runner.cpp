@@ -1,0 +1,429 @@
+#include "graph/step_runner.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "io/error.h"
+
+namespace puzzle {
+namespace {
+
+using nlohmann::json;
+
+constexpr double kProgressInterval_s = 0.1;
+constexpr double kSyncAfter_s = 1.0;  // losing more than this to a power cut would hurt
+
+double ThreadSeconds() {
+  timespec time{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+/// High-water mark of the whole process.
+double PeakRssMib() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024.0;
+}
+
+std::string MessageOf(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const BugError& error) {
+    return std::string("internal error: ") + error.what();
+  } catch (const std::bad_alloc&) {
+    return "out of memory";
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (...) {
+    return "an exception of unknown type";
+  }
+}
+
+bool IsCancelled(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Cancelled&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
+bool Usable(Outcome outcome) { return outcome == Outcome::kOk || outcome == Outcome::kCached; }
+
+}  // namespace
+
+/// What a step carries while it runs.
+struct StepRunner::Flight {
+  std::string key;
+  std::string recipe;
+  std::string reason;
+  bool outputs_lost = false;
+  std::unique_ptr<ArtifactDraft> draft;
+  Product product;
+  std::exception_ptr failure;
+  std::vector<std::string> warnings;
+  std::string lane;
+  int threads = 0;
+  double wall_s = 0, cpu_s = 0;
+};
+
+/// A finished result at a port. What a consumer sees always comes from the archive, never straight
+/// from the memory of the step that made it: rounding on the way to disk must not make a fresh run
+/// differ from a resumed one.
+class StepRunner::Handle final : public InputHandle {
+ public:
+  Handle(StepRunner& runner, const Record& record, const std::string& step)
+      : runner_(runner), record_(record), step_(step) {}
+
+  std::string_view type() const override { return record_.type; }
+  const std::string& digest() const override { return record_.digest; }
+  std::shared_ptr<const void> LoadAny(
+      const std::function<SizedValue(std::shared_ptr<const ArchiveReader>)>& load) const override {
+    return runner_.CacheOf({}).Get("artifact " + record_.digest + ' ' + record_.type, [&] {
+      try {
+        return load(runner_.store_.Open(record_));
+      } catch (const Error& error) {
+        std::string context = "cannot load the result of " + step_;
+        if (runner_.store_.RemoveIfDamaged(record_)) {
+          context += " (its file is damaged; the next run makes it again)";
+        }
+        throw WithContext(context, error);
+      }
+    });
+  }
+
+ private:
+  StepRunner& runner_;
+  const Record& record_;
+  const std::string& step_;
+};
+
+class StepRunner::PortInputs final : public Inputs {
+ public:
+  PortInputs(StepRunner& runner, StepId id) : ports_(runner.plan_.kind(id).ports) {
+    const Step& step = runner.plan_.steps[id];
+    for (const auto& inputs : step.inputs) {
+      auto& handles = handles_.emplace_back();
+      for (const StepId input : inputs) {
+        handles.push_back(std::make_shared<Handle>(runner, runner.report_.steps[input].record,
+                                                   runner.plan_.steps[input].name));
+      }
+      std::sort(handles.begin(), handles.end(),
+                [](const auto& a, const auto& b) { return a->digest() < b->digest(); });
+      handles.erase(
+          std::unique(handles.begin(), handles.end(),
+                      [](const auto& a, const auto& b) { return a->digest() == b->digest(); }),
+          handles.end());
+    }
+  }
+
+ protected:
+  std::vector<std::shared_ptr<const InputHandle>> Handles(std::string_view port) const override {
+    for (size_t p = 0; p < ports_.size(); ++p) {
+      if (ports_[p].name == port) return handles_[p];
+    }
+    throw BugError(fmt::format("the kind has no port \"{}\"", port));
+  }
+
+ private:
+  const std::vector<PortSpec>& ports_;
+  std::vector<std::vector<std::shared_ptr<const InputHandle>>> handles_;
+};
+
+class StepRunner::Context final : public RunContext {
+ public:
+  Context(StepRunner& runner, StepId id, Lane& lane, Flight& flight)
+      : runner_(runner), id_(id), lane_(lane), flight_(flight), last_(runner.Now()) {}
+
+  const Device& device() const override { return lane_.device(); }
+  uint64_t seed() const override { return SeedOf(runner_.plan_, id_); }
+  void Poll(double fraction, std::string_view note) override {
+    if (runner_.options_.stop.stop_requested()) throw Cancelled();
+    lane_.Adapt();
+    const double now = runner_.Now();
+    if (now - last_ < kProgressInterval_s) return;
+    last_ = now;
+    RunEvent event;
+    event.type = RunEvent::Type::kProgress;
+    event.has_step = true;
+    event.step = id_;
+    event.fraction = std::clamp(fraction, 0.0, 1.0);
+    event.note = note;
+    runner_.Emit(event);
+  }
+  void Warn(const std::string& message) override {
+    flight_.warnings.push_back(message);
+    runner_.Warn(&id_, message);
+  }
+
+ protected:
+  std::shared_ptr<const void> ResidentAny(const std::string& key,
+                                          const std::function<SizedValue()>& make) override {
+    return runner_.CacheOf(lane_.device()).Get("derived " + key, make);
+  }
+
+ private:
+  StepRunner& runner_;
+  const StepId id_;
+  Lane& lane_;
+  Flight& flight_;
+  double last_;
+};
+
+StepRunner::StepRunner(const Plan& plan, const Forecast& forecast, Store& store, Observer* observer,
+                       const ExecuteOptions& options)
+    : plan_(plan), forecast_(forecast), store_(store), observer_(observer), options_(options) {
+  char name[256] = {};
+  host_ = ::gethostname(name, sizeof name - 1) == 0 ? name : "unknown";
+  report_.steps.resize(plan.steps.size());
+  flights_.resize(plan.steps.size());
+}
+
+StepRunner::~StepRunner() = default;
+
+double StepRunner::Now() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+}
+
+bool StepRunner::Stopping() const {
+  return options_.stop.stop_requested() || (failed_.load() && !options_.keep_going);
+}
+
+void StepRunner::Emit(RunEvent event) {
+  if (observer_ == nullptr) return;
+  event.plan = &plan_;
+  event.forecast = &forecast_;
+  const std::scoped_lock lock(events_);
+  event.time_s = Now();
+  observer_->OnEvent(event);
+}
+
+void StepRunner::Warn(const StepId* id, const std::string& message) {
+  {
+    const std::scoped_lock lock(events_);
+    report_.warnings.push_back(id == nullptr ? message : plan_.steps[*id].name + ": " + message);
+  }
+  RunEvent event;
+  event.type = RunEvent::Type::kWarning;
+  event.has_step = id != nullptr;
+  event.step = id == nullptr ? 0 : *id;
+  event.message = message;
+  Emit(event);
+}
+
+void StepRunner::Start() {
+  Emit({});
+  for (StepId id = 0; id < plan_.steps.size(); ++id) {
+    const StepForecast& step = forecast_.steps[id];
+    if (!step.warning.empty()) Warn(nullptr, step.warning);
+    if (step.fate != Fate::kHit) continue;
+    report_.steps[id] = {Outcome::kCached, step.record, {}, 0};
+    store_.Remember(plan_.steps[id].name, step.key);
+  }
+}
+
+Report StepRunner::TakeReport() {
+  std::vector<double> until(plan_.steps.size(), 0);
+  for (const StepId id : plan_.order) {
+    const StepResult& step = report_.steps[id];
+    for (const StepId input : plan_.predecessors(id)) until[id] = std::max(until[id], until[input]);
+    if (step.outcome == Outcome::kCached) report_.saved_s += step.record.wall_s;
+    until[id] += step.wall_s;
+    report_.critical_path_s = std::max(report_.critical_path_s, until[id]);
+  }
+  report_.wall_s = Now();
+  report_.interrupted =
+      options_.stop.stop_requested() && report_.Count(Outcome::kCancelled) > 0;
+  RunEvent event;
+  event.type = RunEvent::Type::kRunDone;
+  Emit(event);
+  return std::move(report_);
+}
+
+void StepRunner::Settle(StepId id, StepResult result) {
+  StepResult& slot = report_.steps[id];
+  slot = std::move(result);
+  if (slot.outcome == Outcome::kFailed) failed_.store(true);
+  if (Usable(slot.outcome)) store_.Remember(plan_.steps[id].name, slot.record.key);
+  RunEvent event;
+  event.type = RunEvent::Type::kStepDone;
+  event.has_step = true;
+  event.step = id;
+  event.outcome = slot.outcome;
+  event.wall_s = slot.wall_s;
+  event.message = slot.message;
+  Emit(event);
+}
+
+void StepRunner::SettleFailure(StepId id, double wall_s) {
+  const std::exception_ptr failure = std::current_exception();
+  if (IsCancelled(failure) && options_.stop.stop_requested()) {
+    Settle(id, {Outcome::kCancelled, {}, {}, 0});
+  } else {
+    Settle(id, {Outcome::kFailed, {}, MessageOf(failure), wall_s});
+  }
+}
+
+StepRunner::Next StepRunner::Prepare(StepId id) {
+  for (const StepId input : plan_.predecessors(id)) {
+    const Outcome outcome = report_.steps[input].outcome;
+    if (outcome == Outcome::kFailed || outcome == Outcome::kSkipped) {
+      Settle(id, {Outcome::kSkipped, {}, "input " + plan_.steps[input].name + " failed", 0});
+      return Next::kDone;
+    }
+  }
+  for (const StepId input : plan_.predecessors(id)) {
+    if (!Usable(report_.steps[input].outcome)) {
+      Settle(id, {Outcome::kCancelled, {}, {}, 0});
+      return Next::kDone;
+    }
+  }
+  try {
+    auto flight = std::make_unique<Flight>();
+    const Next next = CloseKey(id, *flight);
+    flights_[id] = std::move(flight);
+    return next;
+  } catch (...) {
+    SettleFailure(id, 0);
+    return Next::kDone;
+  }
+}
+
+StepRunner::Next StepRunner::CloseKey(StepId id, Flight& flight) {
+  flight.recipe = RecipeText(plan_, id, CollectDigests(plan_.steps[id], [&](StepId input) {
+                               return report_.steps[input].record.digest;
+                             }));
+  flight.key = KeyOf(flight.recipe);
+  HitTest test = TestHit(plan_, id, flight.key, store_);
+  if (test.hit) {
+    Settle(id, {Outcome::kCached, std::move(test.record), {}, 0});
+    return Next::kDone;
+  }
+  if (Stopping()) {
+    Settle(id, {Outcome::kCancelled, {}, {}, 0});
+    return Next::kDone;
+  }
+  const NodeKind& kind = plan_.kind(id);
+  PUZZLE_CHECK(kind.body != nullptr, "kind \"" + kind.name + "\" has no body in this program");
+  const StepForecast& forecast = forecast_.steps[id];
+  flight.outputs_lost = test.outputs_lost;
+  if (forecast.key_closed) {
+    flight.reason = forecast.reason;
+  } else if (test.presence == Presence::kAbsent) {
+    flight.reason = ExplainMiss(plan_, id, flight.recipe, store_);
+  } else {
+    flight.reason = test.reason;
+    Warn(&id, test.reason + ", computing it again");
+  }
+  return kind.needs == Needs::kHost ? Next::kHost : Next::kDevice;
+}
+
+void StepRunner::Compute(StepId id, Lane& lane) {
+  Flight& flight = *flights_[id];
+  const NodeKind& kind = plan_.kind(id);
+  flight.lane = lane.device().name();
+  RunEvent event;
+  event.type = RunEvent::Type::kStepStarted;
+  event.has_step = true;
+  event.step = id;
+  event.lane = lane.name();
+  event.reason = flight.reason;
+  const double begin = Now();
+  const double cpu_begin = ThreadSeconds();
+  try {
+    if (Stopping()) throw Cancelled();  // it waited in the queue meanwhile
+    Emit(event);
+    lane.Adapt();
+    flight.draft = store_.Begin();
+    Context context(*this, id, lane, flight);
+    const PortInputs inputs(*this, id);
+    flight.product =
+        kind.body(plan_.steps[id].params.value.get(), inputs, context, flight.draft->writer());
+  } catch (...) {
+    flight.failure = std::current_exception();
+  }
+  flight.threads = lane.threads();
+  flight.wall_s = Now() - begin;
+  flight.cpu_s = ThreadSeconds() - cpu_begin;
+}
+
+void StepRunner::Finish(StepId id) {
+  const std::unique_ptr<Flight> flight = std::move(flights_[id]);
+  const double wall_s = flight->wall_s;
+  try {
+    if (flight->failure) std::rethrow_exception(flight->failure);
+    const double begin = Now();
+    if (flight->product.save) flight->product.save(flight->draft->writer());
+    flight->draft->Close();
+    flight->product = {};
+    RecordDraft record = Describe(id, *flight);
+    record.save_s = Now() - begin;
+    Store::PublishOptions options;
+    options.sync = wall_s > kSyncAfter_s;
+    options.replace = flight->outputs_lost;
+    Record published = store_.Publish(std::move(flight->draft), std::move(record), options);
+    Settle(id, {Outcome::kOk, std::move(published), {}, wall_s});
+  } catch (const Cancelled&) {
+    // A failure elsewhere or the user stopped this step while it waited or ran.
+    if (Stopping()) {
+      Settle(id, {Outcome::kCancelled, {}, {}, 0});
+    } else {
+      SettleFailure(id, wall_s);
+    }
+  } catch (...) {
+    SettleFailure(id, wall_s);
+  }
+}
+
+RecordDraft StepRunner::Describe(StepId id, const Flight& flight) const {
+  const Step& step = plan_.steps[id];
+  const NodeKind& kind = plan_.kind(id);
+  RecordDraft record;
+  record.key = flight.key;
+  record.step = step.name;
+  record.kind = kind.name;
+  record.type = kind.output;
+  record.recipe_json = flight.recipe;
+  json inputs = json::object();
+  for (size_t p = 0; p < step.inputs.size(); ++p) {
+    json& names = inputs[kind.ports[p].name] = json::array();
+    for (const StepId input : step.inputs[p]) names.push_back(plan_.steps[input].name);
+  }
+  record.inputs_json = inputs.dump();
+  json paths = json::object();
+  for (const auto& [param, path] : step.params.input_paths) paths[param] = path;
+  for (const auto& [param, path] : step.params.output_paths) paths[param] = path;
+  record.paths_json = paths.dump(-1, ' ', false, json::error_handler_t::replace);
+  record.scalars_json = flight.draft->scalars_json();
+  record.display = flight.draft->display();
+  if (!step.params.output_paths.empty()) record.output_files_json = flight.draft->files_json();
+  record.warnings_json =
+      json(flight.warnings).dump(-1, ' ', false, json::error_handler_t::replace);
+  record.wall_s = flight.wall_s;
+  record.cpu_s = flight.cpu_s;
+  record.peak_rss_mib = PeakRssMib();
+  record.host = host_;
+  record.device = flight.lane;
+  record.threads = flight.threads;
+  record.tool = options_.tool;
+  record.finished = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
+  return record;
+}
+
+ResidentCache& StepRunner::CacheOf(const Device& device) {
+  const std::string name = device.type == "cpu" ? "cpu" : device.name();
+  const std::scoped_lock lock(caches_mutex_);
+  auto& cache = caches_[name];
+  if (!cache) cache = std::make_unique<ResidentCache>(options_.resident_bytes);
+  return *cache;
+}
+
+}  // namespace puzzle
