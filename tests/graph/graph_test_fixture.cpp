@@ -1,0 +1,261 @@
+#include "tests/graph/graph_test_fixture.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "io/error.h"
+
+namespace puzzle::testing {
+namespace {
+
+using nlohmann::json;
+
+/// Everything in one JSON object, written by Close.
+class JsonWriter final : public ArchiveWriter {
+ public:
+  JsonWriter(std::string path, std::function<bool(const std::string&)> fail)
+      : path_(std::move(path)), fail_(std::move(fail)) {
+    Call("create");
+    std::ofstream file(path_);
+    if (!file) throw Error("cannot create " + path_);
+  }
+  void SetAttribute(std::string_view name, const json& value) override {
+    Call("attribute");
+    document_["attributes"][std::string(name)] = value;
+  }
+  void Write(std::string_view name, const ArrayView& array) override {
+    Call("write");
+    Create(name, array.dtype, array.shape);
+    Append(name, array);
+  }
+  void Create(std::string_view name, DType dtype, const Shape& shape) override {
+    Call("begin");
+    document_["arrays"][std::string(name)] = {
+        {"dtype", DTypeName(dtype)}, {"shape", shape}, {"bytes", json::array()}};
+  }
+  void Append(std::string_view name, const ArrayView& rows) override {
+    Call("append");
+    json& bytes = document_["arrays"][std::string(name)]["bytes"];
+    const auto* data = static_cast<const uint8_t*>(rows.data);
+    for (size_t i = 0; i < rows.bytes(); ++i) bytes.push_back(data[i]);
+  }
+  void Close() override {
+    Call("close");
+    std::ofstream file(path_);
+    file << document_.dump();
+    file.close();
+    if (!file) throw Error("cannot write " + path_);
+  }
+
+ private:
+  void Call(const std::string& what) {
+    if (fail_ && fail_(what)) throw Error(what + " " + path_ + ": No space left on device");
+  }
+
+  std::string path_;
+  std::function<bool(const std::string&)> fail_;
+  json document_ = {{"attributes", json::object()}, {"arrays", json::object()}};
+};
+
+class JsonReader final : public ArchiveReader {
+ public:
+  explicit JsonReader(const std::string& path) {
+    std::ifstream file(path);
+    if (!file) throw Error("cannot open " + path);
+    document_ = json::parse(file, nullptr, false);
+    if (!document_.is_object()) throw Error(path + " is damaged");
+  }
+  bool HasAttribute(std::string_view name) const override {
+    return document_["attributes"].contains(std::string(name));
+  }
+  json Attribute(std::string_view name) const override {
+    if (!HasAttribute(name)) throw Error("no attribute " + std::string(name));
+    return document_["attributes"][std::string(name)];
+  }
+  std::vector<std::string> AttributeNames() const override { return Names("attributes"); }
+  std::vector<std::string> ArrayNames() const override { return Names("arrays"); }
+  bool HasArray(std::string_view name) const override {
+    return document_["arrays"].contains(std::string(name));
+  }
+  ArrayInfo Info(std::string_view name) const override {
+    const json& array = Array(name);
+    return {*ParseDType(array["dtype"].get<std::string>()), array["shape"].get<Shape>()};
+  }
+  void Read(std::string_view name, void* out) const override {
+    const auto bytes = Array(name)["bytes"].get<std::vector<uint8_t>>();
+    std::copy(bytes.begin(), bytes.end(), static_cast<uint8_t*>(out));
+  }
+  void ReadRows(std::string_view name, int64_t first, int64_t count, void* out) const override {
+    const auto bytes = Array(name)["bytes"].get<std::vector<uint8_t>>();
+    const ArrayInfo info = Info(name);
+    const auto row = static_cast<int64_t>(bytes.size()) / std::max<int64_t>(info.shape[0], 1);
+    std::copy(bytes.begin() + first * row, bytes.begin() + (first + count) * row,
+              static_cast<uint8_t*>(out));
+  }
+
+ private:
+  std::vector<std::string> Names(const char* what) const {
+    std::vector<std::string> names;
+    for (const auto& [name, unused] : document_[what].items()) names.push_back(name);
+    return names;
+  }
+  const json& Array(std::string_view name) const {
+    if (!HasArray(name)) throw Error("no array " + std::string(name));
+    return document_["arrays"][std::string(name)];
+  }
+
+  json document_;
+};
+
+}  // namespace
+
+void RecordingObserver::OnEvent(const RunEvent& event) {
+  std::string line;
+  const std::string step = event.has_step ? event.plan->steps[event.step].name : "";
+  switch (event.type) {
+    case RunEvent::Type::kRunStarted:
+      line = "run";
+      break;
+    case RunEvent::Type::kStepStarted:
+      line = "start " + step;
+      reasons[step] = event.reason;
+      break;
+    case RunEvent::Type::kProgress:
+      line = "progress " + step;
+      break;
+    case RunEvent::Type::kStepDone:
+      line = std::string(OutcomeName(event.outcome)) + " " + step;
+      if (!event.message.empty()) line += ": " + std::string(event.message);
+      break;
+    case RunEvent::Type::kWarning:
+      warnings.push_back((step.empty() ? "" : step + ": ") + std::string(event.message));
+      line = "warning " + warnings.back();
+      break;
+    case RunEvent::Type::kRunDone:
+      line = "done";
+      break;
+  }
+  lines.push_back(line);
+  if (also) also(event);
+}
+
+TemporaryFolder::TemporaryFolder() {
+  std::string name = (std::filesystem::temp_directory_path() / "puzzle_test_XXXXXX").string();
+  if (::mkdtemp(name.data()) == nullptr) throw Error("cannot make " + name);
+  path_ = name;
+}
+
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+ArchiveFormat JsonFormat(std::function<bool(const std::string&)> fail) {
+  return {[fail](const std::string& path) { return std::make_unique<JsonWriter>(path, fail); },
+          [](const std::string& path) { return std::make_shared<JsonReader>(path); }};
+}
+
+GraphTest::GraphTest() : format_(JsonFormat()) { ReopenStore(); }
+
+void GraphTest::ReopenStore() { store_ = std::make_unique<Store>(folder() + "/store", format_); }
+
+void GraphTest::Load(const std::string& graph) { graph_ = graph; }
+
+std::string GraphTest::Problems() {
+  diagnostics_ = {};
+  registry_ = std::make_unique<Registry>(MakeToyRegistry(playground_));
+  FileDigester files(folder() + "/files");
+  try {
+    const auto text = std::make_shared<const JsonText>(JsonText::Parse(graph_, "graph.json"));
+    const GraphSpec spec = ParseSpec(text, settings_, diagnostics_);
+    PlanOptions options;
+    options.files = &files;
+    options.environment = environment_;
+    plan_ = MakePlan(spec, *registry_, options, diagnostics_);
+  } catch (const Error& error) {
+    return error.what() + std::string("\n");
+  }
+  return diagnostics_.Text();
+}
+
+void GraphTest::Plan() { ASSERT_EQ(Problems(), ""); }
+
+std::vector<std::string> GraphTest::Forecasts() {
+  Plan();
+  ReopenStore();
+  std::vector<std::string> lines;
+  const Forecast forecast = MarkStale(*plan_, *store_);
+  for (StepId id = 0; id < plan_->steps.size(); ++id) {
+    const StepForecast& step = forecast.steps[id];
+    std::string line = step.fate == Fate::kHit ? "HIT " : step.fate == Fate::kRun ? "RUN " : "WAIT ";
+    line += plan_->steps[id].name;
+    if (!step.reason.empty()) line += ": " + step.reason;
+    lines.push_back(line);
+  }
+  return lines;
+}
+
+void GraphTest::Run() {
+  ASSERT_NO_FATAL_FAILURE(Plan());
+  ReopenStore();
+  observer_.lines.clear();
+  observer_.warnings.clear();
+  observer_.reasons.clear();
+  LocalLanesOptions lane_options;
+  lane_options.devices = devices_;
+  LocalLanes lanes(std::move(lane_options));
+  const Forecast forecast = MarkStale(*plan_, *store_);
+  report_ = Execute(*plan_, forecast, *store_, lanes, &observer_, options_);
+}
+
+void GraphTest::RunAndKill(const std::function<bool(const std::string& line)>& when) {
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    observer_.also = [&](const RunEvent&) {
+      if (when(observer_.lines.back())) ::kill(::getpid(), SIGKILL);
+    };
+    Run();
+    ::_exit(0);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+}
+
+std::set<std::string> GraphTest::With(Outcome outcome) const {
+  std::set<std::string> names;
+  for (StepId id = 0; id < report_.steps.size(); ++id) {
+    if (report_.steps[id].outcome == outcome) names.insert(plan_->steps[id].name);
+  }
+  return names;
+}
+
+StepId GraphTest::Find(const std::string& step) const {
+  for (StepId id = 0; id < plan_->steps.size(); ++id) {
+    if (plan_->steps[id].name == step) return id;
+  }
+  throw Error("no step " + step);
+}
+
+std::string GraphTest::TextOf(const std::string& step) {
+  const auto reader = store_->Open(report_.steps[Find(step)].record);
+  return reader->Attribute("text").get<std::string>();
+}
+
+std::string GraphTest::KeyOfStep(const std::string& step) {
+  return report_.steps[Find(step)].record.key;
+}
+
+std::string GraphTest::DigestOfStep(const std::string& step) {
+  return report_.steps[Find(step)].record.digest;
+}
+
+std::string GraphTest::FileOf(const std::string& step) { return store_->PathOf(KeyOfStep(step)); }
+
+}  // namespace puzzle::testing
