@@ -15,7 +15,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <ranges>
 
 #include "io/error.h"
 #include "nodes/mip_limits.h"
@@ -55,14 +54,16 @@ bool Dominates(const MipOption& a, const MipOption& b, const std::vector<MipLimi
 // Indices of the options worth considering. Of equals the first stays.
 std::vector<int> UndominatedOptions(const std::vector<MipOption>& group,
                                     const std::vector<MipLimit>& limits) {
+  const auto dominated = [&](size_t b) {
+    for (size_t a = 0; a < group.size(); ++a) {
+      if (a == b || !Dominates(group[a], group[b], limits)) continue;
+      if (a < b || !Dominates(group[b], group[a], limits)) return true;
+    }
+    return false;
+  };
   std::vector<int> kept;
-  for (size_t b = 0; b < group.size(); ++b) {
-    const bool dominated =
-        std::ranges::any_of(std::views::iota(size_t{0}, group.size()), [&](size_t a) {
-          if (a == b || !Dominates(group[a], group[b], limits)) return false;
-          return a < b || !Dominates(group[b], group[a], limits);
-        });
-    if (!dominated) kept.push_back(static_cast<int>(b));
+  for (size_t o = 0; o < group.size(); ++o) {
+    if (!dominated(o)) kept.push_back(static_cast<int>(o));
   }
   return kept;
 }

@@ -91,7 +91,7 @@ std::optional<Move> SmallestMove(const MipProblem& problem, const std::vector<Si
 }
 
 std::string DescribeBeyondReach(const MipProblem& problem, const Move& move, double time_limit_s) {
-  const std::string text =
+  std::string text =
       fmt::format("{} cannot be met by any choice: the {} possible is {:.12g}",
                   move.side.Describe(problem), move.side.high ? "least" : "most", move.value);
   const std::optional<double> workable = NearestWorkable(problem, move.side, time_limit_s);

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Checks which folder includes what (CONTRIBUTING.md, "Layers"), and that every heavy dependency
+# stays in its home. Prints each offending line. Usage: tests/layering.sh [root]
+set -euo pipefail
+cd "${1:-$(dirname "${BASH_SOURCE[0]}")/..}"
+
+mapfile -t files < <(find io graph model nodes apps tests bench -name '*.h' -o -name '*.cpp' | sort)
+status=0
+
+# complain RULE: the offending "file:line:text" lines, if any, arrive on stdin.
+complain() {
+  local lines
+  lines=$(cat)
+  [[ -z $lines ]] && return
+  printf '%s\n%s\n\n' "$1:" "$lines"
+  status=1
+}
+
+# layer FOLDER "MAY INCLUDE": quoted includes are rooted and name only these folders.
+layer() {
+  local inside=() file
+  for file in "${files[@]}"; do [[ $file == $1/* ]] && inside+=("$file"); done
+  ((${#inside[@]})) || return 0
+  complain "$1 may include only: $2" < <(
+    grep -nH '^ *# *include *"' "${inside[@]}" | grep -vE "include *\"(${2// /|})/" || true)
+}
+layer io "io"
+layer graph "graph io"
+layer model "model io"
+layer nodes "nodes graph model io"
+layer apps "apps nodes graph model io"
+layer tests/io "tests io"
+layer tests/graph "tests graph io"
+layer tests/model "tests model io"
+layer tests/nodes "tests nodes graph model io"
+
+# home "HEADERS" "FILES": angled includes of these headers appear only in these files.
+home() {
+  complain "<$1...> belongs to: $2" < <(
+    grep -nHE "^ *# *include *<($1)" "${files[@]}" | grep -vE "^($2):" || true)
+}
+home 'oneapi/tbb|tbb/' 'graph/executor\.cpp'
+home 'hdf5|H5' 'io/hdf5_[^/]*\.(h|cpp)'
+home 'Cbc|Cgl|Clp|Coin|Osi' 'nodes/mip\.cpp'
+home 'openssl/' 'io/fingerprint\.cpp'
+home 'sentencepiece' 'io/(tokenizer|sentencepiece)[^/]*\.cpp'
+home 'CLI/' 'apps/[^/]*\.cpp'
+home 'torch/|ATen/|c10/' \
+  '(tests/|bench/)?(model|nodes)/[^/]*|bench/[^/]*|apps/(eval|generate|engine_main)\.cpp'
+home 'torch/torch\.h' 'model/pch\.h|bench/.*'
+home 'nlohmann/json\.hpp' '.*\.cpp|nodes/params\.h|tests/.*'
+
+((status)) || echo "layering: ${#files[@]} files, no complaints"
+exit $status
