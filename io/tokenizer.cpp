@@ -65,18 +65,25 @@ std::shared_ptr<const Tokenizer> MakeByteTokenizer() {
   return std::make_shared<ByteTokenizer>();
 }
 
-std::shared_ptr<const Tokenizer> LoadTokenizer(const std::string& folder) {
+std::shared_ptr<const Tokenizer> FindTokenizer(const std::string& folder) {
   std::map<std::string, std::string> files;
   std::error_code ignored;  // what cannot be looked at is reported as absent
   for (const char* name : {kSentencePieceFile, kByteFile}) {
     const fs::path path = fs::path(folder) / name;
     if (fs::exists(path, ignored)) files.emplace(name, ReadWholeFile(path.string(), kMaxFileBytes));
   }
+  if (files.empty()) return nullptr;
   try {
     return MakeTokenizer(files);
   } catch (const Error& e) {
     throw WithContext(folder, e);
   }
+}
+
+std::shared_ptr<const Tokenizer> LoadTokenizer(const std::string& folder) {
+  if (auto tokenizer = FindTokenizer(folder)) return tokenizer;
+  throw Error(fmt::format("{}: no tokenizer: neither {} nor {} is there", folder,
+                          kSentencePieceFile, kByteFile));
 }
 
 std::shared_ptr<const Tokenizer> MakeTokenizer(const std::map<std::string, std::string>& files) {

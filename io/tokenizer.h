@@ -40,6 +40,8 @@ class Tokenizer {
 /// The tokenizer of a checkpoint folder: `tokenizer.model`, else `byte_tokenizer.json`. Throws
 /// Error listing what was looked for when there is none.
 [[nodiscard]] std::shared_ptr<const Tokenizer> LoadTokenizer(const std::string& folder);
+/// The same, but nullptr when the folder has none of these files.
+[[nodiscard]] std::shared_ptr<const Tokenizer> FindTokenizer(const std::string& folder);
 /// The same from files in memory (as returned by Tokenizer::files()).
 [[nodiscard]] std::shared_ptr<const Tokenizer> MakeTokenizer(
     const std::map<std::string, std::string>& files);

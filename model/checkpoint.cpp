@@ -8,9 +8,7 @@
 
 #include "io/error.h"
 #include "io/file.h"
-#include "io/fingerprint.h"
 #include "io/safetensors.h"
-#include "io/tokenizer.h"
 #include "model/hf_config.h"
 #include "model/pch.h"
 
@@ -153,17 +151,6 @@ std::map<std::string, uint64_t> SaveCheckpoint(
       written[name] = entry.file_size();
   }
   return written;
-}
-
-std::string DigestCheckpoint(const std::string& folder) {
-  Fingerprint fingerprint;
-  fingerprint.AddField(ToHfJson(ReadHfConfig(folder)).dump());
-  fingerprint.AddField(DigestSafetensors(SafetensorsReader::Open(folder)));
-  for (const char* name : {"tokenizer.model", "byte_tokenizer.json"}) {
-    const fs::path file = fs::path(folder) / name;
-    if (fs::exists(file)) fingerprint.AddField(name).AddField(FingerprintFile(file.string()));
-  }
-  return fingerprint.Hex();
 }
 
 }  // namespace puzzle

@@ -23,8 +23,4 @@ std::map<std::string, uint64_t> SaveCheckpoint(
     const std::string& folder, const ModelWeights& model,
     const std::map<std::string, std::string>& extra_files = {});
 
-/// Content digest of a checkpoint folder: config, every tensor, tokenizer files. Re-sharding does
-/// not change it. Throws Error when the folder holds no checkpoint.
-[[nodiscard]] std::string DigestCheckpoint(const std::string& folder);
-
 }  // namespace puzzle

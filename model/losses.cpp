@@ -100,6 +100,12 @@ double TokenMetrics::TopAccuracy(int k) const {
   return static_cast<double>(hits) / static_cast<double>(tokens);
 }
 
+Tensor PredictingStates(const Tensor& hidden) {
+  return hidden.narrow(1, 0, hidden.size(1) - 1).flatten(0, 1);
+}
+
+Tensor NextTokens(const Tensor& ids) { return ids.narrow(1, 1, ids.size(1) - 1).flatten(); }
+
 TokenMetrics Measure(const HeadInput& child, const Tensor& targets, const HeadInput* parent) {
   const at::NoGradGuard no_grad;
   TokenMetrics metrics;

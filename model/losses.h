@@ -32,6 +32,12 @@ struct HeadInput {
   at::Tensor matrix;  // [vocab, hidden]
 };
 
+/// The states of [batch, seq, hidden] that predict a next token, flattened: every position but the
+/// last of each sequence.
+[[nodiscard]] at::Tensor PredictingStates(const at::Tensor& hidden);
+/// What they predict: ids [batch, seq] -> [batch * (seq - 1)].
+[[nodiscard]] at::Tensor NextTokens(const at::Tensor& ids);
+
 /// Metrics of a child against targets [tokens] (int64) and, unless `parent` is null, against the
 /// parent's distribution: KL = sum_v p_parent (log p_parent - log p_child), full vocabulary, T = 1.
 /// Top-k counts a target when fewer than k logits exceed its own.

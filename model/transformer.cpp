@@ -150,9 +150,10 @@ std::vector<int32_t> Generate(const Transformer& model, std::span<const int32_t>
       next = at::multinomial(logits.softmax(0), 1, false, generator).item<int64_t>();
     }
     result.push_back(static_cast<int32_t>(next));
-    if (std::find(config.eos_ids.begin(), config.eos_ids.end(), result.back()) !=
-        config.eos_ids.end())
-      break;
+    const bool ended = result.back() == config.bos_id ||
+                       std::find(config.eos_ids.begin(), config.eos_ids.end(), result.back()) !=
+                           config.eos_ids.end();
+    if (ended) break;
     step = {next};
   }
   return result;

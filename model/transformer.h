@@ -73,8 +73,8 @@ struct Sampling {
   uint64_t seed = 0;
 };
 
-/// Continues `prompt` by up to `count` tokens with a KV cache; stops after an EOS id or at the
-/// model's last position. Returns the new ids.
+/// Continues `prompt` by up to `count` tokens with a KV cache; stops after an EOS id, after a
+/// BOS id (the next document begins) or at the model's last position. Returns the new ids.
 [[nodiscard]] std::vector<int32_t> Generate(const Transformer& model,
                                             std::span<const int32_t> prompt, int64_t count,
                                             const Sampling& sampling = {});

@@ -1,0 +1,26 @@
+#include "model/checkpoint_digest.h"
+
+#include <filesystem>
+
+#include <nlohmann/json.hpp>
+
+#include "io/fingerprint.h"
+#include "io/safetensors.h"
+#include "model/hf_config.h"
+
+namespace puzzle {
+
+namespace fs = std::filesystem;
+
+std::string DigestCheckpoint(const std::string& folder) {
+  Fingerprint fingerprint;
+  fingerprint.AddField(ToHfJson(ReadHfConfig(folder)).dump());
+  fingerprint.AddField(DigestSafetensors(SafetensorsReader::Open(folder)));
+  for (const char* name : {"tokenizer.model", "byte_tokenizer.json"}) {
+    const fs::path file = fs::path(folder) / name;
+    if (fs::exists(file)) fingerprint.AddField(name).AddField(FingerprintFile(file.string()));
+  }
+  return fingerprint.Hex();
+}
+
+}  // namespace puzzle

@@ -1,0 +1,394 @@
+#include "nodes/artifacts.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "io/error.h"
+#include "model/hf_config.h"
+#include "model/pch.h"
+#include "nodes/tensor_archive.h"
+
+namespace puzzle {
+
+using at::Tensor;
+using nlohmann::json;
+
+namespace {
+
+void WriteText(ArchiveWriter& out, const std::string& name, const std::string& text) {
+  out.Write(name, {DType::kU8, {static_cast<int64_t>(text.size())}, text.data()});
+}
+
+std::string ReadText(const ArchiveReader& in, const std::string& name) {
+  std::string text(static_cast<size_t>(NumElements(in.Info(name).shape)), '\0');
+  in.Read(name, text.data());
+  return text;
+}
+
+constexpr std::string_view kFilePrefix = "tokenizer/";
+
+void WriteTokenizer(ArchiveWriter& out, const std::map<std::string, std::string>& files) {
+  for (const auto& [name, bytes] : files) WriteText(out, std::string(kFilePrefix) + name, bytes);
+}
+
+std::map<std::string, std::string> ReadTokenizer(const ArchiveReader& in) {
+  std::map<std::string, std::string> files;
+  for (const std::string& name : in.ArrayNames())
+    if (name.starts_with(kFilePrefix)) files[name.substr(kFilePrefix.size())] = ReadText(in, name);
+  return files;
+}
+
+void SaveMetrics(ArchiveWriter& out, const TokenMetrics& m, bool with_kl) {
+  out.SetAttribute("sums", {{"tokens", m.tokens},
+                            {"nll", m.nll},
+                            {"nll_squared", m.nll_squared},
+                            {"kl", m.kl},
+                            {"kl_squared", m.kl_squared},
+                            {"cosine", m.cosine},
+                            {"top1", m.top1},
+                            {"top5", m.top5},
+                            {"top10", m.top10}});
+  // The same as people read it, for records and summaries.
+  out.SetAttribute("positions", m.tokens);
+  out.SetAttribute("nll", m.MeanNll());
+  out.SetAttribute("nll_se", m.NllError());
+  for (int k : {1, 5, 10})
+    out.SetAttribute(fmt::format("token_accuracy_top_{}", k), m.TopAccuracy(k));
+  if (!with_kl) return;
+  out.SetAttribute("kl", m.MeanKl());
+  out.SetAttribute("kl_se", m.KlError());
+  out.SetAttribute("cosine", m.MeanCosine());
+}
+
+TokenMetrics LoadMetrics(const ArchiveReader& in) {
+  const json sums = in.Attribute("sums");
+  TokenMetrics m;
+  m.tokens = sums.at("tokens");
+  m.nll = sums.at("nll");
+  m.nll_squared = sums.at("nll_squared");
+  m.kl = sums.at("kl");
+  m.kl_squared = sums.at("kl_squared");
+  m.cosine = sums.at("cosine");
+  m.top1 = sums.at("top1");
+  m.top5 = sums.at("top5");
+  m.top10 = sums.at("top10");
+  return m;
+}
+
+std::string StateName(int64_t index) {
+  return fmt::format("state/{:04}", index);
+}
+
+}  // namespace
+
+void TextArtifact::Save(ArchiveWriter& out) const {
+  out.SetAttribute("characters", text.size());
+  WriteText(out, "text", text);
+}
+
+TextArtifact TextArtifact::Load(std::shared_ptr<const ArchiveReader> in) {
+  return {ReadText(*in, "text")};
+}
+
+Tensor TokenSet::Batch(int64_t first, int64_t count) const {
+  PUZZLE_CHECK(first >= 0 && first + count <= sequences(), "sequences out of range");
+  return at::from_blob(const_cast<int32_t*>(ids.data()) + first * length, {count, length}, at::kInt)
+      .to(at::kLong);
+}
+
+Tensor TokenSet::Rows(const std::vector<int64_t>& rows) const {
+  std::vector<Tensor> batch;
+  for (int64_t row : rows) batch.push_back(Batch(row, 1));
+  return at::cat(batch);
+}
+
+void TokenSet::Save(ArchiveWriter& out) const {
+  out.SetAttribute("sequences", sequences());
+  out.SetAttribute("length", length);
+  out.SetAttribute("vocab_size", vocab_size);
+  out.Write("ids", {DType::kI32, {sequences(), length}, ids.data()});
+  WriteTokenizer(out, tokenizer_files);
+}
+
+TokenSet TokenSet::Load(std::shared_ptr<const ArchiveReader> in) {
+  TokenSet tokens;
+  tokens.length = in->Attribute("length");
+  tokens.vocab_size = in->Attribute("vocab_size");
+  tokens.ids.resize(static_cast<size_t>(NumElements(in->Info("ids").shape)));
+  in->Read("ids", tokens.ids.data());
+  tokens.tokenizer_files = ReadTokenizer(*in);
+  return tokens;
+}
+
+void Checkpoint::Save(ArchiveWriter& out) const {
+  out.SetAttribute("config", json(ToHfJson(model.config)));
+  out.SetAttribute("parameters",
+                   CountBlockParameters(model.config) + CountNonBlockParameters(model.config));
+  for (const auto& [name, value] : figures) out.SetAttribute("figure/" + name, value);
+  ModelWeights handles = model;
+  for (const auto& [name, slot] : Slots(handles)) WriteTensor(out, name, *slot);
+  WriteTokenizer(out, tokenizer_files);
+}
+
+Checkpoint Checkpoint::Load(std::shared_ptr<const ArchiveReader> in) {
+  Checkpoint checkpoint;
+  checkpoint.model.config = ModelConfigFromJson(
+      nlohmann::ordered_json::parse(in->Attribute("config").dump()), "checkpoint");
+  checkpoint.model.blocks.resize(checkpoint.model.config.blocks.size());
+  for (const auto& [name, slot] : Slots(checkpoint.model)) *slot = ReadTensor(*in, name);
+  checkpoint.tokenizer_files = ReadTokenizer(*in);
+  constexpr std::string_view kFigure = "figure/";
+  for (const std::string& name : in->AttributeNames())
+    if (name.starts_with(kFigure))
+      checkpoint.figures[name.substr(kFigure.size())] = in->Attribute(name);
+  return checkpoint;
+}
+
+Activations::Writer::Writer(ArchiveWriter& out, int64_t n_states, int64_t sequences, int64_t length,
+                            int64_t hidden, DType dtype, const std::string& parent_digest)
+    : out_(out), dtype_(dtype) {
+  out.SetAttribute("states", n_states);
+  out.SetAttribute("sequences", sequences);
+  out.SetAttribute("length", length);
+  out.SetAttribute("hidden", hidden);
+  out.SetAttribute("dtype", std::string(DTypeName(dtype)));
+  out.SetAttribute("parent_digest", parent_digest);
+  for (int64_t i = 0; i < n_states; ++i)
+    out.Create(StateName(i), dtype, {sequences, length, hidden});
+  out.Create("ids", DType::kI32, {sequences, length});
+}
+
+void Activations::Writer::Append(const std::vector<Tensor>& states, const Tensor& ids) {
+  const auto type = dtype_ == DType::kBF16 ? at::kBFloat16 : at::kFloat;
+  for (size_t i = 0; i < states.size(); ++i) {
+    const Tensor host = states[i].detach().to(at::kCPU, type).contiguous();
+    out_.Append(StateName(static_cast<int64_t>(i)), ViewOf(host));
+  }
+  const Tensor host_ids = ids.to(at::kCPU, at::kInt).contiguous();
+  out_.Append("ids", ViewOf(host_ids));
+}
+
+void Activations::Save(ArchiveWriter&) const {
+  throw BugError("activations are written while they are computed");
+}
+
+Activations Activations::Load(std::shared_ptr<const ArchiveReader> in) {
+  Activations activations;
+  activations.n_states_ = in->Attribute("states");
+  activations.sequences_ = in->Attribute("sequences");
+  activations.length_ = in->Attribute("length");
+  activations.hidden_ = in->Attribute("hidden");
+  activations.dtype_ = ParseDType(in->Attribute("dtype").get<std::string>()).value();
+  activations.parent_digest_ = in->Attribute("parent_digest");
+  activations.reader_ = std::move(in);
+  return activations;
+}
+
+Tensor Activations::Read(int64_t index, int64_t first, int64_t count) const {
+  const auto type = dtype_ == DType::kBF16 ? at::kBFloat16 : at::kFloat;
+  Tensor states = at::empty({count, length_, hidden_}, type);
+  reader_->ReadRows(StateName(index), first, count, states.data_ptr());
+  return states.to(at::kFloat);
+}
+
+Tensor Activations::Ids(int64_t first, int64_t count) const {
+  Tensor ids = at::empty({count, length_}, at::kInt);
+  reader_->ReadRows("ids", first, count, ids.data_ptr());
+  return ids.to(at::kLong);
+}
+
+void Importance::Save(ArchiveWriter& out) const {
+  out.SetAttribute("layers", channel_order.size());
+  for (size_t i = 0; i < channel_order.size(); ++i) {
+    if (channel_order[i].defined())
+      WriteTensor(out, fmt::format("channel_order/{:04}", i), channel_order[i]);
+    if (head_scores[i].defined())
+      WriteTensor(out, fmt::format("head_scores/{:04}", i), head_scores[i]);
+  }
+}
+
+Importance Importance::Load(std::shared_ptr<const ArchiveReader> in) {
+  Importance importance;
+  const size_t layers = in->Attribute("layers");
+  auto read = [&](const std::string& name) {
+    return in->HasArray(name) ? ReadTensor(*in, name) : Tensor();
+  };
+  for (size_t i = 0; i < layers; ++i) {
+    importance.channel_order.push_back(read(fmt::format("channel_order/{:04}", i)));
+    importance.head_scores.push_back(read(fmt::format("head_scores/{:04}", i)));
+  }
+  return importance;
+}
+
+size_t Importance::ResidentBytes() const {
+  size_t bytes = 0;
+  for (const Tensor& order : channel_order)
+    if (order.defined()) bytes += order.nbytes();
+  return bytes;
+}
+
+void Block::Save(ArchiveWriter& out) const {
+  out.SetAttribute("layer", layer);
+  out.SetAttribute("variant", variant);
+  out.SetAttribute("spec", ToJson(spec));
+  out.SetAttribute("parents_own", parents_own);
+  out.SetAttribute("init_loss", init_loss);
+  out.SetAttribute("loss", loss);
+  if (parents_own) return;
+  SubBlockWeights handles = Weights();
+  for (const auto& [name, slot] : Slots(handles, spec)) WriteTensor(out, name, *slot);
+}
+
+SubBlockWeights Block::Weights() const {
+  PUZZLE_CHECK(!parents_own, "the parent's own block has no weights of its own");
+  SubBlockWeights weights = trained;
+  if (reader == nullptr) return weights;
+  if (WhichSubBlock(spec) == SubBlock::kFfn) weights = FfnWeights{};
+  for (const auto& [name, slot] : Slots(weights, spec)) *slot = ReadTensor(*reader, name);
+  return weights;
+}
+
+Block Block::Load(std::shared_ptr<const ArchiveReader> in) {
+  Block block;
+  block.layer = in->Attribute("layer");
+  block.variant = in->Attribute("variant");
+  block.spec = VariantFromJson(in->Attribute("spec"));
+  block.parents_own = in->Attribute("parents_own");
+  block.init_loss = in->Attribute("init_loss");
+  block.loss = in->Attribute("loss");
+  block.reader = std::move(in);
+  return block;
+}
+double Score::Value(std::string_view objective) const {
+  if (objective == "kl") return metrics.MeanKl();
+  if (objective == "cosine") return metrics.MeanCosine();
+  if (objective == "lm_loss") return metrics.MeanNll() - parent_nll;
+  throw BugError("unknown objective " + std::string(objective));
+}
+
+void Score::Save(ArchiveWriter& out) const {
+  out.SetAttribute("layer", layer);
+  out.SetAttribute("variant", variant);
+  out.SetAttribute("spec", ToJson(spec));
+  out.SetAttribute("parent_nll", parent_nll);
+  SaveMetrics(out, metrics, /*with_kl=*/true);
+}
+
+Score Score::Load(std::shared_ptr<const ArchiveReader> in) {
+  Score score;
+  score.layer = in->Attribute("layer");
+  score.variant = in->Attribute("variant");
+  score.spec = VariantFromJson(in->Attribute("spec"));
+  score.parent_nll = in->Attribute("parent_nll");
+  score.metrics = LoadMetrics(*in);
+  return score;
+}
+
+void CostTable::Save(ArchiveWriter& out) const {
+  out.SetAttribute("parent", json(ToHfJson(parent)));
+  out.SetAttribute("resources", resources);
+  out.SetAttribute("fixed", fixed);
+  out.SetAttribute("parent_total", parent_total);
+  json table = json::array();
+  for (const Row& row : rows)
+    table.push_back({{"layer", row.layer},
+                     {"variant", row.variant},
+                     {"spec", ToJson(row.spec)},
+                     {"parents_own", row.parents_own},
+                     {"costs", row.costs}});
+  out.SetAttribute("rows", table);
+}
+
+CostTable CostTable::Load(std::shared_ptr<const ArchiveReader> in) {
+  CostTable table;
+  table.parent = ModelConfigFromJson(nlohmann::ordered_json::parse(in->Attribute("parent").dump()),
+                                     "cost table");
+  table.resources = in->Attribute("resources").get<std::vector<std::string>>();
+  table.fixed = in->Attribute("fixed").get<std::vector<double>>();
+  table.parent_total = in->Attribute("parent_total").get<std::vector<double>>();
+  for (const json& row : in->Attribute("rows"))
+    table.rows.push_back({row.at("layer"), row.at("variant"), VariantFromJson(row.at("spec")),
+                          row.at("parents_own"), row.at("costs").get<std::vector<double>>()});
+  return table;
+}
+
+std::string Choice::Listing() const {
+  std::map<int64_t, BlockSpec> blocks;
+  for (const Pick& pick : picks) Place(pick.spec, blocks[pick.layer]);
+  std::string text;
+  for (const auto& [layer, block] : blocks)
+    text += fmt::format("block_{}:  attention {:<7} ffn {}\n", layer, Describe(block.attention),
+                        Describe(block.ffn));
+  return text;
+}
+
+void Choice::Save(ArchiveWriter& out) const {
+  json list = json::array();
+  for (const Pick& pick : picks)
+    list.push_back({{"layer", pick.layer}, {"variant", pick.variant}, {"spec", ToJson(pick.spec)}});
+  out.SetAttribute("picks", list);
+  out.SetAttribute("method", method);
+  out.SetAttribute("status", status);
+  out.SetAttribute("objective", objective);
+  out.SetAttribute("bound", bound);
+  out.SetAttribute("gap", gap);
+  out.SetAttribute("totals", totals);
+  for (const auto& [resource, total] : totals) out.SetAttribute(resource, total);
+}
+
+Choice Choice::Load(std::shared_ptr<const ArchiveReader> in) {
+  Choice choice;
+  for (const json& pick : in->Attribute("picks"))
+    choice.picks.push_back(
+        {pick.at("layer"), pick.at("variant"), VariantFromJson(pick.at("spec"))});
+  choice.method = in->Attribute("method");
+  choice.status = in->Attribute("status");
+  choice.objective = in->Attribute("objective");
+  choice.bound = in->Attribute("bound");
+  choice.gap = in->Attribute("gap");
+  choice.totals = in->Attribute("totals").get<std::map<std::string, double>>();
+  return choice;
+}
+
+void Evaluation::Save(ArchiveWriter& out) const {
+  out.SetAttribute("label", label);
+  out.SetAttribute("has_kl", has_kl);
+  out.SetAttribute("parameters", parameters);
+  out.SetAttribute("block_parameters", block_parameters);
+  out.SetAttribute("weights_mib", weights_mib);
+  out.SetAttribute("prompt", prompt);
+  out.SetAttribute("sample", sample);
+  SaveMetrics(out, metrics, has_kl);
+}
+
+Evaluation Evaluation::Load(std::shared_ptr<const ArchiveReader> in) {
+  Evaluation evaluation;
+  evaluation.label = in->Attribute("label");
+  evaluation.has_kl = in->Attribute("has_kl");
+  evaluation.parameters = in->Attribute("parameters");
+  evaluation.block_parameters = in->Attribute("block_parameters");
+  evaluation.weights_mib = in->Attribute("weights_mib");
+  evaluation.prompt = in->Attribute("prompt");
+  evaluation.sample = in->Attribute("sample");
+  evaluation.metrics = LoadMetrics(*in);
+  return evaluation;
+}
+
+void ExportManifest::Save(ArchiveWriter& out) const {
+  out.SetAttribute("folder", folder);
+  out.SetAttribute("files", files);
+}
+
+ExportManifest ExportManifest::Load(std::shared_ptr<const ArchiveReader> in) {
+  return {in->Attribute("folder"), in->Attribute("files").get<std::map<std::string, uint64_t>>()};
+}
+
+void ReportText::Save(ArchiveWriter& out) const {
+  out.SetAttribute("display", text);
+}
+
+ReportText ReportText::Load(std::shared_ptr<const ArchiveReader> in) {
+  return {in->Attribute("display")};
+}
+
+}  // namespace puzzle

@@ -1,0 +1,236 @@
+// What steps hand to each other. Every artifact is a value with a type name, a form in an archive
+// and a size in memory; scalar attributes appear in records and summaries. Immutable once made,
+// hence shared by threads.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/archive.h"
+#include "io/tokenizer.h"
+#include "model/losses.h"
+#include "model/weights.h"
+
+namespace puzzle {
+
+/// Plain text.
+struct TextArtifact {
+  static constexpr std::string_view kType = "text";
+  std::string text;
+
+  void Save(ArchiveWriter& out) const;
+  static TextArtifact Load(std::shared_ptr<const ArchiveReader> in);
+  [[nodiscard]] size_t ResidentBytes() const { return text.size(); }
+};
+
+/// Token ids packed into equal sequences.
+struct TokenSet {
+  static constexpr std::string_view kType = "tokens";
+  std::vector<int32_t> ids;  // [sequences, length]
+  int64_t length = 0;
+  int64_t vocab_size = 0;
+  std::map<std::string, std::string> tokenizer_files;
+
+  [[nodiscard]] int64_t sequences() const { return static_cast<int64_t>(ids.size()) / length; }
+  /// Sequences [first, first + count) as int64 [count, length].
+  [[nodiscard]] at::Tensor Batch(int64_t first, int64_t count) const;
+  /// The given sequences as int64 [rows, length].
+  [[nodiscard]] at::Tensor Rows(const std::vector<int64_t>& rows) const;
+
+  void Save(ArchiveWriter& out) const;
+  static TokenSet Load(std::shared_ptr<const ArchiveReader> in);
+  [[nodiscard]] size_t ResidentBytes() const { return ids.size() * sizeof(int32_t); }
+};
+
+/// A model and the tokenizer that belongs to it.
+struct Checkpoint {
+  static constexpr std::string_view kType = "checkpoint";
+  ModelWeights model;
+  std::map<std::string, std::string> tokenizer_files;  // may be empty
+  std::map<std::string, double> figures;               // how training ended
+
+  void Save(ArchiveWriter& out) const;
+  static Checkpoint Load(std::shared_ptr<const ArchiveReader> in);
+  [[nodiscard]] size_t ResidentBytes() const { return ByteSize(model); }
+};
+
+/// The parent's hidden state at every layer's input and behind the last layer, read by range.
+class Activations {
+ public:
+  static constexpr std::string_view kType = "activations";
+
+  [[nodiscard]] int64_t n_states() const { return n_states_; }  // layers + 1
+  [[nodiscard]] int64_t sequences() const { return sequences_; }
+  [[nodiscard]] int64_t length() const { return length_; }
+  [[nodiscard]] int64_t hidden() const { return hidden_; }
+  /// The state at the input of block `index` (or behind the last one): sequences
+  /// [first, first + count) as fp32 [count, length, hidden].
+  [[nodiscard]] at::Tensor Read(int64_t index, int64_t first, int64_t count) const;
+  /// Token ids of the same sequences, int64 [count, length].
+  [[nodiscard]] at::Tensor Ids(int64_t first, int64_t count) const;
+  /// Digest of the parent they come from: other inputs must be the same model.
+  [[nodiscard]] const std::string& parent_digest() const { return parent_digest_; }
+
+  /// Streaming writer: one Append per batch of sequences.
+  class Writer {
+   public:
+    Writer(ArchiveWriter& out, int64_t n_states, int64_t sequences, int64_t length, int64_t hidden,
+           DType dtype, const std::string& parent_digest);
+    /// `states`: n_states tensors [count, length, hidden]; ids [count, length].
+    void Append(const std::vector<at::Tensor>& states, const at::Tensor& ids);
+
+   private:
+    ArchiveWriter& out_;
+    DType dtype_;
+  };
+
+  void Save(ArchiveWriter& out) const;  // only streamed; throws BugError
+  static Activations Load(std::shared_ptr<const ArchiveReader> in);
+  [[nodiscard]] size_t ResidentBytes() const { return 4096; }
+
+ private:
+  std::shared_ptr<const ArchiveReader> reader_;
+  int64_t n_states_ = 0, sequences_ = 0, length_ = 0, hidden_ = 0;
+  DType dtype_ = DType::kF32;
+  std::string parent_digest_;
+};
+
+/// Which channels and kv heads matter, per layer; undefined tensors where a layer has none.
+struct Importance {
+  static constexpr std::string_view kType = "importance";
+  std::vector<at::Tensor> channel_order;  // int64 [ffn size], most important first
+  std::vector<at::Tensor> head_scores;    // [kv heads]
+
+  void Save(ArchiveWriter& out) const;
+  static Importance Load(std::shared_ptr<const ArchiveReader> in);
+  [[nodiscard]] size_t ResidentBytes() const;
+};
+
+/// One trained variant of one sub-block. Without tensors when it is the parent's own or `none`.
+/// Loading reads what it is; its weights are read when asked for.
+struct Block {
+  static constexpr std::string_view kType = "block";
+  int64_t layer = 0;
+  std::string variant;  // as written in the graph: "ffn:50%"
+  VariantSpec spec;     // what it means here
+  bool parents_own = false;
+  SubBlockWeights trained;  // of a block that was just made
+  std::shared_ptr<const ArchiveReader> reader;  // of a block that was loaded
+  double init_loss = 0;  // held-out MSE / MSE(target, 0) before and after training
+  double loss = 0;
+
+  /// REQUIRES: not the parent's own.
+  [[nodiscard]] SubBlockWeights Weights() const;
+
+  void Save(ArchiveWriter& out) const;
+  static Block Load(std::shared_ptr<const ArchiveReader> in);
+  [[nodiscard]] size_t ResidentBytes() const { return sizeof(Block); }
+};
+
+/// How much the whole model suffers when one sub-block is replaced.
+struct Score {
+  static constexpr std::string_view kType = "score";
+  int64_t layer = 0;
+  std::string variant;
+  VariantSpec spec;
+  TokenMetrics metrics;   // of the model with the variant
+  double parent_nll = 0;  // for lm_loss
+
+  /// Value of objective "kl", "lm_loss" (increase over the parent) or "cosine".
+  [[nodiscard]] double Value(std::string_view objective) const;
+
+  void Save(ArchiveWriter& out) const;
+  static Score Load(std::shared_ptr<const ArchiveReader> in);
+  [[nodiscard]] size_t ResidentBytes() const { return sizeof(Score); }
+};
+
+/// What every variant of every sub-block costs.
+struct CostTable {
+  static constexpr std::string_view kType = "costs";
+  struct Row {
+    int64_t layer = 0;
+    std::string variant;
+    VariantSpec spec;
+    bool parents_own = false;
+    std::vector<double> costs;  // one per resource
+  };
+  ModelConfig parent;
+  std::vector<std::string> resources;
+  std::vector<double> fixed;         // what the model costs beside its blocks
+  std::vector<double> parent_total;  // fixed included
+  std::vector<Row> rows;             // by layer, attention before FFN
+
+  void Save(ArchiveWriter& out) const;
+  static CostTable Load(std::shared_ptr<const ArchiveReader> in);
+  [[nodiscard]] size_t ResidentBytes() const { return rows.size() * 128; }
+};
+
+/// One variant for every sub-block: the answer of a search.
+struct Choice {
+  static constexpr std::string_view kType = "choice";
+  struct Pick {
+    int64_t layer = 0;
+    std::string variant;
+    VariantSpec spec;
+  };
+  std::vector<Pick> picks;  // by layer, attention before FFN
+  std::string method;
+  std::string status;  // "optimal", "feasible", or the baseline's name
+  double objective = 0;
+  double bound = 0;
+  double gap = 0;
+  std::map<std::string, double> totals;  // resource -> total, fixed part included
+
+  /// Lines "block_3:  attention kv1  ffn 256".
+  [[nodiscard]] std::string Listing() const;
+
+  void Save(ArchiveWriter& out) const;
+  static Choice Load(std::shared_ptr<const ArchiveReader> in);
+  [[nodiscard]] size_t ResidentBytes() const { return picks.size() * 64; }
+};
+
+/// How good a model is on held-out text.
+struct Evaluation {
+  static constexpr std::string_view kType = "evaluation";
+  std::string label;
+  TokenMetrics metrics;
+  bool has_kl = false;
+  int64_t parameters = 0;
+  int64_t block_parameters = 0;
+  double weights_mib = 0;  // in the checkpoint's dtype
+  std::string prompt;
+  std::string sample;
+
+  void Save(ArchiveWriter& out) const;
+  static Evaluation Load(std::shared_ptr<const ArchiveReader> in);
+  [[nodiscard]] size_t ResidentBytes() const { return sizeof(Evaluation) + sample.size(); }
+};
+
+/// A checkpoint folder that was written.
+struct ExportManifest {
+  static constexpr std::string_view kType = "export";
+  std::string folder;
+  std::map<std::string, uint64_t> files;  // relative name -> bytes
+
+  void Save(ArchiveWriter& out) const;
+  static ExportManifest Load(std::shared_ptr<const ArchiveReader> in);
+  [[nodiscard]] size_t ResidentBytes() const { return files.size() * 64; }
+};
+
+/// Text for people; printed at the end of a run.
+struct ReportText {
+  static constexpr std::string_view kType = "report";
+  std::string text;
+
+  void Save(ArchiveWriter& out) const;
+  static ReportText Load(std::shared_ptr<const ArchiveReader> in);
+  [[nodiscard]] size_t ResidentBytes() const { return text.size(); }
+};
+
+}  // namespace puzzle

@@ -1,0 +1,33 @@
+// `bld`: blockwise local distillation of one variant of one sub-block (paper section 3).
+#pragma once
+
+#include <functional>
+#include <string_view>
+
+#include "graph/node.h"
+#include "nodes/artifacts.h"
+#include "nodes/params.h"
+#include "nodes/sub_block_data.h"
+
+namespace puzzle {
+
+/// A trained variant and its held-out MSE(target, output) / MSE(target, 0).
+struct Distilled {
+  SubBlockWeights weights;
+  double init_loss = 0;   // of the formula's start
+  double refit_loss = 0;  // after the closed-form output matrix
+  double loss = 0;        // at the end
+  bool diverged = false;  // training made it worse: the start was kept
+};
+
+/// Trains `start` to imitate the parent's sub-block on `data`, whose last `params.holdout`
+/// sequences are kept for the losses. The output matrix is first solved in closed form; a linear
+/// variant is finished with that. Deterministic in `seed`. `poll(fraction, note)` once per step.
+[[nodiscard]] Distilled DistillSubBlock(
+    const SubBlockWeights& start, const VariantSpec& spec, const Transformer& parent,
+    const SubBlockData& data, const BldParams& params, uint64_t seed, const std::string& device,
+    const std::function<void(double, std::string_view)>& poll);
+
+[[nodiscard]] Block RunBld(const BldParams& params, const Inputs& inputs, RunContext& context);
+
+}  // namespace puzzle

@@ -1,0 +1,39 @@
+#include "nodes/bodies.h"
+
+#include "nodes/assemble.h"
+#include "nodes/bld.h"
+#include "nodes/capture.h"
+#include "nodes/cost.h"
+#include "nodes/evaluate.h"
+#include "nodes/export_model.h"
+#include "nodes/gkd.h"
+#include "nodes/importance.h"
+#include "nodes/load_model.h"
+#include "nodes/pretrain.h"
+#include "nodes/report.h"
+#include "nodes/score.h"
+#include "nodes/search.h"
+#include "nodes/synthetic_text.h"
+#include "nodes/tokenize.h"
+
+namespace puzzle {
+
+std::map<std::string, Body> PuzzleBodies() {
+  return {{"activations", MakeStreamingBody(RunActivations)},
+          {"assemble", MakeBody(RunAssemble)},
+          {"bld", MakeBody(RunBld)},
+          {"cost", MakeBody(RunCost)},
+          {"evaluate", MakeBody(RunEvaluate)},
+          {"export", MakeBody(RunExport)},
+          {"gkd", MakeBody(RunGkd)},
+          {"importance", MakeBody(RunImportance)},
+          {"load_model", MakeBody(RunLoadModel)},
+          {"pretrain", MakeBody(RunPretrain)},
+          {"report", MakeBody(RunReport)},
+          {"score", MakeBody(RunScore)},
+          {"search", MakeBody(RunSearch)},
+          {"synthetic_text", MakeBody(RunSyntheticText)},
+          {"tokenize", MakeBody(RunTokenize)}};
+}
+
+}  // namespace puzzle

@@ -1,0 +1,81 @@
+#include "nodes/evaluate.h"
+
+#include <algorithm>
+
+#include "io/error.h"
+#include "model/pch.h"
+#include "nodes/capture.h"
+
+namespace puzzle {
+
+using at::Tensor;
+
+TokenMetrics EvaluateModel(const Transformer& model, const Transformer* parent,
+                           const TokenSet& tokens, int64_t positions, int64_t batch,
+                           const std::function<void(double)>& poll) {
+  const at::NoGradGuard no_grad;
+  CheckTokensFit(tokens, model.config());
+  const at::Device device = model.weights().embedding.device();
+  const int64_t per_sequence = tokens.length - 1;
+  if (per_sequence < 1) throw Error("sequences of one token predict nothing");
+  const int64_t available = tokens.sequences() * per_sequence;
+  const int64_t wanted = positions > 0 ? std::min(positions, available) : available;
+  auto head_input = [&](const Transformer& m, const Tensor& ids, int64_t count) {
+    const Tensor x = m.FinalNorm(m.Blocks(m.Embed(ids), 0, m.config().n_layers()));
+    return HeadInput{x.flatten(0, 1).narrow(0, 0, count), m.weights().HeadMatrix()};
+  };
+  TokenMetrics metrics;
+  for (int64_t first = 0; metrics.tokens < wanted; first += batch) {
+    const Tensor ids = tokens.Batch(first, std::min(batch, tokens.sequences() - first)).to(device);
+    const int64_t count = std::min(wanted - metrics.tokens, ids.size(0) * per_sequence);
+    const Tensor context = ids.narrow(1, 0, per_sequence);
+    const Tensor targets = ids.narrow(1, 1, per_sequence).flatten().narrow(0, 0, count);
+    const HeadInput child = head_input(model, context, count);
+    if (parent != nullptr) {
+      const HeadInput reference = head_input(*parent, context, count);
+      metrics += Measure(child, targets, &reference);
+    } else {
+      metrics += Measure(child, targets, nullptr);
+    }
+    poll(static_cast<double>(metrics.tokens) / static_cast<double>(wanted));
+  }
+  return metrics;
+}
+
+std::string SampleText(const Transformer& model, const Tokenizer& tokenizer,
+                       const std::string& prompt, int64_t count, const Sampling& sampling) {
+  std::vector<int32_t> ids = tokenizer.Encode(prompt);
+  if (tokenizer.bos_id() >= 0) ids.insert(ids.begin(), tokenizer.bos_id());
+  return tokenizer.Decode(Generate(model, ids, count, sampling));
+}
+
+Evaluation RunEvaluate(const EvaluateParams& params, const Inputs& inputs, RunContext& context) {
+  const auto checkpoint = inputs.Get<Checkpoint>("model");
+  const auto tokens = inputs.Get<TokenSet>("tokens");
+  const std::string device = context.device().name();
+  const Transformer model(ToDevice(checkpoint->model, device));
+  std::optional<Transformer> parent;
+  if (inputs.Has("parent"))
+    parent.emplace(ToDevice(inputs.Get<Checkpoint>("parent")->model, device));
+  const ModelConfig& config = checkpoint->model.config;
+  Evaluation evaluation;
+  evaluation.label = params.label;
+  evaluation.has_kl = parent.has_value();
+  evaluation.metrics =
+      EvaluateModel(model, parent ? &*parent : nullptr, *tokens, params.positions, params.batch,
+                    [&](double fraction) { context.Poll(fraction); });
+  evaluation.block_parameters = CountBlockParameters(config);
+  evaluation.parameters = evaluation.block_parameters + CountNonBlockParameters(config);
+  evaluation.weights_mib = static_cast<double>(evaluation.parameters) *
+                           static_cast<double>(ElementSize(config.stored_dtype)) / (1 << 20);
+  if (params.sample_tokens > 0) {
+    if (checkpoint->tokenizer_files.empty())
+      throw Error("a sample was asked for, but the model brought no tokenizer");
+    evaluation.prompt = params.prompt;
+    evaluation.sample = SampleText(model, *MakeTokenizer(checkpoint->tokenizer_files),
+                                   params.prompt, params.sample_tokens);
+  }
+  return evaluation;
+}
+
+}  // namespace puzzle

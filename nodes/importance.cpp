@@ -1,0 +1,70 @@
+#include "nodes/importance.h"
+
+#include "io/error.h"
+#include "model/importance.h"
+#include "model/pch.h"
+#include "model/transformer.h"
+#include "nodes/sub_block_data.h"
+
+namespace puzzle {
+
+using at::Tensor;
+
+namespace {
+
+Tensor OrderByContribution(const ImportanceParams& params, const FfnWeights& ffn,
+                           const std::vector<Tensor>& features) {
+  if (params.method == "iterative") {
+    IterativeChannelRanking ranking(ffn.down, static_cast<int64_t>(features.size()));
+    for (const Tensor& batch : features) ranking.Add(batch);
+    return MostImportantFirst(ranking.Positions());
+  }
+  return MostImportantFirst(ChannelContribution(at::cat(features), ffn.down));
+}
+
+}  // namespace
+
+Importance RunImportance(const ImportanceParams& params, const Inputs& inputs,
+                         RunContext& context) {
+  const at::NoGradGuard no_grad;
+  const auto parent = inputs.One<Checkpoint>("parent");
+  const auto checkpoint = parent.Load();
+  const auto states = inputs.Get<Activations>("activations");
+  CheckActivations(*states, parent.digest(), checkpoint->model.config);
+  const int64_t batches = std::min(params.batches, states->sequences() / params.batch);
+  if (batches < 1) throw Error("the activations hold fewer sequences than one batch");
+  const Transformer model(checkpoint->model);
+  const ModelConfig& config = model.config();
+  Importance importance;
+  for (int64_t layer = 0; layer < config.n_layers(); ++layer) {
+    const BlockWeights& block = checkpoint->model.blocks[static_cast<size_t>(layer)];
+    const BlockSpec& spec = config.blocks[static_cast<size_t>(layer)];
+    std::vector<Tensor> mixed, gated;
+    for (int64_t batch = 0; batch < batches; ++batch) {
+      const Tensor x = states->Read(layer, batch * params.batch, params.batch);
+      auto features = [&](const SubBlockWeights& weights, const VariantSpec& variant,
+                          const Tensor& input) {
+        return Features(weights, variant, config, model.rotary(),
+                        NormalizeRms(input, config.rms_norm_eps))
+            .flatten(0, 1);
+      };
+      if (spec.attention.form == SubBlockForm::kFull)
+        mixed.push_back(features(block.attention, spec.attention, x));
+      if (spec.ffn.form == SubBlockForm::kFull) {
+        const Tensor behind_attention =
+            ApplySubBlock(block.attention, spec.attention, config, model.rotary(), x);
+        gated.push_back(features(block.ffn, spec.ffn, behind_attention));
+      }
+    }
+    importance.head_scores.push_back(
+        mixed.empty()
+            ? Tensor()
+            : KvHeadContribution(at::cat(mixed), block.attention.o, spec.attention.n_kv_heads));
+    importance.channel_order.push_back(
+        gated.empty() ? Tensor() : OrderByContribution(params, block.ffn, gated));
+    context.Poll(static_cast<double>(layer + 1) / static_cast<double>(config.n_layers()));
+  }
+  return importance;
+}
+
+}  // namespace puzzle

@@ -1,0 +1,243 @@
+// The catalogue of kinds. To add one:
+//   1. its parameters in nodes/params.h, its artifact (if new) in nodes/artifacts.h;
+//   2. nodes/foo.{h,cpp}: the algorithm as a plain function, and `RunFoo(params, inputs, context)`;
+//   3. a table below and a line in PuzzleKinds();
+//   4. a line in nodes/bodies.cpp, the source in nodes/CMakeLists.txt, tests/nodes/foo_test.cpp.
+// Raise `version` when equal inputs should give a different result than before.
+#include "nodes/kinds.h"
+
+#include "model/checkpoint_digest.h"
+#include "model/variant.h"
+#include "nodes/params.h"
+
+namespace puzzle {
+
+namespace {
+
+NodeKind SyntheticTextKind() {
+  return Kind<SyntheticTextParams>("synthetic_text", 1,
+                                   "Small generated stories with names and facts used again later.")
+      .Param("stories", &SyntheticTextParams::stories, {Between(1, 1e7)}, "how many stories")
+      .Param("seed", &SyntheticTextParams::seed, {}, "other seeds give other stories")
+      .Out("text");
+}
+
+NodeKind LoadModelKind() {
+  return Kind<LoadModelParams>("load_model", 1, "A Hugging Face checkpoint folder of a Llama.")
+      .Param("path", &LoadModelParams::path, {Required(), InputFolder(DigestCheckpoint)},
+             "folder with config.json, safetensors and a tokenizer")
+      .Out("checkpoint");
+}
+
+NodeKind TokenizeKind() {
+  return Kind<TokenizeParams>("tokenize", 1,
+                              "Text as equal sequences of token ids, BOS before each document.")
+      .InOptional("model", "checkpoint", "whose tokenizer to use")
+      .InOptional("text", "text", "the text, unless it is a file")
+      .Param("text", &TokenizeParams::text, {InputFile()}, "a text file, unless the port gives it")
+      .Param("tokenizer", &TokenizeParams::tokenizer, {OneOf({"model", "byte"})},
+             "the model's own, or one id per byte")
+      .Param("separator", &TokenizeParams::separator, {}, "what stands between documents")
+      .Param("length", &TokenizeParams::length, {Between(2, 1 << 24)}, "tokens in a sequence")
+      .Param("sequences", &TokenizeParams::sequences, {AtLeast(0)}, "how many; 0: all")
+      .Param("take", &TokenizeParams::take, {OneOf({"first", "last"})},
+             "which, when there are more")
+      .Out("tokens");
+}
+
+// The optimizer's part of a table, for every kind that trains.
+template <class P>
+Kind<P>& AddTraining(Kind<P>& kind) {
+  return kind.Param("lr", &P::lr, {Between(0, 1)}, "peak learning rate of AdamW")
+      .Param("warmup", &P::warmup, {Between(0, 1)}, "part of the steps until the peak")
+      .Param("weight_decay", &P::weight_decay, {Between(0, 1)}, "of matrices")
+      .Param("clip", &P::clip, {AtLeast(0)}, "largest gradient norm; 0: no clipping")
+      .Param("batch", &P::batch, {AtLeast(1)}, "sequences in a step")
+      .Param("seed", &P::seed, {}, "order of the data and random starts");
+}
+
+NodeKind PretrainKind() {
+  Kind<PretrainParams> kind("pretrain", 1, "A small Llama trained from scratch: a parent.");
+  kind.In("tokens", "tokens", "training text; its length is the model's context")
+      .Param("layers", &PretrainParams::layers, {Between(1, 256)}, "blocks")
+      .Param("hidden", &PretrainParams::hidden, {AtLeast(2)}, "hidden size")
+      .Param("heads", &PretrainParams::heads, {AtLeast(1)}, "query heads")
+      .Param("kv_heads", &PretrainParams::kv_heads, {AtLeast(1)}, "key/value heads")
+      .Param("ffn", &PretrainParams::ffn, {AtLeast(1)}, "intermediate size of the FFN")
+      .Param("steps", &PretrainParams::steps, {AtLeast(1)}, "optimizer steps")
+      .Check([](const PretrainParams& p) -> std::optional<std::string> {
+        if (p.hidden % (2 * p.heads) != 0) return "hidden must be a multiple of 2 * heads";
+        if (p.heads % p.kv_heads != 0) return "kv_heads must divide heads";
+        return std::nullopt;
+      })
+      .Out("checkpoint")
+      .On(Needs::kDevice);
+  return AddTraining(kind);
+}
+
+NodeKind ActivationsKind() {
+  return Kind<ActivationsParams>("activations", 1,
+                                 "The parent's hidden state at every layer input, captured once.")
+      .In("parent", "checkpoint", "the model to run")
+      .In("tokens", "tokens", "what to run it on")
+      .Param("dtype", &ActivationsParams::dtype, {OneOf({"bf16", "fp32"})},
+             "bf16 is half the size; fp32 for scores")
+      .Param("batch", &ActivationsParams::batch, {AtLeast(1), Unkeyed()}, "sequences at a time")
+      .Out("activations")
+      .On(Needs::kDevice);
+}
+
+NodeKind ImportanceKind() {
+  return Kind<ImportanceParams>("importance", 1,
+                                "Which FFN channels and kv heads of the parent matter.")
+      .In("parent", "checkpoint", "the model")
+      .In("activations", "activations", "its hidden states")
+      .Param("method", &ImportanceParams::method, {OneOf({"iterative", "independent"})},
+             "iterative or independent channel contribution")
+      .Param("batches", &ImportanceParams::batches, {AtLeast(1)},
+             "batches, and rounds of the iterative method")
+      .Param("batch", &ImportanceParams::batch, {AtLeast(1)}, "sequences in a batch")
+      .Out("importance")
+      .On(Needs::kDevice);
+}
+
+NodeKind BldKind() {
+  Kind<BldParams> kind("bld", 1,
+                       "Blockwise local distillation of one variant of one sub-block (Puzzle, "
+                       "section 3).");
+  kind.In("parent", "checkpoint", "the teacher")
+      .In("activations", "activations", "its hidden states on the calibration tokens")
+      .InOptional("importance", "importance", "which FFN channels to keep; else the first ones")
+      .Param("layer", &BldParams::layer, {Required(), AtLeast(0)}, "of the parent")
+      .Param("variant", &BldParams::variant, {Required()},
+             "attn:kvN attn:linear attn:none ffn:N ffn:P% ffn:linear ffn:none")
+      .Param("multiple_of", &BldParams::multiple_of, {AtLeast(1)}, "rounds FFN percentages")
+      .Param("epochs", &BldParams::epochs, {AtLeast(0)}, "passes over the calibration tokens")
+      .Param("holdout", &BldParams::holdout, {AtLeast(1)},
+             "last sequences kept for the reported loss")
+      .Param("refit_tokens", &BldParams::refit_tokens, {AtLeast(0)},
+             "tokens for the closed-form start of the output matrix; 0: none")
+      .Check([](const BldParams& p) { return CheckVariantName(p.variant); })
+      .Out("block")
+      .On(Needs::kDevice);
+  return AddTraining(kind);
+}
+
+NodeKind ScoreKind() {
+  return Kind<ScoreParams>("score", 1,
+                           "Damage to the whole model when one sub-block is replaced: KL, NLL, "
+                           "accuracies, cosine.")
+      .In("parent", "checkpoint", "the model")
+      .In("activations", "activations", "its hidden states on validation tokens, best in fp32")
+      .In("block", "block", "the replacement")
+      .Param("batch", &ScoreParams::batch, {AtLeast(1), Unkeyed()}, "sequences at a time")
+      .Out("score")
+      .On(Needs::kDevice);
+}
+
+NodeKind CostKind() {
+  return Kind<CostParams>("cost", 1,
+                          "What every variant costs: block_parameters, parameters, memory_mib, "
+                          "kv_heads.")
+      .In("parent", "checkpoint", "the model")
+      .Param("variants", &CostParams::variants, {Required()}, "as in bld")
+      .Param("multiple_of", &CostParams::multiple_of, {AtLeast(1)}, "rounds FFN percentages")
+      .Param("batch", &CostParams::batch, {AtLeast(1)}, "sequences served at once")
+      .Param("sequence", &CostParams::sequence, {AtLeast(1)}, "prefill + generation, tokens")
+      .Param("weights", &CostParams::weights, {OneOf({"fp32", "bf16", "fp16", "fp8"})},
+             "type of weights when serving")
+      .Param("kv", &CostParams::kv, {OneOf({"fp32", "bf16", "fp16", "fp8"})},
+             "type of the KV cache")
+      .Check([](const CostParams& p) -> std::optional<std::string> {
+        for (const std::string& variant : p.variants)
+          if (auto complaint = CheckVariantName(variant)) return complaint;
+        return std::nullopt;
+      })
+      .Out("costs");
+}
+
+NodeKind SearchKind() {
+  return Kind<SearchParams>("search", 1,
+                            "One variant for every sub-block, least damage within the limits "
+                            "(Puzzle, section 4.3).")
+      .InList("scores", "score", "damage per variant")
+      .In("costs", "costs", "cost per variant")
+      .Param("objective", &SearchParams::objective, {OneOf({"kl", "lm_loss", "cosine"})},
+             "which score to add up")
+      .Param("method", &SearchParams::method, {OneOf({"mip", "uniform", "random"})},
+             "the optimum, or a baseline")
+      .Param("max", &SearchParams::max, {},
+             "resource -> limit: {\"memory_mib\": 900, \"block_parameters\": \"70%\"}")
+      .Param("min", &SearchParams::min, {}, "resource -> least use")
+      .Param("time_limit_s", &SearchParams::time_limit_s, {AtLeast(0.01)}, "for the solver")
+      .Param("seed", &SearchParams::seed, {}, "for method random")
+      .Out("choice");
+}
+
+NodeKind AssembleKind() {
+  return Kind<AssembleParams>("assemble", 1, "The child: the parent with the chosen variants.")
+      .In("parent", "checkpoint", "the model")
+      .InList("blocks", "block", "the trained variants")
+      .In("choice", "choice", "what to take")
+      .Out("checkpoint");
+}
+
+NodeKind GkdKind() {
+  Kind<GkdParams> kind("gkd", 1,
+                       "Global knowledge distillation: repairs an assembled child (Puzzle, "
+                       "section 5).");
+  kind.In("teacher", "checkpoint", "the parent")
+      .In("student", "checkpoint", "the child")
+      .In("tokens", "tokens", "training text")
+      .InOptional("activations", "activations",
+                  "the teacher's states on the same tokens: saves its forward pass")
+      .Param("steps", &GkdParams::steps, {AtLeast(1)}, "optimizer steps")
+      .Param("kl_weight", &GkdParams::kl_weight, {AtLeast(0)}, "of KL(teacher || student)")
+      .Param("cosine_weight", &GkdParams::cosine_weight, {AtLeast(0)},
+             "of the hidden states' cosine loss")
+      .Param("lm_weight", &GkdParams::lm_weight, {AtLeast(0)}, "of the cross entropy")
+      .Out("checkpoint")
+      .On(Needs::kDevice);
+  return AddTraining(kind);
+}
+
+NodeKind EvaluateKind() {
+  return Kind<EvaluateParams>("evaluate", 1, "Quality of a model on held-out text.")
+      .In("model", "checkpoint", "what to measure")
+      .InOptional("parent", "checkpoint", "to measure KL and cosine against")
+      .In("tokens", "tokens", "held-out text")
+      .Param("label", &EvaluateParams::label, {}, "its name in tables")
+      .Param("positions", &EvaluateParams::positions, {AtLeast(0)}, "predictions; 0: all")
+      .Param("batch", &EvaluateParams::batch, {AtLeast(1), Unkeyed()}, "sequences at a time")
+      .Param("prompt", &EvaluateParams::prompt, {}, "start of a sample")
+      .Param("sample_tokens", &EvaluateParams::sample_tokens, {AtLeast(0)},
+             "tokens to continue it by")
+      .Out("evaluation")
+      .On(Needs::kDevice);
+}
+
+NodeKind ExportKind() {
+  return Kind<ExportParams>("export", 1, "Writes a checkpoint as a Hugging Face folder.")
+      .In("model", "checkpoint", "what to write")
+      .Param("folder", &ExportParams::folder, {Required(), OutputFolder()}, "where to")
+      .Out("export");
+}
+
+NodeKind ReportKind() {
+  return Kind<ReportParams>("report", 1, "A table of evaluations, the architecture, samples.")
+      .InList("rows", "evaluation", "the models to compare")
+      .InOptional("choice", "choice", "the child's architecture")
+      .InOptional("exported", "export", "where the files are")
+      .Param("order", &ReportParams::order, {}, "labels, top to bottom")
+      .Out("report");
+}
+
+}  // namespace
+
+std::vector<NodeKind> PuzzleKinds() {
+  return {ActivationsKind(), AssembleKind(), BldKind(),        CostKind(),          EvaluateKind(),
+          ExportKind(),      GkdKind(),      ImportanceKind(), LoadModelKind(),     PretrainKind(),
+          ReportKind(),      ScoreKind(),    SearchKind(),     SyntheticTextKind(), TokenizeKind()};
+}
+
+}  // namespace puzzle

@@ -1,0 +1,119 @@
+// The parameters of every kind, with their defaults: what a user can write under "params". The
+// tables in nodes/kinds.cpp say what each means. Plain values, no libtorch.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace puzzle {
+
+struct SyntheticTextParams {
+  int64_t stories = 2000;
+  int64_t seed = 1;
+};
+
+struct LoadModelParams {
+  std::string path;
+};
+
+struct TokenizeParams {
+  std::string text;                 // a file; empty: the `text` port
+  std::string tokenizer = "model";  // or "byte"
+  std::string separator = "<|endoftext|>";
+  int64_t length = 512;
+  int64_t sequences = 0;  // 0: all
+  std::string take = "first";
+};
+
+/// Optimization in common to pretraining, BLD and GKD.
+struct TrainingParams {
+  double lr = 3e-3;
+  double warmup = 0.05;
+  double weight_decay = 0.1;
+  double clip = 1.0;
+  int64_t batch = 8;  // sequences in a step
+};
+
+struct PretrainParams : TrainingParams {
+  int64_t layers = 4;
+  int64_t hidden = 128;
+  int64_t heads = 4;
+  int64_t kv_heads = 2;
+  int64_t ffn = 384;
+  int64_t steps = 1000;
+  int64_t seed = 1;
+};
+
+struct ActivationsParams {
+  std::string dtype = "bf16";
+  int64_t batch = 8;
+};
+
+struct ImportanceParams {
+  std::string method = "iterative";
+  int64_t batches = 16;
+  int64_t batch = 4;
+};
+
+struct BldParams : TrainingParams {
+  int64_t layer = 0;
+  std::string variant;
+  int64_t multiple_of = 8;
+  double epochs = 3;
+  int64_t holdout = 16;          // sequences
+  int64_t refit_tokens = 65536;  // 0: no closed-form start
+  int64_t seed = 1;
+};
+
+struct ScoreParams {
+  int64_t batch = 8;
+};
+
+struct CostParams {
+  std::vector<std::string> variants;
+  int64_t multiple_of = 8;
+  int64_t batch = 1;
+  int64_t sequence = 2048;
+  std::string weights = "bf16";
+  std::string kv = "bf16";
+};
+
+struct SearchParams {
+  std::string objective = "kl";
+  std::string method = "mip";
+  nlohmann::json max = nlohmann::json::object();
+  nlohmann::json min = nlohmann::json::object();
+  double time_limit_s = 60;
+  int64_t seed = 1;
+};
+
+struct AssembleParams {};
+
+struct GkdParams : TrainingParams {
+  GkdParams() { lr = 5e-4; }
+  int64_t steps = 240;
+  double kl_weight = 1.0;
+  double cosine_weight = 1.0;
+  double lm_weight = 0.0;
+  int64_t seed = 1;
+};
+
+struct EvaluateParams {
+  std::string label = "model";
+  int64_t positions = 0;  // 0: all
+  int64_t batch = 8;
+  std::string prompt;
+  int64_t sample_tokens = 0;
+};
+
+struct ExportParams {
+  std::string folder;
+};
+
+struct ReportParams {
+  std::vector<std::string> order;
+};
+
+}  // namespace puzzle

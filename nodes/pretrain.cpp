@@ -1,0 +1,77 @@
+#include "nodes/pretrain.h"
+
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "io/error.h"
+#include "model/losses.h"
+#include "model/optim.h"
+#include "model/pch.h"
+#include "model/transformer.h"
+#include "nodes/batches.h"
+
+namespace puzzle {
+
+using at::Tensor;
+
+namespace {
+
+ModelConfig ConfigOf(const PretrainParams& params, const TokenSet& tokens) {
+  ModelConfig config;
+  config.vocab_size = tokens.vocab_size;
+  config.hidden_size = params.hidden;
+  config.n_heads = params.heads;
+  config.head_dim = params.hidden / params.heads;
+  config.max_positions = tokens.length;
+  config.tied_embeddings = true;
+  const BlockSpec block{{SubBlockForm::kFull, params.kv_heads}, {SubBlockForm::kFull, params.ffn}};
+  config.blocks.assign(static_cast<size_t>(params.layers), block);
+  if (!tokens.tokenizer_files.empty()) {
+    const auto tokenizer = MakeTokenizer(tokens.tokenizer_files);
+    config.bos_id = tokenizer->bos_id();
+    if (tokenizer->eos_id() >= 0) config.eos_ids = {tokenizer->eos_id()};
+  }
+  CheckModelConfig(config, "pretrain");
+  return config;
+}
+
+}  // namespace
+
+Checkpoint RunPretrain(const PretrainParams& params, const Inputs& inputs, RunContext& context) {
+  const auto tokens = inputs.Get<TokenSet>("tokens");
+  const at::AutoGradMode with_gradients(true);
+  const uint64_t seed = context.seed() + static_cast<uint64_t>(params.seed);
+  const ModelWeights weights =
+      ToDevice(RandomModel(ConfigOf(params, *tokens), seed), context.device().name());
+  AdamW optimizer(Parameters(weights),
+                  {.weight_decay = params.weight_decay, .clip_norm = params.clip});
+  const Transformer model(weights);
+  SequenceOrder order(tokens->sequences(), seed);
+  double smooth_loss = 0;
+  for (int64_t step = 0; step < params.steps; ++step) {
+    const Tensor ids =
+        tokens->Rows(order.Next(params.batch)).to(at::Device(context.device().name()));
+    const Tensor x = model.Blocks(model.Embed(ids.narrow(1, 0, tokens->length - 1)), 0,
+                                  model.config().n_layers());
+    const Tensor hidden = model.FinalNorm(x).flatten(0, 1);
+    const Tensor loss = CrossEntropyLoss({hidden, model.weights().HeadMatrix()},
+                                         ids.narrow(1, 1, tokens->length - 1).flatten());
+    loss.backward();
+    const double value = loss.item<double>();
+    if (!std::isfinite(value))
+      throw Error(fmt::format("pretraining diverged at step {}: loss {}", step, value));
+    optimizer.Step(CosineSchedule(step, params.steps, params.lr, params.warmup, 0.05));
+    optimizer.ZeroGrad();
+    smooth_loss = step == 0 ? value : 0.95 * smooth_loss + 0.05 * value;
+    context.Poll(static_cast<double>(step + 1) / static_cast<double>(params.steps),
+                 fmt::format("loss {:.3f}", smooth_loss));
+  }
+  Checkpoint checkpoint;
+  checkpoint.model = Clone(ToDevice(weights, "cpu"));
+  checkpoint.tokenizer_files = tokens->tokenizer_files;
+  checkpoint.figures["loss"] = smooth_loss;
+  return checkpoint;
+}
+
+}  // namespace puzzle

@@ -1,0 +1,76 @@
+#include "nodes/report.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace puzzle {
+
+namespace {
+
+std::string Indented(const std::string& text) {
+  std::string result = "    ";
+  for (char c : text) {
+    result += c;
+    if (c == '\n') result += "    ";
+  }
+  return result;
+}
+
+}  // namespace
+
+std::string EvaluationTable(const std::vector<Evaluation>& rows) {
+  size_t width = 5;
+  for (const Evaluation& row : rows) width = std::max(width, row.label.size());
+  std::string table = fmt::format(
+      "{:<{}}  {:>12}  {:>12}  {:>11}  {:>7}  {:>15}  {:>6}  {:>6}  {:>6}\n", "model", width,
+      "parameters", "in blocks", "weights MiB", "NLL", "KL to parent", "top-1", "top-5", "top-10");
+  const double parent_blocks =
+      rows.empty()
+          ? 1.0
+          : static_cast<double>(
+                std::max_element(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
+                  return a.block_parameters < b.block_parameters;
+                })->block_parameters);
+  for (const Evaluation& row : rows) {
+    const TokenMetrics& m = row.metrics;
+    const std::string kl =
+        row.has_kl ? fmt::format("{:.4f} +-{:.4f}", m.MeanKl(), m.KlError()) : "-";
+    table += fmt::format(
+        "{:<{}}  {:>12}  {:>11.1f}%  {:>11.2f}  {:>7.4f}  {:>15}  {:>6.4f}  {:>6.4f}  {:>6.4f}\n",
+        row.label, width, row.parameters,
+        100.0 * static_cast<double>(row.block_parameters) / parent_blocks, row.weights_mib,
+        m.MeanNll(), kl, m.TopAccuracy(1), m.TopAccuracy(5), m.TopAccuracy(10));
+  }
+  return table;
+}
+
+ReportText RunReport(const ReportParams& params, const Inputs& inputs, RunContext&) {
+  std::vector<Evaluation> rows;
+  for (const auto& input : inputs.List<Evaluation>("rows")) rows.push_back(*input.Load());
+  auto position = [&](const Evaluation& row) {
+    return std::find(params.order.begin(), params.order.end(), row.label) - params.order.begin();
+  };
+  std::sort(rows.begin(), rows.end(), [&](const Evaluation& a, const Evaluation& b) {
+    return std::pair(position(a), a.label) < std::pair(position(b), b.label);
+  });
+  std::string text = EvaluationTable(rows);
+  if (inputs.Has("choice")) {
+    const auto choice = inputs.Get<Choice>("choice");
+    text += fmt::format("\nchild ({}, sum of scores {:.4f}):\n{}", choice->status,
+                        choice->objective, choice->Listing());
+  }
+  for (const Evaluation& row : rows)
+    if (!row.sample.empty())
+      text +=
+          fmt::format("\n{} continues \"{}\":\n{}\n", row.label, row.prompt, Indented(row.sample));
+  if (inputs.Has("exported")) {
+    const auto exported = inputs.Get<ExportManifest>("exported");
+    text += fmt::format("\nwritten to {}:\n", exported->folder);
+    for (const auto& [name, bytes] : exported->files)
+      text += fmt::format("    {:<28} {:>12} bytes\n", name, bytes);
+  }
+  return {text};
+}
+
+}  // namespace puzzle

@@ -1,0 +1,65 @@
+#include "nodes/sub_block_data.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "io/error.h"
+#include "model/pch.h"
+
+namespace puzzle {
+
+using at::Tensor;
+
+void CheckActivations(const Activations& activations, const std::string& parent_digest,
+                      const ModelConfig& config) {
+  if (activations.parent_digest() != parent_digest ||
+      activations.n_states() != config.n_layers() + 1 || activations.hidden() != config.hidden_size)
+    throw Error("the activations were captured from another model than the port `parent` gives");
+}
+
+int64_t SubBlockData::sequences() const {
+  return normalized.size(0);
+}
+
+size_t SubBlockData::bytes() const {
+  return normalized.nbytes() + target.nbytes();
+}
+
+SubBlockData::Batch SubBlockData::Rows(const std::vector<int64_t>& rows,
+                                       const std::string& device) const {
+  const Tensor index = at::tensor(at::ArrayRef<int64_t>(rows), at::kLong);
+  auto pick = [&](const Tensor& all) {
+    return all.index_select(0, index).to(at::Device(device), at::kFloat);
+  };
+  return {pick(normalized), pick(target)};
+}
+
+SubBlockData MakeSubBlockData(const Transformer& parent, const Activations& activations,
+                              int64_t layer, SubBlock which, const std::function<void()>& poll) {
+  const at::NoGradGuard no_grad;
+  constexpr int64_t kBatch = 8;
+  const ModelConfig& config = parent.config();
+  const at::Device device = parent.weights().embedding.device();
+  const SubBlockWeights attention = SubBlockOf(parent.weights(), layer, SubBlock::kAttention);
+  const VariantSpec attention_spec = ParentVariant(config, layer, SubBlock::kAttention);
+  const SubBlockWeights own = SubBlockOf(parent.weights(), layer, which);
+  const VariantSpec own_spec = ParentVariant(config, layer, which);
+  const Shape shape = {activations.sequences(), activations.length(), activations.hidden()};
+  SubBlockData data{at::empty(shape, at::kBFloat16), at::empty(shape, at::kBFloat16)};
+  for (int64_t first = 0; first < activations.sequences(); first += kBatch) {
+    const int64_t count = std::min(kBatch, activations.sequences() - first);
+    Tensor x = activations.Read(layer, first, count).to(device);
+    if (which == SubBlock::kFfn)
+      x = ApplySubBlock(attention, attention_spec, config, parent.rotary(), x);
+    // The target answers the rounded input, so that rounding is no error of the variant.
+    const Tensor rounded = NormalizeRms(x, config.rms_norm_eps).to(at::kBFloat16);
+    data.normalized.narrow(0, first, count).copy_(rounded);
+    data.target.narrow(0, first, count)
+        .copy_(SubBlockOutput(own, own_spec, config, parent.rotary(), rounded.to(at::kFloat)));
+    poll();
+  }
+  return data;
+}
+
+}  // namespace puzzle

@@ -1,0 +1,42 @@
+// What a sub-block of the parent sees and answers on the calibration tokens: the training data of
+// blockwise distillation. Shared by all variants of the sub-block. Immutable.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "graph/node.h"
+#include "model/transformer.h"
+#include "nodes/artifacts.h"
+
+namespace puzzle {
+
+/// Throws Error unless the activations came from this parent.
+void CheckActivations(const Activations& activations, const std::string& parent_digest,
+                      const ModelConfig& config);
+
+/// bf16 on the host, to hold twice as many.
+struct SubBlockData {
+  at::Tensor normalized;  // [sequences, length, hidden], NormalizeRms of the sub-block's input
+  at::Tensor target;      // [sequences, length, hidden], the parent's output without residual
+
+  [[nodiscard]] int64_t sequences() const;
+  [[nodiscard]] size_t bytes() const;
+  /// Input and target of some sequences in fp32 on `device`.
+  struct Batch {
+    at::Tensor normalized;
+    at::Tensor target;
+  };
+  [[nodiscard]] Batch Rows(const std::vector<int64_t>& rows, const std::string& device) const;
+};
+
+/// Runs the parent's sub-block (and for an FFN the attention before it) over all activations.
+/// `poll` is called once per batch.
+[[nodiscard]] SubBlockData MakeSubBlockData(const Transformer& parent,
+                                            const Activations& activations, int64_t layer,
+                                            SubBlock which, const std::function<void()>& poll);
+
+}  // namespace puzzle

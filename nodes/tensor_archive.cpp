@@ -1,0 +1,90 @@
+#include "nodes/tensor_archive.h"
+
+#include <nlohmann/json.hpp>
+
+#include "io/error.h"
+#include "model/pch.h"
+
+namespace puzzle {
+
+using at::Tensor;
+using nlohmann::json;
+
+namespace {
+
+at::ScalarType TorchType(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return at::kFloat;
+    case DType::kF64:
+      return at::kDouble;
+    case DType::kF16:
+      return at::kHalf;
+    case DType::kBF16:
+      return at::kBFloat16;
+    case DType::kI32:
+      return at::kInt;
+    case DType::kI64:
+      return at::kLong;
+    case DType::kU8:
+      return at::kByte;
+    default:
+      throw BugError("no tensor is stored as " + std::string(DTypeName(dtype)));
+  }
+}
+
+SubBlockForm FormFromName(const std::string& name) {
+  if (name == "full") return SubBlockForm::kFull;
+  if (name == "linear") return SubBlockForm::kLinear;
+  if (name == "none") return SubBlockForm::kNone;
+  throw Error("unknown sub-block form \"" + name + "\"");
+}
+
+}  // namespace
+
+DType StoredType(const Tensor& tensor) {
+  for (DType dtype :
+       {DType::kF32, DType::kF64, DType::kF16, DType::kBF16, DType::kI32, DType::kI64, DType::kU8})
+    if (TorchType(dtype) == tensor.scalar_type()) return dtype;
+  throw BugError("no tensor of this type is stored");
+}
+
+ArrayView ViewOf(const Tensor& tensor) {
+  PUZZLE_CHECK(tensor.is_contiguous() && tensor.device().is_cpu(), "views need host memory");
+  return {StoredType(tensor), tensor.sizes().vec(), tensor.data_ptr()};
+}
+
+void WriteTensor(ArchiveWriter& out, const std::string& name, const Tensor& tensor) {
+  const Tensor host = tensor.detach().to(at::kCPU).contiguous();
+  out.Write(name, ViewOf(host));
+}
+
+Tensor ReadTensor(const ArchiveReader& in, const std::string& name) {
+  const ArrayInfo info = in.Info(name);
+  Tensor tensor = at::empty(info.shape, TorchType(info.dtype));
+  in.Read(name, tensor.data_ptr());
+  return tensor;
+}
+
+json ToJson(const VariantSpec& spec) {
+  return std::visit(
+      [](const auto& s) {
+        const char* form = s.form == SubBlockForm::kFull     ? "full"
+                           : s.form == SubBlockForm::kLinear ? "linear"
+                                                             : "none";
+        if constexpr (std::is_same_v<std::decay_t<decltype(s)>, AttentionSpec>) {
+          return json{{"attn", form}, {"n_kv_heads", s.n_kv_heads}};
+        } else {
+          return json{{"ffn", form}, {"size", s.size}};
+        }
+      },
+      spec);
+}
+
+VariantSpec VariantFromJson(const json& value) {
+  if (value.contains("attn"))
+    return AttentionSpec{FormFromName(value.at("attn")), value.at("n_kv_heads")};
+  return FfnSpec{FormFromName(value.at("ffn")), value.at("size")};
+}
+
+}  // namespace puzzle

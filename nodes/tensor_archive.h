@@ -1,0 +1,27 @@
+// Tensors and model shapes in archives: what several artifacts store the same way.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "io/archive.h"
+#include "model/weights.h"
+
+namespace puzzle {
+
+/// The archive's element type for a tensor. Throws BugError for types that are never stored.
+[[nodiscard]] DType StoredType(const at::Tensor& tensor);
+/// A view of a contiguous tensor on the host.
+[[nodiscard]] ArrayView ViewOf(const at::Tensor& tensor);
+
+/// Stores any tensor (moved to the host first).
+void WriteTensor(ArchiveWriter& out, const std::string& name, const at::Tensor& tensor);
+/// Reads it back, on the host.
+[[nodiscard]] at::Tensor ReadTensor(const ArchiveReader& in, const std::string& name);
+
+[[nodiscard]] nlohmann::json ToJson(const VariantSpec& spec);
+[[nodiscard]] VariantSpec VariantFromJson(const nlohmann::json& json);
+
+}  // namespace puzzle
