@@ -1,6 +1,5 @@
-// Archives as HDF5 files. The one home of HDF5: the library is not to be trusted across threads, so
-// every call holds one mutex. Objects of this file may be used from any thread; readers may be
-// shared, and bytes are moved outside the mutex.
+// Archives as HDF5 files. Objects of this file may be used from any thread, and readers may be
+// shared: HDF5 itself is called under one mutex (io/hdf5_file.h), bytes move outside of it.
 #pragma once
 
 #include "io/archive.h"

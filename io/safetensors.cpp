@@ -25,8 +25,6 @@ namespace fs = std::filesystem;
 
 static_assert(std::endian::native == std::endian::little, "safetensors holds little-endian bytes");
 
-constexpr const char* kSingleName = "model.safetensors";
-constexpr const char* kIndexName = "model.safetensors.index.json";
 constexpr size_t kPieceBytes = 4 << 20;
 
 /// Calls `use(pointer, bytes)` for the tensor's data, piece by piece.
@@ -77,7 +75,8 @@ std::map<std::string, std::string> ReadWeightMap(const fs::path& index_path) {
 fs::path ShardPath(const fs::path& folder, const std::string& name) {
   const auto refuse = [&] {
     throw Error(fmt::format("{}: shard name {} is not a plain relative path",
-                            (folder / kIndexName).string(), nlohmann::json(name).dump()));
+                            (folder / kSafetensorsIndexName).string(),
+                            nlohmann::json(name).dump()));
   };
   const auto is_odd = [](unsigned char c) { return c < 0x20 || c == 0x7F || c == '\\'; };
   const fs::path relative(name);
@@ -133,17 +132,18 @@ std::vector<StoredTensor> SafetensorsReader::State::AddFile(const fs::path& file
 
 void SafetensorsReader::State::OpenFolder(const fs::path& folder) {
   std::error_code ignored;  // what cannot be looked at is reported as absent
-  if (fs::exists(folder / kIndexName, ignored)) {
+  if (fs::exists(folder / kSafetensorsIndexName, ignored)) {
     OpenShards(folder);
-  } else if (fs::exists(folder / kSingleName, ignored)) {
-    AddFile(folder / kSingleName);
+  } else if (fs::exists(folder / kSafetensorsName, ignored)) {
+    AddFile(folder / kSafetensorsName);
   } else {
-    throw Error(fmt::format("{}: holds neither {} nor {}", path, kIndexName, kSingleName));
+    throw Error(
+        fmt::format("{}: holds neither {} nor {}", path, kSafetensorsIndexName, kSafetensorsName));
   }
 }
 
 void SafetensorsReader::State::OpenShards(const fs::path& folder) {
-  const std::string index_path = (folder / kIndexName).string();
+  const std::string index_path = (folder / kSafetensorsIndexName).string();
   const std::map<std::string, std::string> shard_of = ReadWeightMap(index_path);
   std::map<std::string, fs::path> shard_paths;
   for (const auto& [tensor, shard] : shard_of) {

@@ -1,4 +1,5 @@
-// The header of one safetensors file, checked. Thread-safe.
+// What reading and writing safetensors share: names of files, and the header of one file, checked.
+// Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +11,10 @@
 #include "io/file.h"
 
 namespace puzzle {
+
+/// What a checkpoint folder holds: one file, or an index of several.
+inline constexpr const char* kSafetensorsName = "model.safetensors";
+inline constexpr const char* kSafetensorsIndexName = "model.safetensors.index.json";
 
 /// A tensor as its file declares it.
 struct StoredTensor {

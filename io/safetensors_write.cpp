@@ -14,6 +14,7 @@
 #include "io/file.h"
 #include "io/json_text.h"
 #include "io/safetensors.h"
+#include "io/safetensors_header.h"
 
 namespace puzzle {
 namespace {
@@ -22,8 +23,6 @@ namespace fs = std::filesystem;
 
 using Tensors = std::vector<const TensorToWrite*>;
 
-constexpr const char* kSingleName = "model.safetensors";
-constexpr const char* kIndexName = "model.safetensors.index.json";
 constexpr size_t kPieceElements = 1 << 20;
 
 void Check(const std::error_code& error, const fs::path& path, const char* doing) {
@@ -148,7 +147,7 @@ std::vector<Tensors> SplitIntoShards(const std::vector<TensorToWrite>& tensors,
 
 void WriteShards(const fs::path& folder, const std::vector<Tensors>& shards) {
   // Without an index nobody mistakes new shards for parts of the old checkpoint.
-  RemoveFile(folder / kIndexName);
+  RemoveFile(folder / kSafetensorsIndexName);
   nlohmann::json weight_map = nlohmann::json::object();
   uint64_t total_bytes = 0;
   for (size_t i = 0; i < shards.size(); ++i) {
@@ -162,10 +161,10 @@ void WriteShards(const fs::path& folder, const std::vector<Tensors>& shards) {
   const nlohmann::json index = {{"metadata", {{"total_size", total_bytes}}},
                                 {"weight_map", std::move(weight_map)}};
   const std::string text = index.dump(2) + "\n";
-  AtomicFile file((folder / kIndexName).string());
+  AtomicFile file((folder / kSafetensorsIndexName).string());
   file.Append(text.data(), text.size());
   file.Commit();
-  RemoveFile(folder / kSingleName);
+  RemoveFile(folder / kSafetensorsName);
 }
 
 }  // namespace
@@ -178,8 +177,8 @@ void WriteSafetensors(const std::string& folder, const std::vector<TensorToWrite
   if (shards.size() > 1) {
     WriteShards(folder, shards);
   } else {
-    WriteFile(fs::path(folder) / kSingleName, shards.front());
-    RemoveFile(fs::path(folder) / kIndexName);  // of an earlier, sharded checkpoint
+    WriteFile(fs::path(folder) / kSafetensorsName, shards.front());
+    RemoveFile(fs::path(folder) / kSafetensorsIndexName);  // of an earlier, sharded checkpoint
   }
 }
 

@@ -59,6 +59,11 @@ std::shared_ptr<const Tokenizer> ByteTokenizerFromFile(const std::string& text) 
   return MakeByteTokenizer();
 }
 
+Error NothingThere() {
+  return Error(
+      fmt::format("no tokenizer: neither {} nor {} is there", kSentencePieceFile, kByteFile));
+}
+
 }  // namespace
 
 std::shared_ptr<const Tokenizer> MakeByteTokenizer() {
@@ -82,8 +87,7 @@ std::shared_ptr<const Tokenizer> FindTokenizer(const std::string& folder) {
 
 std::shared_ptr<const Tokenizer> LoadTokenizer(const std::string& folder) {
   if (auto tokenizer = FindTokenizer(folder)) return tokenizer;
-  throw Error(fmt::format("{}: no tokenizer: neither {} nor {} is there", folder,
-                          kSentencePieceFile, kByteFile));
+  throw WithContext(folder, NothingThere());
 }
 
 std::shared_ptr<const Tokenizer> MakeTokenizer(const std::map<std::string, std::string>& files) {
@@ -93,8 +97,7 @@ std::shared_ptr<const Tokenizer> MakeTokenizer(const std::map<std::string, std::
   if (const auto file = files.find(kByteFile); file != files.end()) {
     return ByteTokenizerFromFile(file->second);
   }
-  throw Error(
-      fmt::format("no tokenizer: neither {} nor {} is there", kSentencePieceFile, kByteFile));
+  throw NothingThere();
 }
 
 }  // namespace puzzle

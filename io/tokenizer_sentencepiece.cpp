@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "io/error.h"
+#include "io/sentencepiece_charsmap.h"
 #include "io/tokenizer.h"
 
 namespace puzzle {
@@ -23,6 +24,7 @@ class SentencePieceTokenizer final : public Tokenizer {
       throw Error(fmt::format("tokenizer.model: has {} bytes, expected 1 to {}", model_bytes.size(),
                               kMaxModelBytes));
     }
+    CheckCharacterMaps(model_bytes);
     Check(processor_.LoadFromSerializedProto(model_bytes));
     if (vocab_size() < 1 || vocab_size() > kMaxVocabSize) {
       throw Error(fmt::format("tokenizer.model: has {} pieces, expected 1 to {}", vocab_size(),

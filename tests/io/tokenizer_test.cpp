@@ -52,10 +52,12 @@ TEST(TokenizerTest, FolderIsSearchedForItsFiles) {
   EXPECT_THAT(ErrorOf([&] { (void)LoadTokenizer(folder.path()); }),
               AllOf(HasSubstr(folder.path()), HasSubstr("tokenizer.model"),
                     HasSubstr("byte_tokenizer.json")));
+  EXPECT_EQ(FindTokenizer(folder.path()), nullptr);
   const auto made = MakeByteTokenizer();
   EXPECT_THAT(made->files(), ElementsAre(Key("byte_tokenizer.json")));
   for (const auto& [name, bytes] : made->files()) WriteBytes(folder / name, bytes);
   EXPECT_EQ(LoadTokenizer(folder.path())->kind(), "byte");
+  EXPECT_EQ(FindTokenizer(folder.path())->kind(), "byte");
   WriteBytes(folder / "tokenizer.model", "takes precedence");
   EXPECT_THAT(ErrorOf([&] { (void)LoadTokenizer(folder.path()); }), HasSubstr("tokenizer.model"));
 }
