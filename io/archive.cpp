@@ -50,8 +50,7 @@ std::string DigestBytes(const ArchiveReader& reader, const std::string& name,
   const int64_t rows = info.shape.front();
   const int64_t row_bytes = NumElements({info.shape.begin() + 1, info.shape.end()}) *
                             static_cast<int64_t>(ElementSize(info.dtype));
-  const int64_t piece_rows = std::clamp<int64_t>(row_bytes > 0 ? kPieceBytes / row_bytes : rows, 1,
-                                                 std::max(rows, INT64_C(1)));
+  const int64_t piece_rows = std::max<int64_t>(1, kPieceBytes / std::max<int64_t>(1, row_bytes));
   std::vector<char> piece(static_cast<size_t>(std::min(piece_rows, rows) * row_bytes));
   for (int64_t first = 0; first < rows; first += piece_rows) {
     const int64_t count = std::min(piece_rows, rows - first);

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "io/error.h"
+#include "io/utf8.h"
 
 namespace puzzle {
 namespace {
@@ -21,22 +22,6 @@ bool IsDigit(char c) {
 }
 bool IsContinuation(char c) {
   return (static_cast<unsigned char>(c) & 0xC0) == 0x80;
-}
-
-/// Bytes of the UTF-8 sequence at the start of `text`, 0 when it is malformed: too long a form, a
-/// surrogate, beyond U+10FFFF, or cut.
-size_t Utf8Length(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) return 1;
-  const size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
-  if (lead < 0xC2 || lead > 0xF4 || text.size() < length) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if (!IsContinuation(text[i])) return 0;
-  }
-  const bool wrong_range = (lead == 0xE0 && byte(1) < 0xA0) || (lead == 0xED && byte(1) > 0x9F) ||
-                           (lead == 0xF0 && byte(1) < 0x90) || (lead == 0xF4 && byte(1) > 0x8F);
-  return wrong_range ? 0 : length;
 }
 
 void AppendUtf8(uint32_t code, std::string& out) {

@@ -1,0 +1,36 @@
+// UTF-8, strictly. Thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+namespace puzzle {
+
+/// Bytes of the character at the start of `text`; 0 when `text` is empty or the character is
+/// malformed: too long a form, a surrogate, beyond U+10FFFF, or cut.
+[[nodiscard]] inline size_t Utf8Length(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  if (text.empty()) return 0;
+  const unsigned char lead = byte(0);
+  if (lead < 0x80) return 1;
+  const size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+  if (lead < 0xC2 || lead > 0xF4 || text.size() < length) return 0;
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xC0) != 0x80) return 0;
+  }
+  const bool wrong_range = (lead == 0xE0 && byte(1) < 0xA0) || (lead == 0xED && byte(1) > 0x9F) ||
+                           (lead == 0xF0 && byte(1) < 0x90) || (lead == 0xF4 && byte(1) > 0x8F);
+  return wrong_range ? 0 : length;
+}
+
+/// Whether all of `text` is well-formed.
+[[nodiscard]] inline bool IsUtf8(std::string_view text) {
+  while (!text.empty()) {
+    const size_t length = Utf8Length(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
+}  // namespace puzzle
