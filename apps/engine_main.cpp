@@ -1,0 +1,23 @@
+// `puzzle-engine`: the same command line with the functions that compute. Started by `puzzle`.
+#include <spdlog/spdlog.h>
+
+#include "apps/cli.h"
+#include "apps/model_commands.h"
+#include "model/runtime.h"
+#include "nodes/bodies.h"
+#include "nodes/kinds.h"
+
+int main(int argc, char** argv) {
+  puzzle::PrepareTensorRuntime();
+  const puzzle::Registry registry(puzzle::PuzzleKinds(), puzzle::PuzzleBodies());
+  puzzle::Hooks hooks;
+  hooks.add_verbs = [](puzzle::Verbs& verbs) {
+    puzzle::AddModelVerbs(verbs, {puzzle::EvalCommand, puzzle::GenerateCommand});
+  };
+  hooks.before_execute = [] { spdlog::debug("{}", puzzle::RuntimeDescription()); };
+  hooks.on_lane_start = [](const puzzle::Device& device, int) {
+    puzzle::BindThreadToDevice(device.name());
+  };
+  hooks.set_threads = puzzle::SetThreads;
+  return puzzle::PuzzleMain(argc, argv, registry, hooks);
+}

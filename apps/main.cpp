@@ -1,0 +1,27 @@
+// `puzzle`, the front program. It serves everything that needs no tensors itself, at once, and
+// becomes `puzzle-engine` (apps/engine_main.cpp) when there is something to compute: loading libtorch
+// costs 0.4 s, and the BLAS behind it has to be told the right kernel before it loads.
+#include "apps/blas_kernel.h"
+#include "apps/cli.h"
+#include "apps/model_verbs.h"
+#include "nodes/kinds.h"
+
+namespace {
+
+[[noreturn]] void BecomeEngine(char** argv) {
+  puzzle::PrepareBlasEnvironment();
+  puzzle::ExecSibling("puzzle-engine", argv);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const puzzle::Registry registry(puzzle::PuzzleKinds());
+  puzzle::Hooks hooks;
+  hooks.add_verbs = [argv](puzzle::Verbs& verbs) {
+    puzzle::AddModelVerbs(verbs, {[argv](const auto&) -> int { BecomeEngine(argv); },
+                                  [argv](const auto&) -> int { BecomeEngine(argv); }});
+  };
+  hooks.before_execute = [argv] { BecomeEngine(argv); };
+  return puzzle::PuzzleMain(argc, argv, registry, hooks);
+}

@@ -1,0 +1,108 @@
+#include "apps/model_commands.h"
+
+#include <charconv>
+#include <cstdio>
+#include <optional>
+#include <thread>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include "io/error.h"
+#include "io/file.h"
+#include "io/tokenizer.h"
+#include "model/checkpoint.h"
+#include "model/runtime.h"
+#include "nodes/evaluate.h"
+#include "nodes/tokenize.h"
+
+namespace puzzle {
+
+namespace {
+
+constexpr uint64_t kMaxTextBytes = uint64_t{4} << 30;
+
+void PrepareThread(const std::string& device, int threads) {
+  BindThreadToDevice(device);
+  SetThreads(threads > 0 ? threads : static_cast<int>(std::thread::hardware_concurrency()));
+  spdlog::info("{}", RuntimeDescription());
+}
+
+// "attn:5" takes the attention out of layer 5.
+void Remove(ModelWeights& model, const std::string& text) {
+  const size_t colon = text.find(':');
+  const std::string which = text.substr(0, colon);
+  int64_t layer = -1;
+  if (colon != std::string::npos)
+    std::from_chars(text.data() + colon + 1, text.data() + text.size(), layer);
+  if ((which != "attn" && which != "ffn") || layer < 0 || layer >= model.config.n_layers())
+    throw Error(fmt::format("--without {}: expected attn:LAYER or ffn:LAYER, LAYER 0 to {}", text,
+                            model.config.n_layers() - 1));
+  if (which == "attn") {
+    Replace(model, layer, AttentionSpec{SubBlockForm::kNone, 0}, AttentionWeights{});
+  } else {
+    Replace(model, layer, FfnSpec{SubBlockForm::kNone, 0}, FfnWeights{});
+  }
+}
+
+nlohmann::ordered_json ToJson(const TokenMetrics& metrics, bool with_kl) {
+  nlohmann::ordered_json json;
+  json["positions"] = metrics.tokens;
+  json["nll"] = metrics.MeanNll();
+  json["nll_se"] = metrics.NllError();
+  for (int k : {1, 5, 10})
+    json[fmt::format("token_accuracy_top_{}", k)] = metrics.TopAccuracy(k);
+  if (with_kl) {
+    json["kl"] = metrics.MeanKl();
+    json["kl_se"] = metrics.KlError();
+    json["cosine"] = metrics.MeanCosine();
+  }
+  return json;
+}
+
+}  // namespace
+
+int EvalCommand(const EvalOptions& options) {
+  PrepareThread(options.device, options.threads);
+  ModelWeights weights = LoadCheckpoint(options.model);
+  for (const std::string& removed : options.without) Remove(weights, removed);
+  const auto tokenizer = LoadTokenizer(options.model);
+  PackOptions pack;
+  pack.separator = options.separator;
+  pack.length = options.length > 0 ? options.length : weights.config.max_positions;
+  const TokenSet tokens =
+      PackTokens(ReadWholeFile(options.text, kMaxTextBytes), *tokenizer, pack);
+  const Transformer model(ToDevice(weights, options.device));
+  std::optional<Transformer> parent;
+  if (!options.parent.empty())
+    parent.emplace(ToDevice(LoadCheckpoint(options.parent), options.device));
+  const bool show_progress = isatty(STDERR_FILENO) != 0;
+  const TokenMetrics metrics = EvaluateModel(
+      model, parent ? &*parent : nullptr, tokens, options.positions, options.batch,
+      [&](double fraction) {
+        if (show_progress) fmt::print(stderr, "\r{:3.0f} %", 100 * fraction);
+      });
+  if (show_progress) fmt::print(stderr, "\r     \r");
+  const nlohmann::ordered_json json = ToJson(metrics, parent.has_value());
+  if (options.json) {
+    fmt::print("{}\n", json.dump());
+  } else {
+    for (const auto& [name, value] : json.items()) fmt::print("{:<22} {}\n", name, value.dump());
+  }
+  return kExitDone;
+}
+
+int GenerateCommand(const GenerateOptions& options) {
+  PrepareThread(options.device, options.threads);
+  const auto tokenizer = LoadTokenizer(options.model);
+  const Transformer model(ToDevice(LoadCheckpoint(options.model), options.device));
+  const std::string continuation =
+      SampleText(model, *tokenizer, options.prompt, options.tokens,
+                 {options.temperature, options.top_k, options.seed});
+  fmt::print("{}{}\n", options.prompt, continuation);
+  return kExitDone;
+}
+
+}  // namespace puzzle

@@ -1,0 +1,56 @@
+#include "apps/model_verbs.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+namespace puzzle {
+
+void AddModelVerbs(Verbs& verbs, const ModelCommands& commands) {
+  auto eval = std::make_shared<EvalOptions>();
+  CLI::App& eval_verb = verbs.Add(
+      "eval", "Measure a checkpoint on a text: NLL and top-1/5/10 accuracy, KL to a parent.",
+      "  puzzle eval models/stories3M --text test.txt --positions 40000 --json\n"
+      "  puzzle eval models/stories3M --text test.txt --without attn:5 --without ffn:2\n"
+      "  puzzle eval out/stories3m --text test.txt --parent models/stories3M",
+      [eval, commands] { return commands.eval(*eval); });
+  eval_verb.add_option("MODEL", eval->model, "checkpoint folder")->required();
+  eval_verb.add_option("--text", eval->text, "text file; documents end at the separator")
+      ->required();
+  eval_verb.add_option("--parent", eval->parent, "checkpoint folder to measure KL against");
+  eval_verb.add_option("--without", eval->without, "remove a sub-block: attn:LAYER or ffn:LAYER")
+      ->allow_extra_args(false);
+  eval_verb.add_option("--positions", eval->positions, "predictions to measure; 0: all")
+      ->check(CLI::NonNegativeNumber);
+  eval_verb.add_option("--length", eval->length, "tokens in a sequence; 0: the model's context")
+      ->check(CLI::NonNegativeNumber);
+  eval_verb.add_option("--separator", eval->separator, "what stands between documents")
+      ->capture_default_str();
+  eval_verb.add_option("--batch", eval->batch, "sequences at a time")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  eval_verb.add_option("--device", eval->device, "cpu or cuda:N")->capture_default_str();
+  eval_verb.add_option("--threads", eval->threads, "0: all cores")->check(CLI::NonNegativeNumber);
+  eval_verb.add_flag("--json", eval->json, "print one JSON object");
+
+  auto generate = std::make_shared<GenerateOptions>();
+  CLI::App& generate_verb = verbs.Add(
+      "generate", "Continue a prompt with a checkpoint, with a KV cache.",
+      "  puzzle generate out/demo --prompt \"Once upon a time\" --tokens 100\n"
+      "  puzzle generate out/demo --prompt \"Once\" --temperature 0.8 --top-k 40 --seed 7",
+      [generate, commands] { return commands.generate(*generate); });
+  generate_verb.add_option("MODEL", generate->model, "checkpoint folder")->required();
+  generate_verb.add_option("--prompt", generate->prompt, "text to continue; empty: from nothing");
+  generate_verb.add_option("--tokens", generate->tokens, "how many at most")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  generate_verb.add_option("--temperature", generate->temperature, "0: the likeliest token")
+      ->check(CLI::NonNegativeNumber);
+  generate_verb.add_option("--top-k", generate->top_k, "sample among the k likeliest; 0: all")
+      ->check(CLI::NonNegativeNumber);
+  generate_verb.add_option("--seed", generate->seed, "of the sampling")->capture_default_str();
+  generate_verb.add_option("--device", generate->device, "cpu or cuda:N")->capture_default_str();
+  generate_verb.add_option("--threads", generate->threads, "0: all cores")
+      ->check(CLI::NonNegativeNumber);
+}
+
+}  // namespace puzzle

@@ -1,0 +1,48 @@
+// `puzzle eval` and `puzzle generate`: one checkpoint folder, without a graph. The verbs are declared
+// here without libtorch, so that help and errors are the same in the front program; what they do is
+// given by the program that has libtorch.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "apps/cli.h"
+
+namespace puzzle {
+
+struct EvalOptions {
+  std::string model;                 // folder
+  std::string text;                  // file
+  std::string parent;                // folder; empty: no KL
+  std::vector<std::string> without;  // sub-blocks to remove, "attn:5"
+  std::string separator = "<|endoftext|>";
+  std::string device = "cpu";
+  int64_t positions = 0;  // 0: all
+  int64_t length = 0;     // 0: the model's context
+  int64_t batch = 8;
+  int threads = 0;  // 0: all cores
+  bool json = false;
+};
+
+struct GenerateOptions {
+  std::string model;
+  std::string prompt;
+  std::string device = "cpu";
+  int64_t tokens = 128;
+  double temperature = 0;
+  int64_t top_k = 0;
+  uint64_t seed = 1;
+  int threads = 0;
+};
+
+/// What the verbs run; each returns an exit code.
+struct ModelCommands {
+  std::function<int(const EvalOptions&)> eval;
+  std::function<int(const GenerateOptions&)> generate;
+};
+
+void AddModelVerbs(Verbs& verbs, const ModelCommands& commands);
+
+}  // namespace puzzle
