@@ -19,7 +19,7 @@ constexpr size_t kMaxPieces = 1 << 21;
 constexpr size_t kMaxPieceBytes = 64 << 10;
 
 [[noreturn]] void Refuse(const std::string& what) {
-  throw Error("tokenizer.model: " + what);
+  throw Error(fmt::format("tokenizer.model: {}", what));
 }
 
 /// Walks over the fields of one protobuf message. The spans that it hands out point into it.
@@ -255,6 +255,8 @@ SentencePieceModel ParseSentencePieceModel(std::string_view bytes) {
         reader.Skip();
     }
   }
+  if (model.bos_piece.empty()) model.bos_piece = SentencePieceModel().bos_piece;
+  if (model.eos_piece.empty()) model.eos_piece = SentencePieceModel().eos_piece;
   CheckPieces(model);
   return model;
 }

@@ -1,9 +1,11 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "io/error.h"
 #include "io/sentencepiece_model.h"
@@ -79,7 +81,7 @@ std::string SentencePieceTokenizer::Normalize(std::string_view text) const {
     }
     after_space = trims && taken.ends_with(' ');
   }
-  while (trims && normalized.ends_with(space)) normalized.resize(normalized.size() - space.size());
+  while (trims && normalized.ends_with(space)) normalized.erase(normalized.size() - space.size());
   if (model_.add_dummy_prefix && model_.treat_whitespace_as_suffix) normalized += space;
   return normalized;
 }
