@@ -28,11 +28,15 @@ size_t Distance(std::string_view a, std::string_view b, size_t limit) {
   return last[b.size()];
 }
 
-/// Digits are blanked, so that "step 3" and "step 4" count as one kind of message.
+/// Numbers are blanked, so that "step 3" and "step 14" count as one kind of message.
 std::string KindOfMessage(std::string_view message) {
-  std::string kind(message);
-  for (char& c : kind) {
-    if (c >= '0' && c <= '9') c = '#';
+  std::string kind;
+  for (const char c : message) {
+    if (c < '0' || c > '9') {
+      kind += c;
+    } else if (kind.empty() || kind.back() != '#') {
+      kind += '#';
+    }
   }
   return kind;
 }

@@ -268,6 +268,12 @@ std::vector<std::string> ParamBinder::Names() const {
   return names;
 }
 
+bool ParamBinder::IsText(int index) const {
+  const auto params = kind_.make_params();
+  return std::holds_alternative<std::string*>(
+      kind_.params[static_cast<size_t>(index)].member(params.get()));
+}
+
 BoundParams ParamBinder::Bind(const std::vector<const ordered_json*>& given,
                               std::vector<ParamMistake>& mistakes) const {
   BoundParams bound;

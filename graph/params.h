@@ -40,6 +40,8 @@ class ParamBinder {
   /// Position of a parameter in the kind's table, or -1.
   [[nodiscard]] int Find(const std::string& name) const;
   [[nodiscard]] std::vector<std::string> Names() const;
+  /// True when the parameter at a position of the table is a text.
+  [[nodiscard]] bool IsText(int index) const;
 
   /// Binds one step. `given[i]` is the value of the i-th parameter, nullptr for the default.
   /// Appends every mistake to `mistakes`; the result is usable only if there was none.

@@ -21,6 +21,8 @@ struct WrittenParam {
   const SpecValue* place;
   int index;
   bool varies;  // contains ${...}
+  /// A text that comes from a variable or from the command line may look like a number.
+  bool number_is_text;
 };
 
 struct WrittenOverride {
@@ -85,7 +87,9 @@ class Planner {
       spec_.Complain(place, fmt::format("kind \"{}\" has no parameter \"{}\"", kind, name),
                      DidYouMean(name, binder.Names()), diagnostics_);
     }
-    return {&place, index, HasReference(*place.value)};
+    const bool varies = HasReference(*place.value);
+    return {&place, index, varies,
+            index >= 0 && binder.IsText(index) && (varies || !place.setting.empty())};
   }
 
   void BindParams(const NodeSpec& node, const PlanNode& entry, const Expansion& expansion) {
@@ -115,7 +119,7 @@ class Planner {
       const auto i = static_cast<size_t>(param.index);
       given[i] = param.place->value.get();
       places[i] = param.place;
-      if (!param.varies) return;
+      if (!param.varies && !param.number_is_text) return;
       SubstituteError error;
       std::optional<ordered_json> value = Substitute(*param.place->value, scope, error);
       if (!value) {
@@ -124,6 +128,9 @@ class Planner {
         return;
       }
       if (value->is_null() && !diagnostics_.empty()) substituted_failed_ = true;  // failed variable
+      if (param.number_is_text && (value->is_number() || value->is_boolean())) {
+        value = ScalarText(*value);
+      }
       substituted[i] = std::move(*value);
       given[i] = &substituted[i];
     };

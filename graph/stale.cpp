@@ -72,10 +72,10 @@ std::string InputDifference(const Plan& plan, StepId id, const std::string& port
 
 /// The path of the first file of an output folder that is gone or has another size, or "".
 std::string LostOutput(const Step& step, const Record& record) {
-  const json document = RecordJson(record);
+  const json files = RecordJson(record).value("output_files", json::object());
   for (const auto& [param, folder] : step.params.output_paths) {
     if (folder.empty()) continue;
-    for (const auto& [name, bytes] : document.value("output_files", json::object()).items()) {
+    for (const auto& [name, bytes] : files.items()) {
       const std::string path = folder + '/' + name;
       struct stat info {};
       if (::stat(path.c_str(), &info) != 0) return path + " is gone";

@@ -90,7 +90,11 @@ class StepRunner::Handle final : public InputHandle {
     return runner_.CacheOf({}).Get("artifact " + record_.digest + ' ' + record_.type, [&] {
       try {
         return load(runner_.store_.Open(record_));
-      } catch (const Error& error) {
+      } catch (const Cancelled&) {
+        throw;
+      } catch (const std::bad_alloc&) {
+        throw;
+      } catch (const std::exception& error) {
         std::string context = "cannot load the result of " + step_;
         if (runner_.store_.RemoveIfDamaged(record_)) {
           context += " (its file is damaged; the next run makes it again)";

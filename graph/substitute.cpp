@@ -257,8 +257,15 @@ std::string NumberText(double value) {
     const auto end = std::to_chars(text, text + sizeof text, static_cast<int64_t>(value)).ptr;
     return {text, end};
   }
-  const auto end = std::to_chars(text, text + sizeof text, value).ptr;
-  return {text, end};
+  std::string result(text, std::to_chars(text, text + sizeof text, value).ptr);
+  // 1e-04 is written 1e-4.
+  const size_t exponent = result.find('e');
+  if (exponent != std::string::npos) {
+    while (result.size() > exponent + 3 && result[exponent + 2] == '0') {
+      result.erase(exponent + 2, 1);
+    }
+  }
+  return result;
 }
 
 std::string ScalarText(const ordered_json& scalar) {

@@ -1,9 +1,6 @@
 #include "tests/graph/graph_test_fixture.h"
 
-#include <signal.h>
 #include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -212,20 +209,6 @@ void GraphTest::Run() {
   LocalLanes lanes(std::move(lane_options));
   const Forecast forecast = MarkStale(*plan_, *store_);
   report_ = Execute(*plan_, forecast, *store_, lanes, &observer_, options_);
-}
-
-void GraphTest::RunAndKill(const std::function<bool(const std::string& line)>& when) {
-  const pid_t child = ::fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    observer_.also = [&](const RunEvent&) {
-      if (when(observer_.lines.back())) ::kill(::getpid(), SIGKILL);
-    };
-    Run();
-    ::_exit(0);
-  }
-  int status = 0;
-  ::waitpid(child, &status, 0);
 }
 
 std::set<std::string> GraphTest::With(Outcome outcome) const {

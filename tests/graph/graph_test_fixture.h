@@ -64,9 +64,6 @@ class GraphTest : public ::testing::Test {
   std::vector<std::string> Forecasts();
   /// Runs; results are in report() and below.
   void Run();
-  /// Runs in a process of its own that dies by SIGKILL as soon as `when` says so. `when` is asked
-  /// at every event.
-  void RunAndKill(const std::function<bool(const std::string& line)>& when);
 
   /// Names of the steps that ran and succeeded in the last run.
   [[nodiscard]] std::set<std::string> ran() const { return With(Outcome::kOk); }

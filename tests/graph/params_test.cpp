@@ -1,0 +1,180 @@
+// Types and conditions of parameters.
+#include "graph/params.h"
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "tests/graph/graph_test_fixture.h"
+
+namespace puzzle::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+struct BadParam {
+  const char* name;
+  const char* params;
+  const char* message;
+};
+
+class BadParamTest : public GraphTest, public ::testing::WithParamInterface<BadParam> {};
+
+TEST_P(BadParamTest, IsRefused) {
+  Load(R"({"puzzle": 1, "nodes": {"s": {"kind": "every", "params": )" +
+       std::string(GetParam().params) + "}}}");
+  EXPECT_THAT(Problems(), HasSubstr(GetParam().message));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Table, BadParamTest,
+    ::testing::Values(
+        BadParam{"Missing", "{}", "/nodes/s/params: required parameter \"required\" is missing"},
+        BadParam{"HalfInteger", R"({"required": 1, "integer": 1.5})",
+                 "/nodes/s/params/integer: expected integer, got 1.5"},
+        BadParam{"HugeInteger", R"({"required": 1, "integer": 18446744073709551615})",
+                 "expected integer"},
+        BadParam{"TextForNumber", R"({"required": "1"})", "expected number, got \"1\""},
+        BadParam{"NumberForText", R"({"required": 1, "text": 3})", "expected text, got 3"},
+        BadParam{"NumberForBoolean", R"({"required": 1, "boolean": 0})", "expected boolean, got 0"},
+        BadParam{"NullForNumber", R"({"required": null})", "expected number, got null"},
+        BadParam{"ScalarForList", R"({"required": 1, "integers": 3})",
+                 "expected list of integers, got 3"},
+        BadParam{"MixedList", R"({"required": 1, "texts": ["x", 1]})", "expected list of texts"},
+        BadParam{"TooLow", R"({"required": 1, "number": -0.5})", "must be at least 0, got -0.5"},
+        BadParam{"TooHigh", R"({"required": 1, "integer": 11})",
+                 "must be between 0 and 10, got 11"},
+        BadParam{"ElementTooLow", R"({"required": 1, "integers": [1, 0]})",
+                 "must be at least 1, got 0"},
+        BadParam{"NotAnOption", R"({"required": 1, "text": "alhpa"})",
+                 "must be one of \"alpha\", \"beta\", \"a\", got \"alhpa\" (did you mean "
+                 "\"alpha\"?)"},
+        BadParam{"ElementNotAnOption", R"({"required": 1, "texts": ["z"]})",
+                 "must be one of \"x\", \"y\""},
+        BadParam{"AcrossParameters", R"({"required": 1, "number": 101})",
+                 "/nodes/s/params: a number above 100 needs boolean"}),
+    [](const auto& info) { return info.param.name; });
+
+class ParamsTest : public GraphTest {};
+
+TEST_F(ParamsTest, GoodValuesOfEveryTypeAreTaken) {
+  Load(R"({"puzzle": 1, "nodes": {"s": {"kind": "every", "params": {
+    "integer": 3.0, "number": 2, "boolean": true, "text": "beta", "integers": [1, 2.0],
+    "numbers": [1, 0.5], "texts": ["y", "x"], "json": {"b": [1.0], "a": null},
+    "required": 1e-4}}}})");
+  Plan();
+  EXPECT_EQ(plan_->steps[0].params.keyed,
+            R"({"boolean":true,"integer":3,"integers":[1,2],"json":{"a":null,"b":[1]},"number":2,)"
+            R"("numbers":[1,0.5],"required":1e-4,"text":"beta","texts":["y","x"]})");
+}
+
+TEST_F(ParamsTest, ATextFromAVariableOrTheCommandLineMayLookLikeANumber) {
+  Load(R"({"puzzle": 1, "vars": {"n": 3}, "nodes": {
+    "a": {"kind": "text", "params": {"value": "${n}", "display": "x"}},
+    "b": {"kind": "text", "params": {"value": "y"}}}})");
+  Set("b.value=1.0");
+  Run();
+  EXPECT_EQ(TextOf("a"), "3");
+  EXPECT_EQ(TextOf("b"), "1");
+}
+
+TEST_F(ParamsTest, AllMistakesOfANodeAreReported) {
+  Load(R"({"puzzle": 1, "nodes": {"s": {"kind": "every", "params": {
+    "integer": 99, "number": "x", "tetx": 1, "text": "zzzzzz"}}}})");
+  const std::string problems = Problems();
+  EXPECT_EQ(std::count(problems.begin(), problems.end(), '\n'), 5) << problems;
+}
+
+TEST_F(ParamsTest, FilesEnterByContentNotByName) {
+  std::ofstream(folder() + "/one") << "hello";
+  std::ofstream(folder() + "/two") << "hello";
+  Load(R"({"puzzle": 1, "nodes": {"f": {"kind": "file", "params": {"path": ")" + folder() +
+       R"(/one"}}}})");
+  Run();
+  EXPECT_EQ(ran(), Steps("f"));
+  Set("f.path=" + folder() + "/two");
+  Run();
+  EXPECT_EQ(ran(), Steps());
+  std::ofstream(folder() + "/two") << "other";
+  Run();
+  EXPECT_EQ(ran(), Steps("f"));
+  EXPECT_EQ(observer_.reasons["f"],
+            "params.path: content of " + folder() + "/two changed");
+  EXPECT_EQ(TextOf("f"), "other");
+}
+
+TEST_F(ParamsTest, MissingFilesAreDiagnostics) {
+  Load(R"({"puzzle": 1, "nodes": {
+    "f": {"kind": "file", "params": {"path": "no/such"}},
+    "d": {"kind": "folder", "params": {"path": "no/such"}}}})");
+  const std::string problems = Problems();
+  EXPECT_THAT(problems, HasSubstr("/nodes/f/params/path: "));
+  EXPECT_THAT(problems, HasSubstr("/nodes/d/params/path: "));
+  EXPECT_THAT(problems, HasSubstr("\"no/such\""));
+  EXPECT_THAT(problems, HasSubstr("No such file or directory"));
+}
+
+TEST_F(ParamsTest, AFolderThatIsNotWhatItShouldBeIsADiagnostic) {
+  std::filesystem::create_directory(folder() + "/d");
+  std::ofstream(folder() + "/d/b") << "x";
+  Load(R"({"puzzle": 1, "nodes": {"d": {"kind": "folder", "params": {"path": ")" + folder() +
+       R"(/d"}}}})");
+  EXPECT_THAT(Problems(), HasSubstr("has no file \"a\""));
+  std::ofstream(folder() + "/d/a") << "x";
+  Run();
+  EXPECT_EQ(ran(), Steps("d"));
+  std::ofstream(folder() + "/d/b") << "the digest does not look at this";
+  Run();
+  EXPECT_EQ(cached(), Steps("d"));
+}
+
+TEST_F(ParamsTest, DigestsAreRememberedUntilTheFileChanges) {
+  const std::string path = folder() + "/data";
+  std::ofstream(path) << "hello";
+  const auto old = std::filesystem::file_time_type::clock::now() - std::chrono::hours(1);
+  std::filesystem::last_write_time(path, old);
+  // The change time cannot be set back, so the memo only counts once the file is old enough.
+  ::usleep(80'000);
+  std::string first;
+  int digests = 0;
+  const auto digest = [&](const std::string&) {
+    ++digests;
+    return std::string("d") + std::to_string(digests);
+  };
+  std::filesystem::create_directory(folder() + "/d");
+  std::filesystem::rename(path, folder() + "/d/data");
+  ::usleep(80'000);
+  for (int i = 0; i < 3; ++i) {
+    FileDigester files(folder() + "/memo");
+    EXPECT_EQ(files.Folder(folder() + "/d", "id", digest), "d1");
+    EXPECT_EQ(files.Folder(folder() + "/d", "id", digest), "d1");
+  }
+  EXPECT_EQ(digests, 1);
+  std::ofstream(folder() + "/d/data") << "HELLO";
+  FileDigester files(folder() + "/memo");
+  EXPECT_EQ(files.Folder(folder() + "/d", "id", digest), "d2");
+  EXPECT_EQ(FileDigester(folder() + "/memo").Folder(folder() + "/d", "other id", digest), "d3");
+}
+
+TEST_F(ParamsTest, OutputFoldersAreMadeAgainWhenAFileIsGone) {
+  Load(R"({"puzzle": 1, "nodes": {"t": {"kind": "text", "params": {"value": "v"}},
+           "e": {"kind": "export", "in": {"in": "t"}, "params": {"path": ")" + folder() +
+       R"(/out"}}}})");
+  Run();
+  Run();
+  EXPECT_EQ(ran(), Steps());
+  std::filesystem::remove(folder() + "/out/out.txt");
+  EXPECT_THAT(Forecasts()[1], HasSubstr("RUN e: output file " + folder() + "/out/out.txt is gone"));
+  Run();
+  EXPECT_EQ(ran(), Steps("e"));
+  EXPECT_TRUE(std::filesystem::exists(folder() + "/out/out.txt"));
+  Run();
+  EXPECT_EQ(ran(), Steps());
+  Set("e.path=" + folder() + "/elsewhere");
+  Run();
+  EXPECT_EQ(ran(), Steps("e"));
+  EXPECT_TRUE(std::filesystem::exists(folder() + "/elsewhere/out.txt"));
+}
+
+}  // namespace
+}  // namespace puzzle::testing
