@@ -1,6 +1,7 @@
 // `puzzle-engine`: the same command line with the functions that compute. Started by `puzzle`.
 #include <spdlog/spdlog.h>
 
+#include "apps/blas_kernel.h"
 #include "apps/cli.h"
 #include "apps/model_commands.h"
 #include "model/runtime.h"
@@ -8,6 +9,7 @@
 #include "nodes/kinds.h"
 
 int main(int argc, char** argv) {
+  puzzle::RestartUnlessBlasPrepared(argv);  // started by hand
   puzzle::PrepareTensorRuntime();
   const puzzle::Registry registry(puzzle::PuzzleKinds(), puzzle::PuzzleBodies());
   puzzle::Hooks hooks;

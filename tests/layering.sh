@@ -47,7 +47,7 @@ home 'sentencepiece' 'io/(tokenizer|sentencepiece)[^/]*\.cpp'
 home 'CLI/' 'apps/[^/]*\.cpp'
 home 'torch/|ATen/|c10/' \
   '(tests/|bench/)?(model|nodes)/[^/]*|bench/[^/]*|apps/(eval|generate|engine_main)\.cpp'
-home 'torch/torch\.h' 'model/pch\.h|bench/.*'
+home 'torch/torch\.h' 'model/pch\.h'
 home 'nlohmann/json\.hpp' '.*\.cpp|nodes/params\.h|tests/.*'
 
 ((status)) || echo "layering: ${#files[@]} files, no complaints"
