@@ -1,0 +1,261 @@
+// The command line from outside: exit codes, texts, and what survives when it is killed.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <sstream>
+#include <thread>
+
+namespace puzzle {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+std::string ReadAll(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// toy_puzzle in a folder of its own.
+class CliTest : public ::testing::Test {
+ protected:
+  struct Result {
+    int status = -1;  // exit status, or 128 + signal
+    std::string out;
+    std::string err;
+  };
+
+  CliTest() {
+    std::string name = (fs::temp_directory_path() / "puzzle_cli_XXXXXX").string();
+    EXPECT_NE(::mkdtemp(name.data()), nullptr);
+    folder_ = name;
+  }
+  ~CliTest() override {
+    std::error_code ignored;
+    fs::remove_all(folder_, ignored);
+  }
+
+  void Write(const std::string& name, const std::string& text) {
+    std::ofstream(folder_ + "/" + name) << text;
+  }
+
+  pid_t Start(const std::vector<std::string>& arguments, const std::string& tag = "",
+              rlim_t max_file = RLIM_INFINITY) {
+    const std::string out = folder_ + "/out" + tag, err = folder_ + "/err" + tag;
+    const pid_t child = ::fork();
+    if (child != 0) return child;
+    std::vector<char*> argv = {const_cast<char*>(TOY_PUZZLE)};
+    for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+    argv.push_back(nullptr);
+    if (::chdir(folder_.c_str()) != 0) ::_exit(99);
+    ::dup2(::open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666), 1);
+    ::dup2(::open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666), 2);
+    if (max_file != RLIM_INFINITY) {
+      ::signal(SIGXFSZ, SIG_IGN);
+      const rlimit limit{max_file, max_file};
+      ::setrlimit(RLIMIT_FSIZE, &limit);
+    }
+    ::execv(argv[0], argv.data());
+    ::_exit(98);
+  }
+  Result Finish(pid_t child, const std::string& tag = "") {
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
+            ReadAll(folder_ + "/out" + tag), ReadAll(folder_ + "/err" + tag)};
+  }
+  Result Puzzle(const std::vector<std::string>& arguments) { return Finish(Start(arguments)); }
+
+  nlohmann::json Summary() {
+    return nlohmann::json::parse(ReadAll(folder_ + "/summary.json"), nullptr, false);
+  }
+
+  std::string folder_;
+};
+
+constexpr const char* kGraph = R"({"puzzle": 1, "vars": {"n": {"range": [0, 3]}}, "nodes": {
+  "t": {"kind": "text", "foreach": {"i": "${n}"}, "params": {"value": "v${i}"}},
+  "s": {"kind": "sleep", "foreach": {"i": "${n}"}, "in": {"in": "t[i=${i}]"},
+        "params": {"value": "s", "ms": 2}},
+  "all": {"kind": "concat", "in": {"parts": ["s"]}},
+  "end": {"kind": "text", "params": {"display": "the table"}}}})";
+
+TEST_F(CliTest, ASecondRunHasNothingToDoAndShowsTheSame) {
+  Write("g.json", kGraph);
+  const Result first = Puzzle({"run", "g.json", "--summary", "summary.json"});
+  EXPECT_EQ(first.status, 0) << first.err;
+  EXPECT_THAT(first.out, HasSubstr("8 steps: 0 cached, 8 run; "));
+  EXPECT_THAT(first.out, HasSubstr("end:\nthe table\n"));
+  EXPECT_THAT(first.out, Not(HasSubstr("\x1b")));
+  EXPECT_EQ(Summary()["results"]["all"]["text"], "sv0,sv1,sv2");
+  const Result second = Puzzle({"run", "g.json", "--summary", "summary.json"});
+  EXPECT_EQ(second.status, 0);
+  EXPECT_THAT(second.out, HasSubstr("8 steps: 8 cached"));
+  EXPECT_THAT(second.out, HasSubstr("end:\nthe table\n"));
+  EXPECT_THAT(second.out, Not(HasSubstr("start")));
+  EXPECT_EQ(Summary()["steps"]["ran"], 0);
+  EXPECT_EQ(Summary()["results"]["all"]["text"], "sv0,sv1,sv2");
+}
+
+TEST_F(CliTest, PlanSaysWhatWouldRunAndWhy) {
+  Write("g.json", kGraph);
+  EXPECT_THAT(Puzzle({"plan", "g.json"}).out, HasSubstr("RUN   t (3 steps)  missing\n"));
+  EXPECT_FALSE(fs::exists(folder_ + "/store"));
+  EXPECT_EQ(Puzzle({"run", "g.json"}).status, 0);
+  const Result plan = Puzzle({"plan", "g.json", "--set", "t[i=1].value=w"});
+  EXPECT_EQ(plan.status, 0);
+  EXPECT_THAT(plan.out, HasSubstr("RUN   t[i=1]  params.value: \"v1\" -> \"w\"\n"));
+  EXPECT_THAT(plan.out, HasSubstr("WAIT  s[i=1]  waits for t[i=1]\n"));
+  EXPECT_THAT(plan.out, HasSubstr("8 steps: 5 HIT"));
+  EXPECT_EQ(Puzzle({"run", "g.json", "-n", "--set", "t[i=1].value=w"}).out, plan.out);
+  EXPECT_EQ(nlohmann::json::parse(Puzzle({"plan", "g.json", "--json"}).out)["steps"]["hit"], 8);
+}
+
+TEST_F(CliTest, ExitCodesTellWhatHappened) {
+  Write("g.json", kGraph);
+  Write("fail.json", R"({"puzzle": 1, "nodes": {"f": {"kind": "fail"}}})");
+  Write("bad.json", R"({"puzzle": 1, "nodes": {"f": {"kind": "fial"}, "t": {"kind": "text",
+                     "params": {"vlaue": 1}}}})");
+  EXPECT_EQ(Puzzle({"--help"}).status, 0);
+  EXPECT_EQ(Puzzle({}).status, 2);
+  EXPECT_EQ(Puzzle({"rnu"}).status, 2);
+  EXPECT_EQ(Puzzle({"run", "g.json", "--devices", "gpu"}).status, 2);
+  EXPECT_EQ(Puzzle({"run", "none.json"}).status, 2);
+  const Result failed = Puzzle({"run", "fail.json"});
+  EXPECT_EQ(failed.status, 1);
+  EXPECT_THAT(failed.err, HasSubstr("failed: f (kind fail"));
+  EXPECT_THAT(failed.err, HasSubstr("toy_puzzle run fail.json"));
+  for (const char* verb : {"run", "plan", "validate", "graph"}) {
+    const Result bad = Puzzle({verb, "bad.json"});
+    EXPECT_EQ(bad.status, 2) << verb;
+    EXPECT_EQ(bad.out, "");
+    EXPECT_EQ(bad.err,
+              "bad.json:1:31: /nodes/f/kind: unknown kind \"fial\" (did you mean \"fail\"?)\n"
+              "bad.json:2:33: /nodes/t/params/vlaue: kind \"text\" has no parameter \"vlaue\" (did "
+              "you mean \"value\"?)\n");
+  }
+}
+
+TEST_F(CliTest, EveryVerbHelpsWithExamples) {
+  for (const char* verb : {"run", "plan", "validate", "graph", "kinds", "schema"}) {
+    const Result help = Puzzle({verb, "--help"});
+    EXPECT_EQ(help.status, 0);
+    EXPECT_THAT(help.out, HasSubstr("Examples:\n  puzzle " + std::string(verb)));
+  }
+}
+
+TEST_F(CliTest, KindsSchemaGraphAndValidatePrint) {
+  Write("g.json", kGraph);
+  EXPECT_THAT(Puzzle({"kinds"}).out, HasSubstr("concat   Joins texts."));
+  EXPECT_THAT(Puzzle({"kinds", "concat"}).out, HasSubstr("separator"));
+  EXPECT_THAT(Puzzle({"kinds", "cocnat"}).err, HasSubstr("did you mean \"concat\"?"));
+  EXPECT_EQ(nlohmann::json::parse(Puzzle({"kinds", "concat", "--json"}).out)[0]["name"], "concat");
+  EXPECT_TRUE(nlohmann::json::parse(Puzzle({"schema"}).out).contains("$defs"));
+  EXPECT_THAT(Puzzle({"graph", "g.json"}).out, HasSubstr("flowchart LR"));
+  EXPECT_THAT(Puzzle({"graph", "g.json", "--format", "dot"}).out, HasSubstr("digraph"));
+  EXPECT_EQ(Puzzle({"validate", "g.json"}).out, "g.json: good, 4 nodes, 8 steps\n");
+}
+
+TEST_F(CliTest, InterruptingStopsCleanlyAndTheNextRunGoesOn) {
+  Write("g.json", R"({"puzzle": 1, "nodes": {
+    "t": {"kind": "text", "params": {"value": "v"}},
+    "s": {"kind": "sleep", "in": {"in": "t"}, "params": {"ms": 60000}},
+    "u": {"kind": "upper", "in": {"in": "s"}}}})");
+  const pid_t child = Start({"run", "g.json"});
+  for (int i = 0; i < 500 && ReadAll(folder_ + "/out").find("start   s") == std::string::npos; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  ::kill(child, SIGINT);
+  const Result interrupted = Finish(child);
+  EXPECT_EQ(interrupted.status, 130);
+  EXPECT_THAT(interrupted.out, HasSubstr("3 steps: 0 cached, 1 run, 2 cancelled"));
+  EXPECT_THAT(Puzzle({"run", "g.json", "--set", "s.ms=1"}).out, HasSubstr("1 cached"));
+}
+
+/// Steps that write real archives: texts, streamed arrays, and one that joins everything.
+constexpr const char* kSlow = R"({"puzzle": 1, "vars": {"n": {"range": [0, 6]}}, "nodes": {
+  "t": {"kind": "text", "foreach": {"i": "${n}"}, "params": {"value": "v${i}"}},
+  "r": {"kind": "stream", "foreach": {"rows": [100, 200, 300, 400, 500, 1000]},
+        "params": {"rows": "${rows}"}},
+  "s": {"kind": "sleep", "foreach": {"i": "${n}"}, "in": {"in": "t[i=${i}]"},
+        "params": {"value": "s", "ms": 15}},
+  "all": {"kind": "concat", "in": {"parts": ["s"]}},
+  "end": {"kind": "upper", "in": {"in": "all"}}}})";
+
+TEST_F(CliTest, KilledAtAnyInstantTheNextRunFinishesWhatWasInFlight) {
+  Write("g.json", kSlow);
+  std::mt19937 random(3);
+  int killed = 0;
+  for (int round = 0; round < 25; ++round) {
+    if (round % 4 == 0) fs::remove_all(folder_ + "/store");
+    const pid_t child = Start({"run", "g.json", "--devices", "cpu,cpu"});
+    std::this_thread::sleep_for(std::chrono::milliseconds(random() % 70));
+    ::kill(child, SIGKILL);
+    if (Finish(child).status == 128 + SIGKILL) ++killed;
+    size_t records = 0;
+    if (fs::exists(folder_ + "/store")) {
+      for (const auto& entry : fs::recursive_directory_iterator(folder_ + "/store")) {
+        if (entry.path().extension() == ".json") ++records;
+      }
+    }
+    const Result plan = Puzzle({"plan", "g.json", "--json"});
+    ASSERT_EQ(plan.status, 0) << plan.err;
+    EXPECT_EQ(plan.err, "");  // nothing is damaged
+    if (round % 2 == 1) continue;
+    const Result rerun = Puzzle({"run", "g.json", "--summary", "summary.json"});
+    ASSERT_EQ(rerun.status, 0) << rerun.out << rerun.err;
+    EXPECT_EQ(Summary()["results"]["end"]["text"], "SV0,SV1,SV2,SV3,SV4,SV5");
+    EXPECT_EQ(Summary()["steps"]["ran"].get<size_t>() + records, 20u);
+    if (Summary()["steps"]["ran"] > 0) EXPECT_TRUE(fs::is_empty(folder_ + "/store/tmp"));
+  }
+  EXPECT_GT(killed, 5);
+}
+
+TEST_F(CliTest, TwoRunsMayShareAStore) {
+  Write("g.json", kSlow);
+  for (int round = 0; round < 3; ++round) {
+    fs::remove_all(folder_ + "/store");
+    const pid_t one = Start({"run", "g.json"}, "1");
+    const pid_t two = Start({"run", "g.json"}, "2");
+    const Result first = Finish(one, "1"), second = Finish(two, "2");
+    EXPECT_EQ(first.status, 0) << first.err;
+    EXPECT_EQ(second.status, 0) << second.err;
+    EXPECT_THAT(Puzzle({"plan", "g.json"}).out, HasSubstr("20 steps: 20 HIT"));
+  }
+}
+
+TEST_F(CliTest, AFullDiskFailsTheStepNamesTheFileAndKeepsTheRest) {
+  Write("g.json", R"({"puzzle": 1, "nodes": {
+    "a": {"kind": "text", "params": {"value": "small"}},
+    "r": {"kind": "stream", "params": {"rows": 1000}}}})");
+  EXPECT_EQ(Puzzle({"run", "g.json", "--set", "r.rows=1"}).status, 0);
+  const Result full = Finish(Start({"run", "g.json"}, "", /*max_file=*/4096));
+  EXPECT_EQ(full.status, 1) << full.out;
+  EXPECT_THAT(full.err, HasSubstr("failed: r (kind stream"));
+  EXPECT_THAT(full.err, HasSubstr("store/tmp/"));
+  EXPECT_TRUE(fs::is_empty(folder_ + "/store/tmp"));
+  EXPECT_THAT(Puzzle({"plan", "g.json", "--set", "r.rows=1"}).out, HasSubstr("2 steps: 2 HIT"));
+  EXPECT_EQ(Puzzle({"run", "g.json"}).status, 0);
+}
+
+TEST_F(CliTest, AStoreThatCannotBeWrittenIsOneClearMessage) {
+  Write("g.json", R"({"puzzle": 1, "nodes": {"a": {"kind": "text"}}})");
+  Write("file", "in the way");
+  const Result result = Puzzle({"run", "g.json", "--store", "file/store"});
+  EXPECT_EQ(result.status, 1);
+  EXPECT_THAT(result.err, HasSubstr("cannot create the store \"file/store\""));
+}
+
+}  // namespace
+}  // namespace puzzle
