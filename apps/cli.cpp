@@ -74,9 +74,10 @@ int Verbs::Run() const {
 
 int PuzzleMain(int argc, char** argv, const Registry& registry, const Hooks& hooks) {
   StartLog();
-  CLI::App app("Compresses language models by the Puzzle method: runs JSON graphs of steps and "
-               "computes only what is missing.",
-               "puzzle");
+  CLI::App app(
+      "Compresses language models by the Puzzle method: runs JSON graphs of steps and "
+      "computes only what is missing.",
+      "puzzle");
   app.set_version_flag("--version", std::string("puzzle ") + PUZZLE_VERSION);
   app.require_subcommand(1);
   Verbs verbs(app, CommandText(argc, argv));

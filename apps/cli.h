@@ -1,5 +1,5 @@
-// The command line: verbs, exit codes and what a program adds to them. Not thread-safe; one call per
-// process.
+// The command line: verbs, exit codes and what a program adds to them. Not thread-safe; one call
+// per process.
 #pragma once
 
 #include <functional>

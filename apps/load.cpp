@@ -15,7 +15,8 @@ void GraphOptions::Declare(CLI::App& verb, bool with_store) {
                   "VALUE is JSON or else text; may be repeated")
       ->allow_extra_args(false)
       ->type_name("TARGET=VALUE");
-  if (with_store) verb.add_option("--store", store, "folder of finished results")->capture_default_str();
+  if (with_store)
+    verb.add_option("--store", store, "folder of finished results")->capture_default_str();
 }
 
 void LaneOptions::Declare(CLI::App& verb) {

@@ -27,12 +27,12 @@ int PlanCommand(const PlanVerbOptions& options, const Registry& registry, const 
 
 void AddPlanVerb(Verbs& verbs, const Registry& registry, const Hooks& hooks) {
   auto options = std::make_shared<PlanVerbOptions>();
-  CLI::App& verb = verbs.Add(
-      "plan", "Say what a run would do: HIT, RUN or WAIT per step, with the reason.",
-      "  puzzle plan configs/demo.json\n"
-      "  puzzle plan configs/demo.json --set blocks.lr=3e-4 --all\n"
-      "  puzzle plan configs/demo.json --json",
-      [options, &registry, &hooks] { return PlanCommand(*options, registry, hooks); });
+  CLI::App& verb =
+      verbs.Add("plan", "Say what a run would do: HIT, RUN or WAIT per step, with the reason.",
+                "  puzzle plan configs/demo.json\n"
+                "  puzzle plan configs/demo.json --set blocks.lr=3e-4 --all\n"
+                "  puzzle plan configs/demo.json --json",
+                [options, &registry, &hooks] { return PlanCommand(*options, registry, hooks); });
   options->graph.Declare(verb, /*with_store=*/true);
   options->lanes.Declare(verb);
   verb.add_flag("--all", options->all, "one line per step, also for steps that share a reason");

@@ -15,8 +15,7 @@ int SchemaCommand(const Registry& registry) {
 
 void AddSchemaVerb(Verbs& verbs, const Registry& registry) {
   verbs.Add("schema", "Print the JSON Schema of graphs, for completion in editors.",
-            "  puzzle schema > graph.schema.json",
-            [&registry] { return SchemaCommand(registry); });
+            "  puzzle schema > graph.schema.json", [&registry] { return SchemaCommand(registry); });
 }
 
 }  // namespace puzzle

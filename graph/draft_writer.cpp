@@ -50,8 +50,12 @@ std::string DraftWriter::scalars_json() const {
   return scalars_->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-std::string DraftWriter::display() const { return display_; }
-std::string DraftWriter::files_json() const { return files_json_; }
+std::string DraftWriter::display() const {
+  return display_;
+}
+std::string DraftWriter::files_json() const {
+  return files_json_;
+}
 
 void DraftWriter::SetAttribute(std::string_view name, const nlohmann::json& value) {
   inner().SetAttribute(name, value);
@@ -60,8 +64,7 @@ void DraftWriter::SetAttribute(std::string_view name, const nlohmann::json& valu
   } else if (name == "files" && value.is_object()) {
     files_json_ = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   } else if (value.is_primitive() && !value.is_null() && !value.is_binary() &&
-             !(value.is_string() &&
-               value.get_ref<const std::string&>().size() > kMaxScalarText)) {
+             !(value.is_string() && value.get_ref<const std::string&>().size() > kMaxScalarText)) {
     (*scalars_)[std::string(name)] = value;
   }
 }

@@ -133,8 +133,7 @@ std::string FileDigester::File(const std::string& path) {
 std::string FileDigester::Folder(const std::string& path, const std::string& id,
                                  const std::function<std::string(const std::string&)>& digest) {
   return state_->Lookup(
-      path, "folder " + id, [&] { return SignatureOfFolder(path); },
-      [&] { return digest(path); });
+      path, "folder " + id, [&] { return SignatureOfFolder(path); }, [&] { return digest(path); });
 }
 
 }  // namespace puzzle

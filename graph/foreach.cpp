@@ -173,9 +173,8 @@ ElementFilter::ElementFilter(const GraphSpec& spec, const SpecValue& where,
 
 bool ElementFilter::Matches(const std::vector<uint32_t>& element) const {
   if (broken_) return false;
-  return std::all_of(allowed_.begin(), allowed_.end(), [&](const auto& entry) {
-    return entry.second[element[entry.first]];
-  });
+  return std::all_of(allowed_.begin(), allowed_.end(),
+                     [&](const auto& entry) { return entry.second[element[entry.first]]; });
 }
 
 }  // namespace puzzle

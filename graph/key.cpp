@@ -30,7 +30,9 @@ std::string RecipeText(const Plan& plan, StepId step, const PortDigests& digests
   return text;
 }
 
-std::string KeyOf(const std::string& recipe) { return FingerprintText(recipe); }
+std::string KeyOf(const std::string& recipe) {
+  return FingerprintText(recipe);
+}
 
 uint64_t SeedOf(const Plan& plan, StepId step) {
   Fingerprint fingerprint;

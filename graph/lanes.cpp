@@ -64,7 +64,8 @@ class LocalLanes::Worker final : public Lane {
   const std::string& name() const override { return name_; }
   int threads() const override { return applied_; }
   void Adapt() override {
-    const int share = quiet_ ? lanes_.options_.cores : lanes_.share_.load(std::memory_order_relaxed);
+    const int share =
+        quiet_ ? lanes_.options_.cores : lanes_.share_.load(std::memory_order_relaxed);
     const int wanted =
         lanes_.options_.threads_per_lane > 0 ? lanes_.options_.threads_per_lane : share;
     if (wanted == applied_) return;

@@ -33,9 +33,9 @@ class Lane {
 
 /// Work for some lane.
 struct LaneWork {
-  double remaining_s = 0;  // longest path from here to the end: more is sooner
-  uint64_t order = 0;      // ties: less is sooner
-  bool quiet = false;      // nothing else may run meanwhile
+  double remaining_s = 0;          // longest path from here to the end: more is sooner
+  uint64_t order = 0;              // ties: less is sooner
+  bool quiet = false;              // nothing else may run meanwhile
   std::function<void(Lane&)> run;  // must not throw
 };
 

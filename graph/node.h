@@ -158,8 +158,7 @@ class RunContext {
 
 /// The types a parameter can have. `json` parameters are free-form objects that the kind checks.
 using ParamMember = std::variant<int64_t*, double*, bool*, std::string*, std::vector<int64_t>*,
-                                 std::vector<double>*, std::vector<std::string>*,
-                                 nlohmann::json*>;
+                                 std::vector<double>*, std::vector<std::string>*, nlohmann::json*>;
 
 /// One condition on, or property of, a parameter; see the functions below.
 struct ParamRule {
@@ -272,12 +271,11 @@ class Kind {
 
   /// `member` may belong to a base of P, so that kinds can share parameters.
   template <class T, class Base>
-    requires std::derived_from<P, Base>
-  Kind& Param(std::string name, T Base::* member, std::vector<ParamRule> rules, std::string doc) {
-    kind_.params.push_back({std::move(name), std::move(doc), std::move(rules),
-                            [member](void* params) -> ParamMember {
-                              return &(static_cast<P*>(params)->*member);
-                            }});
+  requires std::derived_from<P, Base> Kind& Param(std::string name, T Base::*member,
+                                                  std::vector<ParamRule> rules, std::string doc) {
+    kind_.params.push_back(
+        {std::move(name), std::move(doc), std::move(rules),
+         [member](void* params) -> ParamMember { return &(static_cast<P*>(params)->*member); }});
     return *this;
   }
   /// A condition across parameters, checked with everything else before any work.

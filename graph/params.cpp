@@ -91,11 +91,21 @@ std::string Quoted(const std::string& text) {
   return json(text).dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-std::string Canonical(int64_t value) { return fmt::format_int(value).str(); }
-std::string Canonical(double value) { return NumberText(value); }
-std::string Canonical(bool value) { return value ? "true" : "false"; }
-std::string Canonical(const std::string& value) { return Quoted(value); }
-std::string Canonical(const json& value) { return CanonicalText(value); }
+std::string Canonical(int64_t value) {
+  return fmt::format_int(value).str();
+}
+std::string Canonical(double value) {
+  return NumberText(value);
+}
+std::string Canonical(bool value) {
+  return value ? "true" : "false";
+}
+std::string Canonical(const std::string& value) {
+  return Quoted(value);
+}
+std::string Canonical(const json& value) {
+  return CanonicalText(value);
+}
 
 template <class T>
 std::string Canonical(const std::vector<T>& list) {
@@ -110,16 +120,16 @@ std::string Canonical(const std::vector<T>& list) {
 /// Calls `check(number)` for a number or for every element of a list of numbers.
 template <class F>
 void ForNumbers(const ParamMember& member, F&& check) {
-  std::visit(Overload{[&](int64_t* v) { check(static_cast<double>(*v)); },
-                      [&](double* v) { check(*v); },
-                      [&](std::vector<int64_t>* v) {
-                        for (const int64_t x : *v) check(static_cast<double>(x));
-                      },
-                      [&](std::vector<double>* v) {
-                        for (const double x : *v) check(x);
-                      },
-                      [](auto*) {}},
-             member);
+  std::visit(
+      Overload{[&](int64_t* v) { check(static_cast<double>(*v)); }, [&](double* v) { check(*v); },
+               [&](std::vector<int64_t>* v) {
+                 for (const int64_t x : *v) check(static_cast<double>(x));
+               },
+               [&](std::vector<double>* v) {
+                 for (const double x : *v) check(x);
+               },
+               [](auto*) {}},
+      member);
 }
 
 template <class F>
@@ -140,13 +150,12 @@ void CheckRules(const ParamSpec& param, const ParamMember& member,
       case ParamRule::Type::kAtLeast:
       case ParamRule::Type::kBetween:
         ForNumbers(member, [&](double number) {
-          const bool fits = number >= rule.low &&
-                            (rule.type == ParamRule::Type::kAtLeast || number <= rule.high);
+          const bool fits =
+              number >= rule.low && (rule.type == ParamRule::Type::kAtLeast || number <= rule.high);
           if (!fits) {
-            mistakes.push_back({param.name,
-                                fmt::format("must be {}, got {}", RuleText(rule),
-                                            NumberText(number)),
-                                ""});
+            mistakes.push_back(
+                {param.name, fmt::format("must be {}, got {}", RuleText(rule), NumberText(number)),
+                 ""});
           }
         });
         break;
@@ -179,10 +188,8 @@ std::string PathOf(const ParamSpec& param, const ParamMember& member) {
 }  // namespace
 
 std::string TypeName(const ParamMember& member) {
-  return std::visit(Overload{[](int64_t*) { return "integer"; },
-                             [](double*) { return "number"; },
-                             [](bool*) { return "boolean"; },
-                             [](std::string*) { return "text"; },
+  return std::visit(Overload{[](int64_t*) { return "integer"; }, [](double*) { return "number"; },
+                             [](bool*) { return "boolean"; }, [](std::string*) { return "text"; },
                              [](std::vector<int64_t>*) { return "list of integers"; },
                              [](std::vector<double>*) { return "list of numbers"; },
                              [](std::vector<std::string>*) { return "list of texts"; },
@@ -250,9 +257,8 @@ const ParamRule* FindRule(const ParamSpec& param, ParamRule::Type type) {
 ParamBinder::ParamBinder(const NodeKind& kind, FileDigester* files)
     : kind_(kind), files_(files), sorted_(kind.params.size()) {
   std::iota(sorted_.begin(), sorted_.end(), size_t{0});
-  std::sort(sorted_.begin(), sorted_.end(), [&](size_t a, size_t b) {
-    return kind.params[a].name < kind.params[b].name;
-  });
+  std::sort(sorted_.begin(), sorted_.end(),
+            [&](size_t a, size_t b) { return kind.params[a].name < kind.params[b].name; });
 }
 
 int ParamBinder::Find(const std::string& name) const {

@@ -225,11 +225,11 @@ class Planner {
     for (size_t i = 0; i < names.size(); ++i) {
       if (connected[i] || kind.ports[i].arity == PortSpec::Arity::kOptional) continue;
       const bool has_in = spec_.text->value()["nodes"][node.name].contains("in");
-      diagnostics_.Add(*spec_.text, node.pointer + (has_in ? "/in" : ""),
-                       fmt::format("input \"{}\" ({} of type \"{}\") is not connected", names[i],
-                                   kind.ports[i].arity == PortSpec::Arity::kList ? "a list"
-                                                                                 : "a step",
-                                   kind.ports[i].type));
+      diagnostics_.Add(
+          *spec_.text, node.pointer + (has_in ? "/in" : ""),
+          fmt::format("input \"{}\" ({} of type \"{}\") is not connected", names[i],
+                      kind.ports[i].arity == PortSpec::Arity::kList ? "a list" : "a step",
+                      kind.ports[i].type));
     }
     return written;
   }

@@ -88,8 +88,7 @@ class PlainView final : public ProgressView {
     for (auto& [id, step] : running_) {
       if (now - step.told_s < options_.plain_interval_s) continue;
       step.told_s = now;
-      std::string line =
-          fmt::format("running {} {}", Name(id), DurationText(now - step.since_s));
+      std::string line = fmt::format("running {} {}", Name(id), DurationText(now - step.since_s));
       if (step.fraction > 0) line += fmt::format(", {:.0f}%", 100 * step.fraction);
       if (!step.note.empty()) line += ", " + step.note;
       Line(line);
@@ -256,14 +255,14 @@ class TerminalView final : public ProgressView {
     if (node.skipped > 0) line += fmt::format("  skipped {}", node.skipped);
     if (node.running.empty()) return line;
     line += fmt::format("  running {}", node.running.size());
-    const auto longest =
-        std::min_element(node.running.begin(), node.running.end(), [](const auto& a, const auto& b) {
-          return a.second.since_s < b.second.since_s;
-        });
+    const auto longest = std::min_element(
+        node.running.begin(), node.running.end(),
+        [](const auto& a, const auto& b) { return a.second.since_s < b.second.since_s; });
     if (const double eta = Eta(node, now); eta >= 1) line += "  eta " + DurationText(eta);
     line += fmt::format("   ({} {}", plan_->steps[longest->first].name,
                         DurationText(now - longest->second.since_s));
-    if (longest->second.fraction > 0) line += fmt::format(", {:.0f}%", longest->second.fraction * 100);
+    if (longest->second.fraction > 0)
+      line += fmt::format(", {:.0f}%", longest->second.fraction * 100);
     if (!longest->second.note.empty()) line += ", " + longest->second.note;
     return line + ")";
   }

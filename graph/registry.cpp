@@ -24,8 +24,7 @@ Registry::Registry(std::vector<NodeKind> kinds, std::map<std::string, Body> bodi
       bodies.erase(body);
     }
   }
-  PUZZLE_CHECK(bodies.empty(),
-               fmt::format("body of \"{}\" has no table", bodies.begin()->first));
+  PUZZLE_CHECK(bodies.empty(), fmt::format("body of \"{}\" has no table", bodies.begin()->first));
 }
 
 const NodeKind* Registry::Find(std::string_view name) const {

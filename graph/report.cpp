@@ -27,9 +27,8 @@ std::string_view OutcomeName(Outcome outcome) {
 }
 
 size_t Report::Count(Outcome outcome) const {
-  return static_cast<size_t>(std::count_if(steps.begin(), steps.end(), [&](const StepResult& s) {
-    return s.outcome == outcome;
-  }));
+  return static_cast<size_t>(std::count_if(
+      steps.begin(), steps.end(), [&](const StepResult& s) { return s.outcome == outcome; }));
 }
 
 int Report::ExitCode() const {
@@ -51,9 +50,9 @@ std::string DurationText(double seconds) {
 }
 
 std::string SummaryLine(const Report& report) {
-  std::string line = fmt::format("{} step{}: {} cached", report.steps.size(),
-                                 report.steps.size() == 1 ? "" : "s",
-                                 report.Count(Outcome::kCached));
+  std::string line =
+      fmt::format("{} step{}: {} cached", report.steps.size(), report.steps.size() == 1 ? "" : "s",
+                  report.Count(Outcome::kCached));
   if (report.saved_s >= 0.05) line += " (saved " + DurationText(report.saved_s) + ")";
   line += fmt::format(", {} run", report.Count(Outcome::kOk));
   for (const Outcome outcome : {Outcome::kFailed, Outcome::kSkipped, Outcome::kCancelled}) {
@@ -108,12 +107,12 @@ std::string DisplayText(const Plan& plan, const Report& report) {
 
 std::string SummaryJson(const Plan& plan, const Report& report) {
   ordered_json summary;
-  summary["steps"] = {{"total", report.steps.size()},
-                      {"ran", report.Count(Outcome::kOk)},
-                      {"cached", report.Count(Outcome::kCached)},
-                      {"failed", report.Count(Outcome::kFailed)},
-                      {"skipped",
-                       report.Count(Outcome::kSkipped) + report.Count(Outcome::kCancelled)}};
+  summary["steps"] = {
+      {"total", report.steps.size()},
+      {"ran", report.Count(Outcome::kOk)},
+      {"cached", report.Count(Outcome::kCached)},
+      {"failed", report.Count(Outcome::kFailed)},
+      {"skipped", report.Count(Outcome::kSkipped) + report.Count(Outcome::kCancelled)}};
   summary["wall_s"] = report.wall_s;
   summary["saved_s"] = report.saved_s;
   summary["critical_path_s"] = report.critical_path_s;

@@ -36,8 +36,7 @@ std::shared_ptr<const void> ResidentCache::Get(const std::string& key,
   lock.lock();
   making_.erase(key);
   if (value.bytes <= budget_) {
-    while (!uses_.empty() &&
-           (bytes_ + value.bytes > budget_ || entries_.size() >= kMaxValues)) {
+    while (!uses_.empty() && (bytes_ + value.bytes > budget_ || entries_.size() >= kMaxValues)) {
       const auto oldest = entries_.find(uses_.back());
       bytes_ -= oldest->second.value.bytes;
       dropped.push_back(std::move(oldest->second.value));

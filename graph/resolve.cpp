@@ -78,9 +78,9 @@ bool Resolver::Select(const SpecValue& place, std::string_view text, const PortS
   const PlanNode& node = plan_.nodes[found->second];
   if (node.kind == nullptr) return false;  // has been complained about
   if (node.kind->output != port.type) {
-    Complain(place, fmt::format("input \"{}\" takes \"{}\", but \"{}\" (kind \"{}\") makes \"{}\"",
-                                port.name, port.type, node.name, node.kind->name,
-                                node.kind->output));
+    Complain(place,
+             fmt::format("input \"{}\" takes \"{}\", but \"{}\" (kind \"{}\") makes \"{}\"",
+                         port.name, port.type, node.name, node.kind->name, node.kind->output));
     return false;
   }
   if (selector.where.empty()) {

@@ -72,7 +72,9 @@ ordered_json ParamSchema(const NodeKind& kind, const ParamSpec& param) {
   };
   const ordered_json type =
       std::visit(Overload{[&](int64_t*) { return integer; }, [&](double*) { return real; },
-                          [&](bool*) { return ordered_json{{"type", "boolean"}}; },
+                          [&](bool*) {
+                            return ordered_json{{"type", "boolean"}};
+                          },
                           [&](std::string*) { return text; },
                           [&](std::vector<int64_t>*) { return list(integer); },
                           [&](std::vector<double>*) { return list(real); },
@@ -89,8 +91,7 @@ ordered_json PortSchema(const PortSpec& port) {
   ordered_json schema = {{"description", fmt::format("{} (type \"{}\", {})", port.doc, port.type,
                                                      ArityText(port.arity))}};
   if (port.arity == PortSpec::Arity::kList) {
-    schema["anyOf"] = {{{"type", "string"}},
-                       {{"type", "array"}, {"items", {{"type", "string"}}}}};
+    schema["anyOf"] = {{{"type", "string"}}, {{"type", "array"}, {"items", {{"type", "string"}}}}};
   } else {
     schema["type"] = "string";
   }
@@ -114,8 +115,8 @@ ordered_json KindSchema(const NodeKind& kind) {
   const ordered_json params_schema = {
       {"type", "object"}, {"properties", params}, {"additionalProperties", false}};
   then["properties"]["params"] = params_schema;
-  then["properties"]["overrides"] = {
-      {"type", "array"}, {"items", {{"properties", {{"params", params_schema}}}}}};
+  then["properties"]["overrides"] = {{"type", "array"},
+                                     {"items", {{"properties", {{"params", params_schema}}}}}};
   if (!required_ports.empty()) then["required"] = {"in"};
   return {{"if", {{"properties", {{"kind", {{"const", kind.name}}}}}, {"required", {"kind"}}}},
           {"then", then}};
@@ -169,8 +170,7 @@ std::string GraphSchema(const Registry& registry) {
   defs["variable"] = {{"anyOf", {scalar, {{"type", "array"}}, range}}};
   const ordered_json where = {
       {"type", "object"},
-      {"additionalProperties",
-       {{"anyOf", {scalar, {{"type", "array"}, {"items", scalar}}}}}}};
+      {"additionalProperties", {{"anyOf", {scalar, {{"type", "array"}, {"items", scalar}}}}}}};
   ordered_json& node = defs["node"];
   node["type"] = "object";
   node["required"] = {"kind"};

@@ -233,8 +233,7 @@ class Setting {
 
  private:
   void Complain(std::string message, std::string hint = {}) {
-    diagnostics_.Add(
-        {"--set " + argument_, {}, {}, std::move(message), std::move(hint)});
+    diagnostics_.Add({"--set " + argument_, {}, {}, std::move(message), std::move(hint)});
   }
 
   void SetVar(const std::string& name, SpecValue value) {
@@ -288,9 +287,8 @@ bool IsName(std::string_view text) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
   };
   if (!letter(text.front())) return false;
-  return std::all_of(text.begin(), text.end(), [&](char c) {
-    return letter(c) || (c >= '0' && c <= '9') || c == '-';
-  });
+  return std::all_of(text.begin(), text.end(),
+                     [&](char c) { return letter(c) || (c >= '0' && c <= '9') || c == '-'; });
 }
 
 void GraphSpec::Complain(const SpecValue& value, std::string message, std::string hint,
@@ -329,8 +327,8 @@ bool ParseSelector(std::string_view text, Selector& selector, std::string& error
     const std::string_view item = rest.substr(0, comma);
     const size_t equals = item.find('=');
     if (equals == std::string_view::npos || !IsName(item.substr(0, equals))) {
-      error = fmt::format("\"{}\": expected axis=value between the brackets, got \"{}\"", text,
-                          item);
+      error =
+          fmt::format("\"{}\": expected axis=value between the brackets, got \"{}\"", text, item);
       return false;
     }
     const std::string_view axis = item.substr(0, equals);

@@ -150,8 +150,8 @@ void MarkStep(const Plan& plan, StepId id, Store& store, Forecast& forecast) {
   }
   step.fate = Fate::kRun;
   step.outputs_lost = test.outputs_lost;
-  step.reason = test.presence == Presence::kAbsent ? ExplainMiss(plan, id, recipe, store)
-                                                   : test.reason;
+  step.reason =
+      test.presence == Presence::kAbsent ? ExplainMiss(plan, id, recipe, store) : test.reason;
   step.group = step.reason;
   if (test.presence != Presence::kAbsent) {
     step.group = test.outputs_lost ? "output files lost" : test.reason;

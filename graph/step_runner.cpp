@@ -56,7 +56,9 @@ bool IsCancelled(const std::exception_ptr& failure) {
   }
 }
 
-bool Usable(Outcome outcome) { return outcome == Outcome::kOk || outcome == Outcome::kCached; }
+bool Usable(Outcome outcome) {
+  return outcome == Outcome::kOk || outcome == Outcome::kCached;
+}
 
 }  // namespace
 
@@ -244,8 +246,7 @@ Report StepRunner::TakeReport() {
     report_.critical_path_s = std::max(report_.critical_path_s, until[id]);
   }
   report_.wall_s = Now();
-  report_.interrupted =
-      options_.stop.stop_requested() && report_.Count(Outcome::kCancelled) > 0;
+  report_.interrupted = options_.stop.stop_requested() && report_.Count(Outcome::kCancelled) > 0;
   RunEvent event;
   event.type = RunEvent::Type::kRunDone;
   Emit(event);
@@ -409,8 +410,7 @@ RecordDraft StepRunner::Describe(StepId id, const Flight& flight) const {
   record.scalars_json = flight.draft->scalars_json();
   record.display = flight.draft->display();
   if (!step.params.output_paths.empty()) record.output_files_json = flight.draft->files_json();
-  record.warnings_json =
-      json(flight.warnings).dump(-1, ' ', false, json::error_handler_t::replace);
+  record.warnings_json = json(flight.warnings).dump(-1, ' ', false, json::error_handler_t::replace);
   record.wall_s = flight.wall_s;
   record.cpu_s = flight.cpu_s;
   record.peak_rss_mib = PeakRssMib();

@@ -54,9 +54,9 @@ struct FileFacts {
 std::optional<FileFacts> Facts(const std::string& path) {
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) return std::nullopt;
-  return FileFacts{static_cast<uint64_t>(info.st_size),
-                   static_cast<int64_t>(info.st_mtim.tv_sec) * 1'000'000'000 +
-                       info.st_mtim.tv_nsec};
+  return FileFacts{
+      static_cast<uint64_t>(info.st_size),
+      static_cast<int64_t>(info.st_mtim.tv_sec) * 1'000'000'000 + info.st_mtim.tv_nsec};
 }
 
 Error FileError(std::string_view what, const std::string& path) {
@@ -125,9 +125,7 @@ struct Store::State {
   bool writable = false;
 
   std::string Shard(const std::string& key) const { return folder + '/' + key.substr(0, 2); }
-  std::string RecordPath(const std::string& key) const {
-    return Shard(key) + '/' + key + ".json";
-  }
+  std::string RecordPath(const std::string& key) const { return Shard(key) + '/' + key + ".json"; }
 
   void LoadIndex() {
     if (index_loaded) return;
@@ -230,7 +228,9 @@ Store::Store(std::string folder, ArchiveFormat format) : state_(std::make_unique
 
 Store::~Store() = default;
 
-const std::string& Store::folder() const { return state_->folder; }
+const std::string& Store::folder() const {
+  return state_->folder;
+}
 
 std::string Store::PathOf(const std::string& key) const {
   return state_->Shard(key) + '/' + key + ".h5";
@@ -306,14 +306,8 @@ Record Store::Publish(std::unique_ptr<ArtifactDraft> draft, RecordDraft record,
     ::unlink(temporary.c_str());
     throw;
   }
-  Record result{key,
-                record.digest,
-                record.step,
-                record.type,
-                record.bytes,
-                record.mtime_ns,
-                record.wall_s,
-                !record.output_files_json.empty(),
+  Record result{key,          record.digest,   record.step,   record.type,
+                record.bytes, record.mtime_ns, record.wall_s, !record.output_files_json.empty(),
                 text};
   return state_->Keep(result);
 }

@@ -34,8 +34,7 @@ std::optional<ordered_json> SubstituteText(std::string_view text, const Scope& s
   const auto find = [&](std::string_view name) {
     const ordered_json* value = scope.Find(name);
     if (value == nullptr) {
-      error = {fmt::format("\"${{{}}}\" is not known here", name),
-               DidYouMean(name, scope.Names())};
+      error = {fmt::format("\"${{{}}}\" is not known here", name), DidYouMean(name, scope.Names())};
     }
     return value;
   };
@@ -122,7 +121,8 @@ class VarEvaluator {
   void EvaluateReferences(const ordered_json& value) {
     if (value.is_string()) {
       std::string_view text = StringOf(value);
-      for (size_t at = text.find("${"); at != std::string_view::npos; at = text.find("${", at + 2)) {
+      for (size_t at = text.find("${"); at != std::string_view::npos;
+           at = text.find("${", at + 2)) {
         const size_t length = ReferenceLength(text.substr(at));
         if (length == 0) return;
         std::string name(text.substr(at + 2, length - 3));
@@ -194,7 +194,9 @@ class VarEvaluator {
 
 }  // namespace
 
-void Scope::SetVar(const std::string& name, const ordered_json* value) { vars_[name] = value; }
+void Scope::SetVar(const std::string& name, const ordered_json* value) {
+  vars_[name] = value;
+}
 
 void Scope::SetAxis(const std::string& name, const ordered_json* value) {
   for (auto& [axis, old] : axes_) {

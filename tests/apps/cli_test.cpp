@@ -56,7 +56,8 @@ class CliTest : public ::testing::Test {
     const pid_t child = ::fork();
     if (child != 0) return child;
     std::vector<char*> argv = {const_cast<char*>(TOY_PUZZLE)};
-    for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+    for (const std::string& argument : arguments)
+      argv.push_back(const_cast<char*>(argument.c_str()));
     argv.push_back(nullptr);
     if (::chdir(folder_.c_str()) != 0) ::_exit(99);
     ::dup2(::open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666), 1);
@@ -173,7 +174,8 @@ TEST_F(CliTest, InterruptingStopsCleanlyAndTheNextRunGoesOn) {
     "s": {"kind": "sleep", "in": {"in": "t"}, "params": {"ms": 60000}},
     "u": {"kind": "upper", "in": {"in": "s"}}}})");
   const pid_t child = Start({"run", "g.json"});
-  for (int i = 0; i < 500 && ReadAll(folder_ + "/out").find("start   s") == std::string::npos; ++i) {
+  for (int i = 0; i < 500 && ReadAll(folder_ + "/out").find("start   s") == std::string::npos;
+       ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   ::kill(child, SIGINT);

@@ -146,9 +146,8 @@ void RecordingObserver::OnEvent(const RunEvent& event) {
 TemporaryFolder::TemporaryFolder() {
   // Memory where there is some: many thousand small files are slow to create on some disks.
   const std::filesystem::path memory = "/dev/shm";
-  const auto parent = ::access(memory.c_str(), W_OK) == 0
-                          ? memory
-                          : std::filesystem::temp_directory_path();
+  const auto parent =
+      ::access(memory.c_str(), W_OK) == 0 ? memory : std::filesystem::temp_directory_path();
   std::string name = (parent / "puzzle_test_XXXXXX").string();
   if (::mkdtemp(name.data()) == nullptr) throw Error("cannot make " + name);
   path_ = name;
@@ -164,11 +163,17 @@ ArchiveFormat JsonFormat(std::function<bool(const std::string&)> fail) {
           [](const std::string& path) { return std::make_shared<JsonReader>(path); }};
 }
 
-GraphTest::GraphTest() : format_(JsonFormat()) { ReopenStore(); }
+GraphTest::GraphTest() : format_(JsonFormat()) {
+  ReopenStore();
+}
 
-void GraphTest::ReopenStore() { store_ = std::make_unique<Store>(folder() + "/store", format_); }
+void GraphTest::ReopenStore() {
+  store_ = std::make_unique<Store>(folder() + "/store", format_);
+}
 
-void GraphTest::Load(const std::string& graph) { graph_ = graph; }
+void GraphTest::Load(const std::string& graph) {
+  graph_ = graph;
+}
 
 std::string GraphTest::Problems() {
   diagnostics_ = {};
@@ -187,7 +192,9 @@ std::string GraphTest::Problems() {
   return diagnostics_.Text();
 }
 
-void GraphTest::Plan() { ASSERT_EQ(Problems(), ""); }
+void GraphTest::Plan() {
+  ASSERT_EQ(Problems(), "");
+}
 
 std::vector<std::string> GraphTest::Forecasts() {
   Plan();
@@ -196,7 +203,9 @@ std::vector<std::string> GraphTest::Forecasts() {
   const Forecast forecast = MarkStale(*plan_, *store_);
   for (StepId id = 0; id < plan_->steps.size(); ++id) {
     const StepForecast& step = forecast.steps[id];
-    std::string line = step.fate == Fate::kHit ? "HIT " : step.fate == Fate::kRun ? "RUN " : "WAIT ";
+    std::string line = step.fate == Fate::kHit   ? "HIT "
+                       : step.fate == Fate::kRun ? "RUN "
+                                                 : "WAIT ";
     line += plan_->steps[id].name;
     if (!step.reason.empty()) line += ": " + step.reason;
     lines.push_back(line);
@@ -245,6 +254,8 @@ std::string GraphTest::DigestOfStep(const std::string& step) {
   return report_.steps[Find(step)].record.digest;
 }
 
-std::string GraphTest::FileOf(const std::string& step) { return store_->PathOf(KeyOfStep(step)); }
+std::string GraphTest::FileOf(const std::string& step) {
+  return store_->PathOf(KeyOfStep(step));
+}
 
 }  // namespace puzzle::testing

@@ -102,7 +102,9 @@ class GraphTest : public ::testing::Test {
   Report report_;
 };
 
-inline std::set<std::string> Steps() { return {}; }
+inline std::set<std::string> Steps() {
+  return {};
+}
 template <class... T>
 std::set<std::string> Steps(T... names) {
   return {names...};

@@ -76,7 +76,8 @@ TEST_F(KeyTest, ListsAreSets) {
     return R"({"puzzle": 1, "nodes": {
       "a": {"kind": "text", "params": {"value": "1"}}, "b": {"kind": "text", "params": {"value": "2"}},
       "same": {"kind": "text", "params": {"value": "2"}},
-      "s": {"kind": "concat", "in": {"parts": )" + parts + "}}}}";
+      "s": {"kind": "concat", "in": {"parts": )" +
+           parts + "}}}}";
   };
   const std::string key = Key(graph(R"(["a", "b"])"));
   EXPECT_EQ(Key(graph(R"(["b", "a"])")), key);

@@ -74,7 +74,9 @@ TEST(LanesTest, EveryLaneStartsOnItsOwnThreadWithItsDevice) {
   std::set<std::string> names;
   std::set<std::thread::id> ids;
   {
-    LocalLanes lanes({ParseDevices("cpu,cuda:1,cpu"), 2, 0,
+    LocalLanes lanes({ParseDevices("cpu,cuda:1,cpu"),
+                      2,
+                      0,
                       [&](const Device& device, int lane) {
                         const std::scoped_lock lock(mutex);
                         names.insert(device.name() + "/" + std::to_string(lane));

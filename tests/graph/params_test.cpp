@@ -98,8 +98,7 @@ TEST_F(ParamsTest, FilesEnterByContentNotByName) {
   std::ofstream(folder() + "/two") << "other";
   Run();
   EXPECT_EQ(ran(), Steps("f"));
-  EXPECT_EQ(observer_.reasons["f"],
-            "params.path: content of " + folder() + "/two changed");
+  EXPECT_EQ(observer_.reasons["f"], "params.path: content of " + folder() + "/two changed");
   EXPECT_EQ(TextOf("f"), "other");
 }
 
@@ -158,8 +157,8 @@ TEST_F(ParamsTest, DigestsAreRememberedUntilTheFileChanges) {
 
 TEST_F(ParamsTest, OutputFoldersAreMadeAgainWhenAFileIsGone) {
   Load(R"({"puzzle": 1, "nodes": {"t": {"kind": "text", "params": {"value": "v"}},
-           "e": {"kind": "export", "in": {"in": "t"}, "params": {"path": ")" + folder() +
-       R"(/out"}}}})");
+           "e": {"kind": "export", "in": {"in": "t"}, "params": {"path": ")" +
+       folder() + R"(/out"}}}})");
   Run();
   Run();
   EXPECT_EQ(ran(), Steps());

@@ -55,7 +55,8 @@ TEST_F(PlanTest, CyclesAreNamedStepByStep) {
     "b": {"kind": "upper", "in": {"in": "a"}},
     "c": {"kind": "upper", "foreach": {"i": [0, 1]}, "in": {"in": "b"}},
     "after": {"kind": "upper", "in": {"in": "b"}}}})");
-  EXPECT_THAT(Problems(), HasSubstr("steps wait for each other in a circle: a -> c[i=1] -> b -> a"));
+  EXPECT_THAT(Problems(),
+              HasSubstr("steps wait for each other in a circle: a -> c[i=1] -> b -> a"));
   Load(R"({"puzzle": 1, "nodes": {"a": {"kind": "upper", "in": {"in": "a"}}}})");
   EXPECT_THAT(Problems(), HasSubstr("circle: a -> a"));
 }

@@ -19,7 +19,9 @@ std::function<SizedValue()> Make(int value, size_t bytes, std::atomic<int>& made
   };
 }
 
-int Value(const std::shared_ptr<const void>& value) { return *static_cast<const int*>(value.get()); }
+int Value(const std::shared_ptr<const void>& value) {
+  return *static_cast<const int*>(value.get());
+}
 
 TEST(ResidentTest, AValueIsMadeOnce) {
   ResidentCache cache(100);

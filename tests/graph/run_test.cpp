@@ -51,8 +51,8 @@ TEST_F(RunTest, AChangedParameterRunsItsStepAndWhatDependsOnIt) {
   Load(kAbc);
   Run();
   Set("a.value=z");
-  EXPECT_THAT(Forecasts(), ElementsAre("RUN a: params.value: \"x\" -> \"z\"", "HIT b",
-                                       "WAIT c: waits for a"));
+  EXPECT_THAT(Forecasts(),
+              ElementsAre("RUN a: params.value: \"x\" -> \"z\"", "HIT b", "WAIT c: waits for a"));
   Run();
   EXPECT_EQ(ran(), Steps("a", "c"));
   EXPECT_EQ(observer_.reasons["a"], "params.value: \"x\" -> \"z\"");
@@ -144,8 +144,8 @@ TEST_F(RunTest, AFailureStopsWhatHasNotBegun) {
   EXPECT_EQ(skipped(), Steps("after"));
   EXPECT_GE(cancelled().size(), 15u);
   EXPECT_EQ(report().ExitCode(), 1);
-  EXPECT_THAT(observer_.lines, IsSupersetOf({"failed f: disk on fire",
-                                             "skipped after: input f failed"}));
+  EXPECT_THAT(observer_.lines,
+              IsSupersetOf({"failed f: disk on fire", "skipped after: input f failed"}));
   EXPECT_THAT(FailuresText(*plan_, report(), "puzzle run g.json"),
               HasSubstr("failed: f (kind fail, after 0.0s)\n    disk on fire"));
 }
@@ -229,8 +229,7 @@ TEST_F(RunTest, AKindWithoutABodyFailsItsStepOnly) {
   Diagnostics diagnostics;
   const auto text = std::make_shared<const JsonText>(
       JsonText::Parse(R"({"puzzle": 1, "nodes": {"a": {"kind": "text"}}})", "g"));
-  const puzzle::Plan plan =
-      MakePlan(ParseSpec(text, {}, diagnostics), tables, {}, diagnostics);
+  const puzzle::Plan plan = MakePlan(ParseSpec(text, {}, diagnostics), tables, {}, diagnostics);
   LocalLanes lanes({{Device{}}, 1, 0, {}, {}});
   const Report report = Execute(plan, MarkStale(plan, *store_), *store_, lanes, nullptr, {});
   EXPECT_THAT(report.steps[0].message, HasSubstr("has no body"));
@@ -245,8 +244,8 @@ TEST_F(RunTest, TheSummaryHoldsCountsAndScalars) {
   Run();
   Run();
   const auto summary = nlohmann::json::parse(SummaryJson(*plan_, report()));
-  EXPECT_EQ(summary["steps"], nlohmann::json::parse(
-                                  R"({"total":4,"ran":0,"cached":2,"failed":1,"skipped":1})"));
+  EXPECT_EQ(summary["steps"],
+            nlohmann::json::parse(R"({"total":4,"ran":0,"cached":2,"failed":1,"skipped":1})"));
   EXPECT_EQ(summary["results"]["a"]["length"], 3);
   EXPECT_EQ(summary["results"]["a"]["text"], "abc");
   EXPECT_EQ(summary["results"]["n"]["value"], 3);
@@ -282,8 +281,8 @@ class RandomGraphs : public RunTest {
  protected:
   struct Node {
     std::string kind;
-    std::string value;            // of "text"
-    std::vector<size_t> inputs;   // of the others
+    std::string value;           // of "text"
+    std::vector<size_t> inputs;  // of the others
   };
 
   std::string Json() const {
@@ -307,7 +306,8 @@ class RandomGraphs : public RunTest {
     for (const Node& node : nodes_) {
       std::set<std::string> parts;
       for (const size_t input : node.inputs) parts.insert(results[input].first);
-      std::string text = node.kind == "text" ? node.value : fmt::format("{}", fmt::join(parts, ","));
+      std::string text =
+          node.kind == "text" ? node.value : fmt::format("{}", fmt::join(parts, ","));
       const std::string recipe = node.kind + "|" + text;  // inputs are texts, so this is exact
       if (node.kind == "upper") std::transform(text.begin(), text.end(), text.begin(), ::toupper);
       results.emplace_back(text, recipe + "|" + fmt::format("{}", fmt::join(parts, ";")));

@@ -92,9 +92,10 @@ INSTANTIATE_TEST_SUITE_P(
         BadGraph{"ExcludeNotAList",
                  R"({"puzzle": 1, "nodes": {"a": {"kind": "text", "exclude": {"i": 1}}}})",
                  "/nodes/a/exclude: expected a list"},
-        BadGraph{"OverrideWithoutWhere",
-                 R"({"puzzle": 1, "nodes": {"a": {"kind": "text", "overrides": [{"params": {}}]}}})",
-                 "/nodes/a/overrides/0: \"where\" is missing"},
+        BadGraph{
+            "OverrideWithoutWhere",
+            R"({"puzzle": 1, "nodes": {"a": {"kind": "text", "overrides": [{"params": {}}]}}})",
+            "/nodes/a/overrides/0: \"where\" is missing"},
         BadGraph{"InfinityInParameter",
                  R"({"puzzle": 1, "nodes": {"a": {"kind": "text", "params": {"value": NaN}}}})",
                  "graph.json:1:"}),
@@ -120,17 +121,20 @@ TEST_F(SpecTest, SettingsOverruleTheFile) {
 TEST_F(SpecTest, SettingsWithUnknownTargetsAreRefused) {
   Load(R"({"puzzle": 1, "vars": {"word": "a"}, "nodes": {
     "t": {"kind": "text", "foreach": {"layer": [1, 2]}, "params": {"value": "x"}}}})");
-  for (const char* setting : {"vars.wrod=1", "s.value=1", "t.valeu=1", "t[layer=3].value=1",
-                              "t[lyaer=1].value=1", "nonsense", "t.log_every=0", "t[layer.value=3"}) {
+  for (const char* setting :
+       {"vars.wrod=1", "s.value=1", "t.valeu=1", "t[layer=3].value=1", "t[lyaer=1].value=1",
+        "nonsense", "t.log_every=0", "t[layer.value=3"}) {
     Set(setting);
   }
   const std::string problems = Problems();
   EXPECT_THAT(problems, HasSubstr("--set vars.wrod=1: the graph has no variable \"wrod\" (did you "
                                   "mean \"word\"?)"));
-  EXPECT_THAT(problems, HasSubstr("--set s.value=1: the graph has no node \"s\" (did you mean \"t\"?)"));
+  EXPECT_THAT(problems,
+              HasSubstr("--set s.value=1: the graph has no node \"s\" (did you mean \"t\"?)"));
   EXPECT_THAT(problems, HasSubstr("--set t.valeu=1: kind \"text\" has no parameter \"valeu\" (did "
                                   "you mean \"value\"?)"));
-  EXPECT_THAT(problems, HasSubstr("--set t[layer=3].value=1: the axis \"layer\" has no value \"3\""));
+  EXPECT_THAT(problems,
+              HasSubstr("--set t[layer=3].value=1: the axis \"layer\" has no value \"3\""));
   EXPECT_THAT(problems, HasSubstr("--set t[lyaer=1].value=1: the node has no axis \"lyaer\" (did "
                                   "you mean \"layer\"?)"));
   EXPECT_THAT(problems, HasSubstr("--set nonsense: expected vars.NAME=VALUE"));

@@ -183,16 +183,19 @@ TEST_F(ForeachTest, BadReferencesSayWhatWouldBeGood) {
     "h": {"kind": "concat", "in": {"parts": [1]}},
     "i": {"kind": "concat", "in": {"parts": ["t[layer=2]"]}}}})");
   const std::string problems = Problems();
-  EXPECT_THAT(problems, HasSubstr("/nodes/a/in/in: input \"in\" takes one step, but \"t\" stands for "
-                                  "2; write \"t[layer=...,v=...]\""));
+  EXPECT_THAT(problems,
+              HasSubstr("/nodes/a/in/in: input \"in\" takes one step, but \"t\" stands for "
+                        "2; write \"t[layer=...,v=...]\""));
   EXPECT_THAT(problems, HasSubstr("/nodes/b/in/in: there is no step \"t[layer=7]\""));
   EXPECT_THAT(problems, HasSubstr("/nodes/c/in/in: node \"t\" has no axis \"laier\" (did you mean "
                                   "\"layer\"?)"));
   EXPECT_THAT(problems, HasSubstr("/nodes/d/in/in: there is no node \"tt\" (did you mean \"t\"?)"));
-  EXPECT_THAT(problems, HasSubstr("/nodes/e/in/in: input \"in\" takes one step, written as a text"));
+  EXPECT_THAT(problems,
+              HasSubstr("/nodes/e/in/in: input \"in\" takes one step, written as a text"));
   EXPECT_THAT(problems, HasSubstr("/nodes/f/in/in: input \"in\" takes \"text\", but \"n\" (kind "
                                   "\"count\") makes \"number\""));
-  EXPECT_THAT(problems, HasSubstr("/nodes/g: input \"in\" (a step of type \"text\") is not connected"));
+  EXPECT_THAT(problems,
+              HasSubstr("/nodes/g: input \"in\" (a step of type \"text\") is not connected"));
   EXPECT_THAT(problems, HasSubstr("/nodes/h/in/parts: expected a list of steps"));
   EXPECT_THAT(problems, HasSubstr("/nodes/i/in/parts: there is no step \"t[layer=2]\""));
 }

@@ -68,7 +68,9 @@ Number Count(const NoParams&, const Inputs& in, RunContext&) {
 struct FailParams {
   std::string message = "it was meant to fail";
 };
-Text Fail(const FailParams& p, const Inputs&, RunContext&) { throw Error(p.message); }
+Text Fail(const FailParams& p, const Inputs&, RunContext&) {
+  throw Error(p.message);
+}
 
 struct SleepParams {
   int64_t ms = 1;
@@ -115,7 +117,9 @@ std::string ReadAll(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
 }
-Text ReadFile(const PathParams& p, const Inputs&, RunContext&) { return {ReadAll(p.path), ""}; }
+Text ReadFile(const PathParams& p, const Inputs&, RunContext&) {
+  return {ReadAll(p.path), ""};
+}
 std::string DigestFolder(const std::string& path) {
   if (!std::filesystem::exists(path + "/a")) throw Error("\"" + path + "\" has no file \"a\"");
   return FingerprintText(ReadAll(path + "/a"));
@@ -151,7 +155,9 @@ struct EveryParams {
   nlohmann::json json;
   double required = 0;
 };
-Text Every(const EveryParams& p, const Inputs&, RunContext&) { return {p.text, ""}; }
+Text Every(const EveryParams& p, const Inputs&, RunContext&) {
+  return {p.text, ""};
+}
 
 template <class K>
 NodeKind With(Playground& playground, K&& kind) {
@@ -176,7 +182,9 @@ Text Text::Load(const std::shared_ptr<const ArchiveReader>& reader) {
   return {reader->Attribute("text").get<std::string>(), ""};
 }
 
-void Number::Save(ArchiveWriter& writer) const { writer.SetAttribute("value", value); }
+void Number::Save(ArchiveWriter& writer) const {
+  writer.SetAttribute("value", value);
+}
 Number Number::Load(const std::shared_ptr<const ArchiveReader>& reader) {
   return {reader->Attribute("value").get<int64_t>()};
 }

@@ -41,10 +41,10 @@ class Playground {
  public:
   /// Called by `sleep` once per poll, by `text` and `concat` at their start.
   std::function<void(const std::string& what)> on_start;
-  std::atomic<int> running{0}, peak{0};       // bodies of `sleep` and `measure` at once
-  std::atomic<int> alone_violations{0};       // other bodies seen by `measure`
-  std::atomic<int> loads{0};                  // of texts from archives
-  std::map<std::string, int> kind_versions;   // kinds whose version differs from 1
+  std::atomic<int> running{0}, peak{0};      // bodies of `sleep` and `measure` at once
+  std::atomic<int> alone_violations{0};      // other bodies seen by `measure`
+  std::atomic<int> loads{0};                 // of texts from archives
+  std::map<std::string, int> kind_versions;  // kinds whose version differs from 1
 };
 
 /// text{value,display}, concat{separator}(parts: list, first: optional) -> text,
