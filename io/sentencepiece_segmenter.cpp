@@ -140,6 +140,8 @@ SentencePieceSegmenter::SentencePieceSegmenter(const SentencePieceModel& model) 
     // How an unused piece is split is remembered for the whole text.
     if (HasInnerSpace(piece.text) || piece.type == PieceType::kUnused) may_cut_words_ = false;
   }
+  // Sums of scores are rounded, so that what came before matters a little.
+  if (model.algorithm == SentencePieceAlgorithm::kUnigram) may_cut_words_ = false;
   ids_.insert(all.begin(), all.end());
   user_defined_ = PrefixIndex(std::move(user_defined));
   if (model.algorithm == SentencePieceAlgorithm::kUnigram) prefixes_ = PrefixIndex(std::move(all));
@@ -191,28 +193,28 @@ void SentencePieceSegmenter::CutUnigram(std::string_view text,
   };
   constexpr float kUnknownPenalty = 10;
   std::vector<Arrival> best(text.size() + 1);
-  const auto arrive = [&](size_t end, const Arrival& arrival) {
-    if (best[end].start < 0 || arrival.score > best[end].score) best[end] = arrival;
+  // SentencePiece adds in double precision, except here, and keeps sums in single precision; which
+  // of two orders of the same pieces wins depends on that.
+  const float unknown_score = lowest_score_ - kUnknownPenalty;
+  const auto arrive = [&](size_t end, double score, size_t start, int32_t id) {
+    if (best[end].start >= 0 && score <= best[end].score) return;
+    best[end] = {static_cast<float>(score), static_cast<int32_t>(start), id};
   };
   for (size_t start = 0, character; start < text.size(); start += character) {
     character = Utf8Length(text.substr(start));
     bool knows_character = false;
     const float so_far = best[start].score;
-    const auto start_index = static_cast<int32_t>(start);
     prefixes_.ForEachPrefix(text.substr(start), [&](int32_t id, size_t length) {
       const SentencePiece& piece = model_.pieces[id];
       if (piece.type == PieceType::kUnused) return;
       // A user-defined piece gains so much that it always is on the path.
-      const float score = piece.type == PieceType::kUserDefined
-                              ? static_cast<float>(length) * highest_score_ - 0.1f
-                              : piece.score;
-      arrive(start + length, {score + so_far, start_index, id});
+      const double score = piece.type == PieceType::kUserDefined
+                               ? static_cast<float>(length) * highest_score_ - 0.1
+                               : piece.score;
+      arrive(start + length, score + so_far, start, id);
       knows_character |= length == character;
     });
-    if (!knows_character) {
-      arrive(start + character,
-             {lowest_score_ - kUnknownPenalty + so_far, start_index, unknown_id_});
-    }
+    if (!knows_character) arrive(start + character, unknown_score + so_far, start, unknown_id_);
   }
   const size_t first = segments.size();
   for (size_t end = text.size(); end > 0; end = static_cast<size_t>(best[end].start)) {

@@ -43,6 +43,8 @@ class SentencePieceTokenizer final : public Tokenizer {
   const std::map<std::string, std::string>& files() const override { return files_; }
 
  private:
+  /// Takes a user-defined piece or a character off the front of `text`.
+  std::string_view TakeFirst(std::string_view& text) const;
   std::string Normalize(std::string_view text) const;
   void AppendIds(const Segment& segment, std::vector<int32_t>& ids) const;
 
@@ -54,11 +56,21 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::map<std::string, std::string> files_;
 };
 
+std::string_view SentencePieceTokenizer::TakeFirst(std::string_view& text) const {
+  size_t length = segmenter_.user_defined().LongestPrefix(text);
+  if (length == 0) length = Utf8Length(text);
+  const std::string_view first = length == 0 ? kReplacementCharacter : text.substr(0, length);
+  text.remove_prefix(std::max<size_t>(length, 1));
+  return first;
+}
+
 /// Repairs what is not UTF-8, and says spaces as the pieces do.
 std::string SentencePieceTokenizer::Normalize(std::string_view text) const {
   const bool trims = model_.remove_extra_whitespaces;
   const std::string_view space = model_.escape_whitespaces ? kSpaceSymbol : " ";
-  if (trims) text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
+  for (std::string_view rest = text; trims && !text.empty(); text = rest) {
+    if (TakeFirst(rest) != " ") break;
+  }
   std::string normalized;
   if (text.empty()) return normalized;
   normalized.reserve(text.size() + text.size() / 2);
@@ -66,10 +78,7 @@ std::string SentencePieceTokenizer::Normalize(std::string_view text) const {
 
   bool after_space = trims;
   while (!text.empty()) {
-    size_t length = segmenter_.user_defined().LongestPrefix(text);
-    if (length == 0) length = Utf8Length(text);
-    std::string_view taken = length == 0 ? kReplacementCharacter : text.substr(0, length);
-    text.remove_prefix(std::max<size_t>(length, 1));
+    std::string_view taken = TakeFirst(text);
     while (after_space && taken.starts_with(' ')) taken.remove_prefix(1);
     if (taken.empty()) continue;
     for (const char c : taken) {
@@ -142,12 +151,12 @@ std::string SentencePieceTokenizer::Decode(std::span<const int32_t> ids) const {
       throw Error(fmt::format("tokenizer.model: id {} is not in [0, {})", id, vocab_size()));
     }
     const SentencePiece& piece = model_.pieces[id];
-    if (piece.type == PieceType::kControl) continue;
     if (piece.type == PieceType::kByte) {
       bytes += static_cast<char>(ByteOfPiece(piece.text));
       continue;
     }
     flush();
+    if (piece.type == PieceType::kControl) continue;
     if (piece.type == PieceType::kUnknown) {
       text += model_.unk_surface;
       continue;

@@ -43,7 +43,7 @@ home 'oneapi/tbb|tbb/' 'graph/executor\.cpp'
 home 'hdf5|H5' 'io/hdf5_[^/]*\.(h|cpp)'
 home 'Cbc|Cgl|Clp|Coin|Osi' 'nodes/mip\.cpp'
 home 'openssl/' 'io/fingerprint\.cpp'
-home 'sentencepiece' 'io/(tokenizer|sentencepiece)[^/]*\.cpp'
+home 'sentencepiece' 'tests/io/[^/]*\.cpp'
 home 'CLI/' 'apps/[^/]*\.cpp'
 home 'torch/|ATen/|c10/' \
   '(tests/|bench/)?(model|nodes)/[^/]*|bench/[^/]*|apps/(eval|generate|engine_main)\.cpp'
