@@ -17,7 +17,9 @@ namespace {
 
 constexpr int64_t kChunkLogits = int64_t{1} << 20;  // 4 MiB of fp32 logits at a time
 
-int64_t ChunkTokens(int64_t vocab) { return std::max<int64_t>(16, kChunkLogits / vocab); }
+int64_t ChunkTokens(int64_t vocab) {
+  return std::max<int64_t>(16, kChunkLogits / vocab);
+}
 
 double StandardError(double sum, double sum_squared, int64_t n) {
   if (n < 2) return 0;
@@ -26,13 +28,18 @@ double StandardError(double sum, double sum_squared, int64_t n) {
   return std::sqrt(variance / (count - 1));
 }
 
+// What a head is trained towards: target ids, or else a teacher's distribution.
+struct HeadTarget {
+  Tensor ids;  // [tokens]
+  HeadInput teacher;
+};
+
 // Cross entropy of softmax(hidden * matrix^T) against a target distribution: one-hot `targets`, or
 // the teacher's softmax; in the latter case less the teacher's entropy, i.e. the KL divergence.
 // d loss / d logits = (p_student - p_target) / tokens.
 struct HeadLoss : Function<HeadLoss> {
   static Tensor forward(AutogradContext* ctx, const Tensor& hidden, const Tensor& matrix,
-                        const Tensor& targets, const Tensor& teacher_hidden,
-                        const Tensor& teacher_matrix) {
+                        const HeadTarget& target) {
     const int64_t tokens = hidden.size(0), chunk = ChunkTokens(matrix.size(0));
     const bool want_hidden = hidden.requires_grad(), want_matrix = matrix.requires_grad();
     Tensor d_hidden = want_hidden ? at::empty_like(hidden) : Tensor();
@@ -43,14 +50,14 @@ struct HeadLoss : Function<HeadLoss> {
       const Tensor h = hidden.narrow(0, first, n);
       Tensor log_p = at::log_softmax(at::mm(h, matrix.t()), -1);
       Tensor d_logits;
-      if (targets.defined()) {
-        const Tensor column = targets.narrow(0, first, n).unsqueeze(1);
+      if (target.ids.defined()) {
+        const Tensor column = target.ids.narrow(0, first, n).unsqueeze(1);
         loss -= log_p.gather(1, column).sum().item<double>();
         d_logits = log_p.exp_();
         d_logits.scatter_add_(1, column, at::full({n, 1}, -1.0, d_logits.options()));
       } else {
         const Tensor teacher_log_p = at::log_softmax(
-            at::mm(teacher_hidden.narrow(0, first, n), teacher_matrix.t()), -1);
+            at::mm(target.teacher.hidden.narrow(0, first, n), target.teacher.matrix.t()), -1);
         const Tensor teacher_p = teacher_log_p.exp();
         loss += (teacher_log_p - log_p).mul_(teacher_p).sum().item<double>();
         d_logits = log_p.exp_().sub_(teacher_p);
@@ -69,7 +76,7 @@ struct HeadLoss : Function<HeadLoss> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
     auto scaled = [&](const Tensor& grad) { return grad.defined() ? grad * grads[0] : Tensor(); };
-    return {scaled(saved[0]), scaled(saved[1]), Tensor(), Tensor(), Tensor()};
+    return {scaled(saved[0]), scaled(saved[1]), Tensor()};
   }
 };
 
@@ -88,11 +95,21 @@ TokenMetrics& TokenMetrics::operator+=(const TokenMetrics& other) {
   return *this;
 }
 
-double TokenMetrics::MeanNll() const { return nll / static_cast<double>(tokens); }
-double TokenMetrics::MeanKl() const { return kl / static_cast<double>(tokens); }
-double TokenMetrics::MeanCosine() const { return cosine / static_cast<double>(tokens); }
-double TokenMetrics::NllError() const { return StandardError(nll, nll_squared, tokens); }
-double TokenMetrics::KlError() const { return StandardError(kl, kl_squared, tokens); }
+double TokenMetrics::MeanNll() const {
+  return nll / static_cast<double>(tokens);
+}
+double TokenMetrics::MeanKl() const {
+  return kl / static_cast<double>(tokens);
+}
+double TokenMetrics::MeanCosine() const {
+  return cosine / static_cast<double>(tokens);
+}
+double TokenMetrics::NllError() const {
+  return StandardError(nll, nll_squared, tokens);
+}
+double TokenMetrics::KlError() const {
+  return StandardError(kl, kl_squared, tokens);
+}
 
 double TokenMetrics::TopAccuracy(int k) const {
   PUZZLE_CHECK(k == 1 || k == 5 || k == 10, "top-k is kept for 1, 5 and 10");
@@ -104,7 +121,9 @@ Tensor PredictingStates(const Tensor& hidden) {
   return hidden.narrow(1, 0, hidden.size(1) - 1).flatten(0, 1);
 }
 
-Tensor NextTokens(const Tensor& ids) { return ids.narrow(1, 1, ids.size(1) - 1).flatten(); }
+Tensor NextTokens(const Tensor& ids) {
+  return ids.narrow(1, 1, ids.size(1) - 1).flatten();
+}
 
 TokenMetrics Measure(const HeadInput& child, const Tensor& targets, const HeadInput* parent) {
   const at::NoGradGuard no_grad;
@@ -142,12 +161,12 @@ TokenMetrics Measure(const HeadInput& child, const Tensor& targets, const HeadIn
 }
 
 Tensor CrossEntropyLoss(const HeadInput& head, const Tensor& targets) {
-  return HeadLoss::apply(head.hidden, head.matrix, targets, Tensor(), Tensor());
+  return HeadLoss::apply(head.hidden, head.matrix, HeadTarget{targets, {}});
 }
 
 Tensor KlLoss(const HeadInput& student, const HeadInput& teacher) {
-  return HeadLoss::apply(student.hidden, student.matrix, Tensor(), teacher.hidden.detach(),
-                         teacher.matrix.detach());
+  return HeadLoss::apply(student.hidden, student.matrix,
+                         HeadTarget{{}, {teacher.hidden.detach(), teacher.matrix.detach()}});
 }
 
 Tensor CosineLoss(const Tensor& student, const Tensor& teacher) {

@@ -1,5 +1,7 @@
 #include "nodes/bodies.h"
 
+#include "io/error.h"
+#include "model/pch.h"
 #include "nodes/assemble.h"
 #include "nodes/bld.h"
 #include "nodes/capture.h"
@@ -18,22 +20,40 @@
 
 namespace puzzle {
 
+namespace {
+
+// libtorch's errors carry a stack trace, which helps nobody who reads a run's report.
+Body Plainly(Body body) {
+  return [body = std::move(body)](const void* params, const Inputs& inputs, RunContext& context,
+                                  ArchiveWriter& out) {
+    try {
+      return body(params, inputs, context, out);
+    } catch (const c10::Error& error) {
+      throw Error(error.what_without_backtrace());
+    }
+  };
+}
+
+}  // namespace
+
 std::map<std::string, Body> PuzzleBodies() {
-  return {{"activations", MakeStreamingBody(RunActivations)},
-          {"assemble", MakeBody(RunAssemble)},
-          {"bld", MakeBody(RunBld)},
-          {"cost", MakeBody(RunCost)},
-          {"evaluate", MakeBody(RunEvaluate)},
-          {"export", MakeBody(RunExport)},
-          {"gkd", MakeBody(RunGkd)},
-          {"importance", MakeBody(RunImportance)},
-          {"load_model", MakeBody(RunLoadModel)},
-          {"pretrain", MakeBody(RunPretrain)},
-          {"report", MakeBody(RunReport)},
-          {"score", MakeBody(RunScore)},
-          {"search", MakeBody(RunSearch)},
-          {"synthetic_text", MakeBody(RunSyntheticText)},
-          {"tokenize", MakeBody(RunTokenize)}};
+  std::map<std::string, Body> bodies = {{"activations", MakeStreamingBody(RunActivations)},
+                                        {"assemble", MakeBody(RunAssemble)},
+                                        {"bld", MakeBody(RunBld)},
+                                        {"cost", MakeBody(RunCost)},
+                                        {"evaluate", MakeBody(RunEvaluate)},
+                                        {"export", MakeBody(RunExport)},
+                                        {"gkd", MakeBody(RunGkd)},
+                                        {"importance", MakeBody(RunImportance)},
+                                        {"load_model", MakeBody(RunLoadModel)},
+                                        {"pretrain", MakeBody(RunPretrain)},
+                                        {"report", MakeBody(RunReport)},
+                                        {"score", MakeBody(RunScore)},
+                                        {"search", MakeBody(RunSearch)},
+                                        {"synthetic_text", MakeBody(RunSyntheticText)},
+                                        {"tokenize", MakeBody(RunTokenize)}};
+  for (auto& [kind, body] : bodies) body = Plainly(std::move(body));
+  return bodies;
 }
 
 }  // namespace puzzle

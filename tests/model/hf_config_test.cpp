@@ -1,0 +1,150 @@
+#include "model/hf_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "io/error.h"
+
+namespace puzzle {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using testing::HasSubstr;
+
+Json Llama() {
+  return Json::parse(R"({"model_type": "llama", "hidden_size": 64, "intermediate_size": 172,
+    "num_hidden_layers": 3, "num_attention_heads": 8, "num_key_value_heads": 4, "vocab_size": 512,
+    "max_position_embeddings": 256, "rms_norm_eps": 1e-05, "rope_theta": 10000.0,
+    "hidden_act": "silu", "tie_word_embeddings": true, "bos_token_id": 1, "eos_token_id": [2, 3]})");
+}
+
+TEST(HfConfigTest, PlainLlamaIsReadWithItsQuirks) {
+  Json json = Llama();
+  ModelConfig config = ModelConfigFromJson(json, "c");
+  EXPECT_EQ(config.head_dim, 8);
+  EXPECT_EQ(config.blocks.size(), 3u);
+  EXPECT_EQ(config.blocks[2].attention.n_kv_heads, 4);
+  EXPECT_EQ(config.eos_ids, (std::vector<int32_t>{2, 3}));
+  json.erase("num_key_value_heads");
+  json["head_dim"] = 32;
+  json["rope_parameters"] = {{"rope_theta", 5e5}, {"rope_type", "linear"}, {"factor", 4.0}};
+  config = ModelConfigFromJson(json, "c");
+  EXPECT_EQ(config.blocks[0].attention.n_kv_heads, 8);
+  EXPECT_EQ(config.head_dim, 32);
+  EXPECT_EQ(config.rope.theta, 5e5);
+  EXPECT_EQ(config.rope.type, RopeConfig::Type::kLinear);
+}
+
+TEST(HfConfigTest, WhatIsWrittenIsReadBack) {
+  ModelConfig config = ModelConfigFromJson(Llama(), "c");
+  EXPECT_EQ(ModelConfigFromJson(ToHfJson(config), "c"), config);
+  EXPECT_EQ(ToHfJson(config)["model_type"], "llama");
+
+  config.blocks[0].attention = {SubBlockForm::kLinear, 0};
+  config.blocks[1] = {{SubBlockForm::kNone, 0}, {SubBlockForm::kNone, 0}};
+  config.blocks[2] = {{SubBlockForm::kFull, 1}, {SubBlockForm::kFull, 100}};
+  config.rope = {RopeConfig::Type::kLlama3, 5e5, 8, 1, 4, 8192};
+  const Json written = ToHfJson(config);
+  EXPECT_EQ(written["model_type"], "nemotron-nas");
+  EXPECT_EQ(written["block_configs"][2]["attention"]["n_heads_in_group"], 8);
+  EXPECT_EQ(written["block_configs"][2]["ffn"]["intermediate_size"], 100);
+  EXPECT_EQ(ModelConfigFromJson(Json::parse(written.dump()), "c"), config);
+}
+
+TEST(HfConfigTest, FfnMultReturnsTheExactSizeForEveryMultipleOf256) {
+  ModelConfig config = ModelConfigFromJson(Llama(), "c");
+  for (int64_t hidden : {64, 576, 2048, 3072, 4096, 8192}) {
+    for (int64_t size = 256; size <= 4 * hidden + 256; size += 256) {
+      config.hidden_size = hidden;
+      config.blocks[0].ffn.size = size;
+      config.blocks[1].ffn.size = 256;
+      config.blocks[2] = {{SubBlockForm::kNone, 0}, {SubBlockForm::kNone, 0}};
+      const Json json = ToHfJson(config);
+      ASSERT_TRUE(json["block_configs"][0]["ffn"].contains("ffn_mult"));
+      ASSERT_EQ(ModelConfigFromJson(json, "c").blocks[0].ffn.size, size) << hidden;
+    }
+  }
+}
+
+TEST(HfConfigTest, AnyModelDialectIsRead) {
+  Json json = Llama();
+  json["block_configs"] = Json::array();
+  for (int i = 0; i < 3; ++i)
+    json["block_configs"].push_back({{"attention", {{"no_op", i == 1}, {"num_key_value_heads", 2}}},
+                                     {"ffn", {{"no_op", i == 2}, {"intermediate_size", 40}}}});
+  const ModelConfig config = ModelConfigFromJson(json, "c");
+  EXPECT_EQ(config.blocks[0].attention.n_kv_heads, 2);
+  EXPECT_EQ(config.blocks[1].attention.form, SubBlockForm::kNone);
+  EXPECT_EQ(config.blocks[2].ffn.form, SubBlockForm::kNone);
+}
+
+TEST(HfConfigTest, BadConfigsAreRefusedByField) {
+  struct Case {
+    const char* name;
+    std::function<void(Json&)> spoil;
+    const char* message;
+  };
+  const Case cases[] = {
+      {"missing", [](Json& j) { j.erase("hidden_size"); }, "hidden_size: missing"},
+      {"type", [](Json& j) { j["hidden_size"] = "64"; }, "hidden_size: expected an integer"},
+      {"fraction", [](Json& j) { j["vocab_size"] = 1.5; }, "vocab_size: expected an integer"},
+      {"huge", [](Json& j) { j["vocab_size"] = 18446744073709551615u; }, "vocab_size"},
+      {"negative", [](Json& j) { j["num_hidden_layers"] = -1; }, "num_hidden_layers is -1"},
+      {"many layers", [](Json& j) { j["num_hidden_layers"] = 1000000000; }, "num_hidden_layers"},
+      {"no heads", [](Json& j) { j["num_attention_heads"] = 0; }, "num_attention_heads"},
+      {"kv", [](Json& j) { j["num_key_value_heads"] = 3; }, "3 kv heads do not divide 8"},
+      {"odd", [](Json& j) { j["head_dim"] = 7; }, "head_dim 7 is odd"},
+      {"family", [](Json& j) { j["model_type"] = "mamba"; }, "model_type \"mamba\""},
+      {"quantised",
+       [](Json& j) {
+         j["quantization_config"] = {{"bits", 4}};
+       },
+       "quantised"},
+      {"bias", [](Json& j) { j["attention_bias"] = true; }, "attention_bias"},
+      {"window", [](Json& j) { j["sliding_window"] = 4096; }, "sliding_window"},
+      {"act", [](Json& j) { j["hidden_act"] = "gelu"; }, "hidden_act"},
+      {"dtype", [](Json& j) { j["torch_dtype"] = "int8"; }, "torch_dtype"},
+      {"rope",
+       [](Json& j) {
+         j["rope_scaling"] = {{"type", "yarn"}};
+       },
+       "rope_type \"yarn\""},
+      {"blocks", [](Json& j) { j["block_configs"] = Json::array(); }, "block_configs"},
+      {"not an object", [](Json& j) { j = Json::array(); }, "expected an object"},
+  };
+  for (const Case& c : cases) {
+    Json json = Llama();
+    c.spoil(json);
+    try {
+      (void)ModelConfigFromJson(json, "config.json");
+      ADD_FAILURE() << c.name << " was accepted";
+    } catch (const Error& e) {
+      EXPECT_THAT(e.what(), HasSubstr(c.message)) << c.name;
+      EXPECT_THAT(e.what(), testing::StartsWith("config.json")) << c.name;
+    }
+  }
+}
+
+TEST(RopeTest, Llama3ScalingKeepsShortWavesAndStretchesLongOnes) {
+  const RopeConfig rope{RopeConfig::Type::kLlama3, 5e5, 8, 1, 4, 8192};
+  const std::vector<double> scaled = rope.InverseFrequencies(128);
+  for (size_t k = 0; k < scaled.size(); ++k) {
+    const double plain = std::pow(5e5, -2.0 * static_cast<double>(k) / 128.0);
+    const double wavelength = 2 * M_PI / plain;
+    if (wavelength < 8192.0 / 4) {
+      EXPECT_DOUBLE_EQ(scaled[k], plain);
+    } else if (wavelength > 8192) {
+      EXPECT_DOUBLE_EQ(scaled[k], plain / 8);
+    } else {
+      // Between them the two are blended linearly in the number of turns.
+      const double s = (8192 / wavelength - 1) / (4 - 1);
+      EXPECT_NEAR(scaled[k], plain * ((1 - s) / 8 + s), 1e-15);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace puzzle

@@ -1,0 +1,65 @@
+#include "model/importance.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/model/tiny_model.h"
+
+namespace puzzle {
+namespace {
+
+using at::Tensor;
+
+// Known answer of the open implementation: seed 42, Linear(6, 4, no bias), 3 x randn(32, 8, 6).
+TEST(ImportanceTest, IterativeRankingMatchesTheKnownAnswer) {
+  torch::manual_seed(42);
+  const torch::nn::Linear linear(torch::nn::LinearOptions(6, 4).bias(false));
+  IterativeChannelRanking ranking(linear->weight, 3);
+  for (int i = 0; i < 3; ++i) ranking.Add(at::randn({32, 8, 6}).flatten(0, 1));
+  EXPECT_TRUE(ranking.Positions().equal(at::tensor({5, 1, 3, 2, 4, 0}, at::kLong)))
+      << ranking.Positions();
+}
+
+// The error if a channel went too, by doing it.
+TEST(ImportanceTest, EveryRoundRemovesTheChannelWhoseLossHurtsLeast) {
+  const Tensor down = RandomTensor({4, 6}, 1);
+  IterativeChannelRanking ranking(down, 6);
+  std::vector<int64_t> removed;
+  for (uint64_t round = 0; round < 6; ++round) {
+    const Tensor x = RandomTensor({50, 6}, 10 + round);
+    ranking.Add(x);
+    int64_t best = -1;
+    double least = 1e30;
+    for (int64_t channel = 0; channel < 6; ++channel) {
+      if (std::find(removed.begin(), removed.end(), channel) != removed.end()) continue;
+      Tensor missing = at::zeros({50, 6});
+      for (int64_t gone : removed) missing.select(1, gone).copy_(x.select(1, gone));
+      missing.select(1, channel).copy_(x.select(1, channel));
+      const double error = at::mm(missing, down.t()).norm(2, 1).mean().item<double>();
+      if (error < least) {
+        least = error;
+        best = channel;
+      }
+    }
+    removed.push_back(best);
+  }
+  const Tensor positions = ranking.Positions();
+  for (int64_t i = 0; i < 6; ++i)
+    EXPECT_EQ(positions[removed[static_cast<size_t>(i)]].item<int64_t>(), i);
+}
+
+TEST(ImportanceTest, HeadContributionIsTheNormOfTheHeadsOutput) {
+  const Tensor mixed = RandomTensor({20, 8}, 1), o = RandomTensor({6, 8}, 2);
+  const Tensor scores = KvHeadContribution(mixed, o, 2);
+  Tensor second = mixed.clone();
+  second.narrow(1, 0, 4).zero_();
+  EXPECT_NEAR(scores[1].item<double>(), at::mm(second, o.t()).norm(2, 1).mean().item<double>(),
+              1e-5);
+}
+
+TEST(ImportanceTest, OrderIsFromTheHighestScore) {
+  EXPECT_TRUE(
+      MostImportantFirst(at::tensor({0.5, 3.0, 1.0})).equal(at::tensor({1, 2, 0}, at::kLong)));
+}
+
+}  // namespace
+}  // namespace puzzle

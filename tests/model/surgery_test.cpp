@@ -1,0 +1,89 @@
+#include "model/surgery.h"
+
+#include <gtest/gtest.h>
+
+#include "model/refit.h"
+#include "model/transformer.h"
+#include "tests/model/tiny_model.h"
+
+namespace puzzle {
+namespace {
+
+using at::Tensor;
+
+TEST(SurgeryTest, AtTheParentsOwnShapeNothingChanges) {
+  const ModelWeights parent = TinyModel();
+  const Tensor order = at::arange(47, -1, -1, at::kLong);
+  for (const char* name : {"attn:kv2", "ffn:100%", "ffn:48"}) {
+    const VariantSpec spec = ResolveVariant(name, parent.config, 1);
+    const SubBlockWeights own = SubBlockOf(parent, 1, WhichSubBlock(spec));
+    const std::vector<Tensor> made = Parameters(InitVariant(parent, 1, spec, order), spec);
+    const std::vector<Tensor> expected = Parameters(own, spec);
+    ASSERT_EQ(made.size(), expected.size());
+    for (size_t i = 0; i < made.size(); ++i) {
+      EXPECT_TRUE(made[i].equal(expected[i])) << name;
+      EXPECT_NE(made[i].data_ptr(), expected[i].data_ptr()) << "storage must be fresh";
+    }
+  }
+}
+
+TEST(SurgeryTest, KeepsTheMostImportantChannels) {
+  const ModelWeights parent = TinyModel();
+  const Tensor order = at::randperm(48, at::kLong);
+  const auto made =
+      std::get<FfnWeights>(InitVariant(parent, 0, FfnSpec{SubBlockForm::kFull, 16}, order));
+  const Tensor kept = std::get<0>(order.narrow(0, 0, 16).sort());
+  for (int64_t i = 0; i < 16; ++i) {
+    const int64_t channel = kept[i].item<int64_t>();
+    EXPECT_TRUE(made.gate[i].equal(parent.blocks[0].ffn.gate[channel]));
+    EXPECT_TRUE(made.up[i].equal(parent.blocks[0].ffn.up[channel]));
+    EXPECT_TRUE(made.down.select(1, i).equal(parent.blocks[0].ffn.down.select(1, channel)));
+  }
+}
+
+TEST(SurgeryTest, EqualKvHeadsMergeWithoutLoss) {
+  const at::NoGradGuard no_grad;
+  ModelWeights parent = TinyModel();
+  AttentionWeights& attention = parent.blocks[0].attention;
+  attention.k.narrow(0, 8, 8).copy_(attention.k.narrow(0, 0, 8));
+  attention.v.narrow(0, 8, 8).copy_(attention.v.narrow(0, 0, 8));
+  const VariantSpec merged = AttentionSpec{SubBlockForm::kFull, 1};
+  const RotaryTable rotary = MakeRotaryTable(parent.config.rope, 8, 64, at::kCPU);
+  const Tensor x = RandomTensor({2, 10, 32}, 1);
+  const Tensor expected =
+      ApplySubBlock(attention, AttentionSpec{SubBlockForm::kFull, 2}, parent.config, rotary, x);
+  const Tensor actual =
+      ApplySubBlock(InitVariant(parent, 0, merged), merged, parent.config, rotary, x);
+  EXPECT_TENSORS_NEAR(actual, expected, 1e-4);
+}
+
+TEST(SurgeryTest, LinearAttentionIsAttentionToOneselfOnly) {
+  const at::NoGradGuard no_grad;
+  const ModelWeights parent = TinyModel();
+  const RotaryTable rotary = MakeRotaryTable(parent.config.rope, 8, 64, at::kCPU);
+  const Tensor x = RandomTensor({3, 1, 32}, 1);  // sequences of one token see nothing else
+  const VariantSpec linear = AttentionSpec{SubBlockForm::kLinear, 0};
+  const Tensor expected = ApplySubBlock(
+      parent.blocks[0].attention, parent.config.blocks[0].attention, parent.config, rotary, x);
+  EXPECT_TENSORS_NEAR(
+      ApplySubBlock(InitVariant(parent, 0, linear), linear, parent.config, rotary, x), expected,
+      1e-4);
+}
+
+TEST(RefitTest, AgreesWithADenseSolveInDoublePrecision) {
+  const Tensor x = RandomTensor({500, 12}, 1), y = RandomTensor({500, 5}, 2);
+  RidgeFit fit(12, 5);
+  fit.Add(x.narrow(0, 0, 200), y.narrow(0, 0, 200));
+  fit.Add(x.narrow(0, 200, 300), y.narrow(0, 200, 300));
+  const Tensor xd = x.to(at::kDouble), yd = y.to(at::kDouble);
+  const Tensor gram = at::mm(xd.t(), xd);
+  const double ridge = 0.01 * gram.diagonal().mean().item<double>();
+  // The same problem as a taller least-squares problem, solved without normal equations.
+  const Tensor tall = at::cat({xd, std::sqrt(ridge) * at::eye(12, at::kDouble)});
+  const Tensor target = at::cat({yd, at::zeros({12, 5}, at::kDouble)});
+  const Tensor expected = std::get<0>(at::linalg_lstsq(tall, target)).t();
+  EXPECT_TENSORS_NEAR(fit.Solve(0.01).to(at::kDouble), expected, 1e-5);
+}
+
+}  // namespace
+}  // namespace puzzle

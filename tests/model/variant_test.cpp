@@ -1,0 +1,95 @@
+#include "model/variant.h"
+
+#include <gtest/gtest.h>
+
+#include "io/error.h"
+
+namespace puzzle {
+namespace {
+
+ModelConfig Uniform(int64_t vocab, int64_t hidden, int64_t heads, int64_t head_dim, int64_t kv,
+                    int64_t ffn, int64_t layers, bool tied) {
+  ModelConfig config;
+  config.vocab_size = vocab;
+  config.hidden_size = hidden;
+  config.n_heads = heads;
+  config.head_dim = head_dim;
+  config.max_positions = 8192;
+  config.tied_embeddings = tied;
+  config.blocks.assign(static_cast<size_t>(layers),
+                       {{SubBlockForm::kFull, kv}, {SubBlockForm::kFull, ffn}});
+  return config;
+}
+
+ModelConfig Llama8B() {
+  return Uniform(128256, 4096, 32, 128, 8, 14336, 32, false);
+}
+
+double TotalMib(const ModelConfig& config, const Scenario& scenario) {
+  double total =
+      static_cast<double>(CountNonBlockParameters(config)) * scenario.weight_bytes / (1 << 20);
+  for (const BlockSpec& block : config.blocks)
+    total += MemoryMib(block.attention, config, scenario) + MemoryMib(block.ffn, config, scenario);
+  return total;
+}
+
+TEST(VariantTest, NamesResolveToShapesOfTheParentsLayer) {
+  const ModelConfig parent = Uniform(100, 192, 6, 32, 2, 512, 6, true);
+  EXPECT_EQ(ResolveVariant("attn:kv1", parent, 0),
+            VariantSpec(AttentionSpec{SubBlockForm::kFull, 1}));
+  EXPECT_EQ(ResolveVariant("ffn:50%", parent, 5), VariantSpec(FfnSpec{SubBlockForm::kFull, 256}));
+  EXPECT_EQ(ResolveVariant("ffn:33%", parent, 5), VariantSpec(FfnSpec{SubBlockForm::kFull, 168}));
+  EXPECT_EQ(ResolveVariant("ffn:33%", parent, 5, 256),
+            VariantSpec(FfnSpec{SubBlockForm::kFull, 256}));
+  EXPECT_EQ(ResolveVariant("ffn:none", parent, 1), VariantSpec(FfnSpec{SubBlockForm::kNone, 0}));
+  EXPECT_EQ(VariantName(ResolveVariant("ffn:25%", parent, 0)), "ffn:128");
+  EXPECT_EQ(VariantName(ResolveVariant("attn:linear", parent, 0)), "attn:linear");
+}
+
+TEST(VariantTest, WhatTheParentCannotHaveIsRefusedByName) {
+  const ModelConfig parent = Uniform(100, 192, 6, 32, 2, 512, 6, true);
+  for (const char* name : {"attn:kv3", "attn:kv4", "ffn:513", "ffn:101%", "ffn:0", "attn:kv0",
+                           "attn:2", "mlp:50%", "ffn:", "ffn:-5", "attn:kv1.5", "ffn:1e99"})
+    EXPECT_THROW((void)ResolveVariant(name, parent, 0), Error) << name;
+  EXPECT_THROW((void)ResolveVariant("attn:kv1", parent, 6), Error);
+  EXPECT_THROW((void)ResolveVariant("attn:kv1", parent, -1), Error);
+  try {
+    (void)ResolveVariant("attn:kv4", parent, 3);
+  } catch (const Error& e) {
+    EXPECT_STREQ(e.what(), "layer 3: variant attn:kv4: 4 kv heads do not divide the parent's 2");
+  }
+}
+
+// Figures published for the open implementation and recomputed by hand: bf16, batch 96, 4096 +
+// 4096.
+TEST(VariantTest, MemoryOfLlama8BMatchesPublishedFigures) {
+  const Scenario scenario{96, 8192, 2, 2};
+  ModelConfig config = Llama8B();
+  EXPECT_EQ(CountBlockParameters(config) + CountNonBlockParameters(config), 8'030'261'248);
+  EXPECT_NEAR(TotalMib(config, scenario), 113'620, 1);
+
+  for (size_t layer = 26; layer < 32; ++layer)
+    config.blocks[layer].attention = {SubBlockForm::kNone, 0};
+  EXPECT_EQ(CountBlockParameters(config) + CountNonBlockParameters(config), 7'778'578'432);
+  EXPECT_DOUBLE_EQ(TotalMib(config, scenario), 94'708.4609375);
+
+  for (size_t layer = 20; layer < 26; ++layer)
+    config.blocks[layer].attention = {SubBlockForm::kNone, 0};
+  EXPECT_EQ(CountBlockParameters(config) + CountNonBlockParameters(config), 7'526'895'616);
+  EXPECT_DOUBLE_EQ(TotalMib(config, scenario), 75'796.4140625);
+}
+
+TEST(VariantTest, ParametersOfSmallVariantsMatchTheReferenceTable) {
+  const ModelConfig parent = Uniform(4096, 192, 6, 32, 2, 512, 6, true);
+  const std::pair<const char*, int64_t> table[] = {
+      {"attn:kv2", 98'496},   {"attn:kv1", 86'208}, {"attn:linear", 37'056}, {"attn:none", 0},
+      {"ffn:100%", 295'104},  {"ffn:75%", 221'376}, {"ffn:50%", 147'648},    {"ffn:25%", 73'920},
+      {"ffn:linear", 37'056}, {"ffn:none", 0}};
+  for (const auto& [name, parameters] : table)
+    EXPECT_EQ(CountParameters(ResolveVariant(name, parent, 0), parent), parameters) << name;
+  EXPECT_EQ(CountBlockParameters(parent), 2'361'600);
+  EXPECT_EQ(CountBlockParameters(parent) + CountNonBlockParameters(parent), 3'148'224);
+}
+
+}  // namespace
+}  // namespace puzzle
