@@ -9,7 +9,7 @@
 namespace puzzle {
 
 int GraphCommand(const GraphVerbOptions& options, const Registry& registry) {
-  const auto plan = LoadPlan(options.graph, registry, {}, /*memo=*/"");
+  const auto plan = LoadPlan(options.graph, registry, {}, /*memo=*/{});
   if (!plan) return kExitBadInput;
   fmt::print("{}", options.format == "dot" ? DrawDot(*plan, options.steps)
                                            : DrawMermaid(*plan, options.steps));

@@ -42,8 +42,8 @@ std::vector<Device> LaneOptions::Devices() const {
 }
 
 std::optional<Plan> LoadPlan(const GraphOptions& options, const Registry& registry,
-                             const Hooks& hooks, const std::string& memo) {
-  FileDigester files(memo);
+                             const Hooks& hooks, const Memo& memo) {
+  FileDigester files(memo.path);
   PlanOptions plan_options;
   plan_options.files = &files;
   if (hooks.environment) plan_options.environment = hooks.environment();
@@ -57,7 +57,10 @@ std::optional<Plan> LoadPlan(const GraphOptions& options, const Registry& regist
     fmt::print(stderr, "{}\n", error.what());
     return std::nullopt;
   }
-  if (diagnostics.empty()) return plan;
+  if (diagnostics.empty()) {
+    if (memo.make_folder) files.Save();
+    return plan;
+  }
   fmt::print(stderr, "{}", diagnostics.Text());
   return std::nullopt;
 }

@@ -32,9 +32,15 @@ struct LaneOptions {
   [[nodiscard]] std::vector<Device> Devices() const;
 };
 
+/// Where digests of external files are remembered.
+struct Memo {
+  std::string path;          // "": nowhere
+  bool make_folder = false;  // also when its folder does not exist yet
+};
+
 /// Reads, checks and plans a graph. Prints every diagnostic to stderr and returns nullopt when
-/// something is wrong with it. `memo` is the file that remembers digests of external files.
+/// something is wrong with it.
 [[nodiscard]] std::optional<Plan> LoadPlan(const GraphOptions& options, const Registry& registry,
-                                           const Hooks& hooks, const std::string& memo);
+                                           const Hooks& hooks, const Memo& memo);
 
 }  // namespace puzzle

@@ -12,7 +12,8 @@
 namespace puzzle {
 
 int PlanCommand(const PlanVerbOptions& options, const Registry& registry, const Hooks& hooks) {
-  const auto plan = LoadPlan(options.graph, registry, hooks, options.graph.store + "/files");
+  const auto plan =
+      LoadPlan(options.graph, registry, hooks, {options.graph.store + "/files", false});
   if (!plan) return kExitBadInput;
   Store store(options.graph.store, Hdf5Format());
   const Forecast forecast = MarkStale(*plan, store);

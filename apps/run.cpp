@@ -85,7 +85,6 @@ Report ExecutePlan(const Plan& plan, const Forecast& forecast, Store& store,
   execute.resident_bytes = options.resident_mib << 20;
   execute.tool = PUZZLE_VERSION;
   execute.stop = signals.token();
-  execute.set_threads = hooks.set_threads;
   return Execute(plan, forecast, store, lanes, view.get(), execute);
 }
 
@@ -99,7 +98,8 @@ int RunCommand(const RunOptions& options, const Registry& registry, const Hooks&
     plan_options.lanes = options.lanes;
     return PlanCommand(plan_options, registry, hooks);
   }
-  const auto plan = LoadPlan(options.graph, registry, hooks, options.graph.store + "/files");
+  const auto plan =
+      LoadPlan(options.graph, registry, hooks, {options.graph.store + "/files", true});
   if (!plan) return kExitBadInput;
   Store store(options.graph.store, Hdf5Format());
   const Forecast forecast = MarkStale(*plan, store);

@@ -16,22 +16,16 @@ namespace {
 
 namespace flow = oneapi::tbb::flow;
 
-/// The thread that runs a host step, seen as a lane.
+/// The thread that runs a host step, seen as a lane. It does not set thread counts: some of them
+/// belong to the whole process, and the lanes decide about those.
 class HostLane final : public Lane {
  public:
-  explicit HostLane(const ExecuteOptions& options) : options_(options) {}
   const Device& device() const override { return device_; }
   const std::string& name() const override { return name_; }
-  void Adapt() override {
-    thread_local bool adapted = false;
-    if (adapted || !options_.set_threads) return;
-    adapted = true;
-    options_.set_threads(1);  // host steps run side by side
-  }
+  void Adapt() override {}
   int threads() const override { return 1; }
 
  private:
-  const ExecuteOptions& options_;
   Device device_;
   std::string name_ = "host";
 };
@@ -65,13 +59,11 @@ class SaveQueue {
 /// the result while the lane goes on. Messages carry no data but the step's number.
 class FlowRun {
  public:
-  FlowRun(const Plan& plan, const Forecast& forecast, StepRunner& runner, Lanes& lanes,
-          const ExecuteOptions& options)
+  FlowRun(const Plan& plan, const Forecast& forecast, StepRunner& runner, Lanes& lanes)
       : plan_(plan),
         forecast_(forecast),
         runner_(runner),
         lanes_(lanes),
-        host_(options),
         saves_(2 * lanes.size() + 2),
         to_lane_(graph_, flow::unlimited,
                  [this](StepId id, LaneNode::gateway_type& gateway) { Post(id, gateway); }),
@@ -185,7 +177,7 @@ Report Execute(const Plan& plan, const Forecast& forecast, Store& store, Lanes& 
                     static_cast<size_t>(options.host_threads));
     }
     store.RemoveLeftovers();
-    FlowRun(plan, forecast, runner, lanes, options).Run();
+    FlowRun(plan, forecast, runner, lanes).Run();
   }
   return runner.TakeReport();
 }

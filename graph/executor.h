@@ -2,7 +2,6 @@
 // home of oneTBB.
 #pragma once
 
-#include <functional>
 #include <stop_token>
 #include <string>
 
@@ -21,8 +20,6 @@ struct ExecuteOptions {
   int host_threads = 0;                       // for steps without a device; 0: one per core
   std::string tool;                           // version, for records
   std::stop_token stop;                       // ends the run early; running steps see it in Poll
-  /// Called before host steps with the number of threads they may use themselves.
-  std::function<void(int threads)> set_threads;
 };
 
 /// Runs what `forecast` (of MarkStale) says is not a hit. Never throws for a failing step: its

@@ -75,6 +75,7 @@ std::string Absolute(const std::string& path) {
 struct FileDigester::State {
   std::string memo_path;
   std::unique_ptr<LineFile> memo;
+  std::vector<std::string> unsaved;
   std::unordered_map<std::string, std::string> known;  // memo identity -> digest
   std::unordered_map<std::string, std::string> seen;   // path + id -> digest, within this run
 
@@ -109,10 +110,15 @@ struct FileDigester::State {
         result.find_first_of(" \n") == std::string::npos) {
       std::string shown = absolute;
       std::replace(shown.begin(), shown.end(), '\n', '?');
-      memo->Append(identity + ' ' + result + ' ' + shown);
+      unsaved.push_back(identity + ' ' + result + ' ' + shown);
       known[identity] = result;
     }
     return seen[here] = std::move(result);
+  }
+
+  void Append() {
+    for (const std::string& line : unsaved) memo->Append(line);
+    unsaved.clear();
   }
 };
 
@@ -120,7 +126,16 @@ FileDigester::FileDigester(std::string memo_path) : state_(std::make_unique<Stat
   state_->memo_path = std::move(memo_path);
 }
 
-FileDigester::~FileDigester() = default;
+FileDigester::~FileDigester() {
+  state_->Append();
+}
+
+void FileDigester::Save() {
+  if (state_->unsaved.empty()) return;
+  std::error_code ignored;  // a memo that cannot be written costs time only
+  fs::create_directories(fs::path(state_->memo_path).parent_path(), ignored);
+  state_->Append();
+}
 
 std::string FileDigester::File(const std::string& path) {
   if (fs::is_directory(path)) {

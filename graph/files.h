@@ -12,9 +12,9 @@ namespace puzzle {
 /// share one memo file.
 class FileDigester {
  public:
-  /// `memo_path` names the file that remembers digests; "" remembers within this object only. The
-  /// file appears with the first digest worth remembering, if its folder exists.
+  /// `memo_path` names the file that remembers digests; "" remembers within this object only.
   explicit FileDigester(std::string memo_path);
+  /// Writes the memo, if its folder exists.
   ~FileDigester();
   FileDigester(const FileDigester&) = delete;
   FileDigester& operator=(const FileDigester&) = delete;
@@ -26,6 +26,8 @@ class FileDigester {
   /// be listed.
   [[nodiscard]] std::string Folder(const std::string& path, const std::string& id,
                                    const std::function<std::string(const std::string&)>& digest);
+  /// Writes the memo now and creates its folder if there is something to remember.
+  void Save();
 
  private:
   struct State;

@@ -197,7 +197,7 @@ class TerminalView final : public ProgressView {
         node.left_s += step.expected_s;
       }
     }
-    name_width_ = 4;
+    name_width_ = 5;
     for (const PlanNode& node : plan_->nodes) {
       name_width_ = std::min<size_t>(20, std::max(name_width_, node.name.size()));
     }
@@ -240,16 +240,36 @@ class TerminalView final : public ProgressView {
       text += CutTo(NodeLine(n, now), width) + '\n';
       ++drawn_lines_;
     }
+    if (nodes_.size() > 1) {
+      text += CutTo(TotalLine(now), width) + '\n';
+      ++drawn_lines_;
+    }
     options_.write(text);
+  }
+
+  std::string Bar(std::string_view name, size_t done, size_t count) const {
+    const size_t filled = count == 0 ? kBar : kBar * done / count;
+    return fmt::format("{:<{}}  [{}{}]  {}/{}", name, name_width_, std::string(filled, '#'),
+                       std::string(kBar - filled, '-'), done, count);
+  }
+
+  std::string TotalLine(double now) const {
+    size_t done = 0, running = 0;
+    double left_s = 0;
+    for (const Node& node : nodes_) {
+      done += node.done;
+      running += node.running.size();
+      left_s += Left(node, now);
+    }
+    std::string line = Bar("total", done, plan_->steps.size());
+    const double eta = left_s / static_cast<double>(std::max<size_t>(running, 1));
+    if (running > 0 && eta >= 1) line += "  eta " + DurationText(eta);
+    return line;
   }
 
   std::string NodeLine(size_t n, double now) const {
     const Node& node = nodes_[n];
-    const size_t count = plan_->nodes[n].count;
-    const size_t filled = count == 0 ? kBar : kBar * node.done / count;
-    std::string line =
-        fmt::format("{:<{}}  [{}{}]  {}/{}", plan_->nodes[n].name, name_width_,
-                    std::string(filled, '#'), std::string(kBar - filled, '-'), node.done, count);
+    std::string line = Bar(plan_->nodes[n].name, node.done, plan_->nodes[n].count);
     if (node.cached > 0) line += fmt::format("  cached {}", node.cached);
     if (node.failed > 0) line += fmt::format("  failed {}", node.failed);
     if (node.skipped > 0) line += fmt::format("  skipped {}", node.skipped);
@@ -258,7 +278,8 @@ class TerminalView final : public ProgressView {
     const auto longest = std::min_element(
         node.running.begin(), node.running.end(),
         [](const auto& a, const auto& b) { return a.second.since_s < b.second.since_s; });
-    if (const double eta = Eta(node, now); eta >= 1) line += "  eta " + DurationText(eta);
+    const double eta = Left(node, now) / static_cast<double>(node.running.size());
+    if (eta >= 1) line += "  eta " + DurationText(eta);
     line += fmt::format("   ({} {}", plan_->steps[longest->first].name,
                         DurationText(now - longest->second.since_s));
     if (longest->second.fraction > 0)
@@ -267,8 +288,8 @@ class TerminalView final : public ProgressView {
     return line + ")";
   }
 
-  /// What is left by past durations, shared by the steps that run side by side.
-  double Eta(const Node& node, double now) const {
+  /// Seconds of work that are left, by past durations and by the progress of what runs.
+  double Left(const Node& node, double now) const {
     double left = node.left_s;
     for (const auto& [id, step] : node.running) {
       const double expected = forecast_->steps[id].expected_s;
@@ -279,7 +300,7 @@ class TerminalView final : public ProgressView {
         left -= std::min(spent, expected);
       }
     }
-    return left / static_cast<double>(node.running.size());
+    return std::max(left, 0.0);
   }
 
   ProgressOptions options_;

@@ -221,9 +221,11 @@ void GraphTest::Run() {
   observer_.reasons.clear();
   LocalLanesOptions lane_options;
   lane_options.devices = devices_;
-  LocalLanes lanes(std::move(lane_options));
+  const auto lanes =
+      make_lanes_ ? make_lanes_()
+                  : std::unique_ptr<Lanes>(std::make_unique<LocalLanes>(std::move(lane_options)));
   const Forecast forecast = MarkStale(*plan_, *store_);
-  report_ = Execute(*plan_, forecast, *store_, lanes, &observer_, options_);
+  report_ = Execute(*plan_, forecast, *store_, *lanes, &observer_, options_);
 }
 
 std::set<std::string> GraphTest::With(Outcome outcome) const {

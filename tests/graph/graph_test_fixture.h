@@ -87,6 +87,7 @@ class GraphTest : public ::testing::Test {
   Playground playground_;
   ExecuteOptions options_;
   std::vector<Device> devices_{Device{}, Device{}};
+  std::function<std::unique_ptr<Lanes>()> make_lanes_;  // in place of threads for devices_
   std::map<std::string, std::string> environment_;
   ArchiveFormat format_;
   RecordingObserver observer_;

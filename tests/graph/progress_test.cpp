@@ -89,9 +89,10 @@ TEST_F(ProgressTest, ATerminalShowsOneLinePerNodeRewrittenInPlace) {
   Load(kGraph);
   const auto view = MakeTerminalView(progress_);
   Watch(*view);
-  EXPECT_THAT(written_, HasSubstr("t     [################]  4/4\n"));
-  EXPECT_THAT(written_, HasSubstr("f     [################]  1/1  failed 1\n"));
-  EXPECT_THAT(written_, HasSubstr("\x1b[4A\x1b[J"));
+  EXPECT_THAT(written_, HasSubstr("t      [################]  4/4\n"));
+  EXPECT_THAT(written_, HasSubstr("f      [################]  1/1  failed 1\n"));
+  EXPECT_THAT(written_, HasSubstr("\x1b[5A\x1b[J"));
+  EXPECT_THAT(written_, HasSubstr("total  [################]  7/7\n"));
   EXPECT_THAT(written_, HasSubstr("failed: f: no luck\n"));
 }
 
