@@ -1,6 +1,6 @@
 // `puzzle`, the front program. It serves everything that needs no tensors itself, at once, and
-// becomes `puzzle-engine` (apps/engine_main.cpp) when there is something to compute: loading libtorch
-// costs 0.4 s, and the BLAS behind it has to be told the right kernel before it loads.
+// becomes `puzzle-engine` (apps/engine_main.cpp) when there is something to compute: loading
+// libtorch costs 0.4 s, and the BLAS behind it has to be told the right kernel before it loads.
 #include "apps/blas_kernel.h"
 #include "apps/cli.h"
 #include "apps/model_verbs.h"

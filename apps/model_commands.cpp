@@ -6,9 +6,9 @@
 #include <thread>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
+#include <nlohmann/json.hpp>
 
 #include "io/error.h"
 #include "io/file.h"
@@ -52,8 +52,7 @@ nlohmann::ordered_json ToJson(const TokenMetrics& metrics, bool with_kl) {
   json["positions"] = metrics.tokens;
   json["nll"] = metrics.MeanNll();
   json["nll_se"] = metrics.NllError();
-  for (int k : {1, 5, 10})
-    json[fmt::format("token_accuracy_top_{}", k)] = metrics.TopAccuracy(k);
+  for (int k : {1, 5, 10}) json[fmt::format("token_accuracy_top_{}", k)] = metrics.TopAccuracy(k);
   if (with_kl) {
     json["kl"] = metrics.MeanKl();
     json["kl_se"] = metrics.KlError();
@@ -72,18 +71,17 @@ int EvalCommand(const EvalOptions& options) {
   PackOptions pack;
   pack.separator = options.separator;
   pack.length = options.length > 0 ? options.length : weights.config.max_positions;
-  const TokenSet tokens =
-      PackTokens(ReadWholeFile(options.text, kMaxTextBytes), *tokenizer, pack);
+  const TokenSet tokens = PackTokens(ReadWholeFile(options.text, kMaxTextBytes), *tokenizer, pack);
   const Transformer model(ToDevice(weights, options.device));
   std::optional<Transformer> parent;
   if (!options.parent.empty())
     parent.emplace(ToDevice(LoadCheckpoint(options.parent), options.device));
   const bool show_progress = isatty(STDERR_FILENO) != 0;
-  const TokenMetrics metrics = EvaluateModel(
-      model, parent ? &*parent : nullptr, tokens, options.positions, options.batch,
-      [&](double fraction) {
-        if (show_progress) fmt::print(stderr, "\r{:3.0f} %", 100 * fraction);
-      });
+  const TokenMetrics metrics =
+      EvaluateModel(model, parent ? &*parent : nullptr, tokens, options.positions, options.batch,
+                    [&](double fraction) {
+                      if (show_progress) fmt::print(stderr, "\r{:3.0f} %", 100 * fraction);
+                    });
   if (show_progress) fmt::print(stderr, "\r     \r");
   const nlohmann::ordered_json json = ToJson(metrics, parent.has_value());
   if (options.json) {
@@ -98,9 +96,8 @@ int GenerateCommand(const GenerateOptions& options) {
   PrepareThread(options.device, options.threads);
   const auto tokenizer = LoadTokenizer(options.model);
   const Transformer model(ToDevice(LoadCheckpoint(options.model), options.device));
-  const std::string continuation =
-      SampleText(model, *tokenizer, options.prompt, options.tokens,
-                 {options.temperature, options.top_k, options.seed});
+  const std::string continuation = SampleText(model, *tokenizer, options.prompt, options.tokens,
+                                              {options.temperature, options.top_k, options.seed});
   fmt::print("{}{}\n", options.prompt, continuation);
   return kExitDone;
 }

@@ -1,6 +1,6 @@
-// `puzzle eval` and `puzzle generate`: one checkpoint folder, without a graph. The verbs are declared
-// here without libtorch, so that help and errors are the same in the front program; what they do is
-// given by the program that has libtorch.
+// `puzzle eval` and `puzzle generate`: one checkpoint folder, without a graph. The verbs are
+// declared here without libtorch, so that help and errors are the same in the front program; what
+// they do is given by the program that has libtorch.
 #pragma once
 
 #include <cstdint>

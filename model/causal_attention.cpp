@@ -1,6 +1,6 @@
 // CausalAttention of model/ops.h. The CPU path walks tiles of query rows: a tile's probabilities
-// ([rows, keys seen]) stay in the second-level cache, are never stored, and keys behind the mask are
-// never touched; backward recomputes them from the log-sum-exp of each row.
+// ([rows, keys seen]) stay in the second-level cache, are never stored, and keys behind the mask
+// are never touched; backward recomputes them from the log-sum-exp of each row.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -94,8 +94,8 @@ struct TiledAttention : Function<TiledAttention> {
       const Tensor hidden = HiddenKeys(tile.rows, group);
       const int64_t first = tile.first * group, rows = tile.rows * group;
       for (int64_t head = 0; head < q_rows.size(0); ++head) {
-        Tensor scores = TileScores(q_rows[head].narrow(0, first, rows), k_heads[head], tile, scale,
-                                   hidden);
+        Tensor scores =
+            TileScores(q_rows[head].narrow(0, first, rows), k_heads[head], tile, scale, hidden);
         const Tensor row_max = scores.amax(1, /*keepdim=*/true);
         scores.sub_(row_max).exp_();
         const Tensor sum = scores.sum(1, /*keepdim=*/true);

@@ -61,8 +61,8 @@ Shape ShapeInModel(const std::string& name, const ModelConfig& config) {
   if (!name.starts_with("model.layers.")) return {config.vocab_size, config.hidden_size};
   const size_t layer = std::stoul(name.substr(std::string_view("model.layers.").size()));
   const BlockSpec& block = config.blocks.at(layer);
-  const bool attention = name.find(".self_attn.") != std::string::npos ||
-                         name.ends_with("input_layernorm.weight");
+  const bool attention =
+      name.find(".self_attn.") != std::string::npos || name.ends_with("input_layernorm.weight");
   return ExpectedShape(name, attention ? VariantSpec(block.attention) : VariantSpec(block.ffn),
                        config);
 }
@@ -91,8 +91,7 @@ ModelWeights LoadCheckpoint(const std::string& folder) {
   std::set<std::string> used;
   for (const NamedSlot& slot : Slots(model)) {
     const std::string name = NameInFile(reader, slot.first);
-    if (name.empty())
-      throw Error(fmt::format("{}: tensor {} is missing", folder, slot.first));
+    if (name.empty()) throw Error(fmt::format("{}: tensor {} is missing", folder, slot.first));
     found.emplace_back(name, slot);
     used.insert(name);
   }
@@ -100,8 +99,9 @@ ModelWeights LoadCheckpoint(const std::string& folder) {
     const bool ignorable = name.ends_with("rotary_emb.inv_freq") ||
                            (name == "lm_head.weight" && model.config.tied_embeddings);
     if (!ignorable && !used.contains(name))
-      throw Error(fmt::format("{}: tensor {} does not belong to the model that config.json describes",
-                              reader.FileOf(name), name));
+      throw Error(
+          fmt::format("{}: tensor {} does not belong to the model that config.json describes",
+                      reader.FileOf(name), name));
   }
   for (const auto& [name, slot] : found)
     *slot.second = ReadTensor(reader, name, ShapeInModel(slot.first, model.config));

@@ -11,14 +11,15 @@ namespace puzzle {
 
 /// Reads a folder: plain Llama or heterogeneous `block_configs`. Weights are converted to fp32.
 /// Throws Error naming file and tensor for missing, extra, misshapen or non-finite tensors, before
-/// anything of the wrong size is allocated. Old `rotary_emb.inv_freq` tensors are ignored, a missing
-/// "model." prefix is accepted, and a `lm_head.weight` beside tied embeddings must equal them.
+/// anything of the wrong size is allocated. Old `rotary_emb.inv_freq` tensors are ignored, a
+/// missing "model." prefix is accepted, and a `lm_head.weight` beside tied embeddings must equal
+/// them.
 [[nodiscard]] ModelWeights LoadCheckpoint(const std::string& folder);
 
 /// Writes config.json, safetensors in the config's stored dtype and `extra_files` (name -> bytes;
-/// a tokenizer's). Heterogeneous models also get the configuration_decilm.py that `--trust-remote-code`
-/// readers want. Creates the folder; files appear atomically. Returns name -> bytes written. Throws
-/// Error.
+/// a tokenizer's). Heterogeneous models also get the configuration_decilm.py that
+/// `--trust-remote-code` readers want. Creates the folder; files appear atomically. Returns name ->
+/// bytes written. Throws Error.
 std::map<std::string, uint64_t> SaveCheckpoint(
     const std::string& folder, const ModelWeights& model,
     const std::map<std::string, std::string>& extra_files = {});

@@ -29,6 +29,8 @@ Tensor DeviceAttention(const Tensor& q, const Tensor& k, const Tensor& v) {
   return at::matmul(scores.softmax(-1), v_heads).transpose(1, 2);
 }
 
-std::string LibtorchVersion() { return TORCH_VERSION; }
+std::string LibtorchVersion() {
+  return TORCH_VERSION;
+}
 
 }  // namespace puzzle

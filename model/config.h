@@ -44,9 +44,9 @@ struct RopeConfig {
   enum class Type { kPlain, kLinear, kLlama3 };
   Type type = Type::kPlain;
   double theta = 10000.0;
-  double factor = 1.0;            // kLinear, kLlama3
-  double low_freq_factor = 1.0;   // kLlama3
-  double high_freq_factor = 4.0;  // kLlama3
+  double factor = 1.0;                    // kLinear, kLlama3
+  double low_freq_factor = 1.0;           // kLlama3
+  double high_freq_factor = 4.0;          // kLlama3
   int64_t original_max_positions = 8192;  // kLlama3
 
   bool operator==(const RopeConfig&) const = default;

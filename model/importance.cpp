@@ -59,7 +59,8 @@ Tensor KvHeadContribution(const Tensor& mixed, const Tensor& o, int64_t n_kv_hea
   const int64_t width = o.size(1) / n_kv_heads;
   Tensor scores = at::empty({n_kv_heads}, o.options());
   for (int64_t g = 0; g < n_kv_heads; ++g) {
-    const Tensor part = at::mm(mixed.narrow(1, g * width, width), o.narrow(1, g * width, width).t());
+    const Tensor part =
+        at::mm(mixed.narrow(1, g * width, width), o.narrow(1, g * width, width).t());
     scores[g] = part.norm(2, at::IntArrayRef{1}).mean();
   }
   return scores;

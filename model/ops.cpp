@@ -28,8 +28,7 @@ struct RmsNormFunction : Function<RmsNormFunction> {
     const Tensor &normalized = saved[0], &scale = saved[1], &weight = saved[2];
     const Tensor& dy = grads[0];
     Tensor dx, dw;
-    if (ctx->needs_input_grad(1))
-      dw = (dy * normalized).reshape({-1, weight.size(0)}).sum(0);
+    if (ctx->needs_input_grad(1)) dw = (dy * normalized).reshape({-1, weight.size(0)}).sum(0);
     if (ctx->needs_input_grad(0)) {
       Tensor g = dy * weight;
       const Tensor mean = (g * normalized).mean(-1, /*keepdim=*/true);
@@ -89,7 +88,9 @@ Tensor RmsNorm(const Tensor& x, const Tensor& weight, double eps) {
   return RmsNormFunction::apply(x, weight, eps);
 }
 
-Tensor SwiGlu(const Tensor& gate, const Tensor& up) { return SwiGluFunction::apply(gate, up); }
+Tensor SwiGlu(const Tensor& gate, const Tensor& up) {
+  return SwiGluFunction::apply(gate, up);
+}
 
 RotaryTable MakeRotaryTable(const RopeConfig& rope, int64_t head_dim, int64_t positions,
                             const at::Device& device) {

@@ -39,7 +39,9 @@ AdamW::AdamW(std::vector<Tensor> parameters, const AdamWOptions& options)
   }
 }
 
-void AdamW::ZeroGrad() { grads_.zero_(); }
+void AdamW::ZeroGrad() {
+  grads_.zero_();
+}
 
 double AdamW::Step(double learning_rate) {
   const at::NoGradGuard no_grad;

@@ -22,21 +22,23 @@ F* FindBlasFunction(const char* name) {
 }  // namespace
 
 void PrepareTensorRuntime() {
+  mallopt(M_ARENA_MAX, 1);  // the other arenas give memory back whatever the threshold says
   mallopt(M_MMAP_MAX, 0);
   mallopt(M_TRIM_THRESHOLD, 512 << 20);
   mallopt(M_TOP_PAD, 64 << 20);
-  SetThreads(1);
+  at::set_num_threads(1);
+  if (auto* set = FindBlasFunction<void(int)>("openblas_set_num_threads")) set(1);
 }
 
 void SetThreads(int threads) {
   at::set_num_threads(threads);
-  if (auto* set = FindBlasFunction<void(int)>("openblas_set_num_threads")) set(threads);
 }
 
 void BindThreadToDevice(const std::string& name) {
   const at::Device device(name);
   if (device.is_cuda() && !at::hasCUDA())
-    throw Error(fmt::format("{}: this libtorch ({}) finds no CUDA device", name, LibtorchVersion()));
+    throw Error(
+        fmt::format("{}: this libtorch ({}) finds no CUDA device", name, LibtorchVersion()));
   at::GradMode::set_enabled(false);
   if (device.is_cuda()) at::empty({1}, at::TensorOptions().device(device));
 }

@@ -9,8 +9,9 @@ namespace puzzle {
 /// a fault on every step) and fixes thread pools to one thread until SetThreads says otherwise.
 void PrepareTensorRuntime();
 
-/// Threads that tensor operations of the calling thread may use. OpenBLAS has one count for the
-/// process: lanes are given equal shares, so the last call is right for all.
+/// Threads that the calling thread may use: for elementwise operators and for ParallelFor
+/// (model/parallel.h). Matrix products stay on one thread each, because OpenBLAS has one count for
+/// the whole process and its pool serves one caller at a time.
 void SetThreads(int threads);
 
 /// Prepares the calling thread to compute on `device` ("cpu", "cuda:0"): current device, no

@@ -44,8 +44,8 @@ FfnWeights InitFfn(const FfnWeights& parent, const FfnSpec& parent_spec, const F
   FfnWeights made;
   made.norm = parent.norm;
   if (spec.form == SubBlockForm::kLinear) {
-    made.linear = parent_spec.form == SubBlockForm::kLinear ? parent.linear
-                                                            : at::mm(parent.down, parent.up);
+    made.linear =
+        parent_spec.form == SubBlockForm::kLinear ? parent.linear : at::mm(parent.down, parent.up);
     return made;
   }
   if (spec.size == parent_spec.size) {

@@ -62,10 +62,10 @@ Tensor Transformer::Blocks(Tensor x, int64_t first, int64_t last, KvCache* cache
     if (spec.attention.form == SubBlockForm::kLinear) {
       x = x + at::linear(normed(block.attention.norm), block.attention.linear);
     } else if (spec.attention.form == SubBlockForm::kFull) {
-      const Tensor mixed = MixHeads(block.attention, spec.attention, config, rotary_,
-                                    normed(block.attention.norm),
-                                    cache != nullptr ? &cache->layers[index] : nullptr,
-                                    cache != nullptr ? cache->positions : 0);
+      const Tensor mixed =
+          MixHeads(block.attention, spec.attention, config, rotary_, normed(block.attention.norm),
+                   cache != nullptr ? &cache->layers[index] : nullptr,
+                   cache != nullptr ? cache->positions : 0);
       x = x + at::linear(mixed, block.attention.o);
     }
     if (spec.ffn.form == SubBlockForm::kLinear) {

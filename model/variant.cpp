@@ -86,8 +86,8 @@ VariantSpec ResolveVariant(std::string_view name, const ModelConfig& parent, int
                            int64_t multiple_of) {
   if (const auto complaint = CheckVariantName(name)) throw Error(*complaint);
   if (layer < 0 || layer >= parent.n_layers())
-    throw Error(fmt::format("layer {}: the parent has layers 0 to {}", layer,
-                            parent.n_layers() - 1));
+    throw Error(
+        fmt::format("layer {}: the parent has layers 0 to {}", layer, parent.n_layers() - 1));
   const ParsedName parsed = *ParseName(name);
   const BlockSpec& block = parent.blocks[static_cast<size_t>(layer)];
   auto refuse = [&](const std::string& why) {

@@ -137,14 +137,13 @@ ModelWeights RandomModel(const ModelConfig& config, uint64_t seed) {
     return at::normal(0.0, deviation, shape, generator, at::TensorOptions().dtype(at::kFloat));
   };
   constexpr double kDeviation = 0.02;
-  const double out_deviation =
-      kDeviation / std::sqrt(2.0 * static_cast<double>(config.n_layers()));
+  const double out_deviation = kDeviation / std::sqrt(2.0 * static_cast<double>(config.n_layers()));
   auto fill = [&](auto& weights, const auto& spec) {
     for (auto& [name, slot] : Slots(weights, spec)) {
       const Shape shape = ExpectedShape(name, spec, config);
       const bool output = name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
-      *slot = shape.size() == 1 ? at::ones(shape)
-                                : normal(shape, output ? out_deviation : kDeviation);
+      *slot =
+          shape.size() == 1 ? at::ones(shape) : normal(shape, output ? out_deviation : kDeviation);
     }
   };
   ModelWeights model;

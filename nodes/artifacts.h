@@ -120,7 +120,7 @@ struct Block {
   std::string variant;  // as written in the graph: "ffn:50%"
   VariantSpec spec;     // what it means here
   bool parents_own = false;
-  SubBlockWeights trained;  // of a block that was just made
+  SubBlockWeights trained;                      // of a block that was just made
   std::shared_ptr<const ArchiveReader> reader;  // of a block that was loaded
   double init_loss = 0;  // held-out MSE / MSE(target, 0) before and after training
   double loss = 0;

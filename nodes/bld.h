@@ -23,10 +23,11 @@ struct Distilled {
 /// Trains `start` to imitate the parent's sub-block on `data`, whose last `params.holdout`
 /// sequences are kept for the losses. The output matrix is first solved in closed form; a linear
 /// variant is finished with that. Deterministic in `seed`. `poll(fraction, note)` once per step.
-[[nodiscard]] Distilled DistillSubBlock(
-    const SubBlockWeights& start, const VariantSpec& spec, const Transformer& parent,
-    const SubBlockData& data, const BldParams& params, uint64_t seed, const std::string& device,
-    const std::function<void(double, std::string_view)>& poll);
+[[nodiscard]] Distilled DistillSubBlock(const SubBlockWeights& start, const VariantSpec& spec,
+                                        const Transformer& parent, const SubBlockData& data,
+                                        const BldParams& params, uint64_t seed,
+                                        const std::string& device,
+                                        const std::function<void(double, std::string_view)>& poll);
 
 [[nodiscard]] Block RunBld(const BldParams& params, const Inputs& inputs, RunContext& context);
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "io/error.h"
+#include "model/parallel.h"
 #include "model/pch.h"
 #include "model/transformer.h"
 
@@ -29,8 +30,8 @@ void RunActivations(const ActivationsParams& params, const Inputs& inputs, RunCo
   const auto checkpoint = parent.Load();
   const auto tokens = inputs.Get<TokenSet>("tokens");
   CheckTokensFit(*tokens, checkpoint->model.config);
-  const std::string device = context.device().name();
-  const Transformer model(ToDevice(checkpoint->model, device));
+  const at::Device device(context.device().name());
+  const Transformer model(ToDevice(checkpoint->model, device.str()));
   const int64_t layers = model.config().n_layers();
   Activations::Writer writer(out, layers + 1, tokens->sequences(), tokens->length,
                              model.config().hidden_size,
@@ -38,10 +39,18 @@ void RunActivations(const ActivationsParams& params, const Inputs& inputs, RunCo
   for (int64_t first = 0; first < tokens->sequences(); first += params.batch) {
     const int64_t count = std::min(params.batch, tokens->sequences() - first);
     const Tensor ids = tokens->Batch(first, count);
-    std::vector<Tensor> states = {model.Embed(ids.to(at::Device(device)))};
-    for (int64_t layer = 0; layer < layers; ++layer)
-      states.push_back(model.Blocks(states.back(), layer, layer + 1));
-    writer.Append(states, ids);
+    std::vector<std::vector<Tensor>> states(static_cast<size_t>(RowParts(count, device)));
+    ParallelOverRows(count, device, [&](int64_t part, int64_t begin, int64_t length) {
+      std::vector<Tensor>& own = states[static_cast<size_t>(part)];
+      own.push_back(model.Embed(ids.narrow(0, begin, length).to(device)));
+      for (int64_t layer = 0; layer < layers; ++layer)
+        own.push_back(model.Blocks(own.back(), layer, layer + 1));
+    });
+    int64_t begin = 0;
+    for (const std::vector<Tensor>& part : states) {
+      writer.Append(part, ids.narrow(0, begin, part.front().size(0)));
+      begin += part.front().size(0);
+    }
     context.Poll(static_cast<double>(first + count) / static_cast<double>(tokens->sequences()));
   }
 }

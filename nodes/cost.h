@@ -7,9 +7,9 @@
 
 namespace puzzle {
 
-/// Costs of all `variants` in all layers of `parent`, and of the parent's own sub-blocks. Resources:
-/// block_parameters, parameters (embedding and head included), memory_mib (weights and KV cache in
-/// the scenario), kv_heads.
+/// Costs of all `variants` in all layers of `parent`, and of the parent's own sub-blocks.
+/// Resources: block_parameters, parameters (embedding and head included), memory_mib (weights and
+/// KV cache in the scenario), kv_heads.
 [[nodiscard]] CostTable CountCosts(const ModelConfig& parent,
                                    const std::vector<std::string>& variants, int64_t multiple_of,
                                    const Scenario& scenario);

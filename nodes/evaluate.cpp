@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "io/error.h"
+#include "model/parallel.h"
 #include "model/pch.h"
 #include "nodes/capture.h"
 
@@ -28,15 +29,22 @@ TokenMetrics EvaluateModel(const Transformer& model, const Transformer* parent,
   for (int64_t first = 0; metrics.tokens < wanted; first += batch) {
     const Tensor ids = tokens.Batch(first, std::min(batch, tokens.sequences() - first)).to(device);
     const int64_t count = std::min(wanted - metrics.tokens, ids.size(0) * per_sequence);
-    const Tensor context = ids.narrow(1, 0, per_sequence);
-    const Tensor targets = ids.narrow(1, 1, per_sequence).flatten().narrow(0, 0, count);
-    const HeadInput child = head_input(model, context, count);
-    if (parent != nullptr) {
-      const HeadInput reference = head_input(*parent, context, count);
-      metrics += Measure(child, targets, &reference);
-    } else {
-      metrics += Measure(child, targets, nullptr);
-    }
+    std::vector<TokenMetrics> parts(static_cast<size_t>(RowParts(ids.size(0), device)));
+    ParallelOverRows(ids.size(0), device, [&](int64_t part, int64_t begin, int64_t rows) {
+      const int64_t own = std::min(count - begin * per_sequence, rows * per_sequence);
+      if (own <= 0) return;
+      const Tensor context = ids.narrow(0, begin, rows).narrow(1, 0, per_sequence);
+      const Tensor targets = NextTokens(ids.narrow(0, begin, rows)).narrow(0, 0, own);
+      const HeadInput child = head_input(model, context, own);
+      TokenMetrics& own_metrics = parts[static_cast<size_t>(part)];
+      if (parent != nullptr) {
+        const HeadInput reference = head_input(*parent, context, own);
+        own_metrics = Measure(child, targets, &reference);
+      } else {
+        own_metrics = Measure(child, targets, nullptr);
+      }
+    });
+    for (const TokenMetrics& part : parts) metrics += part;
     poll(static_cast<double>(metrics.tokens) / static_cast<double>(wanted));
   }
   return metrics;

@@ -1,12 +1,15 @@
 #include "nodes/gkd.h"
 
 #include <cmath>
+#include <memory>
+#include <mutex>
 
 #include <fmt/format.h>
 
 #include "io/error.h"
 #include "model/losses.h"
 #include "model/optim.h"
+#include "model/parallel.h"
 #include "model/pch.h"
 #include "nodes/batches.h"
 #include "nodes/capture.h"
@@ -51,6 +54,12 @@ Tensor GlobalLoss(const Transformer& teacher, const std::vector<Tensor>& states,
   return loss;
 }
 
+std::vector<Tensor> StatesWithoutGradients(const TeacherStates& states,
+                                           const std::vector<int64_t>& rows) {
+  const at::NoGradGuard no_grad;
+  return states(rows);
+}
+
 }  // namespace
 
 double DistillGlobally(const Transformer& teacher, const TeacherStates& teacher_states,
@@ -60,18 +69,15 @@ double DistillGlobally(const Transformer& teacher, const TeacherStates& teacher_
   const at::Device device = student.weights().embedding.device();
   AdamW optimizer(Parameters(student.weights()),
                   {.weight_decay = params.weight_decay, .clip_norm = params.clip});
+  DataParallel gradients(student);
   SequenceOrder order(tokens.sequences(), seed);
   double smooth_loss = 0;
   for (int64_t step = 0; step < params.steps; ++step) {
-    const std::vector<int64_t> rows = order.Next(params.batch);
-    std::vector<Tensor> states;
-    {
-      const at::NoGradGuard no_grad;
-      states = teacher_states(rows);
-    }
-    const Tensor loss = GlobalLoss(teacher, states, student, tokens.Rows(rows).to(device), params);
-    loss.backward();
-    const double value = loss.item<double>();
+    const double value = gradients.Backward(
+        order.Next(params.batch), [&](const Transformer& part, const std::vector<int64_t>& rows) {
+          return GlobalLoss(teacher, StatesWithoutGradients(teacher_states, rows), part,
+                            tokens.Rows(rows).to(device), params);
+        });
     if (!std::isfinite(value))
       throw Error(fmt::format("global distillation diverged at step {}: loss {}", step, value));
     optimizer.Step(CosineSchedule(step, params.steps, params.lr, params.warmup));
@@ -105,7 +111,9 @@ Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& con
         activations->length() != tokens->length ||
         !activations->Ids(0, 1).equal(tokens->Batch(0, 1)))
       throw Error("the activations were captured on other tokens than the port `tokens` gives");
-    states = [activations, device](const std::vector<int64_t>& rows) {
+    states = [activations, device,
+              mutex = std::make_shared<std::mutex>()](const std::vector<int64_t>& rows) {
+      const std::scoped_lock lock(*mutex);  // a reader serves one thread at a time
       std::vector<Tensor> all;
       for (int64_t i = 0; i < activations->n_states(); ++i) {
         std::vector<Tensor> parts;

@@ -12,7 +12,7 @@
 namespace puzzle {
 
 /// The teacher's hidden states for some sequences: state i is the input of block i, the last one is
-/// behind the last block.
+/// behind the last block. Called from several threads at once.
 using TeacherStates = std::function<std::vector<at::Tensor>(const std::vector<int64_t>& rows)>;
 
 /// Trains the student in place: kl_weight * KL(teacher || student) over the vocabulary

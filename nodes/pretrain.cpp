@@ -7,6 +7,7 @@
 #include "io/error.h"
 #include "model/losses.h"
 #include "model/optim.h"
+#include "model/parallel.h"
 #include "model/pch.h"
 #include "model/transformer.h"
 #include "nodes/batches.h"
@@ -46,19 +47,18 @@ Checkpoint RunPretrain(const PretrainParams& params, const Inputs& inputs, RunCo
       ToDevice(RandomModel(ConfigOf(params, *tokens), seed), context.device().name());
   AdamW optimizer(Parameters(weights),
                   {.weight_decay = params.weight_decay, .clip_norm = params.clip});
-  const Transformer model(weights);
+  const at::Device device(context.device().name());
+  DataParallel gradients{Transformer(weights)};
   SequenceOrder order(tokens->sequences(), seed);
   double smooth_loss = 0;
   for (int64_t step = 0; step < params.steps; ++step) {
-    const Tensor ids =
-        tokens->Rows(order.Next(params.batch)).to(at::Device(context.device().name()));
-    const Tensor x = model.Blocks(model.Embed(ids.narrow(1, 0, tokens->length - 1)), 0,
-                                  model.config().n_layers());
-    const Tensor hidden = model.FinalNorm(x).flatten(0, 1);
-    const Tensor loss = CrossEntropyLoss({hidden, model.weights().HeadMatrix()},
-                                         ids.narrow(1, 1, tokens->length - 1).flatten());
-    loss.backward();
-    const double value = loss.item<double>();
+    const double value = gradients.Backward(
+        order.Next(params.batch), [&](const Transformer& part, const std::vector<int64_t>& rows) {
+          const Tensor ids = tokens->Rows(rows).to(device);
+          const Tensor x = part.Blocks(part.Embed(ids), 0, part.config().n_layers());
+          return CrossEntropyLoss(
+              {PredictingStates(part.FinalNorm(x)), part.weights().HeadMatrix()}, NextTokens(ids));
+        });
     if (!std::isfinite(value))
       throw Error(fmt::format("pretraining diverged at step {}: loss {}", step, value));
     optimizer.Step(CosineSchedule(step, params.steps, params.lr, params.warmup, 0.05));

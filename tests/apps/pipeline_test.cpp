@@ -73,7 +73,8 @@ class PipelineTest : public testing::Test {
     FILE* pipe = popen(command.c_str(), "r");
     std::string text;
     std::array<char, 4096> buffer;
-    while (const size_t n = fread(buffer.data(), 1, buffer.size(), pipe)) text.append(buffer.data(), n);
+    while (const size_t n = fread(buffer.data(), 1, buffer.size(), pipe))
+      text.append(buffer.data(), n);
     const int status = pclose(pipe);
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text};
   }
@@ -115,8 +116,8 @@ TEST_F(PipelineTest, TheSameCommandAgainRunsNothing) {
 }
 
 TEST_F(PipelineTest, OneLayersParameterRerunsItsConeOnly) {
-  const Result run =
-      Puzzle("run graph.json --summary summary.json --set 'blocks[layer=1,variant=ffn:50%].lr=0.002'");
+  const Result run = Puzzle(
+      "run graph.json --summary summary.json --set 'blocks[layer=1,variant=ffn:50%].lr=0.002'");
   ASSERT_EQ(run.status, 0) << run.text;
   EXPECT_THAT(run.text, HasSubstr("blocks[layer=1,variant=ffn:50%]"));
   EXPECT_THAT(run.text, testing::Not(HasSubstr("blocks[layer=0")));
@@ -134,8 +135,8 @@ TEST_F(PipelineTest, ANewBudgetSearchesAgainAndTrainsNoBlock) {
 }
 
 TEST_F(PipelineTest, ABudgetThatNoChildMeetsEndsWithTheNearestThatWorks) {
-  const Result run = Puzzle(
-      "run graph.json --set 'choice.max={\"kv_heads\": -1}' --set 'choice.method=mip'");
+  const Result run =
+      Puzzle("run graph.json --set 'choice.max={\"kv_heads\": -1}' --set 'choice.method=mip'");
   EXPECT_EQ(run.status, 1);
   EXPECT_THAT(run.text, HasSubstr("infeasible"));
   EXPECT_THAT(run.text, HasSubstr("kv_heads"));
@@ -157,13 +158,15 @@ TEST_F(PipelineTest, MistakesInTheGraphAreNamedBeforeAnythingRuns) {
 }
 
 TEST_F(PipelineTest, AVariantTheParentCannotHaveFailsByLayerAndName) {
-  const Result run = Puzzle("run graph.json --set 'blocks[layer=1,variant=attn:kv1].variant=attn:kv4'");
+  const Result run =
+      Puzzle("run graph.json --set 'blocks[layer=1,variant=attn:kv1].variant=attn:kv4'");
   EXPECT_EQ(run.status, 1);
   EXPECT_THAT(run.text, HasSubstr("layer 1: variant attn:kv4: 4 kv heads do not divide"));
 }
 
 TEST_F(PipelineTest, TheExportIsReadByEvalAndGenerate) {
-  std::ofstream(folder_ + "/text.txt") << std::string(4000, 'a') + "\n<|endoftext|>\nTom saw a cat.";
+  std::ofstream(folder_ + "/text.txt")
+      << std::string(4000, 'a') + "\n<|endoftext|>\nTom saw a cat.";
   const Result eval = Puzzle("eval out --text text.txt --positions 100 --json");
   ASSERT_EQ(eval.status, 0) << eval.text;
   const json metrics = json::parse(eval.text);

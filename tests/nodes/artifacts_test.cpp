@@ -1,0 +1,116 @@
+// Every artifact comes back from an archive as it went in.
+#include "nodes/artifacts.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "io/hdf5_archive.h"
+#include "model/surgery.h"
+#include "nodes/cost.h"
+#include "tests/model/tiny_model.h"
+
+namespace puzzle {
+namespace {
+
+template <class T>
+T RoundTrip(const T& value) {
+  std::string name = (std::filesystem::temp_directory_path() / "puzzle_artifact_XXXXXX").string();
+  const std::string folder = mkdtemp(name.data());
+  auto writer = Hdf5Format().create(folder + "/a.h5");
+  value.Save(*writer);
+  writer->Close();
+  const T loaded = T::Load(Hdf5Format().open(folder + "/a.h5"));
+  std::filesystem::remove_all(folder);  // an open archive keeps its file
+  return loaded;
+}
+
+TEST(ArtifactsTest, TextAndTokens) {
+  EXPECT_EQ(RoundTrip(TextArtifact{"Grüße\n"}).text, "Grüße\n");
+  const TokenSet tokens{{1, 2, 3, 4, 5, 6}, 3, 40, {{"byte_tokenizer.json", "{}"}}};
+  const TokenSet back = RoundTrip(tokens);
+  EXPECT_EQ(back.ids, tokens.ids);
+  EXPECT_EQ(back.length, 3);
+  EXPECT_EQ(back.vocab_size, 40);
+  EXPECT_EQ(back.tokenizer_files, tokens.tokenizer_files);
+}
+
+TEST(ArtifactsTest, HeterogeneousCheckpoint) {
+  ModelConfig config = TinyConfig();
+  config.blocks[0] = {{SubBlockForm::kLinear, 0}, {SubBlockForm::kNone, 0}};
+  Checkpoint checkpoint{TinyModel(config), {{"f", "bytes"}}, {{"loss", 0.25}}};
+  Checkpoint back = RoundTrip(checkpoint);
+  EXPECT_EQ(back.model.config, config);
+  EXPECT_EQ(back.figures, checkpoint.figures);
+  EXPECT_EQ(back.tokenizer_files, checkpoint.tokenizer_files);
+  const auto a = Parameters(checkpoint.model), b = Parameters(back.model);
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(a[i].equal(b[i]));
+}
+
+TEST(ArtifactsTest, BlocksReadTheirWeightsWhenAsked) {
+  const ModelWeights parent = TinyModel();
+  Block block;
+  block.layer = 1;
+  block.variant = "ffn:50%";
+  block.spec = ResolveVariant(block.variant, parent.config, 1);
+  block.trained = InitVariant(parent, 1, block.spec);
+  block.loss = 0.5;
+  const Block back = RoundTrip(block);
+  EXPECT_EQ(back.spec, block.spec);
+  EXPECT_EQ(back.loss, 0.5);
+  const auto a = Parameters(block.Weights(), block.spec), b = Parameters(back.Weights(), back.spec);
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(a[i].equal(b[i]));
+}
+
+TEST(ArtifactsTest, ScoresCostsChoicesAndEvaluations) {
+  Score score;
+  score.layer = 2;
+  score.variant = "attn:kv1";
+  score.spec = AttentionSpec{SubBlockForm::kFull, 1};
+  score.metrics = {10, 5, 6, 1, 2, 0.5, 3, 4, 5};
+  score.parent_nll = 0.4;
+  const Score score_back = RoundTrip(score);
+  EXPECT_EQ(score_back.spec, score.spec);
+  for (const char* objective : {"kl", "lm_loss", "cosine"})
+    EXPECT_EQ(score_back.Value(objective), score.Value(objective)) << objective;
+
+  const CostTable costs = CountCosts(TinyConfig(), {"ffn:50%", "attn:none"}, 8, {});
+  const CostTable costs_back = RoundTrip(costs);
+  EXPECT_EQ(costs_back.parent, costs.parent);
+  EXPECT_EQ(costs_back.parent_total, costs.parent_total);
+  ASSERT_EQ(costs_back.rows.size(), costs.rows.size());
+  EXPECT_EQ(costs_back.rows[1].costs, costs.rows[1].costs);
+  EXPECT_EQ(costs_back.rows[1].spec, costs.rows[1].spec);
+
+  Choice choice;
+  choice.picks = {{0, "attn:none", AttentionSpec{SubBlockForm::kNone, 0}},
+                  {0, "ffn:24", FfnSpec{SubBlockForm::kFull, 24}}};
+  choice.status = "optimal";
+  choice.totals = {{"parameters", 12}};
+  const Choice choice_back = RoundTrip(choice);
+  EXPECT_EQ(choice_back.Listing(), "block_0:  attention none    ffn 24\n");
+  EXPECT_EQ(choice_back.totals, choice.totals);
+
+  Evaluation evaluation;
+  evaluation.label = "child";
+  evaluation.metrics = score.metrics;
+  evaluation.has_kl = true;
+  evaluation.sample = "abc";
+  const Evaluation evaluation_back = RoundTrip(evaluation);
+  EXPECT_EQ(evaluation_back.metrics.MeanKl(), evaluation.metrics.MeanKl());
+  EXPECT_EQ(evaluation_back.sample, "abc");
+}
+
+TEST(ArtifactsTest, ImportanceWithLayersThatHaveNone) {
+  Importance importance;
+  importance.channel_order = {at::tensor({2, 0, 1}, at::kLong), at::Tensor()};
+  importance.head_scores = {at::Tensor(), at::tensor({0.5f, 1.0f})};
+  const Importance back = RoundTrip(importance);
+  EXPECT_TRUE(back.channel_order[0].equal(importance.channel_order[0]));
+  EXPECT_FALSE(back.channel_order[1].defined());
+  EXPECT_TRUE(back.head_scores[1].equal(importance.head_scores[1]));
+}
+
+}  // namespace
+}  // namespace puzzle

@@ -1,0 +1,157 @@
+// Blockwise distillation, scores, evaluation and global distillation on a tiny model.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "io/error.h"
+#include "io/hdf5_archive.h"
+#include "model/surgery.h"
+#include "nodes/bld.h"
+#include "nodes/evaluate.h"
+#include "nodes/gkd.h"
+#include "nodes/score.h"
+#include "tests/model/tiny_model.h"
+
+namespace puzzle {
+namespace {
+
+using at::Tensor;
+namespace fs = std::filesystem;
+
+class DistillTest : public testing::Test {
+ protected:
+  DistillTest() : parent_(TinyModel()) {
+    tokens_.length = 16;
+    tokens_.vocab_size = 40;
+    for (int i = 0; i < 16 * 40; ++i) tokens_.ids.push_back((i * i + 7 * i / 3) % 40);
+    std::string name = (fs::temp_directory_path() / "puzzle_distill_XXXXXX").string();
+    folder_ = mkdtemp(name.data());
+    const at::NoGradGuard no_grad;
+    auto archive = Hdf5Format().create(folder_ + "/states.h5");
+    Activations::Writer writer(*archive, 3, tokens_.sequences(), 16, 32, DType::kF32, "parent");
+    for (int64_t first = 0; first < tokens_.sequences(); first += 8) {
+      const Tensor ids = tokens_.Batch(first, 8);
+      std::vector<Tensor> states = {parent_.Embed(ids)};
+      for (int64_t layer = 0; layer < 2; ++layer)
+        states.push_back(parent_.Blocks(states.back(), layer, layer + 1));
+      writer.Append(states, ids);
+    }
+    archive->Close();
+    states_ = Activations::Load(Hdf5Format().open(folder_ + "/states.h5"));
+  }
+  ~DistillTest() override { fs::remove_all(folder_); }
+
+  Distilled Distill(const char* variant, const BldParams& params) {
+    const VariantSpec spec = ResolveVariant(variant, parent_.config(), 1);
+    const SubBlockData data = MakeSubBlockData(parent_, states_, 1, WhichSubBlock(spec), [] {});
+    return DistillSubBlock(InitVariant(parent_.weights(), 1, spec), spec, parent_, data, params, 3,
+                           "cpu", [](double, std::string_view) {});
+  }
+  TokenMetrics Score(const char* variant) {
+    const VariantSpec spec = ResolveVariant(variant, parent_.config(), 1);
+    return ScoreReplacement(parent_, 1, spec, InitVariant(parent_.weights(), 1, spec), states_, 7,
+                            [](double) {});
+  }
+
+  Transformer parent_;
+  TokenSet tokens_;
+  std::string folder_;
+  Activations states_;
+};
+
+BldParams QuickParams() {
+  BldParams params;
+  params.epochs = 6;
+  params.batch = 4;
+  params.holdout = 4;
+  params.refit_tokens = 512;
+  return params;
+}
+
+TEST_F(DistillTest, EveryStageOfBldLowersTheHeldOutLoss) {
+  const Distilled ffn = Distill("ffn:50%", QuickParams());
+  EXPECT_LT(ffn.refit_loss, ffn.init_loss);
+  EXPECT_LT(ffn.loss, ffn.refit_loss);
+  const Distilled attention = Distill("attn:kv1", QuickParams());
+  EXPECT_LT(attention.loss, attention.init_loss);
+  const Distilled linear = Distill("ffn:linear", QuickParams());
+  EXPECT_LT(linear.loss, 1.0) << "least squares is at least as good as nothing";
+}
+
+TEST_F(DistillTest, BldIsAFunctionOfItsSeedAndParameters) {
+  const VariantSpec spec = ResolveVariant("ffn:50%", parent_.config(), 1);
+  const auto a = Parameters(Distill("ffn:50%", QuickParams()).weights, spec);
+  const auto b = Parameters(Distill("ffn:50%", QuickParams()).weights, spec);
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(a[i].equal(b[i]));
+}
+
+TEST_F(DistillTest, ATrainingThatDivergesFallsBackToItsStart) {
+  BldParams params = QuickParams();
+  params.lr = 1.0;
+  params.clip = 0;
+  const Distilled result = Distill("ffn:50%", params);
+  EXPECT_TRUE(result.diverged);
+  EXPECT_EQ(result.loss, result.refit_loss);
+}
+
+TEST_F(DistillTest, NothingToTrainOnIsAnError) {
+  BldParams params = QuickParams();
+  params.holdout = 40;
+  EXPECT_THROW((void)Distill("ffn:50%", params), Error);
+}
+
+TEST_F(DistillTest, TheParentsOwnSubBlockScoresNothing) {
+  EXPECT_NEAR(Score("ffn:100%").MeanKl(), 0, 1e-6);
+  EXPECT_NEAR(Score("attn:kv2").MeanKl(), 0, 1e-6);
+}
+
+TEST_F(DistillTest, AScoreFromTheCachedStateEqualsTheWholeForwardPass) {
+  for (const char* variant : {"ffn:none", "attn:none", "ffn:25%"}) {
+    const VariantSpec spec = ResolveVariant(variant, parent_.config(), 1);
+    ModelWeights replaced = parent_.weights();
+    Replace(replaced, 1, spec, InitVariant(parent_.weights(), 1, spec));
+    const TokenMetrics whole =
+        EvaluateModel(Transformer(replaced), &parent_, tokens_, 0, 8, [](double) {});
+    const TokenMetrics score = Score(variant);
+    EXPECT_EQ(score.tokens, whole.tokens);
+    EXPECT_NEAR(score.MeanKl(), whole.MeanKl(), 1e-5) << variant;
+    EXPECT_NEAR(score.MeanNll(), whole.MeanNll(), 1e-5) << variant;
+    EXPECT_GT(score.MeanKl(), 1e-4) << variant;
+  }
+  EXPECT_NEAR(ParentNll(parent_, states_, 8),
+              EvaluateModel(parent_, nullptr, tokens_, 0, 8, [](double) {}).MeanNll(), 1e-5);
+}
+
+TEST_F(DistillTest, EvaluationStopsAtTheWantedPosition) {
+  EXPECT_EQ(EvaluateModel(parent_, nullptr, tokens_, 37, 2, [](double) {}).tokens, 37);
+  EXPECT_EQ(EvaluateModel(parent_, nullptr, tokens_, 100000, 8, [](double) {}).tokens, 40 * 15);
+  TokenSet wrong = tokens_;
+  wrong.ids[5] = 40;
+  EXPECT_THROW((void)EvaluateModel(parent_, nullptr, wrong, 0, 8, [](double) {}), Error);
+}
+
+TEST_F(DistillTest, GlobalDistillationBringsTheChildCloserToItsParent) {
+  ModelWeights child = Clone(parent_.weights());
+  for (int64_t layer = 0; layer < 2; ++layer) {
+    const VariantSpec spec = ResolveVariant("ffn:25%", parent_.config(), layer);
+    Replace(child, layer, spec, InitVariant(parent_.weights(), layer, spec));
+  }
+  const Transformer student(child);
+  auto kl = [&] { return EvaluateModel(student, &parent_, tokens_, 0, 8, [](double) {}).MeanKl(); };
+  const double before = kl();
+  GkdParams params;
+  params.steps = 60;
+  params.lr = 2e-3;
+  const TeacherStates teacher_states = [&](const std::vector<int64_t>& rows) {
+    std::vector<Tensor> all = {parent_.Embed(tokens_.Rows(rows))};
+    for (int64_t layer = 0; layer < 2; ++layer)
+      all.push_back(parent_.Blocks(all.back(), layer, layer + 1));
+    return all;
+  };
+  DistillGlobally(parent_, teacher_states, student, tokens_, params, 1,
+                  [](double, std::string_view) {});
+  EXPECT_LT(kl(), 0.5 * before);
+}
+
+}  // namespace
+}  // namespace puzzle
