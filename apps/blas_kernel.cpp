@@ -8,7 +8,6 @@
 #include <cstring>
 #include <filesystem>
 #include <system_error>
-#include <utility>
 
 #include "io/error.h"
 
@@ -20,10 +19,6 @@ namespace puzzle {
 namespace {
 
 constexpr char kSelf[] = "/proc/self/exe";
-// Idle threads sleep at once. OpenBLAS counts in powers of two cycles, and by default yields for
-// 2^26 of them: with an OpenMP pool beside its own, two threads on two cores then do less than one.
-constexpr std::pair<const char*, const char*> kPatience[] = {{"OMP_WAIT_POLICY", "passive"},
-                                                             {"OPENBLAS_THREAD_TIMEOUT", "4"}};
 
 #if defined(__x86_64__)
 struct CpuidRegisters {
@@ -111,9 +106,9 @@ bool PrepareBlasEnvironment() {
   if (!kernel) kernel = WantedBlasKernel(DetectCpu());
   if (kernel && kernel->empty()) kernel.reset();
   bool changed = SetVariable("OPENBLAS_CORETYPE", kernel);
-  for (const auto& [name, value] : kPatience) {
-    if (!Getenv(name)) changed |= SetVariable(name, value);
-  }
+  // Every thread that enters OpenMP has a pool of its own (autograd's thread, too), and a pool that
+  // spins while idle takes the cores from the others: up to eight times slower (bench/README.md).
+  if (!Getenv("OMP_WAIT_POLICY")) changed |= SetVariable("OMP_WAIT_POLICY", "passive");
   return changed;
 }
 

@@ -33,10 +33,9 @@ struct CpuInfo {
 
 /// Prepares the environment of a program that loads BLAS. OPENBLAS_CORETYPE becomes what
 /// WantedBlasKernel says, whatever the shell holds, for a wrong value there is the very trap;
-/// PUZZLE_BLAS_KERNEL names another kernel, or leaves it to OpenBLAS when empty. Unless the shell
-/// decided otherwise, idle threads of OpenMP and of OpenBLAS sleep instead of spinning: they would
-/// take the cores from each other and from other lanes. True when anything had to change: a BLAS
-/// that is already loaded has read other values then.
+/// PUZZLE_BLAS_KERNEL names another kernel, or leaves it to OpenBLAS when empty. OMP_WAIT_POLICY
+/// becomes passive unless the shell has an opinion. True when anything had to change: libraries
+/// that are already loaded have read other values then.
 bool PrepareBlasEnvironment();
 
 /// Replaces this program by `name` from the same folder, e.g. "puzzle-engine", with the same

@@ -1,7 +1,8 @@
 // What the choice of OpenBLAS kernels is worth: matrix products and a training step of an FFN
-// block, with every kernel in a process of its own (the choice is made when the library loads).
+// block, with every kernel in a process of its own (the choice is made when the library loads);
+// and what idle threads cost that spin.
 //
-//   build/blas_kernel_bench [threads]
+//   build/blas_kernel_bench
 #include <dlfcn.h>
 #include <fmt/format.h>
 
@@ -25,7 +26,7 @@ struct Shape {
   int64_t hidden;
   int64_t intermediate;
 };
-constexpr Shape kShapes[] = {{4096, 192, 512}, {2048, 1024, 2816}};
+constexpr Shape kShapes[] = {{1024, 192, 512}, {2048, 1024, 2816}};
 constexpr double kSecondsPerFigure = 1.5;
 
 // Median rate of `run`, which does `flop` operations, after a warm-up.
@@ -87,49 +88,58 @@ int Measure(int threads) {
 }
 
 struct Row {
-  std::string asked;
+  std::string label;
+  std::string environment;  // "NAME=value ..." of the process that measures
+  int threads = 1;
   std::string loaded;
   std::vector<double> gigaflops;
 };
 
-Row MeasureWith(const std::string& kernel, const std::string& self, int threads) {
-  Row row{kernel, "", {}};
+void MeasureElsewhere(const std::string& self, Row& row) {
   const std::string command =
-      fmt::format("PUZZLE_BLAS_KERNEL={} '{}' --measure {}", kernel, self, threads);
+      fmt::format("{} '{}' --measure {}", row.environment, self, row.threads);
   std::FILE* pipe = ::popen(command.c_str(), "r");
-  if (pipe == nullptr) return row;
+  if (pipe == nullptr) return;
   char name[64] = "";
   if (std::fscanf(pipe, "%63s", name) == 1) row.loaded = name;
   for (double value = 0; std::fscanf(pipe, "%lf", &value) == 1;) row.gigaflops.push_back(value);
   ::pclose(pipe);
-  return row;
 }
 
-int Compare(const std::string& self, int threads) {
-  const std::string wanted = WantedBlasKernel(DetectCpu()).value_or("");
-  std::vector<std::string> kernels = {"", "Prescott", "Haswell", "SkylakeX", "Cooperlake"};
-  if (std::find(kernels.begin(), kernels.end(), wanted) == kernels.end()) {
-    kernels.push_back(wanted);
-  }
-  fmt::print("GFLOP/s, {} thread(s); in brackets: times Prescott\n\n", threads);
-  fmt::print("| kernel | loaded |");
+// Measures the rows and prints them, in brackets how often the first one's rate.
+void PrintTable(const std::string& self, std::vector<Row> rows) {
+  fmt::print("| GFLOP/s (ratio to the first row) | kernel | threads |");
   for (const char* what : {"product", "FFN training step"}) {
     for (const Shape& shape : kShapes) fmt::print(" {} {} |", what, shape.hidden);
   }
-  fmt::print("\n|---|---|---|---|---|---|\n");
-  std::vector<Row> rows;
-  for (const std::string& kernel : kernels) rows.push_back(MeasureWith(kernel, self, threads));
-  for (const Row& row : rows) {
-    std::string label = row.asked.empty() ? "OpenBLAS's choice" : row.asked;
-    if (row.asked == wanted) label = "**" + label + "** (ours)";
-    fmt::print("| {} | {} |", label, row.loaded);
+  fmt::print("\n|---|---|---|---|---|---|---|\n");
+  for (Row& row : rows) {
+    MeasureElsewhere(self, row);
+    fmt::print("| {} | {} | {} |", row.label, row.loaded, row.threads);
     for (size_t i = 0; i < row.gigaflops.size(); ++i) {
-      fmt::print(" {:.0f} ({:.1f}) |", row.gigaflops[i],
-                 row.gigaflops[i] / rows[1].gigaflops.at(i));
+      const std::vector<double>& first = rows[0].gigaflops;
+      const double ratio = i < first.size() ? row.gigaflops[i] / first[i] : 0;
+      fmt::print(" {:.0f} ({:.1f}) |", row.gigaflops[i], ratio);
     }
     fmt::print("{}\n", row.gigaflops.empty() ? " does not run here | | | |" : "");
   }
-  return 0;
+  fmt::print("\n");
+}
+
+void Compare(const std::string& self) {
+  const std::string ours = WantedBlasKernel(DetectCpu()).value_or("");
+  std::vector<Row> kernels;
+  for (const char* kernel : {"Prescott", "Haswell", "Zen", "SkylakeX", "Cooperlake", ""}) {
+    std::string label = *kernel == '\0' ? "OpenBLAS's choice" : kernel;
+    if (kernel == ours) label += " (ours)";
+    kernels.push_back({label, fmt::format("PUZZLE_BLAS_KERNEL={}", kernel), 1, "", {}});
+  }
+  PrintTable(self, kernels);
+
+  // GOMP_SPINCOUNT outdoes OMP_WAIT_POLICY; 300,000 is what libgomp does when nothing is set.
+  PrintTable(self, {{"one thread", "", 1, "", {}},
+                    {"idle threads spin (OpenMP's default)", "GOMP_SPINCOUNT=300000", 2, "", {}},
+                    {"idle threads sleep (ours)", "", 2, "", {}}});
 }
 
 }  // namespace
@@ -137,8 +147,6 @@ int Compare(const std::string& self, int threads) {
 
 int main(int argc, char** argv) {
   puzzle::RestartUnlessBlasPrepared(argv);
-  const bool measure = argc > 1 && std::string(argv[1]) == "--measure";
-  const char* threads = argc > (measure ? 2 : 1) ? argv[measure ? 2 : 1] : "1";
-  return measure ? puzzle::Measure(std::atoi(threads))
-                 : puzzle::Compare(argv[0], std::atoi(threads));
+  if (argc == 3 && std::string(argv[1]) == "--measure") return puzzle::Measure(std::atoi(argv[2]));
+  puzzle::Compare(argv[0]);
 }

@@ -78,8 +78,7 @@ class BlasEnvironmentTest : public ::testing::Test {
   ~BlasEnvironmentTest() override { Clear(); }
 
   static void Clear() {
-    for (const char* name : {"OPENBLAS_CORETYPE", "PUZZLE_BLAS_KERNEL", "OMP_WAIT_POLICY",
-                             "OPENBLAS_THREAD_TIMEOUT"}) {
+    for (const char* name : {"OPENBLAS_CORETYPE", "PUZZLE_BLAS_KERNEL", "OMP_WAIT_POLICY"}) {
       ::unsetenv(name);
     }
   }
