@@ -3,6 +3,7 @@
 
 #include "apps/blas_kernel.h"
 #include "apps/cli.h"
+#include "apps/environment.h"
 #include "apps/model_commands.h"
 #include "model/runtime.h"
 #include "nodes/bodies.h"
@@ -21,5 +22,6 @@ int main(int argc, char** argv) {
     puzzle::BindThreadToDevice(device.name());
   };
   hooks.set_threads = puzzle::SetThreads;
+  hooks.environment = puzzle::MachineFacts;
   return puzzle::PuzzleMain(argc, argv, registry, hooks);
 }

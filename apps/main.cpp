@@ -3,6 +3,7 @@
 // libtorch costs 0.4 s, and the BLAS behind it has to be told the right kernel before it loads.
 #include "apps/blas_kernel.h"
 #include "apps/cli.h"
+#include "apps/environment.h"
 #include "apps/model_verbs.h"
 #include "nodes/kinds.h"
 
@@ -23,5 +24,6 @@ int main(int argc, char** argv) {
                                   [argv](const auto&) -> int { BecomeEngine(argv); }});
   };
   hooks.before_execute = [argv] { BecomeEngine(argv); };
+  hooks.environment = puzzle::MachineFacts;
   return puzzle::PuzzleMain(argc, argv, registry, hooks);
 }

@@ -43,6 +43,11 @@ void BindThreadToDevice(const std::string& name) {
   if (device.is_cuda()) at::empty({1}, at::TensorOptions().device(device));
 }
 
+void Synchronize(const std::string& name) {
+  const at::Device device(name);
+  if (device.is_cuda()) torch::cuda::synchronize(device.index());
+}
+
 std::string RuntimeDescription() {
   auto* core = FindBlasFunction<char*()>("openblas_get_corename");
   const std::string blas =

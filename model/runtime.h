@@ -18,6 +18,9 @@ void SetThreads(int threads);
 /// gradients unless asked for. Throws Error when there is no such device.
 void BindThreadToDevice(const std::string& device);
 
+/// Waits until `device` has done everything that was asked of it; the CPU always has.
+void Synchronize(const std::string& device);
+
 /// "libtorch 1.13.1, OpenBLAS kernel Cooperlake, 2 cores": what -v prints.
 [[nodiscard]] std::string RuntimeDescription();
 

@@ -38,16 +38,34 @@ std::map<std::string, std::string> ReadTokenizer(const ArchiveReader& in) {
   return files;
 }
 
+json Sums(const TokenMetrics& m) {
+  return {{"tokens", m.tokens},
+          {"nll", m.nll},
+          {"nll_squared", m.nll_squared},
+          {"kl", m.kl},
+          {"kl_squared", m.kl_squared},
+          {"cosine", m.cosine},
+          {"top1", m.top1},
+          {"top5", m.top5},
+          {"top10", m.top10}};
+}
+
+TokenMetrics MetricsFromSums(const json& sums) {
+  TokenMetrics m;
+  m.tokens = sums.at("tokens");
+  m.nll = sums.at("nll");
+  m.nll_squared = sums.at("nll_squared");
+  m.kl = sums.at("kl");
+  m.kl_squared = sums.at("kl_squared");
+  m.cosine = sums.at("cosine");
+  m.top1 = sums.at("top1");
+  m.top5 = sums.at("top5");
+  m.top10 = sums.at("top10");
+  return m;
+}
+
 void SaveMetrics(ArchiveWriter& out, const TokenMetrics& m, bool with_kl) {
-  out.SetAttribute("sums", {{"tokens", m.tokens},
-                            {"nll", m.nll},
-                            {"nll_squared", m.nll_squared},
-                            {"kl", m.kl},
-                            {"kl_squared", m.kl_squared},
-                            {"cosine", m.cosine},
-                            {"top1", m.top1},
-                            {"top5", m.top5},
-                            {"top10", m.top10}});
+  out.SetAttribute("sums", Sums(m));
   // The same as people read it, for records and summaries.
   out.SetAttribute("positions", m.tokens);
   out.SetAttribute("nll", m.MeanNll());
@@ -61,18 +79,7 @@ void SaveMetrics(ArchiveWriter& out, const TokenMetrics& m, bool with_kl) {
 }
 
 TokenMetrics LoadMetrics(const ArchiveReader& in) {
-  const json sums = in.Attribute("sums");
-  TokenMetrics m;
-  m.tokens = sums.at("tokens");
-  m.nll = sums.at("nll");
-  m.nll_squared = sums.at("nll_squared");
-  m.kl = sums.at("kl");
-  m.kl_squared = sums.at("kl_squared");
-  m.cosine = sums.at("cosine");
-  m.top1 = sums.at("top1");
-  m.top5 = sums.at("top5");
-  m.top10 = sums.at("top10");
-  return m;
+  return MetricsFromSums(in.Attribute("sums"));
 }
 
 std::string StateName(int64_t index) {
@@ -260,9 +267,9 @@ Block Block::Load(std::shared_ptr<const ArchiveReader> in) {
   return block;
 }
 double Score::Value(std::string_view objective) const {
-  if (objective == "kl") return metrics.MeanKl();
-  if (objective == "cosine") return metrics.MeanCosine();
-  if (objective == "lm_loss") return metrics.MeanNll() - parent_nll;
+  if (objective == "kl") return metrics.MeanKl() - base.MeanKl();
+  if (objective == "cosine") return metrics.MeanCosine() - base.MeanCosine();
+  if (objective == "lm_loss") return metrics.MeanNll() - base.MeanNll();
   throw BugError("unknown objective " + std::string(objective));
 }
 
@@ -270,7 +277,9 @@ void Score::Save(ArchiveWriter& out) const {
   out.SetAttribute("layer", layer);
   out.SetAttribute("variant", variant);
   out.SetAttribute("spec", ToJson(spec));
-  out.SetAttribute("parent_nll", parent_nll);
+  out.SetAttribute("base", Sums(base));
+  for (const char* objective : {"kl", "lm_loss"})
+    out.SetAttribute(std::string(objective) + "_increase", Value(objective));
   SaveMetrics(out, metrics, /*with_kl=*/true);
 }
 
@@ -279,7 +288,7 @@ Score Score::Load(std::shared_ptr<const ArchiveReader> in) {
   score.layer = in->Attribute("layer");
   score.variant = in->Attribute("variant");
   score.spec = VariantFromJson(in->Attribute("spec"));
-  score.parent_nll = in->Attribute("parent_nll");
+  score.base = MetricsFromSums(in->Attribute("base"));
   score.metrics = LoadMetrics(*in);
   return score;
 }
@@ -352,6 +361,7 @@ Choice Choice::Load(std::shared_ptr<const ArchiveReader> in) {
 
 void Evaluation::Save(ArchiveWriter& out) const {
   out.SetAttribute("label", label);
+  out.SetAttribute("model_digest", model_digest);
   out.SetAttribute("has_kl", has_kl);
   out.SetAttribute("parameters", parameters);
   out.SetAttribute("block_parameters", block_parameters);
@@ -364,6 +374,7 @@ void Evaluation::Save(ArchiveWriter& out) const {
 Evaluation Evaluation::Load(std::shared_ptr<const ArchiveReader> in) {
   Evaluation evaluation;
   evaluation.label = in->Attribute("label");
+  evaluation.model_digest = in->Attribute("model_digest").get<std::string>();
   evaluation.has_kl = in->Attribute("has_kl");
   evaluation.parameters = in->Attribute("parameters");
   evaluation.block_parameters = in->Attribute("block_parameters");

@@ -133,16 +133,16 @@ struct Block {
   [[nodiscard]] size_t ResidentBytes() const { return sizeof(Block); }
 };
 
-/// How much the whole model suffers when one sub-block is replaced.
+/// How much a whole model suffers when one sub-block is replaced.
 struct Score {
   static constexpr std::string_view kType = "score";
   int64_t layer = 0;
   std::string variant;
   VariantSpec spec;
-  TokenMetrics metrics;   // of the model with the variant
-  double parent_nll = 0;  // for lm_loss
+  TokenMetrics metrics;  // of the model with the variant
+  TokenMetrics base;     // of the model without it
 
-  /// Value of objective "kl", "lm_loss" (increase over the parent) or "cosine".
+  /// Increase of "kl", "lm_loss" or "cosine" over the model without the variant.
   [[nodiscard]] double Value(std::string_view objective) const;
 
   void Save(ArchiveWriter& out) const;
@@ -199,6 +199,7 @@ struct Choice {
 struct Evaluation {
   static constexpr std::string_view kType = "evaluation";
   std::string label;
+  std::string model_digest;  // of the checkpoint that was measured
   TokenMetrics metrics;
   bool has_kl = false;
   int64_t parameters = 0;

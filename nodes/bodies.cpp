@@ -3,6 +3,7 @@
 #include "io/error.h"
 #include "model/pch.h"
 #include "nodes/assemble.h"
+#include "nodes/best.h"
 #include "nodes/bld.h"
 #include "nodes/capture.h"
 #include "nodes/cost.h"
@@ -10,6 +11,7 @@
 #include "nodes/export_model.h"
 #include "nodes/gkd.h"
 #include "nodes/importance.h"
+#include "nodes/latency.h"
 #include "nodes/load_model.h"
 #include "nodes/pretrain.h"
 #include "nodes/report.h"
@@ -39,13 +41,16 @@ Body Plainly(Body body) {
 std::map<std::string, Body> PuzzleBodies() {
   std::map<std::string, Body> bodies = {{"activations", MakeStreamingBody(RunActivations)},
                                         {"assemble", MakeBody(RunAssemble)},
+                                        {"best", MakeBody(RunBest)},
                                         {"bld", MakeBody(RunBld)},
                                         {"cost", MakeBody(RunCost)},
                                         {"evaluate", MakeBody(RunEvaluate)},
                                         {"export", MakeBody(RunExport)},
                                         {"gkd", MakeBody(RunGkd)},
                                         {"importance", MakeBody(RunImportance)},
+                                        {"latency", MakeBody(RunLatency)},
                                         {"load_model", MakeBody(RunLoadModel)},
+                                        {"model_latency", MakeBody(RunModelLatency)},
                                         {"pretrain", MakeBody(RunPretrain)},
                                         {"report", MakeBody(RunReport)},
                                         {"score", MakeBody(RunScore)},

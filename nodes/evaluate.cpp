@@ -58,7 +58,8 @@ std::string SampleText(const Transformer& model, const Tokenizer& tokenizer,
 }
 
 Evaluation RunEvaluate(const EvaluateParams& params, const Inputs& inputs, RunContext& context) {
-  const auto checkpoint = inputs.Get<Checkpoint>("model");
+  const auto measured = inputs.One<Checkpoint>("model");
+  const auto checkpoint = measured.Load();
   const auto tokens = inputs.Get<TokenSet>("tokens");
   const std::string device = context.device().name();
   const Transformer model(ToDevice(checkpoint->model, device));
@@ -68,6 +69,7 @@ Evaluation RunEvaluate(const EvaluateParams& params, const Inputs& inputs, RunCo
   const ModelConfig& config = checkpoint->model.config;
   Evaluation evaluation;
   evaluation.label = params.label;
+  evaluation.model_digest = measured.digest();
   evaluation.has_kl = parent.has_value();
   evaluation.metrics =
       EvaluateModel(model, parent ? &*parent : nullptr, *tokens, params.positions, params.batch,

@@ -124,15 +124,23 @@ NodeKind BldKind() {
 }
 
 NodeKind ScoreKind() {
-  return Kind<ScoreParams>("score", 1,
-                           "Damage to the whole model when one sub-block is replaced: KL, NLL, "
-                           "accuracies, cosine.")
-      .In("parent", "checkpoint", "the model")
+  return Kind<ScoreParams>("score", 2,
+                           "Damage to a whole model when one sub-block is replaced: KL from the "
+                           "parent, NLL, accuracies, cosine.")
+      .In("parent", "checkpoint", "whose distribution is the measure")
       .In("activations", "activations", "its hidden states on validation tokens, best in fp32")
       .In("block", "block", "the replacement")
+      .InOptional("context", "checkpoint", "the model to replace it in; else the parent itself")
+      .InOptional("context_activations", "activations", "the hidden states of that model")
       .Param("batch", &ScoreParams::batch, {AtLeast(1), Unkeyed()}, "sequences at a time")
       .Out("score")
       .On(Needs::kDevice);
+}
+
+std::optional<std::string> CheckVariantNames(const std::vector<std::string>& names) {
+  for (const std::string& name : names)
+    if (auto complaint = CheckVariantName(name)) return complaint;
+  return std::nullopt;
 }
 
 NodeKind CostKind() {
@@ -148,12 +156,43 @@ NodeKind CostKind() {
              "type of weights when serving")
       .Param("kv", &CostParams::kv, {OneOf({"fp32", "bf16", "fp16", "fp8"})},
              "type of the KV cache")
-      .Check([](const CostParams& p) -> std::optional<std::string> {
-        for (const std::string& variant : p.variants)
-          if (auto complaint = CheckVariantName(variant)) return complaint;
-        return std::nullopt;
-      })
+      .Check([](const CostParams& p) { return CheckVariantNames(p.variants); })
       .Out("costs");
+}
+
+// What is served at once, for the kinds that measure time.
+template <class P>
+Kind<P>& AddServing(Kind<P>& kind) {
+  return kind
+      .Param("device", &P::device, {OneOf({"cpu", "cuda"})}, "the kind of lane to measure on")
+      .Param("batch", &P::batch, {AtLeast(1)}, "sequences served at once")
+      .Param("prefill", &P::prefill, {AtLeast(1)}, "tokens of every prompt")
+      .Param("generation", &P::generation, {AtLeast(1)}, "tokens decoded for every prompt")
+      .Param("seconds", &P::seconds, {Between(0.001, 3600)}, "spent on every figure")
+      .On(Needs::kQuietDevice);
+}
+
+NodeKind LatencyKind() {
+  Kind<LatencyParams> kind("latency", 1,
+                           "Measured prefill and decode times of every variant's shape.");
+  kind.In("parent", "checkpoint", "the model whose shapes count; its weights do not")
+      .Param("variants", &LatencyParams::variants, {Required()}, "as in bld")
+      .Param("multiple_of", &LatencyParams::multiple_of, {AtLeast(1)}, "rounds FFN percentages")
+      .Param("copies", &LatencyParams::copies, {Between(0, 1024)},
+             "N of the slope between N and 2 N copies; 0: half of the layers, at most eight")
+      .Check([](const LatencyParams& p) { return CheckVariantNames(p.variants); })
+      .Out("latencies");
+  return AddServing(kind);
+}
+
+NodeKind ModelLatencyKind() {
+  Kind<ModelLatencyParams> kind("model_latency", 1,
+                                "Measured prefill and decode times of a whole model.");
+  kind.In("model", "checkpoint", "what to measure")
+      .InOptional("times", "latencies", "to predict the same from its parts")
+      .Param("label", &ModelLatencyParams::label, {}, "its name in tables")
+      .Out("model_latency");
+  return AddServing(kind);
 }
 
 NodeKind SearchKind() {
@@ -172,6 +211,13 @@ NodeKind SearchKind() {
       .Param("time_limit_s", &SearchParams::time_limit_s, {AtLeast(0.01)}, "for the solver")
       .Param("seed", &SearchParams::seed, {}, "for method random")
       .Out("choice");
+}
+
+NodeKind BestKind() {
+  return Kind<BestParams>("best", 1, "The model that was measured to be closest to its parent.")
+      .InList("models", "checkpoint", "the candidates")
+      .InList("evaluations", "evaluation", "how good they are: one for each, with a parent")
+      .Out("checkpoint");
 }
 
 NodeKind AssembleKind() {
@@ -202,7 +248,7 @@ NodeKind GkdKind() {
 }
 
 NodeKind EvaluateKind() {
-  return Kind<EvaluateParams>("evaluate", 1, "Quality of a model on held-out text.")
+  return Kind<EvaluateParams>("evaluate", 2, "Quality of a model on held-out text.")
       .In("model", "checkpoint", "what to measure")
       .InOptional("parent", "checkpoint", "to measure KL and cosine against")
       .In("tokens", "tokens", "held-out text")
@@ -235,9 +281,10 @@ NodeKind ReportKind() {
 }  // namespace
 
 std::vector<NodeKind> PuzzleKinds() {
-  return {ActivationsKind(), AssembleKind(), BldKind(),        CostKind(),          EvaluateKind(),
-          ExportKind(),      GkdKind(),      ImportanceKind(), LoadModelKind(),     PretrainKind(),
-          ReportKind(),      ScoreKind(),    SearchKind(),     SyntheticTextKind(), TokenizeKind()};
+  return {ActivationsKind(), AssembleKind(),      BestKind(),     BldKind(),        CostKind(),
+          EvaluateKind(),    ExportKind(),        GkdKind(),      ImportanceKind(), LatencyKind(),
+          LoadModelKind(),   ModelLatencyKind(),  PretrainKind(), ReportKind(),     ScoreKind(),
+          SearchKind(),      SyntheticTextKind(), TokenizeKind()};
 }
 
 }  // namespace puzzle

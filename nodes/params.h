@@ -80,6 +80,25 @@ struct CostParams {
   std::string kv = "bf16";
 };
 
+/// What is served at once while times are measured.
+struct ServingParams {
+  std::string device = "cpu";
+  int64_t batch = 1;
+  int64_t prefill = 128;
+  int64_t generation = 128;
+  double seconds = 0.5;  // per figure
+};
+
+struct LatencyParams : ServingParams {
+  std::vector<std::string> variants;
+  int64_t multiple_of = 8;
+  int64_t copies = 0;  // 0: half of the layers, at most eight
+};
+
+struct ModelLatencyParams : ServingParams {
+  std::string label = "model";
+};
+
 struct SearchParams {
   std::string objective = "kl";
   std::string method = "mip";
@@ -90,6 +109,8 @@ struct SearchParams {
 };
 
 struct AssembleParams {};
+
+struct BestParams {};
 
 struct GkdParams : TrainingParams {
   GkdParams() { lr = 5e-4; }

@@ -1,6 +1,7 @@
 #include "nodes/score.h"
 
 #include <algorithm>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -12,71 +13,113 @@ namespace puzzle {
 
 using at::Tensor;
 
-TokenMetrics ScoreReplacement(const Transformer& parent, int64_t layer, const VariantSpec& spec,
-                              const SubBlockWeights& weights, const Activations& activations,
-                              int64_t batch, const std::function<void(double)>& poll) {
+namespace {
+
+HeadInput Head(const Transformer& model, const Tensor& last_state) {
+  return {PredictingStates(model.FinalNorm(last_state)), model.weights().HeadMatrix()};
+}
+
+// The sum of the metrics over all batches, given the last state of every batch.
+template <class LastState>
+TokenMetrics MeasureAll(const Transformer& model, const Captured& parent, int64_t batch,
+                        const LastState& last_state, const std::function<void(double)>& poll) {
   const at::NoGradGuard no_grad;
-  ModelWeights replaced = parent.weights();
-  Replace(replaced, layer, spec, weights);
-  const Transformer child(replaced, activations.length());
-  const at::Device device = replaced.embedding.device();
-  const int64_t layers = parent.config().n_layers();
+  const at::Device device = model.weights().embedding.device();
+  const int64_t layers = parent.model.config().n_layers(), sequences = parent.states.sequences();
   TokenMetrics metrics;
-  for (int64_t first = 0; first < activations.sequences(); first += batch) {
-    const int64_t count = std::min(batch, activations.sequences() - first);
-    const Tensor x = activations.Read(layer, first, count).to(device);
-    const Tensor last = activations.Read(layers, first, count).to(device);
-    const HeadInput child_head{PredictingStates(child.FinalNorm(child.Blocks(x, layer, layers))),
-                               replaced.HeadMatrix()};
-    const HeadInput parent_head{PredictingStates(parent.FinalNorm(last)),
-                                parent.weights().HeadMatrix()};
-    metrics +=
-        Measure(child_head, NextTokens(activations.Ids(first, count).to(device)), &parent_head);
-    poll(static_cast<double>(first + count) / static_cast<double>(activations.sequences()));
+  for (int64_t first = 0; first < sequences; first += batch) {
+    const int64_t count = std::min(batch, sequences - first);
+    const HeadInput reference =
+        Head(parent.model, parent.states.Read(layers, first, count).to(device));
+    metrics += Measure(Head(model, last_state(first, count)),
+                       NextTokens(parent.states.Ids(first, count).to(device)), &reference);
+    poll(static_cast<double>(first + count) / static_cast<double>(sequences));
   }
   return metrics;
 }
 
-double ParentNll(const Transformer& parent, const Activations& activations, int64_t batch) {
-  const at::NoGradGuard no_grad;
-  const at::Device device = parent.weights().embedding.device();
-  TokenMetrics metrics;
-  for (int64_t first = 0; first < activations.sequences(); first += batch) {
-    const int64_t count = std::min(batch, activations.sequences() - first);
-    const Tensor last = activations.Read(parent.config().n_layers(), first, count).to(device);
-    metrics += Measure({PredictingStates(parent.FinalNorm(last)), parent.weights().HeadMatrix()},
-                       NextTokens(activations.Ids(first, count).to(device)), nullptr);
-  }
-  return metrics.MeanNll();
+void CheckSameTokens(const Activations& a, const Activations& b) {
+  if (a.sequences() != b.sequences() || a.length() != b.length() ||
+      !a.Ids(0, a.sequences()).equal(b.Ids(0, b.sequences())))
+    throw Error("the activations of parent and context were captured on different tokens");
+}
+
+SubBlockWeights WeightsOf(const Block& block, const Transformer& parent, const at::Device& device) {
+  if (block.parents_own)
+    return SubBlockOf(parent.weights(), block.layer, WhichSubBlock(block.spec));
+  SubBlockWeights weights = block.Weights();
+  for (auto& [name, slot] : Slots(weights, block.spec)) *slot = slot->to(device);
+  return weights;
+}
+
+}  // namespace
+
+TokenMetrics ScoreReplacement(const Captured& model, int64_t layer, const VariantSpec& spec,
+                              const SubBlockWeights& weights, const Captured& parent, int64_t batch,
+                              const std::function<void(double)>& poll) {
+  ModelWeights replaced = model.model.weights();
+  Replace(replaced, layer, spec, weights);
+  const Transformer child(replaced, model.states.length());
+  const at::Device device = replaced.embedding.device();
+  return MeasureAll(
+      child, parent, batch,
+      [&](int64_t first, int64_t count) {
+        return child.Blocks(model.states.Read(layer, first, count).to(device), layer,
+                            child.config().n_layers());
+      },
+      poll);
+}
+
+TokenMetrics ScoreAsIs(const Captured& model, const Captured& parent, int64_t batch) {
+  const at::Device device = model.model.weights().embedding.device();
+  return MeasureAll(
+      model.model, parent, batch,
+      [&](int64_t first, int64_t count) {
+        return model.states.Read(model.model.config().n_layers(), first, count).to(device);
+      },
+      [](double) {});
 }
 
 Score RunScore(const ScoreParams& params, const Inputs& inputs, RunContext& context) {
-  const auto parent = inputs.One<Checkpoint>("parent");
-  const auto checkpoint = parent.Load();
-  const auto activations = inputs.One<Activations>("activations");
-  const auto states = activations.Load();
-  CheckActivations(*states, parent.digest(), checkpoint->model.config);
-  const auto block = inputs.Get<Block>("block");
   const std::string device = context.device().name();
-  const Transformer model(ToDevice(checkpoint->model, device));
+  // A checkpoint and the activations captured from it.
+  struct Source {
+    Source(const Input<Checkpoint>& checkpoint, const Input<Activations>& activations,
+           const std::string& device)
+        : model(ToDevice(checkpoint.Load()->model, device)),
+          states(activations.Load()),
+          name(checkpoint.digest() + ' ' + activations.digest()) {
+      CheckActivations(*states, checkpoint.digest(), model.config());
+    }
+    Transformer model;
+    std::shared_ptr<const Activations> states;
+    std::string name;  // of the content
+  };
+  const Source parent(inputs.One<Checkpoint>("parent"), inputs.One<Activations>("activations"),
+                      device);
+  std::optional<Source> child;
+  if (inputs.Has("context") != inputs.Has("context_activations"))
+    throw Error("the ports `context` and `context_activations` belong together");
+  if (inputs.Has("context")) {
+    child.emplace(inputs.One<Checkpoint>("context"), inputs.One<Activations>("context_activations"),
+                  device);
+    CheckSameTokens(*parent.states, *child->states);
+  }
+  const Source& source = child ? *child : parent;
+  const Captured model{source.model, *source.states}, reference{parent.model, *parent.states};
+  const auto block = inputs.Get<Block>("block");
   Score score;
   score.layer = block->layer;
   score.variant = block->variant;
   score.spec = block->spec;
-  score.parent_nll = *context.Resident<double>(
-      fmt::format("parent-nll {} {}", parent.digest(), activations.digest()), [&] {
-        auto nll = std::make_shared<const double>(ParentNll(model, *states, params.batch));
-        return SizedValue{nll, sizeof(double)};
+  score.base = *context.Resident<TokenMetrics>(
+      fmt::format("score as is {} {}", source.name, parent.name), [&] {
+        auto base = std::make_shared<const TokenMetrics>(ScoreAsIs(model, reference, params.batch));
+        return SizedValue{base, sizeof(TokenMetrics)};
       });
-  SubBlockWeights weights;
-  if (block->parents_own) {
-    weights = SubBlockOf(model.weights(), block->layer, WhichSubBlock(block->spec));
-  } else {
-    weights = block->Weights();
-    for (auto& [name, slot] : Slots(weights, block->spec)) *slot = slot->to(at::Device(device));
-  }
-  score.metrics = ScoreReplacement(model, block->layer, block->spec, weights, *states, params.batch,
-                                   [&](double fraction) { context.Poll(fraction); });
+  score.metrics = ScoreReplacement(model, block->layer, block->spec,
+                                   WeightsOf(*block, parent.model, at::Device(device)), reference,
+                                   params.batch, [&](double fraction) { context.Poll(fraction); });
   return score;
 }
 

@@ -1,4 +1,4 @@
-// `score`: how much worse does the parent get when one sub-block is replaced? (paper section 4.2)
+// `score`: how much worse does a model get when one sub-block is replaced? (paper section 4.2)
 #pragma once
 
 #include "graph/node.h"
@@ -8,16 +8,24 @@
 
 namespace puzzle {
 
-/// Metrics of the parent with `variant` in place of one sub-block, on captured activations. Starts
-/// at that layer from the cached hidden state; the parent's logits come from its cached last state.
-[[nodiscard]] TokenMetrics ScoreReplacement(const Transformer& parent, int64_t layer,
+/// A model and its hidden states on the tokens that scores are taken on.
+struct Captured {
+  const Transformer& model;
+  const Activations& states;
+};
+
+/// Metrics, against the parent, of a model with `spec` in place of one sub-block. The model is the
+/// parent itself (replace-1-block scores) or a child of it (the same in the child's context, where
+/// sub-blocks interact differently). Starts at that layer from the cached hidden state; the
+/// parent's logits come from its cached last state.
+/// REQUIRES: both were captured on the same tokens.
+[[nodiscard]] TokenMetrics ScoreReplacement(const Captured& model, int64_t layer,
                                             const VariantSpec& spec, const SubBlockWeights& weights,
-                                            const Activations& activations, int64_t batch,
+                                            const Captured& parent, int64_t batch,
                                             const std::function<void(double)>& poll);
 
-/// NLL of the parent itself from its cached last state.
-[[nodiscard]] double ParentNll(const Transformer& parent, const Activations& activations,
-                               int64_t batch);
+/// The same of the model as it is, from its cached last state.
+[[nodiscard]] TokenMetrics ScoreAsIs(const Captured& model, const Captured& parent, int64_t batch);
 
 [[nodiscard]] Score RunScore(const ScoreParams& params, const Inputs& inputs, RunContext& context);
 

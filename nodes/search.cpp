@@ -104,19 +104,18 @@ SearchSpace MakeSearchSpace(const CostTable& costs, const std::vector<Score>& sc
     }
     MipOption option;
     option.name = row.variant;
-    if (!row.parents_own) {
-      const auto score = std::find_if(scores.begin(), scores.end(), [&](const Score& s) {
-        return s.layer == row.layer && s.spec == row.spec;
-      });
-      if (score == scores.end()) {
-        warn(fmt::format("layer {}: variant {} has no score and is left out", row.layer,
-                         row.variant));
-        continue;
-      }
+    const auto score = std::find_if(scores.begin(), scores.end(), [&](const Score& s) {
+      return s.layer == row.layer && s.spec == row.spec;
+    });
+    if (score != scores.end()) {
       option.score = score->Value(params.objective);
       if (!std::isfinite(option.score))
         throw Error(fmt::format("layer {}: variant {}: its score {} is not a number", row.layer,
                                 row.variant, params.objective));
+    } else if (!row.parents_own) {
+      warn(
+          fmt::format("layer {}: variant {} has no score and is left out", row.layer, row.variant));
+      continue;
     }
     for (size_t resource : limited) option.costs.push_back(row.costs[resource]);
     space.problem.groups.back().push_back(std::move(option));

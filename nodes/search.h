@@ -14,9 +14,10 @@ namespace puzzle {
 [[nodiscard]] std::vector<MipLimit> ReadLimits(const nlohmann::json& min, const nlohmann::json& max,
                                                const CostTable& costs);
 
-/// One group per sub-block, one option per variant that has a score (the parent's own costs
-/// nothing in quality). `cost_rows[g][o]` is the row of `costs` behind an option. Variants without
-/// a score are dropped and named through `warn`; a NaN score is an Error.
+/// One group per sub-block, one option per variant that has a score (the parent's own needs none:
+/// it costs nothing in quality unless a score, taken in the context of a child, says otherwise).
+/// `cost_rows[g][o]` is the row of `costs` behind an option. Variants without a score are dropped
+/// and named through `warn`; a NaN score is an Error.
 struct SearchSpace {
   MipProblem problem;
   std::vector<std::vector<size_t>> cost_rows;

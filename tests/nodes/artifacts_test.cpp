@@ -69,9 +69,11 @@ TEST(ArtifactsTest, ScoresCostsChoicesAndEvaluations) {
   score.variant = "attn:kv1";
   score.spec = AttentionSpec{SubBlockForm::kFull, 1};
   score.metrics = {10, 5, 6, 1, 2, 0.5, 3, 4, 5};
-  score.parent_nll = 0.4;
+  score.base = {10, 4, 5, 0.5, 1, 0.25, 6, 7, 8};
   const Score score_back = RoundTrip(score);
   EXPECT_EQ(score_back.spec, score.spec);
+  EXPECT_DOUBLE_EQ(score.Value("kl"), 0.05);
+  EXPECT_DOUBLE_EQ(score.Value("lm_loss"), 0.1);
   for (const char* objective : {"kl", "lm_loss", "cosine"})
     EXPECT_EQ(score_back.Value(objective), score.Value(objective)) << objective;
 
@@ -94,10 +96,12 @@ TEST(ArtifactsTest, ScoresCostsChoicesAndEvaluations) {
 
   Evaluation evaluation;
   evaluation.label = "child";
+  evaluation.model_digest = "0123";
   evaluation.metrics = score.metrics;
   evaluation.has_kl = true;
   evaluation.sample = "abc";
   const Evaluation evaluation_back = RoundTrip(evaluation);
+  EXPECT_EQ(evaluation_back.model_digest, "0123");
   EXPECT_EQ(evaluation_back.metrics.MeanKl(), evaluation.metrics.MeanKl());
   EXPECT_EQ(evaluation_back.sample, "abc");
 }

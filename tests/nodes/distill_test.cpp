@@ -26,20 +26,25 @@ class DistillTest : public testing::Test {
     for (int i = 0; i < 16 * 40; ++i) tokens_.ids.push_back((i * i + 7 * i / 3) % 40);
     std::string name = (fs::temp_directory_path() / "puzzle_distill_XXXXXX").string();
     folder_ = mkdtemp(name.data());
+    states_ = Capture(parent_, "parent");
+  }
+  ~DistillTest() override { fs::remove_all(folder_); }
+
+  Activations Capture(const Transformer& model, const std::string& name) {
     const at::NoGradGuard no_grad;
-    auto archive = Hdf5Format().create(folder_ + "/states.h5");
-    Activations::Writer writer(*archive, 3, tokens_.sequences(), 16, 32, DType::kF32, "parent");
+    const std::string path = folder_ + "/" + name + ".h5";
+    auto archive = Hdf5Format().create(path);
+    Activations::Writer writer(*archive, 3, tokens_.sequences(), 16, 32, DType::kF32, name);
     for (int64_t first = 0; first < tokens_.sequences(); first += 8) {
       const Tensor ids = tokens_.Batch(first, 8);
-      std::vector<Tensor> states = {parent_.Embed(ids)};
+      std::vector<Tensor> states = {model.Embed(ids)};
       for (int64_t layer = 0; layer < 2; ++layer)
-        states.push_back(parent_.Blocks(states.back(), layer, layer + 1));
+        states.push_back(model.Blocks(states.back(), layer, layer + 1));
       writer.Append(states, ids);
     }
     archive->Close();
-    states_ = Activations::Load(Hdf5Format().open(folder_ + "/states.h5"));
+    return Activations::Load(Hdf5Format().open(path));
   }
-  ~DistillTest() override { fs::remove_all(folder_); }
 
   Distilled Distill(const char* variant, const BldParams& params) {
     const VariantSpec spec = ResolveVariant(variant, parent_.config(), 1);
@@ -49,7 +54,8 @@ class DistillTest : public testing::Test {
   }
   TokenMetrics Score(const char* variant) {
     const VariantSpec spec = ResolveVariant(variant, parent_.config(), 1);
-    return ScoreReplacement(parent_, 1, spec, InitVariant(parent_.weights(), 1, spec), states_, 7,
+    const Captured parent{parent_, states_};
+    return ScoreReplacement(parent, 1, spec, InitVariant(parent_.weights(), 1, spec), parent, 7,
                             [](double) {});
   }
 
@@ -118,8 +124,31 @@ TEST_F(DistillTest, AScoreFromTheCachedStateEqualsTheWholeForwardPass) {
     EXPECT_NEAR(score.MeanNll(), whole.MeanNll(), 1e-5) << variant;
     EXPECT_GT(score.MeanKl(), 1e-4) << variant;
   }
-  EXPECT_NEAR(ParentNll(parent_, states_, 8),
+  const TokenMetrics as_is = ScoreAsIs({parent_, states_}, {parent_, states_}, 8);
+  EXPECT_NEAR(as_is.MeanNll(),
               EvaluateModel(parent_, nullptr, tokens_, 0, 8, [](double) {}).MeanNll(), 1e-5);
+  EXPECT_NEAR(as_is.MeanKl(), 0, 1e-6);
+}
+
+TEST_F(DistillTest, AScoreInAChildsContextIsThatOfTheChildWithTheReplacement) {
+  auto with = [&](const ModelWeights& model, int64_t layer, const char* variant) {
+    const VariantSpec spec = ResolveVariant(variant, parent_.config(), layer);
+    ModelWeights replaced = model;
+    Replace(replaced, layer, spec, InitVariant(parent_.weights(), layer, spec));
+    return replaced;
+  };
+  const Transformer child(with(parent_.weights(), 0, "ffn:none"));
+  const Activations child_states = Capture(child, "child");
+  auto measured = [&](const ModelWeights& model) {
+    return EvaluateModel(Transformer(model), &parent_, tokens_, 0, 8, [](double) {}).MeanKl();
+  };
+  EXPECT_NEAR(ScoreAsIs({child, child_states}, {parent_, states_}, 8).MeanKl(),
+              measured(child.weights()), 1e-5);
+  const VariantSpec spec = ResolveVariant("attn:none", parent_.config(), 1);
+  const TokenMetrics score =
+      ScoreReplacement({child, child_states}, 1, spec, InitVariant(parent_.weights(), 1, spec),
+                       {parent_, states_}, 8, [](double) {});
+  EXPECT_NEAR(score.MeanKl(), measured(with(child.weights(), 1, "attn:none")), 1e-5);
 }
 
 TEST_F(DistillTest, EvaluationStopsAtTheWantedPosition) {

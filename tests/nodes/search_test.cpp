@@ -38,7 +38,7 @@ std::vector<Score> Scores(double base) {
       score.layer = layer;
       score.variant = variant;
       score.spec = ResolveVariant(variant, Parent(), layer);
-      score.metrics.tokens = 10;
+      score.metrics.tokens = score.base.tokens = 10;
       score.metrics.kl = 10 * base * static_cast<double>(layer + 1);
       scores.push_back(score);
     }

@@ -1,0 +1,70 @@
+// Inputs of a step from values in memory, to call a kind's run function without a graph.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "graph/node.h"
+
+namespace puzzle {
+
+class FakeInputs final : public Inputs {
+ public:
+  /// Connects `value` to a port; equal digests stand for equal content.
+  template <ArtifactValue T>
+  FakeInputs& Add(const std::string& port, const std::string& digest, T value) {
+    ports_[port].push_back(
+        std::make_shared<Handle>(T::kType, digest, std::make_shared<const T>(std::move(value))));
+    return *this;
+  }
+
+ protected:
+  std::vector<std::shared_ptr<const InputHandle>> Handles(std::string_view port) const override {
+    const auto found = ports_.find(std::string(port));
+    if (found == ports_.end()) return {};
+    return {found->second.begin(), found->second.end()};
+  }
+
+ private:
+  class Handle final : public InputHandle {
+   public:
+    Handle(std::string_view type, std::string digest, std::shared_ptr<const void> value)
+        : type_(type), digest_(std::move(digest)), value_(std::move(value)) {}
+    std::string_view type() const override { return type_; }
+    const std::string& digest() const override { return digest_; }
+    std::shared_ptr<const void> LoadAny(
+        const std::function<SizedValue(std::shared_ptr<const ArchiveReader>)>&) const override {
+      return value_;
+    }
+
+   private:
+    std::string type_, digest_;
+    std::shared_ptr<const void> value_;
+  };
+
+  std::map<std::string, std::vector<std::shared_ptr<Handle>>> ports_;
+};
+
+/// A context that nobody watches; keeps nothing resident.
+class FakeContext final : public RunContext {
+ public:
+  const Device& device() const override { return device_; }
+  uint64_t seed() const override { return 1; }
+  void Poll(double, std::string_view) override {}
+  void Warn(const std::string& message) override { warnings.push_back(message); }
+
+  std::vector<std::string> warnings;
+
+ protected:
+  std::shared_ptr<const void> ResidentAny(const std::string&,
+                                          const std::function<SizedValue()>& make) override {
+    return make().value;
+  }
+
+ private:
+  Device device_;
+};
+
+}  // namespace puzzle
