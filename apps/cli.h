@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "graph/executor.h"
 #include "graph/node.h"
 #include "graph/registry.h"
 
@@ -56,6 +57,8 @@ struct Hooks {
   std::function<void(const Device& device, int lane)> on_lane_start;
   /// Sets the threads that computations of the calling thread may use.
   std::function<void(int threads)> set_threads;
+  /// Knows exceptions of the library behind the devices; see ExecuteOptions.
+  std::function<FailureKind(const std::exception&)> classify_failure;
   /// Facts about machine and build that enter the keys of kinds that measure.
   std::function<std::map<std::string, std::string>()> environment;
 };

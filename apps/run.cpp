@@ -7,7 +7,6 @@
 
 #include <CLI/CLI.hpp>
 #include <condition_variable>
-#include <fstream>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -62,19 +61,25 @@ class Ticker {
   std::jthread thread_;
 };
 
-void WriteSummary(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.close();
-  if (!file) throw Error(fmt::format("cannot write \"{}\"", path));
+/// Part of the free memory that steps may plan with; the rest is for what they did not foresee.
+constexpr double kMemoryPart = 0.9;
+
+uint64_t MemoryBudget(const RunOptions& options) {
+  if (options.memory_mib > 0) return options.memory_mib << 20;
+  const uint64_t free = AvailableMemory();
+  return free == 0 ? UINT64_MAX : static_cast<uint64_t>(kMemoryPart * static_cast<double>(free));
 }
 
 Report ExecutePlan(const Plan& plan, const Forecast& forecast, Store& store,
-                   const RunOptions& options, const Hooks& hooks) {
+                   const RunOptions& options, const Hooks& hooks, RunOutputs& outputs) {
   const std::unique_ptr<ProgressView> view = MakeView(options);
+  ObserverList observers;
+  observers.Add(view.get());
+  outputs.AddTo(observers);
   LocalLanesOptions lane_options;
   lane_options.devices = options.lanes.Devices();
   lane_options.threads_per_lane = options.threads_per_lane;
+  lane_options.memory_bytes["cpu"] = MemoryBudget(options);
   lane_options.on_start = hooks.on_lane_start;
   lane_options.set_threads = hooks.set_threads;
   const SignalWatcher signals;
@@ -85,7 +90,14 @@ Report ExecutePlan(const Plan& plan, const Forecast& forecast, Store& store,
   execute.resident_bytes = options.resident_mib << 20;
   execute.tool = PUZZLE_VERSION;
   execute.stop = signals.token();
-  return Execute(plan, forecast, store, lanes, view.get(), execute);
+  execute.classify = hooks.classify_failure;
+  return Execute(plan, forecast, store, lanes, &observers, execute);
+}
+
+Report TakeHits(const Plan& plan, const Forecast& forecast, Store& store, RunOutputs& outputs) {
+  ObserverList observers;
+  outputs.AddTo(observers);
+  return ReportHits(plan, forecast, store, observers.empty() ? nullptr : &observers);
 }
 
 }  // namespace
@@ -107,13 +119,15 @@ int RunCommand(const RunOptions& options, const Registry& registry, const Hooks&
                 forecast.hits, forecast.runs, forecast.waits);
   const bool nothing_to_do = forecast.hits == plan->steps.size();
   if (!nothing_to_do && hooks.before_execute) hooks.before_execute();
-  const Report report = nothing_to_do ? ReportHits(*plan, forecast, store)
-                                      : ExecutePlan(*plan, forecast, store, options, hooks);
+  RunOutputs outputs(options.outputs);
+  const Report report = nothing_to_do
+                            ? TakeHits(*plan, forecast, store, outputs)
+                            : ExecutePlan(*plan, forecast, store, options, hooks, outputs);
   Print(DisplayText(*plan, report));
   const std::string failures = FailuresText(*plan, report, options.command);
   if (!failures.empty()) fmt::print(stderr, "\n{}", failures);
   Print((options.quiet && nothing_to_do ? "" : "\n" + SummaryLine(report) + '\n'));
-  if (!options.summary.empty()) WriteSummary(options.summary, SummaryJson(*plan, report));
+  outputs.Write(*plan, report, store, options.graph.graph, options.command);
   return report.ExitCode();
 }
 
@@ -139,7 +153,11 @@ void AddRunVerb(Verbs& verbs, const Registry& registry, const Hooks& hooks) {
   verb.add_option("--resident-mib", options->resident_mib,
                   "memory for loaded inputs that several steps use, per kind of device")
       ->capture_default_str();
-  verb.add_option("--summary", options->summary, "write counts and results to this JSON file");
+  verb.add_option("--memory", options->memory_mib,
+                  "MiB that steps on cpu lanes may occupy together (default: what is free); a step "
+                  "that needs more runs alone")
+      ->check(CLI::Range(1, 1 << 30));
+  options->outputs.Declare(verb);
   verb.add_flag("-q,--quiet", options->quiet, "no progress");
   verb.add_flag("-v,--verbose", options->verbose, "say more, in plain lines");
 }

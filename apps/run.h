@@ -5,6 +5,7 @@
 
 #include "apps/cli.h"
 #include "apps/load.h"
+#include "apps/run_outputs.h"
 
 namespace puzzle {
 
@@ -15,7 +16,8 @@ struct RunOptions {
   bool keep_going = false;
   bool dry_run = false;
   size_t resident_mib = 512;
-  std::string summary;  // file for the JSON summary; "": none
+  uint64_t memory_mib = 0;  // that steps on cpu lanes may use together; 0: what is free
+  OutputOptions outputs;
   bool quiet = false;
   bool verbose = false;
   std::string command;  // as typed, for messages

@@ -63,6 +63,9 @@ void DraftWriter::SetAttribute(std::string_view name, const nlohmann::json& valu
     display_ = value.get<std::string>().substr(0, kMaxDisplay);
   } else if (name == "files" && value.is_object()) {
     files_json_ = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  } else if (name == "picture_svg" && value.is_string()) {
+    // Its length tells the report that there is one to fetch.
+    (*scalars_)[std::string(name)] = value.get_ref<const std::string&>().size();
   } else if (value.is_primitive() && !value.is_null() && !value.is_binary() &&
              !(value.is_string() && value.get_ref<const std::string&>().size() > kMaxScalarText)) {
     (*scalars_)[std::string(name)] = value;

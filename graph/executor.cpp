@@ -9,6 +9,8 @@
 #include <mutex>
 #include <optional>
 
+#include "graph/demand.h"
+#include "graph/flow.h"
 #include "graph/step_runner.h"
 
 namespace puzzle {
@@ -24,6 +26,7 @@ class HostLane final : public Lane {
   const std::string& name() const override { return name_; }
   void Adapt() override {}
   int threads() const override { return 1; }
+  void Retire() override {}
 
  private:
   Device device_;
@@ -59,11 +62,13 @@ class SaveQueue {
 /// the result while the lane goes on. Messages carry no data but the step's number.
 class FlowRun {
  public:
-  FlowRun(const Plan& plan, const Forecast& forecast, StepRunner& runner, Lanes& lanes)
+  FlowRun(const Plan& plan, const Forecast& forecast, StepWork& work, Lanes& lanes,
+          std::vector<Resources> demand)
       : plan_(plan),
         forecast_(forecast),
-        runner_(runner),
+        work_(work),
         lanes_(lanes),
+        demand_(std::move(demand)),
         saves_(2 * lanes.size() + 2),
         to_lane_(graph_, flow::unlimited,
                  [this](StepId id, LaneNode::gateway_type& gateway) { Post(id, gateway); }),
@@ -96,19 +101,19 @@ class FlowRun {
   using StepNode = flow::continue_node<flow::continue_msg>;
 
   void Ready(StepId id) {
-    switch (runner_.Prepare(id)) {
-      case StepRunner::Next::kDone:
+    switch (work_.Prepare(id)) {
+      case StepWork::Next::kDone:
         Release(id);
         break;
-      case StepRunner::Next::kDevice:
+      case StepWork::Next::kDevice:
         to_lane_.try_put(id);
         break;
-      case StepRunner::Next::kHost:
+      case StepWork::Next::kHost:
         // Isolated: a body that waits inside TBB must not pick up another step meanwhile.
         oneapi::tbb::this_task_arena::isolate([&] {
           const QuietGuard guard(lanes_.gate(), QuietGate::Pass::kHost);
-          runner_.Compute(id, host_);
-          runner_.Finish(id);
+          static_cast<void>(work_.Compute(id, host_));  // on a host it always finishes
+          work_.Finish(id);
         });
         Release(id);
         break;
@@ -121,18 +126,43 @@ class FlowRun {
     work.remaining_s = forecast_.remaining_s[id];
     work.order = id;
     work.quiet = plan_.kind(id).needs == Needs::kQuietDevice;
-    work.run = [this, id, &gateway](Lane& lane) {
-      runner_.Compute(id, lane);
+    work.device_type = demand_[id].device_type;
+    work.memory_bytes = demand_[id].memory_bytes;
+    work.threads = demand_[id].threads;
+    work.inputs = work_.InputNumbers(id);
+    Offer(std::move(work), gateway);
+  }
+
+  /// Hands a step to the lanes, and again when it has to begin anew.
+  void Offer(LaneWork work, LaneNode::gateway_type& gateway) {
+    const auto id = static_cast<StepId>(work.order);
+    LaneWork again = work;  // without the two calls
+    work.run = [this, id, again, &gateway](Lane& lane) mutable {
+      switch (work_.Compute(id, lane)) {
+        case StepWork::Verdict::kTryAlone:
+          again.alone = true;
+          return Offer(std::move(again), gateway);
+        case StepWork::Verdict::kTryAnotherLane:
+          again.device_type = lane.device().type;
+          return Offer(std::move(again), gateway);
+        case StepWork::Verdict::kFinish:
+          break;
+      }
       saves_.Add();
       lanes_.gate().Stay();  // until it is saved
       gateway.try_put(id);
+      gateway.release_wait();
+    };
+    work.refuse = [this, id, &gateway](const std::string& why) {
+      work_.Refuse(id, why);
+      Release(id);
       gateway.release_wait();
     };
     lanes_.Post(std::move(work));
   }
 
   void Save(StepId id) {
-    oneapi::tbb::this_task_arena::isolate([&] { runner_.Finish(id); });
+    oneapi::tbb::this_task_arena::isolate([&] { work_.Finish(id); });
     lanes_.gate().Leave(QuietGate::Pass::kHost);
     Release(id);
   }
@@ -145,8 +175,9 @@ class FlowRun {
 
   const Plan& plan_;
   const Forecast& forecast_;
-  StepRunner& runner_;
+  StepWork& work_;
   Lanes& lanes_;
+  const std::vector<Resources> demand_;
   HostLane host_;
   SaveQueue saves_;
   flow::graph graph_;
@@ -159,17 +190,22 @@ class FlowRun {
 
 }  // namespace
 
-Report ReportHits(const Plan& plan, const Forecast& forecast, Store& store) {
+void RunFlow(const Plan& plan, const Forecast& forecast, std::vector<Resources> demand,
+             StepWork& work, Lanes& lanes) {
+  FlowRun(plan, forecast, work, lanes, std::move(demand)).Run();
+}
+
+Report ReportHits(const Plan& plan, const Forecast& forecast, Store& store, Observer* observer) {
   const ExecuteOptions options;
-  StepRunner runner(plan, forecast, store, nullptr, options);
-  runner.Start();
+  StepRunner runner(plan, forecast, store, observer, options);
+  runner.Start(0);
   return runner.TakeReport();
 }
 
 Report Execute(const Plan& plan, const Forecast& forecast, Store& store, Lanes& lanes,
                Observer* observer, const ExecuteOptions& options) {
   StepRunner runner(plan, forecast, store, observer, options);
-  runner.Start();
+  runner.Start(lanes.size());
   if (forecast.hits < plan.steps.size()) {
     std::optional<oneapi::tbb::global_control> limit;
     if (options.host_threads > 0) {
@@ -177,7 +213,7 @@ Report Execute(const Plan& plan, const Forecast& forecast, Store& store, Lanes& 
                     static_cast<size_t>(options.host_threads));
     }
     store.RemoveLeftovers();
-    FlowRun(plan, forecast, runner, lanes).Run();
+    RunFlow(plan, forecast, EstimateDemand(plan, forecast, store), runner, lanes);
   }
   return runner.TakeReport();
 }

@@ -2,6 +2,8 @@
 // home of oneTBB.
 #pragma once
 
+#include <exception>
+#include <functional>
 #include <stop_token>
 #include <string>
 
@@ -14,12 +16,21 @@
 
 namespace puzzle {
 
+/// What the failure of a step means for its lane.
+enum class FailureKind {
+  kOrdinary,
+  kOutOfMemory,  // it may work when nothing else is on the device: tried once more, alone
+  kDeviceLost,   // nothing will work on this lane any more: it retires, the step moves on
+};
+
 struct ExecuteOptions {
   bool keep_going = false;  // after a failure, start whatever does not depend on it
   size_t resident_bytes = size_t{512} << 20;  // per kind of device
   int host_threads = 0;                       // for steps without a device; 0: one per core
   std::string tool;                           // version, for records
   std::stop_token stop;                       // ends the run early; running steps see it in Poll
+  /// Knows the exceptions of the library behind the devices. std::bad_alloc is known anyway.
+  std::function<FailureKind(const std::exception&)> classify;
 };
 
 /// Runs what `forecast` (of MarkStale) says is not a hit. Never throws for a failing step: its
@@ -28,7 +39,8 @@ struct ExecuteOptions {
 [[nodiscard]] Report Execute(const Plan& plan, const Forecast& forecast, Store& store, Lanes& lanes,
                              Observer* observer, const ExecuteOptions& options);
 
-/// The report of a run in which every step is a hit. Starts no thread.
-[[nodiscard]] Report ReportHits(const Plan& plan, const Forecast& forecast, Store& store);
+/// The report of a run in which every step is a hit. Starts no thread. `observer` may be nullptr.
+[[nodiscard]] Report ReportHits(const Plan& plan, const Forecast& forecast, Store& store,
+                                Observer* observer);
 
 }  // namespace puzzle

@@ -21,7 +21,7 @@ std::string RecipeText(const Plan& plan, StepId step, const PortDigests& digests
     text += '"' + kind.ports[p].name + "\":[";
     for (size_t i = 0; i < digests[p].size(); ++i) {
       if (i > 0) text += ',';
-      text += '"' + digests[p][i] + '"';
+      text.append("\"").append(digests[p][i]).append("\"");
     }
     text += ']';
   }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "graph/plan.h"
@@ -14,7 +15,7 @@ inline constexpr int kKeyFormat = 1;
 
 /// Content digests of the artifacts at each port of a step, in the order of its kind's ports.
 /// Sorted and without duplicates: a list port receives a set.
-using PortDigests = std::vector<std::vector<std::string>>;
+using PortDigests = std::vector<std::vector<std::string_view>>;
 
 /// Canonical JSON of everything that decides the result of `step`.
 [[nodiscard]] std::string RecipeText(const Plan& plan, StepId step, const PortDigests& digests);

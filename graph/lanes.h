@@ -6,14 +6,15 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
-#include <queue>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "graph/node.h"
+#include "graph/ready_queue.h"
 
 namespace puzzle {
 
@@ -29,14 +30,8 @@ class Lane {
   virtual void Adapt() = 0;
   /// Threads that the running step may use.
   [[nodiscard]] virtual int threads() const = 0;
-};
-
-/// Work for some lane.
-struct LaneWork {
-  double remaining_s = 0;          // longest path from here to the end: more is sooner
-  uint64_t order = 0;              // ties: less is sooner
-  bool quiet = false;              // nothing else may run meanwhile
-  std::function<void(Lane&)> run;  // must not throw
+  /// The device is of no use any more: this lane takes no further work.
+  virtual void Retire() = 0;
 };
 
 /// Admits running steps: any number of normal ones, or a single quiet one.
@@ -81,7 +76,8 @@ class QuietGuard {
 class Lanes {
  public:
   virtual ~Lanes() = default;
-  /// Hands work over and returns at once. Everything posted is run, exactly once.
+  /// Hands work over and returns at once. Everything posted is run, exactly once, or refused when
+  /// no lane is left for it (perhaps before this call returns).
   virtual void Post(LaneWork work) = 0;
   [[nodiscard]] virtual size_t size() const = 0;
   /// The gate that steps outside lanes pass as well.
@@ -96,6 +92,9 @@ struct LocalLanesOptions {
   std::function<void(const Device&, int lane)> on_start;
   /// Called on a lane's thread when its number of threads changes, and before its first step.
   std::function<void(int threads)> set_threads;
+  /// Bytes that running work may occupy together, by device ("cpu" for all cpu lanes, "cuda:1");
+  /// work that needs more runs alone. No entry: no limit.
+  std::map<std::string, uint64_t> memory_bytes;
 };
 
 /// Threads of this machine, one per lane.
@@ -111,21 +110,35 @@ class LocalLanes final : public Lanes {
 
  private:
   class Worker;
-  struct Later {
-    bool operator()(const LaneWork& a, const LaneWork& b) const;
+  /// What runs on one device, or on all cpu lanes together.
+  struct Pool {
+    uint64_t limit_bytes = UINT64_MAX;
+    uint64_t used_bytes = 0;
+    int running = 0;
+    bool alone = false;
   };
 
   void Serve(int lane);
-  void Share();  // REQUIRES: mutex_ held
+  /// Waits for work that may start now. False when there will be none.
+  bool Await(Worker& lane, LaneWork& work);
+  void Retire(Worker& lane);
+  // REQUIRES: mutex_ held.
+  Pool& PoolOf(const Device& device);
+  static bool Fits(const LaneWork& work, const Pool& pool);
+  void Admit(Worker& lane, const LaneWork& work);
+  void Share();
 
   LocalLanesOptions options_;
   QuietGate gate_;
   std::mutex mutex_;
-  std::condition_variable posted_;
-  std::priority_queue<LaneWork, std::vector<LaneWork>, Later> queue_;
-  int busy_ = 0;
+  std::condition_variable changed_;  // something was posted or ended
+  ReadyQueue queue_;
+  std::map<std::string, Pool> pools_;
+  std::map<std::string, int> alive_;   // lanes by type of device
+  std::map<const Worker*, int> busy_;  // lane -> the threads that its work declared
   bool closing_ = false;
-  std::atomic<int> share_{1};
+  std::atomic<int> share_{1};       // of a busy lane whose work declared nothing
+  std::atomic<int> even_share_{1};  // of a busy lane if all were equal
   std::vector<std::thread> threads_;
 };
 
@@ -133,5 +146,8 @@ class LocalLanes final : public Lanes {
 [[nodiscard]] std::vector<Device> ParseDevices(const std::string& text);
 /// One cpu lane per core, at most four.
 [[nodiscard]] std::vector<Device> DefaultDevices();
+/// Memory of this machine that is free for steps now, or the limit of the container if that is
+/// less; 0 when it is unknown.
+[[nodiscard]] uint64_t AvailableMemory();
 
 }  // namespace puzzle

@@ -25,8 +25,8 @@ namespace puzzle {
 
 /// A type of result: `kType` is its name in ports and records, Save and Load its form in an
 /// archive. Load may keep the reader and read on demand. An attribute called "display" (text) of a
-/// step that nothing else consumes is printed at the end of a run; scalar attributes go into the
-/// record and into `--summary`.
+/// step that nothing else consumes is printed at the end of a run; "picture_svg" (text, one SVG
+/// document) is shown by `--report`; scalar attributes go into the record and into `--summary`.
 template <class T>
 concept ArtifactValue = requires(const T value, ArchiveWriter& writer,
                                  std::shared_ptr<const ArchiveReader> reader) {
@@ -217,6 +217,14 @@ enum class Needs {
   kQuietDevice,  // one lane, and no other step runs meanwhile: it measures time
 };
 
+/// What a step occupies, as far as the kind can tell. For scheduling only: it never changes a
+/// result and never enters a key.
+struct Resources {
+  std::string device_type;    // "cpu", "cuda": where it can run; "": anywhere
+  uint64_t memory_bytes = 0;  // on its device; records of past runs know better; 0: little
+  int threads = 0;            // it uses at most so many; 0: as many as it gets
+};
+
 /// What a body hands back: a value to be saved, or nothing when the archive was written on the way.
 struct Product {
   SizedValue value;
@@ -237,7 +245,8 @@ struct NodeKind {
   std::vector<ParamSpec> params;
   std::string output;  // artifact type name
   Needs needs = Needs::kHost;
-  std::function<std::shared_ptr<void>()> make_params;  // a Params with its defaults
+  std::function<Resources(const void* params)> resources;  // of steps on a lane; may be empty
+  std::function<std::shared_ptr<void>()> make_params;      // a Params with its defaults
   /// Further conditions across parameters: the message of what is wrong, or nothing.
   std::function<std::optional<std::string>(const void* params)> check;
   Body body;  // empty where only tables are linked
@@ -291,6 +300,13 @@ class Kind {
   }
   Kind& On(Needs needs) {
     kind_.needs = needs;
+    return *this;
+  }
+  /// What a step with these parameters occupies.
+  Kind& Takes(std::function<Resources(const P&)> resources) {
+    kind_.resources = [resources = std::move(resources)](const void* params) {
+      return resources(*static_cast<const P*>(params));
+    };
     return *this;
   }
 

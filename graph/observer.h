@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "graph/plan.h"
 #include "graph/stale.h"
@@ -21,12 +22,16 @@ enum class Outcome {
 
 [[nodiscard]] std::string_view OutcomeName(Outcome outcome);
 
+struct Report;
+
 /// One moment of a run. Views are valid during the call only.
 struct RunEvent {
   enum class Type {
     kRunStarted,   // plan and forecast are known; hits are not announced one by one
     kStepStarted,  // begins to compute
     kProgress,     // Poll of a running step, at most ten times a second per step
+    kStepRetried,  // has to begin again on a lane, because of `message`
+    kStepSaving,   // has computed; its result is being saved
     kStepDone,     // has its outcome
     kWarning,      // `message`; `step` says about whom when `has_step`
     kRunDone,
@@ -35,6 +40,7 @@ struct RunEvent {
   const Plan* plan = nullptr;
   const Forecast* forecast = nullptr;
   double time_s = 0;  // since the run started
+  size_t lanes = 0;   // of a kRunStarted
   bool has_step = false;
   StepId step = 0;
   std::string_view lane;    // "cpu#0", "host": where a started step runs
@@ -42,8 +48,10 @@ struct RunEvent {
   double fraction = 0;      // of a kProgress
   std::string_view note;    // of a kProgress
   Outcome outcome = Outcome::kOk;
-  double wall_s = 0;         // of a step that ran
-  std::string_view message;  // of a failure or warning
+  double wall_s = 0;               // of a step that ran
+  const Report* report = nullptr;  // of a kRunDone
+  uint64_t memory_bytes = 0;       // what it added to the process; 0: not measured
+  std::string_view message;        // of a failure or warning
 };
 
 /// Receives events. Calls come from many threads, but one at a time and in an order that respects
@@ -52,6 +60,22 @@ class Observer {
  public:
   virtual ~Observer() = default;
   virtual void OnEvent(const RunEvent& event) = 0;
+};
+
+/// Passes events on to several observers, in order. They outlive it.
+class ObserverList final : public Observer {
+ public:
+  /// nullptr is ignored.
+  void Add(Observer* observer) {
+    if (observer != nullptr) observers_.push_back(observer);
+  }
+  [[nodiscard]] bool empty() const { return observers_.empty(); }
+  void OnEvent(const RunEvent& event) override {
+    for (Observer* observer : observers_) observer->OnEvent(event);
+  }
+
+ private:
+  std::vector<Observer*> observers_;
 };
 
 }  // namespace puzzle

@@ -2,12 +2,10 @@
 // lines (no control codes). Text goes to a function; nothing is printed here. Thread-safe.
 #pragma once
 
+#include <chrono>
 #include <functional>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <vector>
 
 #include "graph/observer.h"
 
@@ -23,8 +21,11 @@ struct ProgressOptions {
   std::function<void(const std::string& text)> write;
   std::function<int()> width = [] { return 100; };  // columns of the terminal
   double plain_interval_s = 10;                     // between lines about one long step
-  /// Seconds since some moment; a test may turn it by hand. nullptr: the real clock.
-  std::function<double()> clock;
+  /// Seconds since some moment; a test may turn it by hand.
+  std::function<double()> clock = [] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+  };
 };
 
 /// One line per node with counts, and the step that runs longest:

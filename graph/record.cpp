@@ -44,10 +44,10 @@ std::string RecordText(const RecordDraft& d) {
   std::string text = fmt::format(
       R"({{"puzzle_record":{},"key":"{}","step":{},"kind":"{}","type":"{}","digest":"{}",)"
       R"("bytes":{},"mtime_ns":{},"wall_s":{:.6g},"cpu_s":{:.6g},"save_s":{:.6g},)"
-      R"("peak_rss_mib":{:.6g},"host":{},"device":{},"threads":{},"tool":{},"finished":{},)"
+      R"("peak_rss_mib":{:.6g},"memory_mib":{:.6g},"host":{},"device":{},"threads":{},"tool":{},"finished":{},)"
       R"("recipe":{},"inputs":{},"paths":{},"scalars":{},"warnings":{})",
       kRecordFormat, d.key, Quoted(d.step), d.kind, d.type, d.digest, d.bytes, d.mtime_ns, d.wall_s,
-      d.cpu_s, d.save_s, d.peak_rss_mib, Quoted(d.host), Quoted(d.device), d.threads,
+      d.cpu_s, d.save_s, d.peak_rss_mib, d.memory_mib, Quoted(d.host), Quoted(d.device), d.threads,
       Quoted(d.tool), Quoted(d.finished), d.recipe_json, or_empty(d.inputs_json),
       or_empty(d.paths_json), or_empty(d.scalars_json),
       d.warnings_json.empty() ? "[]" : d.warnings_json);
@@ -57,7 +57,42 @@ std::string RecordText(const RecordDraft& d) {
   return text.append(kSumMember).append(sum).append("\"}");
 }
 
-std::optional<Record> ParseRecord(std::string_view text) {
+json RecordJson(const Record& record) {
+  json value = json::parse(record.json, nullptr, /*allow_exceptions=*/false);
+  if (!value.is_object()) throw Error(fmt::format("record {} is damaged", record.key));
+  return value;
+}
+
+uint64_t RecordedMemory(const Record& record) {
+  constexpr std::string_view kMember = ",\"memory_mib\":";
+  const size_t at = record.json.find(kMember);  // in a text its quotes would be escaped
+  if (at == std::string_view::npos) return 0;
+  double mib = 0;
+  const std::string_view number = record.json.substr(at + kMember.size());
+  std::from_chars(number.data(), number.data() + number.size(), mib);
+  return mib > 0 ? static_cast<uint64_t>(mib * 1048576) : 0;
+}
+
+std::string IndexLine(const Record& r) {
+  return fmt::format("{} {} {} {} {:.6g} {} {}\t{}\t{}", r.key, r.digest, r.bytes, r.mtime_ns,
+                     r.wall_s, r.has_output_files ? 1 : 0, r.type, r.step, r.json);
+}
+
+std::optional<Record> ParseIndexLine(std::string_view line) {
+  Record record;
+  int has_output_files = 0;
+  if (!Take(line, ' ', record.key) || !Take(line, ' ', record.digest) ||
+      !TakeNumber(line, record.bytes) || !TakeNumber(line, record.mtime_ns) ||
+      !TakeNumber(line, record.wall_s) || !TakeNumber(line, has_output_files) ||
+      !Take(line, '\t', record.type) || !Take(line, '\t', record.step)) {
+    return std::nullopt;
+  }
+  record.has_output_files = has_output_files != 0;
+  record.json = line;
+  return record;
+}
+
+std::optional<std::string> IndexLineOf(std::string_view text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.remove_suffix(1);
   const size_t tail = kSumMember.size() + 16 + 2;
   if (text.size() < tail) return std::nullopt;
@@ -69,47 +104,15 @@ std::optional<Record> ParseRecord(std::string_view text) {
   const json value = json::parse(text, nullptr, /*allow_exceptions=*/false);
   try {
     if (value.at("puzzle_record") != kRecordFormat) return std::nullopt;
-    return Record{value.at("key").get<std::string>(),
-                  value.at("digest").get<std::string>(),
-                  value.at("step").get<std::string>(),
-                  value.at("type").get<std::string>(),
-                  value.at("bytes").get<uint64_t>(),
-                  value.at("mtime_ns").get<int64_t>(),
-                  value.at("wall_s").get<double>(),
-                  value.contains("output_files"),
-                  text};
+    return IndexLine({value.at("key").get_ref<const std::string&>(),
+                      value.at("digest").get_ref<const std::string&>(),
+                      value.at("step").get_ref<const std::string&>(),
+                      value.at("type").get_ref<const std::string&>(),
+                      value.at("bytes").get<uint64_t>(), value.at("mtime_ns").get<int64_t>(),
+                      value.at("wall_s").get<double>(), value.contains("output_files"), text});
   } catch (const json::exception&) {
     return std::nullopt;
   }
-}
-
-json RecordJson(const Record& record) {
-  json value = json::parse(record.json, nullptr, /*allow_exceptions=*/false);
-  if (!value.is_object()) throw Error("record " + record.key + " is damaged");
-  return value;
-}
-
-std::string IndexLine(const Record& r) {
-  return fmt::format("{} {} {} {} {:.6g} {} {}\t{}\t{}", r.key, r.digest, r.bytes, r.mtime_ns,
-                     r.wall_s, r.has_output_files ? 1 : 0, r.type, r.step, r.json);
-}
-
-std::optional<Record> ParseIndexLine(std::string_view line) {
-  Record record;
-  std::string_view key, digest, type, step;
-  int has_output_files = 0;
-  if (!Take(line, ' ', key) || !Take(line, ' ', digest) || !TakeNumber(line, record.bytes) ||
-      !TakeNumber(line, record.mtime_ns) || !TakeNumber(line, record.wall_s) ||
-      !TakeNumber(line, has_output_files) || !Take(line, '\t', type) || !Take(line, '\t', step)) {
-    return std::nullopt;
-  }
-  record.key = key;
-  record.digest = digest;
-  record.type = type;
-  record.step = step;
-  record.has_output_files = has_output_files != 0;
-  record.json = line;
-  return record;
 }
 
 }  // namespace puzzle

@@ -11,17 +11,19 @@
 
 namespace puzzle {
 
-/// What the hit test and the views need at once; `json` holds the rest.
+/// What the hit test and the views need at once; `json` holds the rest. A view: it is copied
+/// without an allocation and lives as long as the text it was parsed from, which is as long as the
+/// store it came from.
 struct Record {
-  std::string key;
-  std::string digest;  // of the artifact's content
-  std::string step;    // name of the step that made it
-  std::string type;    // of the artifact
-  uint64_t bytes = 0;  // size of the artifact file
+  std::string_view key;
+  std::string_view digest;  // of the artifact's content
+  std::string_view step;    // name of the step that made it
+  std::string_view type;    // of the artifact
+  uint64_t bytes = 0;       // size of the artifact file
   int64_t mtime_ns = 0;
   double wall_s = 0;
   bool has_output_files = false;
-  std::string_view json;  // the whole record; lives as long as the store it came from
+  std::string_view json;  // the whole record
 };
 
 /// The members of a record file. Text members that are JSON already are marked.
@@ -37,6 +39,7 @@ struct RecordDraft {
   std::string output_files_json;  // {name: bytes} in the output folder, or ""
   std::string warnings_json;
   double wall_s = 0, cpu_s = 0, save_s = 0, peak_rss_mib = 0;
+  double memory_mib = 0;                     // what the step added to the process; 0: not measured
   std::string host, device, tool, finished;  // `finished` is UTC, ISO 8601
   int threads = 0;
 };
@@ -44,16 +47,17 @@ struct RecordDraft {
 /// One line of JSON, ending in a checksum of itself.
 [[nodiscard]] std::string RecordText(const RecordDraft& draft);
 
-/// The fields of a record line; nullopt when it is damaged or of another format. The result's
-/// `json` is `text`.
-[[nodiscard]] std::optional<Record> ParseRecord(std::string_view text);
-
 /// The whole record as JSON. Throws Error when it is damaged.
 [[nodiscard]] nlohmann::json RecordJson(const Record& record);
+
+/// What the step added to its process, in bytes; 0 when that was not measured. Parses no JSON.
+[[nodiscard]] uint64_t RecordedMemory(const Record& record);
 
 /// A record as a line of the index file, and back. The line holds the fields of Record in front,
 /// so that no JSON is parsed for a hit.
 [[nodiscard]] std::string IndexLine(const Record& record);
 [[nodiscard]] std::optional<Record> ParseIndexLine(std::string_view line);
+/// The index line for the text of a record file; nullopt when it is damaged or of another format.
+[[nodiscard]] std::optional<std::string> IndexLineOf(std::string_view text);
 
 }  // namespace puzzle

@@ -39,6 +39,31 @@ int Report::ExitCode() const {
              : 0;
 }
 
+std::vector<StepId> CriticalPath(const Plan& plan, const Report& report) {
+  std::vector<double> until(plan.steps.size(), 0);
+  std::vector<StepId> before(plan.steps.size());
+  const StepId* last = nullptr;
+  for (const StepId& id : plan.order) {
+    before[id] = id;
+    for (const StepId input : plan.predecessors(id)) {
+      if (until[input] > until[id]) {
+        until[id] = until[input];
+        before[id] = input;
+      }
+    }
+    until[id] += report.steps[id].wall_s;
+    if (last == nullptr || until[id] > until[*last]) last = &id;
+  }
+  std::vector<StepId> path;
+  if (last == nullptr || until[*last] <= 0) return path;
+  for (StepId id = *last;; id = before[id]) {
+    if (report.steps[id].wall_s > 0) path.push_back(id);
+    if (before[id] == id) break;
+  }
+  std::reverse(path.begin(), path.end());
+  return path;
+}
+
 std::string DurationText(double seconds) {
   seconds = std::max(seconds, 0.0);
   if (seconds < 0.95) return fmt::format("{:.1f}s", seconds);

@@ -14,9 +14,10 @@ namespace puzzle {
 /// One step after the run. Written once, by whoever finished the step.
 struct StepResult {
   Outcome outcome = Outcome::kCancelled;
-  Record record;        // of kOk and kCached
-  std::string message;  // of kFailed; of kSkipped: which input failed
-  double wall_s = 0;    // of kOk and kFailed
+  Record record;              // of kOk and kCached
+  std::string message;        // of kFailed; of kSkipped: which input failed
+  double wall_s = 0;          // of kOk and kFailed
+  uint64_t memory_bytes = 0;  // of kOk: what it added to the process; 0: not measured
 };
 
 struct Report {
@@ -32,6 +33,9 @@ struct Report {
   [[nodiscard]] int ExitCode() const;
 };
 
+/// The chain of steps that ran one after the other and took longest, in order: no number of lanes
+/// would have made the run shorter than this.
+[[nodiscard]] std::vector<StepId> CriticalPath(const Plan& plan, const Report& report);
 /// "312 steps: 280 cached (saved 3h12m), 31 run, 1 failed; 14m02s; critical path 11m40s".
 [[nodiscard]] std::string SummaryLine(const Report& report);
 /// Failed steps with their messages and what to do, one paragraph each; "" when there are none.

@@ -11,6 +11,14 @@ size_t ResidentCache::bytes() const {
   return bytes_;
 }
 
+void ResidentCache::Clear() {
+  std::unordered_map<std::string, Entry> dropped;  // destroyed after the mutex is free
+  const std::scoped_lock lock(mutex_);
+  dropped.swap(entries_);
+  uses_.clear();
+  bytes_ = 0;
+}
+
 std::shared_ptr<const void> ResidentCache::Get(const std::string& key,
                                                const std::function<SizedValue()>& make) {
   std::unique_lock lock(mutex_);

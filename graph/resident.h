@@ -29,6 +29,9 @@ class ResidentCache {
   [[nodiscard]] std::shared_ptr<const void> Get(const std::string& key,
                                                 const std::function<SizedValue()>& make);
 
+  /// Drops everything, to make room.
+  void Clear();
+
   [[nodiscard]] size_t bytes() const;
 
  private:

@@ -104,12 +104,15 @@ class Estimator {
     sum += wall_s;
     ++count;
   }
-  double Guess(StepId step) const {
-    const NodeKind& kind = plan_.kind(step);
+  /// Fills in what the step's own past does not tell.
+  void Guess(StepId id, StepForecast& step) const {
+    const NodeKind& kind = plan_.kind(id);
     if (const auto it = known_.find(&kind); it != known_.end()) {
-      return it->second.first / it->second.second;
+      step.expected_s = it->second.first / it->second.second;
+    } else {
+      step.expected_s = kind.needs == Needs::kHost ? kGuessHost_s : kGuessDevice_s;
+      step.guessed = true;
     }
-    return kind.needs == Needs::kHost ? kGuessHost_s : kGuessDevice_s;
   }
 
  private:
@@ -145,7 +148,7 @@ void MarkStep(const Plan& plan, StepId id, Store& store, Forecast& forecast) {
   HitTest test = TestHit(plan, id, step.key, store);
   if (test.hit) {
     step.fate = Fate::kHit;
-    step.record = std::move(test.record);
+    step.record = test.record;
     return;
   }
   step.fate = Fate::kRun;
@@ -161,7 +164,7 @@ void MarkStep(const Plan& plan, StepId id, Store& store, Forecast& forecast) {
 
 }  // namespace
 
-void SortUnique(std::vector<std::string>& digests) {
+void SortUnique(std::vector<std::string_view>& digests) {
   if (digests.size() < 2) return;
   std::sort(digests.begin(), digests.end());
   digests.erase(std::unique(digests.begin(), digests.end()), digests.end());
@@ -171,7 +174,7 @@ HitTest TestHit(const Plan& plan, StepId step, const std::string& key, Store& st
   HitTest test;
   Store::Lookup found = store.Find(key);
   test.presence = found.presence;
-  test.record = std::move(found.record);
+  test.record = found.record;
   if (found.presence != Presence::kWhole) {
     test.reason = PresenceText(found.presence);
     if (found.presence != Presence::kAbsent) test.reason += " (" + store.PathOf(key) + ")";
@@ -254,7 +257,7 @@ Forecast MarkStale(const Plan& plan, Store& store) {
     const StepId id = plan.order[i];
     StepForecast& step = forecast.steps[id];
     if (step.fate != Fate::kHit) {
-      if (step.expected_s < 0) step.expected_s = estimator.Guess(id);
+      if (step.expected_s < 0) estimator.Guess(id, step);
       forecast.expected_s += step.expected_s;
     }
     double after = 0;

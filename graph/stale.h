@@ -28,6 +28,7 @@ struct StepForecast {
   std::string group;          // the reason without the step's own particulars, to gather by
   std::string warning;        // a result was lost or damaged
   double expected_s = 0;      // from past runs, or a guess
+  bool guessed = false;       // nothing of its kind ran before
 };
 
 struct Forecast {
@@ -63,7 +64,7 @@ struct HitTest {
 /// Digests at the ports of a step from those of its inputs: sorted, without duplicates.
 template <class DigestOf>
 [[nodiscard]] PortDigests CollectDigests(const Step& step, const DigestOf& digest_of);
-void SortUnique(std::vector<std::string>& digests);
+void SortUnique(std::vector<std::string_view>& digests);
 
 template <class DigestOf>
 PortDigests CollectDigests(const Step& step, const DigestOf& digest_of) {

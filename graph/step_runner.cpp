@@ -2,13 +2,15 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <new>
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "graph/memory_meter.h"
 #include "io/error.h"
 
 namespace puzzle {
@@ -25,11 +27,8 @@ double ThreadSeconds() {
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
-/// High-water mark of the whole process.
-double PeakRssMib() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024.0;
+double Mib(uint64_t bytes) {
+  return static_cast<double>(bytes) / 1048576.0;
 }
 
 std::string MessageOf(const std::exception_ptr& failure) {
@@ -75,6 +74,10 @@ struct StepRunner::Flight {
   std::string lane;
   int threads = 0;
   double wall_s = 0, cpu_s = 0;
+  std::optional<MemoryMeter> memory;  // of steps on a lane
+  uint64_t memory_bytes = 0;
+  bool tried_alone = false;
+  bool changed_lane = false;
 };
 
 /// A finished result at a port. What a consumer sees always comes from the archive, never straight
@@ -83,13 +86,13 @@ struct StepRunner::Flight {
 class StepRunner::Handle final : public InputHandle {
  public:
   Handle(StepRunner& runner, const Record& record, const std::string& step)
-      : runner_(runner), record_(record), step_(step) {}
+      : runner_(runner), record_(record), step_(step), digest_(record.digest) {}
 
   std::string_view type() const override { return record_.type; }
-  const std::string& digest() const override { return record_.digest; }
+  const std::string& digest() const override { return digest_; }
   std::shared_ptr<const void> LoadAny(
       const std::function<SizedValue(std::shared_ptr<const ArchiveReader>)>& load) const override {
-    return runner_.CacheOf({}).Get("artifact " + record_.digest + ' ' + record_.type, [&] {
+    return runner_.CacheOf({}).Get(fmt::format("artifact {} {}", digest_, record_.type), [&] {
       try {
         return load(runner_.store_.Open(record_));
       } catch (const Cancelled&) {
@@ -108,8 +111,9 @@ class StepRunner::Handle final : public InputHandle {
 
  private:
   StepRunner& runner_;
-  const Record& record_;
+  const Record record_;
   const std::string& step_;
+  const std::string digest_;
 };
 
 class StepRunner::PortInputs final : public Inputs {
@@ -157,6 +161,7 @@ class StepRunner::Context final : public RunContext {
     const double now = runner_.Now();
     if (now - last_ < kProgressInterval_s) return;
     last_ = now;
+    if (flight_.memory) flight_.memory->Sample();
     RunEvent event;
     event.type = RunEvent::Type::kProgress;
     event.has_step = true;
@@ -225,8 +230,10 @@ void StepRunner::Warn(const StepId* id, const std::string& message) {
   Emit(event);
 }
 
-void StepRunner::Start() {
-  Emit({});
+void StepRunner::Start(size_t lanes) {
+  RunEvent event;
+  event.lanes = lanes;
+  Emit(event);
   for (StepId id = 0; id < plan_.steps.size(); ++id) {
     const StepForecast& step = forecast_.steps[id];
     if (!step.warning.empty()) Warn(nullptr, step.warning);
@@ -249,6 +256,7 @@ Report StepRunner::TakeReport() {
   report_.interrupted = options_.stop.stop_requested() && report_.Count(Outcome::kCancelled) > 0;
   RunEvent event;
   event.type = RunEvent::Type::kRunDone;
+  event.report = &report_;
   Emit(event);
   return std::move(report_);
 }
@@ -264,6 +272,7 @@ void StepRunner::Settle(StepId id, StepResult result) {
   event.step = id;
   event.outcome = slot.outcome;
   event.wall_s = slot.wall_s;
+  event.memory_bytes = slot.memory_bytes;
   event.message = slot.message;
   Emit(event);
 }
@@ -309,7 +318,7 @@ StepRunner::Next StepRunner::CloseKey(StepId id, Flight& flight) {
   flight.key = KeyOf(flight.recipe);
   HitTest test = TestHit(plan_, id, flight.key, store_);
   if (test.hit) {
-    Settle(id, {Outcome::kCached, std::move(test.record), {}, 0});
+    Settle(id, {Outcome::kCached, test.record, {}, 0});
     return Next::kDone;
   }
   if (Stopping()) {
@@ -331,7 +340,7 @@ StepRunner::Next StepRunner::CloseKey(StepId id, Flight& flight) {
   return kind.needs == Needs::kHost ? Next::kHost : Next::kDevice;
 }
 
-void StepRunner::Compute(StepId id, Lane& lane) {
+StepRunner::Verdict StepRunner::Compute(StepId id, Lane& lane) {
   Flight& flight = *flights_[id];
   const NodeKind& kind = plan_.kind(id);
   flight.lane = lane.device().name();
@@ -347,6 +356,7 @@ void StepRunner::Compute(StepId id, Lane& lane) {
     if (Stopping()) throw Cancelled();  // it waited in the queue meanwhile
     Emit(event);
     lane.Adapt();
+    if (kind.needs != Needs::kHost) flight.memory.emplace();
     flight.draft = store_.Begin();
     Context context(*this, id, lane, flight);
     const PortInputs inputs(*this, id);
@@ -358,6 +368,63 @@ void StepRunner::Compute(StepId id, Lane& lane) {
   flight.threads = lane.threads();
   flight.wall_s = Now() - begin;
   flight.cpu_s = ThreadSeconds() - cpu_begin;
+  if (flight.memory) flight.memory_bytes = flight.memory->peak_bytes();
+  return flight.failure && kind.needs != Needs::kHost ? Judge(id, lane, flight) : Verdict::kFinish;
+}
+
+FailureKind StepRunner::Classify(const std::exception_ptr& failure) const {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const std::bad_alloc&) {
+    return FailureKind::kOutOfMemory;
+  } catch (const std::exception& error) {
+    return options_.classify ? options_.classify(error) : FailureKind::kOrdinary;
+  } catch (...) {
+    return FailureKind::kOrdinary;
+  }
+}
+
+/// Decides whether a step that failed on a lane gets another chance, once for each cause.
+StepRunner::Verdict StepRunner::Judge(StepId id, Lane& lane, Flight& flight) {
+  const FailureKind kind = Classify(flight.failure);
+  if (kind == FailureKind::kOrdinary) return Verdict::kFinish;
+  const std::string message = MessageOf(flight.failure);
+  bool& tried = kind == FailureKind::kOutOfMemory ? flight.tried_alone : flight.changed_lane;
+  if (kind == FailureKind::kDeviceLost) {
+    lane.Retire();
+    Warn(nullptr, fmt::format("lane {} retires: {}", lane.name(), message));
+  }
+  if (tried || Stopping()) return Verdict::kFinish;
+  tried = true;
+  flight.failure = nullptr;
+  flight.product = {};
+  flight.draft.reset();
+  if (kind == FailureKind::kOutOfMemory) CacheOf(lane.device()).Clear();
+  flight.warnings.push_back(message);
+  RunEvent event;
+  event.type = RunEvent::Type::kStepRetried;
+  event.has_step = true;
+  event.step = id;
+  event.message = message;
+  event.reason = kind == FailureKind::kOutOfMemory ? "alone on its device" : "on another lane";
+  Emit(event);
+  return kind == FailureKind::kOutOfMemory ? Verdict::kTryAlone : Verdict::kTryAnotherLane;
+}
+
+std::vector<uint64_t> StepRunner::InputNumbers(StepId id) const {
+  std::vector<uint64_t> numbers;
+  for (const StepId input : plan_.predecessors(id)) {
+    numbers.push_back(std::hash<std::string_view>()(report_.steps[input].record.digest));
+  }
+  return numbers;
+}
+
+void StepRunner::Refuse(StepId id, const std::string& why) {
+  const std::unique_ptr<Flight> flight = std::move(flights_[id]);
+  if (Stopping()) return Settle(id, {Outcome::kCancelled, {}, {}, 0});
+  std::string message = why;
+  if (!flight->warnings.empty()) message += "; before: " + flight->warnings.back();
+  Settle(id, {Outcome::kFailed, {}, std::move(message), 0});
 }
 
 void StepRunner::Finish(StepId id) {
@@ -366,6 +433,11 @@ void StepRunner::Finish(StepId id) {
   try {
     if (flight->failure) std::rethrow_exception(flight->failure);
     const double begin = Now();
+    RunEvent event;
+    event.type = RunEvent::Type::kStepSaving;
+    event.has_step = true;
+    event.step = id;
+    Emit(event);
     if (flight->product.save) flight->product.save(flight->draft->writer());
     flight->draft->Close();
     flight->product = {};
@@ -374,8 +446,8 @@ void StepRunner::Finish(StepId id) {
     Store::PublishOptions options;
     options.sync = wall_s > kSyncAfter_s;
     options.replace = flight->outputs_lost;
-    Record published = store_.Publish(std::move(flight->draft), std::move(record), options);
-    Settle(id, {Outcome::kOk, std::move(published), {}, wall_s});
+    const Record published = store_.Publish(std::move(flight->draft), std::move(record), options);
+    Settle(id, {Outcome::kOk, published, {}, wall_s, flight->memory_bytes});
   } catch (const Cancelled&) {
     // A failure elsewhere or the user stopped this step while it waited or ran.
     if (Stopping()) {
@@ -413,7 +485,8 @@ RecordDraft StepRunner::Describe(StepId id, const Flight& flight) const {
   record.warnings_json = json(flight.warnings).dump(-1, ' ', false, json::error_handler_t::replace);
   record.wall_s = flight.wall_s;
   record.cpu_s = flight.cpu_s;
-  record.peak_rss_mib = PeakRssMib();
+  record.peak_rss_mib = Mib(PeakResidentBytes());
+  record.memory_mib = Mib(flight.memory_bytes);
   record.host = host_;
   record.device = flight.lane;
   record.threads = flight.threads;

@@ -11,29 +11,26 @@
 #include <vector>
 
 #include "graph/executor.h"
+#include "graph/flow.h"
 #include "graph/resident.h"
 
 namespace puzzle {
 
-/// Runs steps of one plan. The three calls of one step happen one after another, on any threads;
-/// different steps may be in different threads at once. Nothing throws.
-class StepRunner {
+/// Runs steps of one plan.
+class StepRunner final : public StepWork {
  public:
   StepRunner(const Plan& plan, const Forecast& forecast, Store& store, Observer* observer,
              const ExecuteOptions& options);
-  ~StepRunner();
+  ~StepRunner() override;
 
-  enum class Next { kDone, kHost, kDevice };
-  /// Closes the key and looks for a result. kDone when the step has its outcome already.
-  /// REQUIRES: all inputs have their outcome.
-  Next Prepare(StepId id);
-  /// Calls the body. REQUIRES: Prepare did not say kDone.
-  void Compute(StepId id, Lane& lane);
-  /// Saves and publishes; the step has its outcome afterwards. REQUIRES: Compute was called.
-  void Finish(StepId id);
+  Next Prepare(StepId id) override;
+  Verdict Compute(StepId id, Lane& lane) override;
+  void Finish(StepId id) override;
+  void Refuse(StepId id, const std::string& why) override;
+  [[nodiscard]] std::vector<uint64_t> InputNumbers(StepId id) const override;
 
   /// Announces the beginning, and the end with the report. Called once each, around everything.
-  void Start();
+  void Start(size_t lanes);
   [[nodiscard]] Report TakeReport();
 
   /// Says that something is wrong but no reason to fail.
@@ -50,6 +47,8 @@ class StepRunner {
   void Settle(StepId id, StepResult result);
   void SettleFailure(StepId id, double wall_s);
   Next CloseKey(StepId id, Flight& flight);
+  Verdict Judge(StepId id, Lane& lane, Flight& flight);
+  [[nodiscard]] FailureKind Classify(const std::exception_ptr& failure) const;
   RecordDraft Describe(StepId id, const Flight& flight) const;
   ResidentCache& CacheOf(const Device& device);
   [[nodiscard]] bool Stopping() const;

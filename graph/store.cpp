@@ -98,6 +98,11 @@ bool IsWhole(const Store& store, const Record& record) {
   }
 }
 
+/// A line of the file "last".
+std::string LastLine(std::string_view step, std::string_view key) {
+  return fmt::format("{} {}", key, step);
+}
+
 void SyncFile(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) throw FileError("open", path);
@@ -118,14 +123,19 @@ struct Store::State {
   bool index_loaded = false;
   std::unique_ptr<LineFile> index;
   std::unordered_map<KeyBytes, std::string_view, KeyHash> lines;  // key -> index line
-  std::deque<std::string> own_lines;                              // what index does not map
   bool last_loaded = false;
   std::unique_ptr<LineFile> last;
-  std::unordered_map<std::string, std::string> last_keys;
+  std::unordered_map<std::string_view, std::string_view> last_keys;  // step name -> key
+  std::deque<std::string> own_lines;  // of both files: what they do not map
   bool writable = false;
 
-  std::string Shard(const std::string& key) const { return folder + '/' + key.substr(0, 2); }
-  std::string RecordPath(const std::string& key) const { return Shard(key) + '/' + key + ".json"; }
+  /// "<folder>/ab/abcd...<suffix>".
+  std::string Path(std::string_view key, std::string_view suffix) const {
+    std::string path;
+    path.reserve(folder.size() + key.size() + suffix.size() + 4);
+    return path.append(folder).append("/").append(key, 0, 2).append("/").append(key).append(suffix);
+  }
+  std::string RecordPath(std::string_view key) const { return Path(key, ".json"); }
 
   void LoadIndex() {
     if (index_loaded) return;
@@ -142,9 +152,7 @@ struct Store::State {
     last_loaded = true;
     last = std::make_unique<LineFile>(folder + "/last");
     last->Read([&](std::string_view line) {  // key ' ' step name
-      if (line.size() > 65) {
-        last_keys.insert_or_assign(std::string(line.substr(65)), std::string(line.substr(0, 64)));
-      }
+      if (line.size() > 65) last_keys.insert_or_assign(line.substr(65), line.substr(0, 64));
     });
   }
 
@@ -166,32 +174,33 @@ struct Store::State {
       std::string line;
       last->Rewrite([&]() -> const std::string* {
         if (it == last_keys.end()) return nullptr;
-        line = it->second + ' ' + it->first;
+        line = LastLine(it->first, it->second);
         ++it;
         return &line;
       });
     }
   }
 
-  /// Puts a record into the index in memory and on disk; the result's `json` lives with the store.
-  Record Keep(const Record& record) {
+  /// Puts a record into the index in memory and on disk; the result lives with the store.
+  Record Keep(std::string index_line) {
     const std::scoped_lock lock(mutex);
     LoadIndex();
-    own_lines.push_back(IndexLine(record));
+    own_lines.push_back(std::move(index_line));
+    const Record record = *ParseIndexLine(own_lines.back());
     KeyBytes key;
     if (ParseKey(record.key, key)) lines[key] = own_lines.back();
     index->Append(own_lines.back());
-    return *ParseIndexLine(own_lines.back());
+    return record;
   }
 
   /// The record file itself, for keys that the index does not know.
-  std::optional<Record> ReadRecord(const std::string& key) {
+  std::optional<Record> ReadRecord(std::string_view key) {
     std::ifstream file(RecordPath(key), std::ios::binary);
     if (!file) return std::nullopt;
     const std::string text((std::istreambuf_iterator<char>(file)), {});
-    std::optional<Record> record = ParseRecord(text);
-    if (!record || record->key != key) return std::nullopt;
-    return Keep(*record);
+    std::optional<std::string> line = IndexLineOf(text);
+    if (!line || !line->starts_with(key)) return std::nullopt;
+    return Keep(std::move(*line));
   }
 
   std::string TemporaryPath() {
@@ -211,10 +220,10 @@ struct Store::State {
   }
 
   /// rename(2) into a shard, which is made when it is not there yet.
-  void MoveInto(const std::string& key, const std::string& from, const std::string& to) {
+  void MoveInto(std::string_view key, const std::string& from, const std::string& to) {
     if (::rename(from.c_str(), to.c_str()) == 0) return;
     if (errno == ENOENT) {
-      ::mkdir(Shard(key).c_str(), 0777);
+      ::mkdir((folder + '/' + std::string(key.substr(0, 2))).c_str(), 0777);
       if (::rename(from.c_str(), to.c_str()) == 0) return;
     }
     throw FileError("publish", to);
@@ -232,11 +241,11 @@ const std::string& Store::folder() const {
   return state_->folder;
 }
 
-std::string Store::PathOf(const std::string& key) const {
-  return state_->Shard(key) + '/' + key + ".h5";
+std::string Store::PathOf(std::string_view key) const {
+  return state_->Path(key, ".h5");
 }
 
-std::optional<Record> Store::FindRecord(const std::string& key) {
+std::optional<Record> Store::FindRecord(std::string_view key) {
   {
     const std::scoped_lock lock(state_->mutex);
     state_->LoadIndex();
@@ -249,18 +258,18 @@ std::optional<Record> Store::FindRecord(const std::string& key) {
   return state_->ReadRecord(key);
 }
 
-Store::Lookup Store::Find(const std::string& key) {
+Store::Lookup Store::Find(std::string_view key) {
   std::optional<Record> record = FindRecord(key);
   if (!record) return {};
   const auto facts = Facts(PathOf(key));
-  if (!facts) return {Presence::kMissing, std::move(*record)};
-  if (facts->bytes != record->bytes) return {Presence::kShort, std::move(*record)};
+  if (!facts) return {Presence::kMissing, *record};
+  if (facts->bytes != record->bytes) return {Presence::kShort, *record};
   if (facts->mtime_ns != record->mtime_ns) {
-    if (!IsWhole(*this, *record)) return {Presence::kDamaged, std::move(*record)};
+    if (!IsWhole(*this, *record)) return {Presence::kDamaged, *record};
     record->mtime_ns = facts->mtime_ns;  // a copied store: trusted from now on
-    record = state_->Keep(*record);
+    record = state_->Keep(IndexLine(*record));
   }
-  return {Presence::kWhole, std::move(*record)};
+  return {Presence::kWhole, *record};
 }
 
 std::shared_ptr<const ArchiveReader> Store::Open(const Record& record) const {
@@ -287,7 +296,7 @@ Record Store::Publish(std::unique_ptr<ArtifactDraft> draft, RecordDraft record,
   const std::string key = record.key;
   if (!options.replace) {
     auto other = Find(key);
-    if (other.presence == Presence::kWhole) return std::move(other.record);
+    if (other.presence == Presence::kWhole) return other.record;
   }
   if (options.sync) SyncFile(writer->path());
   const auto facts = Facts(writer->path());
@@ -306,26 +315,31 @@ Record Store::Publish(std::unique_ptr<ArtifactDraft> draft, RecordDraft record,
     ::unlink(temporary.c_str());
     throw;
   }
-  Record result{key,          record.digest,   record.step,   record.type,
-                record.bytes, record.mtime_ns, record.wall_s, !record.output_files_json.empty(),
-                text};
-  return state_->Keep(result);
+  return state_->Keep(
+      IndexLine({key, record.digest, record.step, record.type, record.bytes, record.mtime_ns,
+                 record.wall_s, !record.output_files_json.empty(), text}));
 }
 
-std::optional<std::string> Store::LastKey(const std::string& step) {
+std::optional<std::string_view> Store::LastKey(std::string_view step) {
   const std::scoped_lock lock(state_->mutex);
   state_->LoadLast();
   const auto it = state_->last_keys.find(step);
   return it == state_->last_keys.end() ? std::nullopt : std::optional(it->second);
 }
 
-void Store::Remember(const std::string& step, const std::string& key) {
+void Store::Remember(std::string_view step, std::string_view key) {
   const std::scoped_lock lock(state_->mutex);
   state_->LoadLast();
-  std::string& known = state_->last_keys[step];
-  if (known == key) return;
-  known = key;
-  state_->last->Append(key + ' ' + step);
+  const auto known = state_->last_keys.find(step);
+  if (known != state_->last_keys.end() && known->second == key) return;
+  const std::string_view line = state_->own_lines.emplace_back(LastLine(step, key));
+  state_->last->Append(std::string(line));
+  // The name is the new line's as well: the caller's may not live as long as the store.
+  if (known != state_->last_keys.end()) {
+    known->second = line.substr(0, 64);
+  } else {
+    state_->last_keys.emplace(line.substr(65), line.substr(0, 64));
+  }
 }
 
 void Store::RemoveLeftovers() {

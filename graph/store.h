@@ -7,6 +7,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "graph/record.h"
 #include "io/archive.h"
@@ -55,9 +56,9 @@ class Store {
   };
   /// Looks a key up: one stat in the common case. A file whose time stamp is not the recorded one
   /// is read and digested before it counts as whole.
-  [[nodiscard]] Lookup Find(const std::string& key);
+  [[nodiscard]] Lookup Find(std::string_view key);
   /// The record only, whatever became of the file.
-  [[nodiscard]] std::optional<Record> FindRecord(const std::string& key);
+  [[nodiscard]] std::optional<Record> FindRecord(std::string_view key);
 
   /// Opens the artifact of a record. Throws Error.
   [[nodiscard]] std::shared_ptr<const ArchiveReader> Open(const Record& record) const;
@@ -78,16 +79,16 @@ class Store {
                  const PublishOptions& options);
 
   /// The key that a step name had when it last finished.
-  [[nodiscard]] std::optional<std::string> LastKey(const std::string& step);
+  [[nodiscard]] std::optional<std::string_view> LastKey(std::string_view step);
   /// Remembers it for reasons and estimates of later runs.
-  void Remember(const std::string& step, const std::string& key);
+  void Remember(std::string_view step, std::string_view key);
 
   /// Deletes what crashed processes left half-written. Never fails.
   void RemoveLeftovers();
 
   [[nodiscard]] const std::string& folder() const;
   /// "ab/abcdef....h5" below the folder.
-  [[nodiscard]] std::string PathOf(const std::string& key) const;
+  [[nodiscard]] std::string PathOf(std::string_view key) const;
 
  private:
   struct State;

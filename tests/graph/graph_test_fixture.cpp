@@ -70,27 +70,27 @@ class JsonReader final : public ArchiveReader {
     if (!document_.is_object()) throw Error(path + " is damaged");
   }
   bool HasAttribute(std::string_view name) const override {
-    return document_["attributes"].contains(std::string(name));
+    return document_.at("attributes").contains(std::string(name));
   }
   json Attribute(std::string_view name) const override {
     if (!HasAttribute(name)) throw Error("no attribute " + std::string(name));
-    return document_["attributes"][std::string(name)];
+    return document_.at("attributes").at(std::string(name));
   }
   std::vector<std::string> AttributeNames() const override { return Names("attributes"); }
   std::vector<std::string> ArrayNames() const override { return Names("arrays"); }
   bool HasArray(std::string_view name) const override {
-    return document_["arrays"].contains(std::string(name));
+    return document_.at("arrays").contains(std::string(name));
   }
   ArrayInfo Info(std::string_view name) const override {
     const json& array = Array(name);
-    return {*ParseDType(array["dtype"].get<std::string>()), array["shape"].get<Shape>()};
+    return {*ParseDType(array.at("dtype").get<std::string>()), array.at("shape").get<Shape>()};
   }
   void Read(std::string_view name, void* out) const override {
-    const auto bytes = Array(name)["bytes"].get<std::vector<uint8_t>>();
+    const auto bytes = Array(name).at("bytes").get<std::vector<uint8_t>>();
     std::copy(bytes.begin(), bytes.end(), static_cast<uint8_t*>(out));
   }
   void ReadRows(std::string_view name, int64_t first, int64_t count, void* out) const override {
-    const auto bytes = Array(name)["bytes"].get<std::vector<uint8_t>>();
+    const auto bytes = Array(name).at("bytes").get<std::vector<uint8_t>>();
     const ArrayInfo info = Info(name);
     const auto row = static_cast<int64_t>(bytes.size()) / std::max<int64_t>(info.shape[0], 1);
     std::copy(bytes.begin() + first * row, bytes.begin() + (first + count) * row,
@@ -100,12 +100,12 @@ class JsonReader final : public ArchiveReader {
  private:
   std::vector<std::string> Names(const char* what) const {
     std::vector<std::string> names;
-    for (const auto& [name, unused] : document_[what].items()) names.push_back(name);
+    for (const auto& [name, unused] : document_.at(what).items()) names.push_back(name);
     return names;
   }
   const json& Array(std::string_view name) const {
     if (!HasArray(name)) throw Error("no array " + std::string(name));
-    return document_["arrays"][std::string(name)];
+    return document_.at("arrays").at(std::string(name));
   }
 
   json document_;
@@ -123,9 +123,16 @@ void RecordingObserver::OnEvent(const RunEvent& event) {
     case RunEvent::Type::kStepStarted:
       line = "start " + step;
       reasons[step] = event.reason;
+      lanes[step] = event.lane;
       break;
     case RunEvent::Type::kProgress:
       line = "progress " + step;
+      break;
+    case RunEvent::Type::kStepRetried:
+      line = "again " + step + ": " + std::string(event.reason);
+      break;
+    case RunEvent::Type::kStepSaving:
+      line = "saving " + step;
       break;
     case RunEvent::Type::kStepDone:
       line = std::string(OutcomeName(event.outcome)) + " " + step;
@@ -168,6 +175,7 @@ GraphTest::GraphTest() : format_(JsonFormat()) {
 }
 
 void GraphTest::ReopenStore() {
+  if (store_) closed_stores_.push_back(std::move(store_));
   store_ = std::make_unique<Store>(folder() + "/store", format_);
 }
 
@@ -219,8 +227,10 @@ void GraphTest::Run() {
   observer_.lines.clear();
   observer_.warnings.clear();
   observer_.reasons.clear();
+  observer_.lanes.clear();
   LocalLanesOptions lane_options;
   lane_options.devices = devices_;
+  lane_options.memory_bytes = memory_bytes_;
   const auto lanes =
       make_lanes_ ? make_lanes_()
                   : std::unique_ptr<Lanes>(std::make_unique<LocalLanes>(std::move(lane_options)));
@@ -249,11 +259,11 @@ std::string GraphTest::TextOf(const std::string& step) {
 }
 
 std::string GraphTest::KeyOfStep(const std::string& step) {
-  return report_.steps[Find(step)].record.key;
+  return std::string(report_.steps[Find(step)].record.key);
 }
 
 std::string GraphTest::DigestOfStep(const std::string& step) {
-  return report_.steps[Find(step)].record.digest;
+  return std::string(report_.steps[Find(step)].record.digest);
 }
 
 std::string GraphTest::FileOf(const std::string& step) {

@@ -28,6 +28,7 @@ class RecordingObserver : public Observer {
   std::vector<std::string> lines;
   std::vector<std::string> warnings;
   std::map<std::string, std::string> reasons;  // of steps that started
+  std::map<std::string, std::string> lanes;    // where they started last
   /// Called with each event, for tests that react.
   std::function<void(const RunEvent& event)> also;
 };
@@ -87,6 +88,7 @@ class GraphTest : public ::testing::Test {
   Playground playground_;
   ExecuteOptions options_;
   std::vector<Device> devices_{Device{}, Device{}};
+  std::map<std::string, uint64_t> memory_bytes_;        // of the lanes, by device
   std::function<std::unique_ptr<Lanes>()> make_lanes_;  // in place of threads for devices_
   std::map<std::string, std::string> environment_;
   ArchiveFormat format_;
@@ -97,6 +99,8 @@ class GraphTest : public ::testing::Test {
   TemporaryFolder folder_;
 
  private:
+  std::vector<std::unique_ptr<Store>>
+      closed_stores_;  // records of earlier reports are views of them
   std::string graph_;
   std::vector<std::string> settings_;
   Diagnostics diagnostics_;

@@ -21,6 +21,7 @@ class BareLane final : public Lane {
   [[nodiscard]] const std::string& name() const override { return name_; }
   void Adapt() override {}
   [[nodiscard]] int threads() const override { return 1; }
+  void Retire() override {}
 
  private:
   Device device_;

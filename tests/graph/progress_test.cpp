@@ -96,6 +96,53 @@ TEST_F(ProgressTest, ATerminalShowsOneLinePerNodeRewrittenInPlace) {
   EXPECT_THAT(written_, HasSubstr("failed: f: no luck\n"));
 }
 
+TEST_F(ProgressTest, ATerminalLineHasCountsEtaAndTheLongestStepWithItsNote) {
+  Load(R"({"puzzle": 1, "nodes": {
+    "parent": {"kind": "text"},
+    "bld": {"kind": "sleep",
+            "foreach": {"layer": {"range": [0, 24]},
+                        "variant": ["attn:kv1", "attn:none", "ffn:50%", "ffn:none"]},
+            "in": {"in": "parent"}, "params": {"value": "${layer} ${variant}"}}}})");
+  Plan();
+  Forecast forecast = MarkStale(*plan_, *store_);
+  const StepId first = plan_->nodes[1].first;
+  for (StepId id = first; id < first + 96; ++id) {
+    forecast.steps[id].fate = id < first + 40 ? Fate::kHit : Fate::kWait;
+    forecast.steps[id].expected_s = 12.26;
+    forecast.steps[id].guessed = false;
+  }
+  progress_.width = [] { return 120; };
+  const auto view = MakeTerminalView(progress_);
+  RunEvent event;
+  event.plan = &*plan_;
+  event.forecast = &forecast;
+  event.lanes = 2;
+  view->OnEvent(event);
+  event.has_step = true;
+  const auto tell = [&](RunEvent::Type type, StepId step) {
+    event.type = type;
+    event.step = step;
+    view->OnEvent(event);
+  };
+  const StepId longest = Find("bld[layer=15,variant=attn:none]");
+  tell(RunEvent::Type::kStepStarted, longest);
+  event.note = "loss .0132";
+  event.fraction = 0;
+  tell(RunEvent::Type::kProgress, longest);
+  event.wall_s = 12.26;
+  for (StepId id = first + 40; id < first + 40 + 25; ++id) {
+    if (id == longest) continue;
+    tell(RunEvent::Type::kStepStarted, id);
+    tell(RunEvent::Type::kStepDone, id);
+  }
+  now_s_ = 41;
+  written_.clear();
+  tell(RunEvent::Type::kStepStarted, first + 90);
+  EXPECT_THAT(written_,
+              HasSubstr("bld     [###########-----]  64/96  cached 40  running 2  eta 3m10s   "
+                        "(bld[layer=15,variant=attn:none] 41s, loss .0132)\n"));
+}
+
 TEST_F(ProgressTest, ATerminalIsRewrittenAtMostTenTimesASecond) {
   step_s_ = 0.001;
   Load(R"({"puzzle": 1, "nodes": {"t": {"kind": "text", "foreach": {"i": {"range": [0, 100]}},

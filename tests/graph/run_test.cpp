@@ -259,7 +259,9 @@ TEST_F(RunTest, AKindWithoutABodyFailsItsStepOnly) {
   const auto text = std::make_shared<const JsonText>(
       JsonText::Parse(R"({"puzzle": 1, "nodes": {"a": {"kind": "text"}}})", "g"));
   const puzzle::Plan plan = MakePlan(ParseSpec(text, {}, diagnostics), tables, {}, diagnostics);
-  LocalLanes lanes({{Device{}}, 1, 0, {}, {}});
+  LocalLanesOptions lane_options;
+  lane_options.devices = {Device{}};
+  LocalLanes lanes(std::move(lane_options));
   const Report report = Execute(plan, MarkStale(plan, *store_), *store_, lanes, nullptr, {});
   EXPECT_THAT(report.steps[0].message, HasSubstr("has no body"));
 }

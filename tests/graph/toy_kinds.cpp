@@ -75,6 +75,8 @@ Text Fail(const FailParams& p, const Inputs&, RunContext&) {
 struct SleepParams {
   int64_t ms = 1;
   std::string value;
+  int64_t memory_mib = 0;
+  std::string device;
 };
 Text Sleep(const SleepParams& p, const Inputs& in, RunContext& context) {
   const Presence presence;
@@ -126,6 +128,22 @@ std::string DigestFolder(const std::string& path) {
 }
 Text ReadFolder(const PathParams& p, const Inputs&, RunContext&) {
   return {ReadAll(p.path + "/a"), ""};
+}
+
+struct PictureParams {
+  std::string svg;
+};
+struct Drawn {
+  static constexpr std::string_view kType = "drawn";
+  std::string svg;
+  void Save(ArchiveWriter& writer) const { writer.SetAttribute("picture_svg", svg); }
+  static Drawn Load(const std::shared_ptr<const ArchiveReader>& reader) {
+    return {reader->Attribute("picture_svg").get<std::string>()};
+  }
+  [[nodiscard]] size_t ResidentBytes() const { return svg.size(); }
+};
+Drawn DrawPicture(const PictureParams& p, const Inputs&, RunContext&) {
+  return {p.svg};
 }
 
 struct Exported {
@@ -213,8 +231,13 @@ Registry MakeToyRegistry(Playground& playground) {
           .InOptional("in", "text", "appended")
           .Param("ms", &SleepParams::ms, {AtLeast(0), Unkeyed()}, "how long")
           .Param("value", &SleepParams::value, {}, "the text")
+          .Param("memory_mib", &SleepParams::memory_mib, {AtLeast(0), Unkeyed()}, "declared")
+          .Param("device", &SleepParams::device, {Unkeyed()}, "where it can run")
           .Out("text")
-          .On(Needs::kDevice));
+          .On(Needs::kDevice)
+          .Takes([](const SleepParams& p) {
+            return Resources{p.device, static_cast<uint64_t>(p.memory_mib) << 20, 0};
+          }));
   add(Kind<SleepParams>("measure", 1, "Wants to be alone.")
           .Param("value", &SleepParams::value, {}, "the text")
           .Out("text")
@@ -234,6 +257,9 @@ Registry MakeToyRegistry(Playground& playground) {
           .In("in", "text", "what")
           .Param("path", &PathParams::path, {Required(), OutputFolder()}, "where")
           .Out("exported"));
+  add(Kind<PictureParams>("picture", 1, "Draws.")
+          .Param("svg", &PictureParams::svg, {}, "what")
+          .Out("drawn"));
   add(Kind<EveryParams>("every", 1, "One parameter of each type.")
           .Param("integer", &EveryParams::integer, {Between(0, 10)}, "")
           .Param("number", &EveryParams::number, {AtLeast(0)}, "")
@@ -260,6 +286,7 @@ Registry MakeToyRegistry(Playground& playground) {
                                      {"file", MakeBody(ReadFile)},
                                      {"folder", MakeBody(ReadFolder)},
                                      {"export", MakeBody(Export)},
+                                     {"picture", MakeBody(DrawPicture)},
                                      {"every", MakeBody(Every)}});
 }
 

@@ -1,0 +1,48 @@
+// The order of a run, apart from what its steps do: every step after its inputs, host work on the
+// threads of oneTBB, device work on lanes. Implemented in executor.cpp, the one home of oneTBB.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "graph/lanes.h"
+#include "graph/plan.h"
+#include "graph/stale.h"
+
+namespace puzzle {
+
+/// Knows how to run steps. The calls about one step come one after another, on any threads;
+/// different steps may be in different threads at once. Nothing throws.
+class StepWork {
+ public:
+  virtual ~StepWork() = default;
+
+  enum class Next { kDone, kHost, kDevice };
+  /// Closes the key and looks for a result. kDone when the step has its outcome already.
+  /// REQUIRES: all inputs have their outcome.
+  virtual Next Prepare(StepId id) = 0;
+
+  enum class Verdict {
+    kFinish,          // Finish has to follow
+    kTryAlone,        // ran out of memory: to be computed again, alone on a device
+    kTryAnotherLane,  // this lane is of no use any more and has retired
+  };
+  /// Calls the body. REQUIRES: Prepare did not say kDone.
+  virtual Verdict Compute(StepId id, Lane& lane) = 0;
+  /// Saves and publishes; the step has its outcome afterwards. REQUIRES: Compute said kFinish.
+  virtual void Finish(StepId id) = 0;
+  /// The step fails because no lane can compute it.
+  virtual void Refuse(StepId id, const std::string& why) = 0;
+
+  /// The contents at a step's ports as numbers: equal content, equal number. REQUIRES: all inputs
+  /// have their outcome.
+  [[nodiscard]] virtual std::vector<uint64_t> InputNumbers(StepId id) const = 0;
+};
+
+/// Takes every step of `plan` that `forecast` does not call a hit through `work`, and returns when
+/// all have their outcome. `demand` says what each step occupies on its lane.
+void RunFlow(const Plan& plan, const Forecast& forecast, std::vector<Resources> demand,
+             StepWork& work, Lanes& lanes);
+
+}  // namespace puzzle

@@ -1,0 +1,207 @@
+// Which lane runs what, and what happens when memory or a device gives up.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <mutex>
+#include <new>
+#include <nlohmann/json.hpp>
+
+#include "graph/demand.h"
+#include "io/error.h"
+#include "tests/graph/graph_test_fixture.h"
+
+namespace puzzle::testing {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class SchedulingTest : public GraphTest {
+ protected:
+  /// The steps in the order in which they started.
+  std::vector<std::string> Started() const {
+    std::vector<std::string> names;
+    for (const std::string& line : observer_.lines) {
+      if (line.starts_with("start ")) names.push_back(line.substr(6));
+    }
+    return names;
+  }
+};
+
+// In the order of the plan the layers alternate.
+constexpr const char* kLayers = R"({"puzzle": 1, "nodes": {
+  "state": {"kind": "text", "foreach": {"layer": [0, 1, 2]}, "params": {"value": "state ${layer}"}},
+  "parent": {"kind": "text", "params": {"value": "parent"}},
+  "first": {"kind": "sleep", "in": {"in": "all"}, "params": {"value": "f", "ms": 20}},
+  "all": {"kind": "concat", "in": {"parts": ["state"]}},
+  "block": {"kind": "sleep", "foreach": {"variant": ["a", "b", "c", "d"], "layer": [0, 1, 2]},
+            "in": {"in": "state[layer=${layer}]"}, "params": {"value": "${variant}${layer}"}}}})";
+
+TEST_F(SchedulingTest, StepsThatShareAnInputFollowEachOtherAndFindItResident) {
+  devices_.assign(1, Device{});
+  options_.resident_bytes = 12;  // one state
+  Load(kLayers);
+  for (const char* edit : {"x", "y"}) {  // the second time with recorded durations
+    Set(fmt::format("state.value=state {}${{layer}}", edit));
+    playground_.loads = 0;
+    Run();
+    std::vector<std::string> layers;
+    for (const std::string& name : Started()) {
+      if (!name.starts_with("block")) continue;
+      const std::string layer = name.substr(name.find("layer="));
+      if (layers.empty() || layers.back() != layer) layers.push_back(layer);
+    }
+    EXPECT_LE(layers.size(), 4u) << ::testing::PrintToString(layers);  // one start may come early
+    EXPECT_LE(playground_.loads, 3 /*all*/ + 1 /*first*/ + 4);
+  }
+}
+
+TEST_F(SchedulingTest, MemoryDecidesHowManyStepsRunAtOnce) {
+  devices_.assign(4, Device{});
+  memory_bytes_["cpu"] = uint64_t{100} << 20;
+  Load(R"({"puzzle": 1, "nodes": {"s": {"kind": "sleep", "foreach": {"i": {"range": [0, 12]}},
+           "params": {"value": "${i}", "ms": 10, "memory_mib": 40}}}})");
+  Run();
+  EXPECT_EQ(ran().size(), 12u);
+  EXPECT_EQ(playground_.peak, 2);
+  playground_.peak = 0;
+  Set("s.memory_mib=400");  // more than there is: one by one
+  Set("s.value=n${i}");
+  Run();
+  EXPECT_EQ(ran().size(), 12u);
+  EXPECT_EQ(playground_.peak, 1);
+}
+
+TEST_F(SchedulingTest, ARecordedPeakCountsWhenItIsMoreThanTheKindDeclares) {
+  Load(R"({"puzzle": 1, "nodes": {"s": {"kind": "sleep", "foreach": {"i": [1, 2]},
+           "params": {"value": "${i}", "memory_mib": 3}}}})");
+  playground_.on_start = [](const std::string& what) {
+    static std::vector<std::unique_ptr<std::vector<char>>> kept;  // what a step holds
+    if (what == "sleep 1")
+      kept.push_back(std::make_unique<std::vector<char>>(size_t{64} << 20, 'x'));
+  };
+  Set("s.ms=0");
+  Set("s[i=1].ms=1");
+  Run();
+  const auto record = RecordJson(report().steps[Find("s[i=1]")].record);
+  playground_.on_start = nullptr;
+#ifndef __SANITIZE_ADDRESS__
+  EXPECT_GE(record["memory_mib"].get<double>(), 60);
+  Set("s.value=again${i}");
+  Plan();
+  const Forecast forecast = MarkStale(*plan_, *store_);
+  const auto demand = EstimateDemand(*plan_, forecast, *store_);
+  EXPECT_GE(demand[Find("s[i=2]")].memory_bytes, uint64_t{60} << 20);
+#endif
+}
+
+TEST_F(SchedulingTest, OutOfMemoryIsTriedAgainAloneOnItsDevice) {
+  devices_.assign(3, Device{});
+  Load(R"({"puzzle": 1, "nodes": {
+    "s": {"kind": "sleep", "foreach": {"i": {"range": [0, 9]}}, "params": {"value": "${i}", "ms": 5}},
+    "end": {"kind": "concat", "in": {"parts": ["s"]}}}})");
+  std::atomic<int> thrown{0};
+  playground_.on_start = [&](const std::string& what) {
+    if (what == "sleep 4" && thrown++ == 0) throw std::bad_alloc();
+    EXPECT_TRUE(what != "sleep 4" || playground_.running == 1);
+  };
+  Run();
+  EXPECT_EQ(ran().size(), 10u);
+  EXPECT_THAT(observer_.lines, Contains("again s[i=4]: alone on its device"));
+  EXPECT_EQ(RecordJson(report().steps[Find("s[i=4]")].record)["warnings"][0], "out of memory");
+}
+
+TEST_F(SchedulingTest, OutOfMemoryEvenAloneFailsTheStep) {
+  options_.keep_going = true;
+  Load(R"({"puzzle": 1, "nodes": {
+    "s": {"kind": "sleep", "foreach": {"i": [1, 2]}, "params": {"value": "${i}"}}}})");
+  playground_.on_start = [](const std::string& what) {
+    if (what == "sleep 1") throw std::bad_alloc();
+  };
+  Run();
+  EXPECT_EQ(failed(), Steps("s[i=1]"));
+  EXPECT_EQ(ran(), Steps("s[i=2]"));
+  EXPECT_EQ(report().steps[Find("s[i=1]")].message, "out of memory");
+  EXPECT_EQ(std::count(observer_.lines.begin(), observer_.lines.end(), "start s[i=1]"), 2);
+}
+
+/// What a device library throws.
+class Broken : public Error {
+ public:
+  using Error::Error;
+};
+
+class LostDeviceTest : public SchedulingTest {
+ protected:
+  LostDeviceTest() {
+    options_.keep_going = true;
+    options_.classify = [](const std::exception& error) {
+      return dynamic_cast<const Broken*>(&error) != nullptr ? FailureKind::kDeviceLost
+                                                            : FailureKind::kOrdinary;
+    };
+    Load(R"({"puzzle": 1, "nodes": {
+      "s": {"kind": "sleep", "foreach": {"i": {"range": [0, 8]}},
+            "params": {"value": "${i}", "ms": 5}},
+      "h": {"kind": "text", "params": {"value": "on the host"}},
+      "end": {"kind": "concat", "in": {"parts": ["s"]}}}})");
+  }
+};
+
+TEST_F(LostDeviceTest, RetiresItsLaneAndTheStepGoesToAnotherOne) {
+  devices_ = {Device{"cuda", 0}, Device{"cuda", 1}};
+  std::mutex mutex;
+  bool broken = false;
+  playground_.on_start = [&](const std::string& what) {
+    const std::scoped_lock lock(mutex);
+    if (what == "sleep 2" && !std::exchange(broken, true)) throw Broken("CUDA error: lost");
+  };
+  std::string bad_lane;
+  observer_.also = [&](const RunEvent& event) {
+    if (event.type == RunEvent::Type::kStepRetried) bad_lane = observer_.lanes["s[i=2]"];
+  };
+  Run();
+  EXPECT_EQ(ran().size(), 10u);
+  EXPECT_THAT(observer_.lines, Contains("again s[i=2]: on another lane"));
+  EXPECT_THAT(observer_.warnings,
+              ElementsAre(fmt::format("lane {} retires: CUDA error: lost", bad_lane)));
+  const auto begin =
+      std::find(observer_.lines.begin(), observer_.lines.end(), "again s[i=2]: on another lane");
+  for (auto line = begin; line != observer_.lines.end(); ++line) {
+    EXPECT_FALSE(line->starts_with("start s") && observer_.lanes[line->substr(6)] == bad_lane);
+  }
+}
+
+TEST_F(LostDeviceTest, WithoutALaneOfItsKindStepsFailClearlyAndTheHostGoesOn) {
+  devices_ = {Device{"cuda", 0}};
+  playground_.on_start = [](const std::string& what) {
+    if (what.starts_with("sleep")) throw Broken("CUDA error: lost");
+  };
+  Run();
+  EXPECT_EQ(failed().size(), 8u);
+  EXPECT_EQ(ran(), Steps("h"));
+  EXPECT_EQ(skipped(), Steps("end"));
+  EXPECT_THAT(report().steps[Find(Started().front() == "h" ? Started()[1] : Started()[0])].message,
+              HasSubstr("lane (left) for it; before: CUDA error: lost"));
+}
+
+TEST_F(LostDeviceTest, AStepThatBreaksTwoLanesFails) {
+  devices_ = {Device{"cuda", 0}, Device{"cuda", 1}, Device{"cuda", 2}};
+  playground_.on_start = [](const std::string& what) {
+    if (what == "sleep 3") throw Broken("CUDA error: device-side assert");
+  };
+  Run();
+  EXPECT_EQ(failed(), Steps("s[i=3]"));
+  EXPECT_EQ(ran().size(), 8u);
+  EXPECT_EQ(observer_.warnings.size(), 2u);
+}
+
+TEST_F(SchedulingTest, AStepThatNeedsADeviceThatIsNotThereFailsClearly) {
+  Load(R"({"puzzle": 1, "nodes": {
+    "s": {"kind": "sleep", "params": {"device": "cuda"}}}})");
+  Run();
+  EXPECT_EQ(report().steps[0].message, "there is no cuda lane (left) for it");
+}
+
+}  // namespace
+}  // namespace puzzle::testing
