@@ -179,7 +179,7 @@ NodeKind LatencyKind() {
       .Param("variants", &LatencyParams::variants, {Required()}, "as in bld")
       .Param("multiple_of", &LatencyParams::multiple_of, {AtLeast(1)}, "rounds FFN percentages")
       .Param("copies", &LatencyParams::copies, {Between(0, 1024)},
-             "N of the slope between N and 2 N copies; 0: half of the layers, at most eight")
+             "how many copies a time is taken from; 0: one per layer, at most eight")
       .Check([](const LatencyParams& p) { return CheckVariantNames(p.variants); })
       .Out("latencies");
   return AddServing(kind);

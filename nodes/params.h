@@ -92,7 +92,7 @@ struct ServingParams {
 struct LatencyParams : ServingParams {
   std::vector<std::string> variants;
   int64_t multiple_of = 8;
-  int64_t copies = 0;  // 0: half of the layers, at most eight
+  int64_t copies = 0;  // 0: one per layer, at most eight
 };
 
 struct ModelLatencyParams : ServingParams {

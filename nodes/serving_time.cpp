@@ -153,13 +153,17 @@ ServingTimes TimeSubBlock(const ModelConfig& config, const VariantSpec& spec,
                           const TimingEffort& effort) {
   if (std::visit([](const auto& s) { return s.form == SubBlockForm::kNone; }, spec)) return {};
   const at::NoGradGuard no_grad;
-  if (copies == 0) copies = std::clamp<int64_t>(config.n_layers() / 2, 2, 8);
+  if (copies == 0) copies = std::min<int64_t>(config.n_layers(), 8);
+  // Block 2 i is one of the model's, block 2 i + 1 the copy behind it.
   ModelConfig stack = config;
   stack.vocab_size = 1;  // the head is not looked at
   stack.tied_embeddings = true;
-  BlockSpec alone{{SubBlockForm::kNone, 0}, {SubBlockForm::kNone, 0}};
-  Place(spec, alone);
-  stack.blocks.assign(static_cast<size_t>(2 * copies), alone);
+  stack.blocks.clear();
+  for (int64_t i = 0; i < copies; ++i) {
+    stack.blocks.push_back(config.blocks[static_cast<size_t>(i % config.n_layers())]);
+    stack.blocks.push_back({{SubBlockForm::kNone, 0}, {SubBlockForm::kNone, 0}});
+    Place(spec, stack.blocks.back());
+  }
   const Transformer model(ToDevice(RandomModel(stack, 1), device));
   const at::TensorOptions options = model.weights().embedding.options();
   return BothMoments(load, [&](Moment moment) {
@@ -169,19 +173,21 @@ ServingTimes TimeSubBlock(const ModelConfig& config, const VariantSpec& spec,
           return at::randn({rows, moment.tokens, config.hidden_size}, options);
         },
         [&](int64_t rows) { return RandomCache(stack, rows, moment.context, options); });
-    const auto layers = [&](int64_t count) -> Pass::Part {
-      return [&model, count](const Tensor& x, KvCache& cache) {
-        static_cast<void>(model.Blocks(x, 0, count, &cache));
+    const auto blocks = [&](int64_t of_every_pair) -> Pass::Part {
+      return [&model, copies, of_every_pair](const Tensor& input, KvCache& cache) {
+        Tensor x = input;
+        for (int64_t i = 0; i < copies; ++i)
+          x = model.Blocks(x, 2 * i, 2 * i + of_every_pair, &cache);
       };
     };
-    const Pass::Part few = layers(copies), many = layers(2 * copies);
-    const int repeats = pass.Repeats(few);
+    const Pass::Part without = blocks(1), with = blocks(2);
+    const int repeats = pass.Repeats(without);
     return Repeat(effort, [&](size_t round) {
       // In turns, so that a machine that drifts favours neither.
-      const bool few_first = round % 2 == 0;
-      const double first = pass.Seconds(few_first ? few : many, repeats);
-      const double second = pass.Seconds(few_first ? many : few, repeats);
-      return (few_first ? second - first : first - second) / static_cast<double>(copies);
+      const bool with_first = round % 2 == 1;
+      const double first = pass.Seconds(with_first ? with : without, repeats);
+      const double second = pass.Seconds(with_first ? without : with, repeats);
+      return (with_first ? first - second : second - first) / static_cast<double>(copies);
     });
   });
 }

@@ -46,10 +46,11 @@ struct TimingEffort {
 /// REQUIRES: samples not empty.
 [[nodiscard]] Timing Summarize(std::vector<double> samples_s);
 
-/// What one sub-block adds to a model: random stacks of N and of 2 N copies of it are timed in
-/// turns, and (t(2N) - t(N)) / N is taken round by round, so that what does not depend on the
-/// number of layers cancels. Every copy has weights of its own, as in a model. Zero for `none`.
-/// `copies` is N; 0 chooses half of the model's layers, at most eight.
+/// What one sub-block adds to a model of this config: N of its blocks are timed alone and with a
+/// copy of the sub-block behind each of them, in turns, and the difference / N is taken round by
+/// round, so that everything else cancels. The blocks around keep the caches as busy as they are
+/// in service (a stack of nothing but one small sub-block looks faster than it is), and every copy
+/// has weights of its own. Zero for `none`. `copies` is N; 0: one per layer, at most eight.
 [[nodiscard]] ServingTimes TimeSubBlock(const ModelConfig& config, const VariantSpec& spec,
                                         const ServingLoad& load, const std::string& device,
                                         int64_t copies, const TimingEffort& effort);
