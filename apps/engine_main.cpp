@@ -23,5 +23,16 @@ int main(int argc, char** argv) {
   };
   hooks.set_threads = puzzle::SetThreads;
   hooks.environment = puzzle::MachineFacts;
+  hooks.classify_failure = [](const std::exception& error) {
+    switch (puzzle::ClassifyDeviceFailure(error)) {
+      case puzzle::DeviceFailure::kOutOfMemory:
+        return puzzle::FailureKind::kOutOfMemory;
+      case puzzle::DeviceFailure::kLost:
+        return puzzle::FailureKind::kDeviceLost;
+      case puzzle::DeviceFailure::kNone:
+        break;
+    }
+    return puzzle::FailureKind::kOrdinary;
+  };
   return puzzle::PuzzleMain(argc, argv, registry, hooks);
 }

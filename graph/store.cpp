@@ -38,12 +38,22 @@ struct KeyHash {
 };
 
 bool ParseKey(std::string_view hex, KeyBytes& key) {
+  static constexpr uint8_t kNone = 0xFF;
+  static constexpr auto kDigits = [] {
+    std::array<uint8_t, 256> digits{};
+    digits.fill(kNone);
+    for (uint8_t i = 0; i < 16; ++i) digits[static_cast<uint8_t>("0123456789abcdef"[i])] = i;
+    return digits;
+  }();
   if (hex.size() != 2 * key.size()) return false;
+  bool good = true;
   for (size_t i = 0; i < key.size(); ++i) {
-    const char* at = hex.data() + 2 * i;
-    if (std::from_chars(at, at + 2, key[i], 16).ptr != at + 2) return false;
+    const uint8_t high = kDigits[static_cast<uint8_t>(hex[2 * i])];
+    const uint8_t low = kDigits[static_cast<uint8_t>(hex[2 * i + 1])];
+    good = good && high != kNone && low != kNone;
+    key[i] = static_cast<uint8_t>(high << 4 | (low & 15));
   }
-  return true;
+  return good;
 }
 
 struct FileFacts {
@@ -142,6 +152,7 @@ struct Store::State {
     index_loaded = true;
     index = std::make_unique<LineFile>(folder + "/index");
     index->Read([&](std::string_view line) {
+      if (lines.empty()) lines.reserve(index->bytes() / std::max<size_t>(line.size(), 64));
       KeyBytes key;
       if (ParseKey(line.substr(0, 64), key)) lines[key] = line;
     });
@@ -152,6 +163,7 @@ struct Store::State {
     last_loaded = true;
     last = std::make_unique<LineFile>(folder + "/last");
     last->Read([&](std::string_view line) {  // key ' ' step name
+      if (last_keys.empty()) last_keys.reserve(last->bytes() / std::max<size_t>(line.size(), 64));
       if (line.size() > 65) last_keys.insert_or_assign(line.substr(65), line.substr(0, 64));
     });
   }

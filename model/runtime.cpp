@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <malloc.h>
 
+#include <string_view>
 #include <thread>
 
 #include <fmt/format.h>
@@ -28,6 +29,22 @@ void PrepareTensorRuntime() {
   mallopt(M_TOP_PAD, 64 << 20);
   at::set_num_threads(1);
   if (auto* set = FindBlasFunction<void(int)>("openblas_set_num_threads")) set(1);
+}
+
+DeviceFailure ClassifyDeviceFailure(const std::exception& error) {
+  if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) {
+    return DeviceFailure::kOutOfMemory;
+  }
+  // The others have no type of their own.
+  const std::string_view message = error.what();
+  const auto says = [&](std::string_view words) {
+    return message.find(words) != std::string_view::npos;
+  };
+  if (says("DefaultCPUAllocator: ") || says("CUDA error: out of memory")) {
+    return DeviceFailure::kOutOfMemory;
+  }
+  // After any other error of the runtime every call of this process fails with the same one.
+  return says("CUDA error: ") ? DeviceFailure::kLost : DeviceFailure::kNone;
 }
 
 void SetThreads(int threads) {
