@@ -30,7 +30,7 @@ struct RunEvent {
     kRunStarted,   // plan and forecast are known; hits are not announced one by one
     kStepStarted,  // begins to compute
     kProgress,     // Poll of a running step, at most ten times a second per step
-    kStepRetried,  // has to begin again on a lane, because of `message`
+    kStepRetried,  // begins again, because of `message`; `reason` says how
     kStepSaving,   // has computed; its result is being saved
     kStepDone,     // has its outcome
     kWarning,      // `message`; `step` says about whom when `has_step`
