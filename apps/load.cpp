@@ -23,6 +23,7 @@ void GraphOptions::Declare(CLI::App& verb, bool with_store) {
 std::string GraphOptions::Command() const {
   std::string command = "puzzle run " + ShellWord(graph);
   for (const std::string& setting : settings) command += " --set " + ShellWord(setting);
+  if (store != GraphOptions().store) command += " --store " + ShellWord(store);
   return command;
 }
 

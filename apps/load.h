@@ -23,7 +23,7 @@ struct GraphOptions {
   std::string store = "store";
 
   void Declare(CLI::App& verb, bool with_store);
-  /// "puzzle run GRAPH --set ...", as it can be typed.
+  /// "puzzle run GRAPH --set ... --store ...", as it can be typed.
   [[nodiscard]] std::string Command() const;
 };
 
