@@ -75,9 +75,13 @@ struct CostParams {
   std::vector<std::string> variants;
   int64_t multiple_of = 8;
   int64_t batch = 1;
-  int64_t sequence = 2048;
+  int64_t prefill = 1024;
+  int64_t generation = 1024;
   std::string weights = "bf16";
+  std::string activations = "bf16";
   std::string kv = "bf16";
+  std::string compat = "none";
+  std::string device;  // a file of configs/devices; empty: no times
 };
 
 /// What is served at once while times are measured.
@@ -100,12 +104,30 @@ struct ModelLatencyParams : ServingParams {
 };
 
 struct SearchParams {
-  std::string objective = "kl";
-  std::string method = "mip";
+  nlohmann::json objective = "kl";
+  std::string method = "exact";
   nlohmann::json max = nlohmann::json::object();
   nlohmann::json min = nlohmann::json::object();
   double time_limit_s = 60;
   int64_t seed = 1;
+  int64_t pool = 1;
+  int64_t distance = 1;
+  int64_t rank = 1;  // which of the pool
+  bool compare = true;
+};
+
+struct SweepParams {
+  nlohmann::json objective = "kl";
+  std::string budgets;  // "memory_mib=50%..100%:20"
+  nlohmann::json max = nlohmann::json::object();
+  nlohmann::json min = nlohmann::json::object();
+  std::vector<std::string> baselines = {"greedy", "uniform", "depth", "random"};
+  double time_limit_s = 60;
+  int64_t seed = 1;
+};
+
+struct BlockLibraryParams {
+  std::string folder;
 };
 
 struct AssembleParams {};

@@ -59,6 +59,7 @@ ReportText RunReport(const ReportParams& params, const Inputs& inputs, RunContex
     const auto choice = inputs.Get<Choice>("choice");
     text += fmt::format("\nchild ({}, sum of scores {:.4f}):\n{}", choice->status,
                         choice->objective, choice->Listing());
+    if (!choice->comparison.empty()) text += '\n' + choice->comparison;
   }
   for (const Evaluation& row : rows)
     if (!row.sample.empty())

@@ -42,7 +42,7 @@ home() {
 }
 home 'oneapi/tbb|tbb/' 'graph/executor\.cpp'
 home 'hdf5|H5' 'io/hdf5_[^/]*\.(h|cpp)'
-home 'Cbc|Cgl|Clp|Coin|Osi' 'nodes/mip\.cpp'
+home 'Cbc|Cgl|Clp|Coin|Osi' 'nodes/mip_cbc\.cpp'
 home 'openssl/' 'io/fingerprint\.cpp'
 home 'sentencepiece' 'tests/io/[^/]*\.cpp'
 home 'CLI/' 'apps/[^/]*\.cpp'
