@@ -88,8 +88,32 @@ Tensor RmsNorm(const Tensor& x, const Tensor& weight, double eps) {
   return RmsNormFunction::apply(x, weight, eps);
 }
 
+Tensor Normalize(const Tensor& x, const ModelConfig& config) {
+  if (config.arch.norm == Architecture::Norm::kRms) return NormalizeRms(x, config.norm_eps);
+  return at::layer_norm(x, {x.size(-1)}, {}, {}, config.norm_eps);
+}
+
+Tensor Norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const ModelConfig& config) {
+  if (config.arch.norm == Architecture::Norm::kRms) return RmsNorm(x, weight, config.norm_eps);
+  return at::layer_norm(x, {x.size(-1)}, weight, bias, config.norm_eps);
+}
+
 Tensor SwiGlu(const Tensor& gate, const Tensor& up) {
   return SwiGluFunction::apply(gate, up);
+}
+
+Tensor Activate(const Tensor& x, Architecture::Activation activation) {
+  switch (activation) {
+    case Architecture::Activation::kSilu:
+      return at::silu(x);
+    case Architecture::Activation::kGelu:
+      return at::gelu(x);
+    case Architecture::Activation::kGeluTanh:
+      return at::gelu(x, "tanh");
+    case Architecture::Activation::kRelu:
+      return at::relu(x);
+  }
+  throw BugError("unknown activation");
 }
 
 RotaryTable MakeRotaryTable(const RopeConfig& rope, int64_t head_dim, int64_t positions,

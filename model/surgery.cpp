@@ -9,56 +9,74 @@ using at::Tensor;
 
 namespace {
 
+Tensor Sum(const Tensor& a, const Tensor& b) {
+  return !a.defined() ? b : !b.defined() ? a : a + b;
+}
+
+// W b, undefined when b is.
+Tensor Through(const Tensor& matrix, const Tensor& bias) {
+  return bias.defined() ? at::mv(matrix, bias) : Tensor();
+}
+
+// What attention does when every position looks at itself only.
+void MakeLinear(const AttentionWeights& parent, const AttentionSpec& parent_spec,
+                const ModelConfig& config, AttentionWeights& made) {
+  if (parent_spec.form == SubBlockForm::kLinear) {
+    made.linear = parent.linear;
+    made.linear_bias = parent.linear_bias;
+    return;
+  }
+  const int64_t dim = config.head_dim, group = config.n_heads / parent_spec.n_kv_heads;
+  auto per_query_head = [&](const Tensor& rows) {
+    return rows.view({parent_spec.n_kv_heads, dim, -1})
+        .repeat_interleave(group, 0)
+        .view({config.n_heads * dim, -1});
+  };
+  made.linear = at::mm(parent.o, per_query_head(parent.v));
+  const Tensor v_bias =
+      parent.v_bias.defined() ? per_query_head(parent.v_bias).squeeze(1) : Tensor();
+  if (config.arch.o_bias) made.linear_bias = Sum(Through(parent.o, v_bias), parent.o_bias);
+}
+
 AttentionWeights InitAttention(const AttentionWeights& parent, const AttentionSpec& parent_spec,
                                const AttentionSpec& spec, const ModelConfig& config) {
-  AttentionWeights made;
-  made.norm = parent.norm;
-  const int64_t dim = config.head_dim;
+  AttentionWeights made = parent;
   if (spec.form == SubBlockForm::kLinear) {
-    if (parent_spec.form == SubBlockForm::kLinear) {
-      made.linear = parent.linear;
-      return made;
-    }
-    // What attention does when every position looks at itself only.
-    const int64_t group = config.n_heads / parent_spec.n_kv_heads;
-    const Tensor v = parent.v.view({parent_spec.n_kv_heads, dim, -1})
-                         .repeat_interleave(group, 0)
-                         .view({config.n_heads * dim, -1});
-    made.linear = at::mm(parent.o, v);
+    made = {};
+    made.norm = parent.norm;
+    made.norm_bias = parent.norm_bias;
+    MakeLinear(parent, parent_spec, config, made);
     return made;
   }
-  made.q = parent.q;
-  made.o = parent.o;
-  auto average = [&](const Tensor& heads) {
-    if (spec.n_kv_heads == parent_spec.n_kv_heads) return heads;
-    const int64_t run = parent_spec.n_kv_heads / spec.n_kv_heads;
-    return heads.view({spec.n_kv_heads, run, dim, -1}).mean(1).view({spec.n_kv_heads * dim, -1});
-  };
-  made.k = average(parent.k);
-  made.v = average(parent.v);
+  if (spec.n_kv_heads == parent_spec.n_kv_heads) return made;
+  const int64_t run = parent_spec.n_kv_heads / spec.n_kv_heads;
+  for (Tensor* heads : {&made.k, &made.v, &made.k_bias, &made.v_bias}) {
+    if (!heads->defined()) continue;
+    Shape shape = heads->sizes().vec();
+    shape[0] /= run;
+    *heads = heads->view({spec.n_kv_heads, run, config.head_dim, -1}).mean(1).view(shape);
+  }
   return made;
 }
 
 FfnWeights InitFfn(const FfnWeights& parent, const FfnSpec& parent_spec, const FfnSpec& spec,
                    const Tensor& channel_order) {
-  FfnWeights made;
-  made.norm = parent.norm;
+  FfnWeights made = parent;
   if (spec.form == SubBlockForm::kLinear) {
-    made.linear =
-        parent_spec.form == SubBlockForm::kLinear ? parent.linear : at::mm(parent.down, parent.up);
+    if (parent_spec.form == SubBlockForm::kLinear) return made;
+    made = {};
+    made.norm = parent.norm;
+    made.norm_bias = parent.norm_bias;
+    made.linear = at::mm(parent.down, parent.up);
+    made.linear_bias = Sum(Through(parent.down, parent.up_bias), parent.down_bias);
     return made;
   }
-  if (spec.size == parent_spec.size) {
-    made.gate = parent.gate;
-    made.up = parent.up;
-    made.down = parent.down;
-    return made;
-  }
+  if (spec.size == parent_spec.size) return made;
   const Tensor kept = channel_order.defined()
                           ? std::get<0>(channel_order.narrow(0, 0, spec.size).sort())
                           : at::arange(spec.size, at::kLong);
-  made.gate = parent.gate.index_select(0, kept);
-  made.up = parent.up.index_select(0, kept);
+  for (Tensor* rows : {&made.gate, &made.gate_bias, &made.up, &made.up_bias})
+    if (rows->defined()) *rows = rows->index_select(0, kept);
   made.down = parent.down.index_select(1, kept);
   return made;
 }

@@ -1,5 +1,6 @@
 #include "model/variant.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -103,6 +104,7 @@ VariantSpec ResolveVariant(std::string_view name, const ModelConfig& parent, int
     if (block.attention.n_kv_heads % spec.n_kv_heads != 0)
       refuse(fmt::format("{} kv heads do not divide the parent's {}", spec.n_kv_heads,
                          block.attention.n_kv_heads));
+    spec.window = block.attention.window;
     return spec;
   }
   FfnSpec spec{parsed.form, 0};
@@ -138,24 +140,41 @@ void Place(const VariantSpec& spec, BlockSpec& block) {
   }
 }
 
-int64_t CountParameters(const VariantSpec& spec, const ModelConfig& config) {
+namespace {
+
+int64_t NormParameters(const ModelConfig& config) {
+  return (config.arch.norm == Architecture::Norm::kLayer ? 2 : 1) * config.hidden_size;
+}
+
+int64_t CountFull(const AttentionSpec& spec, const ModelConfig& config) {
+  const Architecture& arch = config.arch;
+  const int64_t d = config.hidden_size, dim = config.head_dim;
+  const int64_t into = config.n_heads + 2 * spec.n_kv_heads;  // heads of q, k and v
+  int64_t count = d * dim * (into + config.n_heads);
+  if (arch.qkv_bias) count += dim * into;
+  if (arch.o_bias) count += d;
+  if (arch.qk_norm) count += 2 * dim;
+  return count;
+}
+
+int64_t CountFull(const FfnSpec& spec, const ModelConfig& config) {
   const int64_t d = config.hidden_size;
-  if (const auto* attention = std::get_if<AttentionSpec>(&spec)) {
-    switch (attention->form) {
-      case SubBlockForm::kFull:
-        return d + 2 * d * config.head_dim * (config.n_heads + attention->n_kv_heads);
-      case SubBlockForm::kLinear:
-        return d + d * d;
-      case SubBlockForm::kNone:
-        return 0;
-    }
-  }
-  const auto& ffn = std::get<FfnSpec>(spec);
-  switch (ffn.form) {
+  const int64_t into = config.arch.gated_ffn ? 2 : 1;  // matrices before the activation
+  return spec.size * d * (into + 1) + (config.arch.ffn_bias ? into * spec.size + d : 0);
+}
+
+}  // namespace
+
+int64_t CountParameters(const VariantSpec& spec, const ModelConfig& config) {
+  const bool is_attention = std::holds_alternative<AttentionSpec>(spec);
+  const int64_t d = config.hidden_size;
+  const bool biased = is_attention ? config.arch.o_bias : config.arch.ffn_bias;
+  switch (std::visit([](const auto& s) { return s.form; }, spec)) {
     case SubBlockForm::kFull:
-      return d + 3 * d * ffn.size;
+      return NormParameters(config) +
+             std::visit([&](const auto& s) { return CountFull(s, config); }, spec);
     case SubBlockForm::kLinear:
-      return d + d * d;
+      return NormParameters(config) + d * d + (biased ? d : 0);
     case SubBlockForm::kNone:
       return 0;
   }
@@ -171,16 +190,20 @@ int64_t CountBlockParameters(const ModelConfig& config) {
 
 int64_t CountNonBlockParameters(const ModelConfig& config) {
   const int64_t matrix = config.vocab_size * config.hidden_size;
-  return (config.tied_embeddings ? 1 : 2) * matrix + config.hidden_size;
+  const bool learned = config.arch.positions == Architecture::Positions::kLearned;
+  const int64_t positions = learned ? config.max_positions + config.arch.position_offset : 0;
+  return (config.tied_embeddings ? 1 : 2) * matrix + positions * config.hidden_size +
+         NormParameters(config);
 }
 
 double MemoryMib(const VariantSpec& spec, const ModelConfig& config, const Scenario& scenario) {
   double bytes = static_cast<double>(CountParameters(spec, config)) * scenario.weight_bytes;
   if (const auto* attention = std::get_if<AttentionSpec>(&spec);
       attention != nullptr && attention->form == SubBlockForm::kFull) {
+    const int64_t seen =
+        attention->window > 0 ? std::min(scenario.sequence, attention->window) : scenario.sequence;
     bytes += 2.0 * static_cast<double>(attention->n_kv_heads * config.head_dim) *
-             static_cast<double>(scenario.sequence) * static_cast<double>(scenario.batch) *
-             scenario.kv_bytes;
+             static_cast<double>(seen) * static_cast<double>(scenario.batch) * scenario.kv_bytes;
   }
   return bytes / (1 << 20);
 }

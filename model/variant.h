@@ -44,7 +44,7 @@ void Place(const VariantSpec& spec, BlockSpec& block);
 [[nodiscard]] int64_t CountParameters(const VariantSpec& spec, const ModelConfig& config);
 /// Parameters of all blocks.
 [[nodiscard]] int64_t CountBlockParameters(const ModelConfig& config);
-/// Embedding, final norm and head (a tied head counts once).
+/// Embedding, learned positions, final norm and head (a tied head counts once).
 [[nodiscard]] int64_t CountNonBlockParameters(const ModelConfig& config);
 
 /// What a model serves at once; memory depends on it.
@@ -56,7 +56,7 @@ struct Scenario {
 };
 
 /// Weights and KV cache of a sub-block in MiB: (parameters * weight bytes + 2 * kv heads * head_dim
-/// * sequence * batch * kv bytes) / 2^20.
+/// * min(sequence, window) * batch * kv bytes) / 2^20.
 [[nodiscard]] double MemoryMib(const VariantSpec& spec, const ModelConfig& config,
                                const Scenario& scenario);
 

@@ -139,9 +139,8 @@ void Checkpoint::Save(ArchiveWriter& out) const {
 
 Checkpoint Checkpoint::Load(std::shared_ptr<const ArchiveReader> in) {
   Checkpoint checkpoint;
-  checkpoint.model.config = ModelConfigFromJson(
-      nlohmann::ordered_json::parse(in->Attribute("config").dump()), "checkpoint");
-  checkpoint.model.blocks.resize(checkpoint.model.config.blocks.size());
+  checkpoint.model = Outline(ModelConfigFromJson(
+      nlohmann::ordered_json::parse(in->Attribute("config").dump()), "checkpoint"));
   for (const auto& [name, slot] : Slots(checkpoint.model)) *slot = ReadTensor(*in, name);
   checkpoint.tokenizer_files = ReadTokenizer(*in);
   constexpr std::string_view kFigure = "figure/";
@@ -251,7 +250,8 @@ SubBlockWeights Block::Weights() const {
   SubBlockWeights weights = trained;
   if (reader == nullptr) return weights;
   if (WhichSubBlock(spec) == SubBlock::kFfn) weights = FfnWeights{};
-  for (const auto& [name, slot] : Slots(weights, spec)) *slot = ReadTensor(*reader, name);
+  for (const auto& [name, slot] : AllSlots(weights))
+    if (reader->HasArray(name)) *slot = ReadTensor(*reader, name);
   return weights;
 }
 

@@ -44,8 +44,7 @@ Importance RunImportance(const ImportanceParams& params, const Inputs& inputs,
       const Tensor x = states->Read(layer, batch * params.batch, params.batch);
       auto features = [&](const SubBlockWeights& weights, const VariantSpec& variant,
                           const Tensor& input) {
-        return Features(weights, variant, config, model.rotary(),
-                        NormalizeRms(input, config.rms_norm_eps))
+        return Features(weights, variant, config, model.rotary(), Normalize(input, config))
             .flatten(0, 1);
       };
       if (spec.attention.form == SubBlockForm::kFull)

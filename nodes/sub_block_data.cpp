@@ -53,7 +53,7 @@ SubBlockData MakeSubBlockData(const Transformer& parent, const Activations& acti
     if (which == SubBlock::kFfn)
       x = ApplySubBlock(attention, attention_spec, config, parent.rotary(), x);
     // The target answers the rounded input, so that rounding is no error of the variant.
-    const Tensor rounded = NormalizeRms(x, config.rms_norm_eps).to(at::kBFloat16);
+    const Tensor rounded = Normalize(x, config).to(at::kBFloat16);
     data.normalized.narrow(0, first, count).copy_(rounded);
     data.target.narrow(0, first, count)
         .copy_(SubBlockOutput(own, own_spec, config, parent.rotary(), rounded.to(at::kFloat)));

@@ -20,7 +20,7 @@ void CheckActivations(const Activations& activations, const std::string& parent_
 
 /// bf16 on the host, to hold twice as many.
 struct SubBlockData {
-  at::Tensor normalized;  // [sequences, length, hidden], NormalizeRms of the sub-block's input
+  at::Tensor normalized;  // [sequences, length, hidden], Normalize of the sub-block's input
   at::Tensor target;      // [sequences, length, hidden], the parent's output without residual
 
   [[nodiscard]] int64_t sequences() const;

@@ -103,9 +103,9 @@ TEST(HfConfigTest, BadConfigsAreRefusedByField) {
          j["quantization_config"] = {{"bits", 4}};
        },
        "quantised"},
-      {"bias", [](Json& j) { j["attention_bias"] = true; }, "attention_bias"},
       {"window", [](Json& j) { j["sliding_window"] = 4096; }, "sliding_window"},
-      {"act", [](Json& j) { j["hidden_act"] = "gelu"; }, "hidden_act"},
+      {"act", [](Json& j) { j["hidden_act"] = "tanh"; }, "hidden_act \"tanh\""},
+      {"gated act", [](Json& j) { j["hidden_act"] = "gelu"; }, "activation \"gelu\""},
       {"dtype", [](Json& j) { j["torch_dtype"] = "int8"; }, "torch_dtype"},
       {"rope",
        [](Json& j) {
