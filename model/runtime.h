@@ -21,6 +21,10 @@ void BindThreadToDevice(const std::string& device);
 /// Waits until `device` has done everything that was asked of it; the CPU always has.
 void Synchronize(const std::string& device);
 
+/// Whether matrix products in bf16 are faster than in fp32 on `device`: CUDA, or a CPU with
+/// AVX512-BF16 (libtorch then takes them from oneDNN).
+[[nodiscard]] bool HasFastBf16(const std::string& device);
+
 /// "libtorch 1.13.1, OpenBLAS kernel Cooperlake, 2 cores": what -v prints.
 [[nodiscard]] std::string RuntimeDescription();
 

@@ -39,7 +39,8 @@ void MakeLinear(const AttentionWeights& parent, const AttentionSpec& parent_spec
 }
 
 AttentionWeights InitAttention(const AttentionWeights& parent, const AttentionSpec& parent_spec,
-                               const AttentionSpec& spec, const ModelConfig& config) {
+                               const AttentionSpec& spec, const ModelConfig& config,
+                               KvMerge kv_merge) {
   AttentionWeights made = parent;
   if (spec.form == SubBlockForm::kLinear) {
     made = {};
@@ -54,13 +55,14 @@ AttentionWeights InitAttention(const AttentionWeights& parent, const AttentionSp
     if (!heads->defined()) continue;
     Shape shape = heads->sizes().vec();
     shape[0] /= run;
-    *heads = heads->view({spec.n_kv_heads, run, config.head_dim, -1}).mean(1).view(shape);
+    const Tensor runs = heads->view({spec.n_kv_heads, run, config.head_dim, -1});
+    *heads = (kv_merge == KvMerge::kFirst ? runs.select(1, 0) : runs.mean(1)).reshape(shape);
   }
   return made;
 }
 
 FfnWeights InitFfn(const FfnWeights& parent, const FfnSpec& parent_spec, const FfnSpec& spec,
-                   const Tensor& channel_order) {
+                   const FfnWeights& sorted) {
   FfnWeights made = parent;
   if (spec.form == SubBlockForm::kLinear) {
     if (parent_spec.form == SubBlockForm::kLinear) return made;
@@ -72,19 +74,26 @@ FfnWeights InitFfn(const FfnWeights& parent, const FfnSpec& parent_spec, const F
     return made;
   }
   if (spec.size == parent_spec.size) return made;
-  const Tensor kept = channel_order.defined()
-                          ? std::get<0>(channel_order.narrow(0, 0, spec.size).sort())
-                          : at::arange(spec.size, at::kLong);
+  if (sorted.down.defined()) made = sorted;
   for (Tensor* rows : {&made.gate, &made.gate_bias, &made.up, &made.up_bias})
-    if (rows->defined()) *rows = rows->index_select(0, kept);
-  made.down = parent.down.index_select(1, kept);
+    if (rows->defined()) *rows = rows->narrow(0, 0, spec.size);
+  made.down = made.down.narrow(1, 0, spec.size);
   return made;
 }
 
 }  // namespace
 
+FfnWeights SortChannels(const FfnWeights& ffn, const Tensor& order) {
+  const at::NoGradGuard no_grad;
+  FfnWeights sorted = ffn;
+  for (Tensor* rows : {&sorted.gate, &sorted.gate_bias, &sorted.up, &sorted.up_bias})
+    if (rows->defined()) *rows = rows->index_select(0, order);
+  sorted.down = ffn.down.index_select(1, order);
+  return sorted;
+}
+
 SubBlockWeights InitVariant(const ModelWeights& parent, int64_t layer, const VariantSpec& spec,
-                            const Tensor& channel_order) {
+                            const SurgeryHints& hints) {
   const at::NoGradGuard no_grad;
   const auto index = static_cast<size_t>(layer);
   const BlockWeights& block = parent.blocks.at(index);
@@ -93,12 +102,13 @@ SubBlockWeights InitVariant(const ModelWeights& parent, int64_t layer, const Var
   if (const auto* attention = std::get_if<AttentionSpec>(&spec)) {
     made = attention->form == SubBlockForm::kNone
                ? AttentionWeights{}
-               : InitAttention(block.attention, parent_spec.attention, *attention, parent.config);
+               : InitAttention(block.attention, parent_spec.attention, *attention, parent.config,
+                               hints.kv_merge);
   } else {
     const auto& ffn = std::get<FfnSpec>(spec);
     made = ffn.form == SubBlockForm::kNone
                ? FfnWeights{}
-               : InitFfn(block.ffn, parent_spec.ffn, ffn, channel_order);
+               : InitFfn(block.ffn, parent_spec.ffn, ffn, hints.sorted_ffn);
   }
   return Clone(made, spec);
 }

@@ -13,9 +13,11 @@ using at::Tensor;
 
 namespace {
 
-// `bias` may be undefined.
+// In the matrix's type; `bias` may be undefined.
 Tensor Linear(const Tensor& x, const Tensor& matrix, const Tensor& bias) {
-  return bias.defined() ? at::linear(x, matrix, bias) : at::linear(x, matrix);
+  const auto type = matrix.scalar_type();
+  return bias.defined() ? at::linear(x.to(type), matrix, bias.to(type))
+                        : at::linear(x.to(type), matrix);
 }
 
 // What the next query, behind those seen, will see of `x` [batch, keys, ...].
@@ -25,13 +27,14 @@ Tensor StillSeen(const Tensor& x, int64_t window) {
   return x.narrow(1, keys - window + 1, window - 1);
 }
 
-// The heads' mixture, [batch, seq, heads * head_dim]; `x` is behind the norm.
+// The heads' mixture, [batch, seq, heads * head_dim]; `x` is behind the norm. Rotation and
+// attention are computed in fp32, whatever the type of the matrices.
 Tensor MixHeads(const AttentionWeights& weights, const AttentionSpec& spec,
                 const ModelConfig& config, const RotaryTable& rotary, const Tensor& x,
                 KvCache::Layer* cache, int64_t first) {
   const int64_t batch = x.size(0), seq = x.size(1);
   auto heads = [&](const Tensor& matrix, const Tensor& bias, int64_t n) {
-    return Linear(x, matrix, bias).view({batch, seq, n, config.head_dim});
+    return Linear(x, matrix, bias).to(at::kFloat).view({batch, seq, n, config.head_dim});
   };
   auto placed = [&](Tensor h, const Tensor& norm) {
     if (norm.defined()) h = RmsNorm(h, norm, config.norm_eps);
@@ -66,6 +69,18 @@ Transformer::Transformer(ModelWeights weights, int64_t positions) : weights_(std
   if (positions == 0) positions = config.max_positions;
   if (config.arch.positions == Architecture::Positions::kRotary)
     rotary_ = MakeRotaryTable(config.rope, config.head_dim, positions, weights_.embedding.device());
+}
+
+Transformer Transformer::WithProductsIn(at::ScalarType type) const {
+  Transformer cast = *this;
+  for (size_t i = 0; i < cast.weights_.blocks.size(); ++i) {
+    BlockWeights& block = cast.weights_.blocks[i];
+    const BlockSpec& spec = cast.weights_.config.blocks[i];
+    for (const auto& slots : {Slots(block.attention, spec.attention), Slots(block.ffn, spec.ffn)})
+      for (const auto& [name, slot] : slots)
+        if (slot->dim() == 2) *slot = slot->to(type);
+  }
+  return cast;
 }
 
 Tensor Transformer::Embed(const Tensor& ids, int64_t first) const {
@@ -116,6 +131,7 @@ Tensor Transformer::Logits(const Tensor& ids, KvCache* cache) const {
 Tensor Features(const SubBlockWeights& weights, const VariantSpec& spec, const ModelConfig& config,
                 const RotaryTable& rotary, const Tensor& normalized) {
   auto scaled = [&](const auto& w) {
+    if (!w.norm.defined()) return normalized;  // FoldNorm
     return w.norm_bias.defined() ? at::addcmul(w.norm_bias, normalized, w.norm)
                                  : normalized * w.norm;
   };
@@ -162,6 +178,25 @@ Tensor ApplySubBlock(const SubBlockWeights& weights, const VariantSpec& spec,
                      const ModelConfig& config, const RotaryTable& rotary, const Tensor& x) {
   const Tensor out = SubBlockOutput(weights, spec, config, rotary, Normalize(x, config));
   return out.defined() ? x + out : x;
+}
+
+SubBlockWeights FoldNorm(const SubBlockWeights& weights) {
+  const bool has_bias =
+      std::visit([](const auto& own) { return own.norm_bias.defined(); }, weights);
+  if (has_bias) return weights;
+  SubBlockWeights folded = weights;
+  auto fold = [](Tensor& norm, std::initializer_list<Tensor*> matrices) {
+    for (Tensor* matrix : matrices)
+      if (matrix->defined()) *matrix = *matrix * norm;
+    norm = Tensor();
+  };
+  if (auto* attention = std::get_if<AttentionWeights>(&folded)) {
+    fold(attention->norm, {&attention->q, &attention->k, &attention->v, &attention->linear});
+  } else {
+    auto& ffn = std::get<FfnWeights>(folded);
+    fold(ffn.norm, {&ffn.gate, &ffn.up, &ffn.linear});
+  }
+  return folded;
 }
 
 std::vector<int32_t> Generate(const Transformer& model, std::span<const int32_t> prompt,

@@ -34,6 +34,10 @@ class Transformer {
   /// Empty when positions are learned.
   [[nodiscard]] const RotaryTable& rotary() const { return rotary_; }
 
+  /// The same model with the matrices of its blocks in `type`, differentiable in those of this one.
+  /// Products of blocks are then computed in that type; what is between them stays fp32.
+  [[nodiscard]] Transformer WithProductsIn(at::ScalarType type) const;
+
   /// ids [batch, seq] int64 at positions first.. -> [batch, seq, hidden]: the input of block 0.
   [[nodiscard]] at::Tensor Embed(const at::Tensor& ids, int64_t first = 0) const;
   /// Blocks [first, last) applied to x [batch, seq, hidden].
@@ -65,6 +69,10 @@ class Transformer {
 [[nodiscard]] at::Tensor SubBlockOutput(const SubBlockWeights& weights, const VariantSpec& spec,
                                         const ModelConfig& config, const RotaryTable& rotary,
                                         const at::Tensor& normalized);
+/// The same sub-block with its norm's weight multiplied into the matrices that read the norm's
+/// output, and no norm weight: for Features and SubBlockOutput only. Training then needs no
+/// gradient of the states, which costs as much as that of the matrices. REQUIRES: not `none`.
+[[nodiscard]] SubBlockWeights FoldNorm(const SubBlockWeights& weights);
 /// x + sub-block(x).
 [[nodiscard]] at::Tensor ApplySubBlock(const SubBlockWeights& weights, const VariantSpec& spec,
                                        const ModelConfig& config, const RotaryTable& rotary,

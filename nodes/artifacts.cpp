@@ -363,6 +363,7 @@ void Evaluation::Save(ArchiveWriter& out) const {
   out.SetAttribute("label", label);
   out.SetAttribute("model_digest", model_digest);
   out.SetAttribute("has_kl", has_kl);
+  if (predicted) out.SetAttribute("predicted_kl", *predicted);
   out.SetAttribute("parameters", parameters);
   out.SetAttribute("block_parameters", block_parameters);
   out.SetAttribute("weights_mib", weights_mib);
@@ -376,6 +377,8 @@ Evaluation Evaluation::Load(std::shared_ptr<const ArchiveReader> in) {
   evaluation.label = in->Attribute("label");
   evaluation.model_digest = in->Attribute("model_digest").get<std::string>();
   evaluation.has_kl = in->Attribute("has_kl");
+  if (in->HasAttribute("predicted_kl"))
+    evaluation.predicted = in->Attribute("predicted_kl").get<double>();
   evaluation.parameters = in->Attribute("parameters");
   evaluation.block_parameters = in->Attribute("block_parameters");
   evaluation.weights_mib = in->Attribute("weights_mib");
