@@ -61,15 +61,24 @@ void CheckModelConfig(const ModelConfig& config, const std::string& where) {
     throw Error(where + ": rope_theta and the rope scaling factor must be positive");
   for (int64_t layer = 0; layer < config.n_layers(); ++layer) {
     const BlockSpec& block = config.blocks[static_cast<size_t>(layer)];
-    if (block.attention.form == SubBlockForm::kFull &&
-        (block.attention.n_kv_heads < 1 || config.n_heads % block.attention.n_kv_heads != 0))
-      throw Error(fmt::format("{}: layer {}: {} kv heads do not divide {} attention heads", where,
-                              layer, block.attention.n_kv_heads, config.n_heads));
+    if (block.attention.form == SubBlockForm::kFull) {
+      const int64_t heads = QueryHeads(block.attention, config), kv = block.attention.n_kv_heads;
+      if (heads < 1 || heads > config.n_heads)
+        throw Error(fmt::format("{}: layer {}: {} query heads, the model has {}", where, layer,
+                                heads, config.n_heads));
+      if (kv < 1 || heads % kv != 0)
+        throw Error(fmt::format("{}: layer {}: {} kv heads do not divide {} attention heads", where,
+                                layer, kv, heads));
+    }
     if (block.attention.window != 0)
       require_size(block.attention.window, "the attention window", int64_t{1} << 32);
     if (block.ffn.form == SubBlockForm::kFull)
       require_size(block.ffn.size, "intermediate_size", kMaxDimension);
   }
+}
+
+int64_t QueryHeads(const AttentionSpec& spec, const ModelConfig& config) {
+  return spec.n_query_heads != 0 ? spec.n_query_heads : config.n_heads;
 }
 
 std::string_view ActivationName(Architecture::Activation activation) {
@@ -89,7 +98,8 @@ std::string_view ActivationName(Architecture::Activation activation) {
 std::string Describe(const AttentionSpec& spec) {
   switch (spec.form) {
     case SubBlockForm::kFull:
-      return fmt::format("kv{}", spec.n_kv_heads);
+      return spec.n_query_heads == 0 ? fmt::format("kv{}", spec.n_kv_heads)
+                                     : fmt::format("kv{}q{}", spec.n_kv_heads, spec.n_query_heads);
     case SubBlockForm::kLinear:
       return "linear";
     case SubBlockForm::kNone:

@@ -20,8 +20,9 @@ enum class SubBlockForm {
 /// Attention sub-block: grouped-query attention with `n_kv_heads`, a linear map, or nothing.
 struct AttentionSpec {
   SubBlockForm form = SubBlockForm::kFull;
-  int64_t n_kv_heads = 0;  // 0 unless kFull
-  int64_t window = 0;      // keys that a query sees, its own included; 0: all before it
+  int64_t n_kv_heads = 0;     // 0 unless kFull
+  int64_t window = 0;         // keys that a query sees, its own included; 0: all before it
+  int64_t n_query_heads = 0;  // of a sub-block that lost some with their kv heads; 0: the model's
 
   bool operator==(const AttentionSpec&) const = default;
 };
@@ -78,7 +79,8 @@ struct Architecture {
 };
 
 /// A decoder-only model: token embedding, blocks `x += attention(norm(x)); x += ffn(norm(x))`,
-/// final norm, head. Query heads and head_dim are the same in every block.
+/// final norm, head. head_dim is the same in every block, and so are the query heads unless a block
+/// says otherwise.
 struct ModelConfig {
   std::string family = "llama";  // model_type of a row of model/family.h
   Architecture arch;
@@ -106,7 +108,10 @@ void CheckModelConfig(const ModelConfig& config, const std::string& where);
 
 /// "silu", "gelu", "gelu_new", "relu": the names of config.json.
 [[nodiscard]] std::string_view ActivationName(Architecture::Activation activation);
-/// "kv2", "linear", "none".
+/// Query heads of a full attention sub-block.
+[[nodiscard]] int64_t QueryHeads(const AttentionSpec& spec, const ModelConfig& config);
+
+/// "kv2", "kv1q3" (one kv head and three query heads), "linear", "none".
 [[nodiscard]] std::string Describe(const AttentionSpec& spec);
 /// "512", "linear", "none".
 [[nodiscard]] std::string Describe(const FfnSpec& spec);

@@ -68,11 +68,13 @@ AttentionSpec ReadAttention(const HfFields& fields, int64_t n_heads, int64_t win
     if (fields.Find(name) != nullptr)
       throw Error(fmt::format("{}: {} is not supported", fields.where(), name));
   if (spec.form != SubBlockForm::kFull) return spec;
+  spec.n_query_heads = fields.FindInt("num_attention_heads").value_or(0);
   spec.window = fields.Has("window_length") ? fields.FindInt("window_length").value_or(0) : window;
   if (const auto kv = fields.FindInt("num_key_value_heads")) {
     spec.n_kv_heads = *kv;
     return spec;
   }
+  if (spec.n_query_heads != 0) n_heads = spec.n_query_heads;
   const int64_t group = fields.Int("n_heads_in_group");
   if (group < 1 || n_heads % group != 0)
     throw Error(fmt::format("{}: n_heads_in_group {} does not divide {} attention heads",

@@ -1,6 +1,7 @@
 #include "model/surgery.h"
 
 #include "io/error.h"
+#include "model/importance.h"
 #include "model/pch.h"
 
 namespace puzzle {
@@ -26,11 +27,12 @@ void MakeLinear(const AttentionWeights& parent, const AttentionSpec& parent_spec
     made.linear_bias = parent.linear_bias;
     return;
   }
-  const int64_t dim = config.head_dim, group = config.n_heads / parent_spec.n_kv_heads;
+  const int64_t dim = config.head_dim, queries = QueryHeads(parent_spec, config);
+  const int64_t group = queries / parent_spec.n_kv_heads;
   auto per_query_head = [&](const Tensor& rows) {
     return rows.view({parent_spec.n_kv_heads, dim, -1})
         .repeat_interleave(group, 0)
-        .view({config.n_heads * dim, -1});
+        .view({queries * dim, -1});
   };
   made.linear = at::mm(parent.o, per_query_head(parent.v));
   const Tensor v_bias =
@@ -38,9 +40,28 @@ void MakeLinear(const AttentionWeights& parent, const AttentionSpec& parent_spec
   if (config.arch.o_bias) made.linear_bias = Sum(Through(parent.o, v_bias), parent.o_bias);
 }
 
+// Keeps the best `n` kv heads with their query heads, in their order.
+void PruneGroups(const AttentionSpec& parent_spec, int64_t n, const Tensor& scores,
+                 AttentionWeights& made) {
+  const int64_t groups = parent_spec.n_kv_heads;
+  const Tensor best =
+      scores.defined() ? MostImportantFirst(scores).narrow(0, 0, n) : at::arange(n, at::kLong);
+  const Tensor kept = std::get<0>(best.sort()).to(made.q.device());
+  auto prune = [&](Tensor& tensor, int64_t dimension) {
+    if (!tensor.defined()) return;
+    Shape shape = tensor.sizes().vec();
+    shape[static_cast<size_t>(dimension)] = shape[static_cast<size_t>(dimension)] / groups * n;
+    const Shape split = dimension == 0 ? Shape{groups, -1} : Shape{tensor.size(0), groups, -1};
+    tensor = tensor.reshape(split).index_select(dimension, kept).reshape(shape);
+  };
+  for (Tensor* rows : {&made.q, &made.q_bias, &made.k, &made.k_bias, &made.v, &made.v_bias})
+    prune(*rows, 0);
+  prune(made.o, 1);
+}
+
 AttentionWeights InitAttention(const AttentionWeights& parent, const AttentionSpec& parent_spec,
                                const AttentionSpec& spec, const ModelConfig& config,
-                               KvMerge kv_merge) {
+                               const SurgeryHints& hints) {
   AttentionWeights made = parent;
   if (spec.form == SubBlockForm::kLinear) {
     made = {};
@@ -50,13 +71,17 @@ AttentionWeights InitAttention(const AttentionWeights& parent, const AttentionSp
     return made;
   }
   if (spec.n_kv_heads == parent_spec.n_kv_heads) return made;
+  if (spec.n_query_heads != parent_spec.n_query_heads) {
+    PruneGroups(parent_spec, spec.n_kv_heads, hints.head_scores, made);
+    return made;
+  }
   const int64_t run = parent_spec.n_kv_heads / spec.n_kv_heads;
   for (Tensor* heads : {&made.k, &made.v, &made.k_bias, &made.v_bias}) {
     if (!heads->defined()) continue;
     Shape shape = heads->sizes().vec();
     shape[0] /= run;
     const Tensor runs = heads->view({spec.n_kv_heads, run, config.head_dim, -1});
-    *heads = (kv_merge == KvMerge::kFirst ? runs.select(1, 0) : runs.mean(1)).reshape(shape);
+    *heads = (hints.kv_merge == KvMerge::kFirst ? runs.select(1, 0) : runs.mean(1)).reshape(shape);
   }
   return made;
 }
@@ -103,7 +128,7 @@ SubBlockWeights InitVariant(const ModelWeights& parent, int64_t layer, const Var
     made = attention->form == SubBlockForm::kNone
                ? AttentionWeights{}
                : InitAttention(block.attention, parent_spec.attention, *attention, parent.config,
-                               hints.kv_merge);
+                               hints);
   } else {
     const auto& ffn = std::get<FfnSpec>(spec);
     made = ffn.form == SubBlockForm::kNone

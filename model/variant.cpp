@@ -17,6 +17,7 @@ struct ParsedName {
   SubBlockForm form = SubBlockForm::kFull;
   double number = 0;  // kv heads, FFN size, or per cent
   bool percent = false;
+  double query_heads = 0;  // 0: all
 };
 
 std::optional<double> ParseNumber(std::string_view text) {
@@ -43,7 +44,14 @@ std::optional<ParsedName> ParseName(std::string_view name) {
   if (parsed.which == SubBlock::kAttention) {
     if (!name.starts_with("kv")) return std::nullopt;
     name.remove_prefix(2);
-  } else if (name.ends_with('%')) {
+    if (const size_t q = name.find('q'); q != std::string_view::npos) {
+      const auto heads = ParseNumber(name.substr(q + 1));
+      if (!heads || *heads > 1e9 || *heads != std::floor(*heads)) return std::nullopt;
+      parsed.query_heads = *heads;
+      name = name.substr(0, q);
+    }
+  }
+  if (name.ends_with('%')) {
     parsed.percent = true;
     name.remove_suffix(1);
   }
@@ -75,8 +83,9 @@ std::optional<std::string> CheckVariantName(std::string_view name) {
   const auto parsed = ParseName(name);
   if (!parsed)
     return fmt::format(
-        "\"{}\" is not a variant; expected attn:kvN, attn:linear, attn:none, ffn:N, ffn:P%, "
-        "ffn:linear or ffn:none",
+        "\"{}\" is not a variant; expected attn:kvN, attn:kvP%, attn:kvNqM, attn:linear, "
+        "attn:none, "
+        "ffn:N, ffn:P%, ffn:linear or ffn:none",
         name);
   if (parsed->percent && parsed->number > 100)
     return fmt::format("\"{}\": a variant cannot be larger than the parent", name);
@@ -100,11 +109,22 @@ VariantSpec ResolveVariant(std::string_view name, const ModelConfig& parent, int
     if (block.attention.form == SubBlockForm::kNone) refuse("the parent has no attention here");
     if (spec.form == SubBlockForm::kLinear) return spec;
     if (block.attention.form != SubBlockForm::kFull) refuse("the parent's attention is linear");
-    spec.n_kv_heads = static_cast<int64_t>(parsed.number);
-    if (block.attention.n_kv_heads % spec.n_kv_heads != 0)
-      refuse(fmt::format("{} kv heads do not divide the parent's {}", spec.n_kv_heads,
-                         block.attention.n_kv_heads));
+    const int64_t kv = block.attention.n_kv_heads;
+    const double wanted =
+        parsed.percent ? parsed.number / 100 * static_cast<double>(kv) : parsed.number;
+    spec.n_kv_heads = std::max<int64_t>(1, std::llround(wanted));
     spec.window = block.attention.window;
+    spec.n_query_heads = block.attention.n_query_heads;
+    if (parsed.query_heads == 0) {
+      if (kv % spec.n_kv_heads != 0)
+        refuse(fmt::format("{} kv heads do not divide the parent's {}", spec.n_kv_heads, kv));
+      return spec;
+    }
+    const auto query_heads = static_cast<int64_t>(parsed.query_heads);
+    const int64_t group = QueryHeads(block.attention, parent) / kv;
+    if (spec.n_kv_heads > kv || query_heads != group * spec.n_kv_heads)
+      refuse(fmt::format("the parent has {} kv heads with {} query heads each", kv, group));
+    if (spec.n_kv_heads < kv) spec.n_query_heads = query_heads;
     return spec;
   }
   FfnSpec spec{parsed.form, 0};
@@ -149,8 +169,9 @@ int64_t NormParameters(const ModelConfig& config) {
 int64_t CountFull(const AttentionSpec& spec, const ModelConfig& config) {
   const Architecture& arch = config.arch;
   const int64_t d = config.hidden_size, dim = config.head_dim;
-  const int64_t into = config.n_heads + 2 * spec.n_kv_heads;  // heads of q, k and v
-  int64_t count = d * dim * (into + config.n_heads);
+  const int64_t queries = QueryHeads(spec, config);
+  const int64_t into = queries + 2 * spec.n_kv_heads;  // heads of q, k and v
+  int64_t count = d * dim * (into + queries);
   if (arch.qkv_bias) count += dim * into;
   if (arch.o_bias) count += d;
   if (arch.qk_norm) count += 2 * dim;

@@ -24,8 +24,9 @@ using VariantSpec = std::variant<AttentionSpec, FfnSpec>;
 /// "attn:kv2", "attn:linear", "ffn:256", "ffn:none": equal names mean equal shapes.
 [[nodiscard]] std::string VariantName(const VariantSpec& spec);
 
-/// A variant as the user writes it: "attn:kv4" "attn:linear" "attn:none" "ffn:512" "ffn:50%"
-/// "ffn:linear" "ffn:none". nullopt when the name is fine, else the complaint. Needs no model.
+/// A variant as the user writes it: "attn:kv4" "attn:kv50%" "attn:kv4q16" "attn:linear" "attn:none"
+/// "ffn:512" "ffn:50%" "ffn:linear" "ffn:none"; kv4 keeps all query heads, kv4q16 only the 16 of
+/// the four kv heads that stay. nullopt when the name is fine, else the complaint. Needs no model.
 [[nodiscard]] std::optional<std::string> CheckVariantName(std::string_view name);
 
 /// The variant that `name` means in `layer` of a model: percentages are of that layer's FFN,

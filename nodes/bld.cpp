@@ -68,11 +68,15 @@ SurgeryHints Hints(const BldParams& params, SubBlock which, const Transformer& t
                    const std::string& parent_digest, const Inputs& inputs, RunContext& context) {
   SurgeryHints hints;
   if (params.kv_merge == "first") hints.kv_merge = KvMerge::kFirst;
-  if (!inputs.Has("importance") || which != SubBlock::kFfn) return hints;
+  if (!inputs.Has("importance")) return hints;
   const auto importance = inputs.One<Importance>("importance");
+  const auto layer = static_cast<size_t>(params.layer);
+  if (which == SubBlock::kAttention) {
+    hints.head_scores = importance.Load()->head_scores.at(layer);
+    return hints;
+  }
   const std::string key =
       fmt::format("sorted-ffn {} {} {}", parent_digest, importance.digest(), params.layer);
-  const auto layer = static_cast<size_t>(params.layer);
   hints.sorted_ffn = *context.Resident<FfnWeights>(key, [&] {
     const FfnWeights& ffn = teacher.weights().blocks[layer].ffn;
     const Tensor order = importance.Load()->channel_order.at(layer);

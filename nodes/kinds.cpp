@@ -110,10 +110,11 @@ NodeKind BldKind() {
                        "section 3).");
   kind.In("parent", "checkpoint", "the teacher")
       .In("activations", "activations", "its hidden states on the calibration tokens")
-      .InOptional("importance", "importance", "which FFN channels to keep; else the first ones")
+      .InOptional("importance", "importance",
+                  "which FFN channels and kv heads to keep; else the first ones")
       .Param("layer", &BldParams::layer, {Required(), AtLeast(0)}, "of the parent")
       .Param("variant", &BldParams::variant, {Required()},
-             "attn:kvN attn:linear attn:none ffn:N ffn:P% ffn:linear ffn:none")
+             "attn:kvN attn:kvNqM attn:linear attn:none ffn:N ffn:P% ffn:linear ffn:none")
       .Param("multiple_of", &BldParams::multiple_of, {AtLeast(1)}, "rounds FFN percentages")
       .Param("kv_merge", &BldParams::kv_merge, {OneOf({"average", "first"})},
              "what fewer kv heads start from: each run's mean, or its first head")

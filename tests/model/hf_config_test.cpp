@@ -52,6 +52,9 @@ TEST(HfConfigTest, WhatIsWrittenIsReadBack) {
   EXPECT_EQ(written["block_configs"][2]["attention"]["n_heads_in_group"], 8);
   EXPECT_EQ(written["block_configs"][2]["ffn"]["intermediate_size"], 100);
   EXPECT_EQ(ModelConfigFromJson(Json::parse(written.dump()), "c"), config);
+
+  for (BlockSpec& block : config.blocks) block = {{SubBlockForm::kFull, 1, 0, 4}, block.ffn};
+  EXPECT_EQ(ModelConfigFromJson(ToHfJson(config), "c"), config) << "pruned query heads";
 }
 
 TEST(HfConfigTest, FfnMultReturnsTheExactSizeForEveryMultipleOf256) {

@@ -80,6 +80,34 @@ TEST(SurgeryTest, EqualKvHeadsMergeWithoutLoss) {
   EXPECT_TENSORS_NEAR(actual, expected, 1e-4);
 }
 
+TEST(SurgeryTest, PruningAKvHeadTakesItsQueryHeadsAndTheirColumnsAway) {
+  const at::NoGradGuard no_grad;
+  const ModelWeights parent = TinyModel();
+  AttentionWeights attention = parent.blocks[0].attention;
+  const VariantSpec pruned = ResolveVariant("attn:kv1q2", parent.config, 0);
+  const auto made = std::get<AttentionWeights>(
+      InitVariant(parent, 0, pruned, {.head_scores = at::tensor({0.5, 2.0})}));
+  EXPECT_EQ(made.q.sizes().vec(), (Shape{16, 32}));
+  EXPECT_EQ(made.o.sizes().vec(), (Shape{32, 16}));
+  // What is left of the parent when the first kv head's group says nothing.
+  attention.o = attention.o.clone();
+  attention.o.narrow(1, 0, 16).zero_();
+  const RotaryTable rotary = MakeRotaryTable(parent.config.rope, 8, 64, at::kCPU);
+  const Tensor x = RandomTensor({2, 10, 32}, 1);
+  EXPECT_TENSORS_NEAR(
+      ApplySubBlock(made, pruned, parent.config, rotary, x),
+      ApplySubBlock(attention, parent.config.blocks[0].attention, parent.config, rotary, x), 1e-4);
+  EXPECT_EQ(CountParameters(pruned, parent.config), 32 + 2 * 32 * 8 * (2 + 1));
+}
+
+TEST(SurgeryTest, WithoutScoresTheFirstKvHeadsStay) {
+  const ModelWeights parent = TinyModel();
+  const VariantSpec pruned = ResolveVariant("attn:kv1q2", parent.config, 0);
+  const auto made = std::get<AttentionWeights>(InitVariant(parent, 0, pruned));
+  EXPECT_TRUE(made.q.equal(parent.blocks[0].attention.q.narrow(0, 0, 16)));
+  EXPECT_TRUE(made.v.equal(parent.blocks[0].attention.v.narrow(0, 0, 8)));
+}
+
 TEST(SurgeryTest, LinearAttentionIsAttentionToOneselfOnly) {
   const at::NoGradGuard no_grad;
   const ModelWeights parent = TinyModel();
