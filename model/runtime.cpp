@@ -65,13 +65,23 @@ void Synchronize(const std::string& name) {
   if (device.is_cuda()) torch::cuda::synchronize(device.index());
 }
 
+bool HasFastBf16(const std::string& device) {
+  if (at::Device(device).is_cuda()) return true;
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+  return at::hasMKLDNN() && __builtin_cpu_supports("avx512bf16") != 0;
+#else
+  return false;
+#endif
+}
+
 std::string RuntimeDescription() {
   auto* core = FindBlasFunction<char*()>("openblas_get_corename");
   const std::string blas =
       core != nullptr ? fmt::format("OpenBLAS kernel {}", core())
                       : "no OpenBLAS (install libopenblas0-pthread: other BLAS are slower)";
-  return fmt::format("libtorch {}, {}, {} cores", LibtorchVersion(), blas,
-                     std::thread::hardware_concurrency());
+  return fmt::format("libtorch {}, {}, {} cores{}", LibtorchVersion(), blas,
+                     std::thread::hardware_concurrency(),
+                     HasFastBf16("cpu") ? ", bf16 products" : "");
 }
 
 }  // namespace puzzle

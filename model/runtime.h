@@ -30,6 +30,10 @@ enum class DeviceFailure {
 };
 [[nodiscard]] DeviceFailure ClassifyDeviceFailure(const std::exception& error);
 
+/// Whether matrix products in bf16 are faster than in fp32 on `device`: CUDA, or a CPU with
+/// AVX512-BF16 (libtorch then takes them from oneDNN).
+[[nodiscard]] bool HasFastBf16(const std::string& device);
+
 /// "libtorch 1.13.1, OpenBLAS kernel Cooperlake, 2 cores": what -v prints.
 [[nodiscard]] std::string RuntimeDescription();
 

@@ -139,9 +139,8 @@ void Checkpoint::Save(ArchiveWriter& out) const {
 
 Checkpoint Checkpoint::Load(std::shared_ptr<const ArchiveReader> in) {
   Checkpoint checkpoint;
-  checkpoint.model.config = ModelConfigFromJson(
-      nlohmann::ordered_json::parse(in->Attribute("config").dump()), "checkpoint");
-  checkpoint.model.blocks.resize(checkpoint.model.config.blocks.size());
+  checkpoint.model = Outline(ModelConfigFromJson(
+      nlohmann::ordered_json::parse(in->Attribute("config").dump()), "checkpoint"));
   for (const auto& [name, slot] : Slots(checkpoint.model)) *slot = ReadTensor(*in, name);
   checkpoint.tokenizer_files = ReadTokenizer(*in);
   constexpr std::string_view kFigure = "figure/";
@@ -251,7 +250,8 @@ SubBlockWeights Block::Weights() const {
   SubBlockWeights weights = trained;
   if (reader == nullptr) return weights;
   if (WhichSubBlock(spec) == SubBlock::kFfn) weights = FfnWeights{};
-  for (const auto& [name, slot] : Slots(weights, spec)) *slot = ReadTensor(*reader, name);
+  for (const auto& [name, slot] : AllSlots(weights))
+    if (reader->HasArray(name)) *slot = ReadTensor(*reader, name);
   return weights;
 }
 
@@ -424,6 +424,7 @@ void Evaluation::Save(ArchiveWriter& out) const {
   out.SetAttribute("label", label);
   out.SetAttribute("model_digest", model_digest);
   out.SetAttribute("has_kl", has_kl);
+  if (predicted) out.SetAttribute("predicted_kl", *predicted);
   out.SetAttribute("parameters", parameters);
   out.SetAttribute("block_parameters", block_parameters);
   out.SetAttribute("weights_mib", weights_mib);
@@ -437,6 +438,8 @@ Evaluation Evaluation::Load(std::shared_ptr<const ArchiveReader> in) {
   evaluation.label = in->Attribute("label");
   evaluation.model_digest = in->Attribute("model_digest").get<std::string>();
   evaluation.has_kl = in->Attribute("has_kl");
+  if (in->HasAttribute("predicted_kl"))
+    evaluation.predicted = in->Attribute("predicted_kl").get<double>();
   evaluation.parameters = in->Attribute("parameters");
   evaluation.block_parameters = in->Attribute("block_parameters");
   evaluation.weights_mib = in->Attribute("weights_mib");

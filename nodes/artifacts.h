@@ -234,6 +234,7 @@ struct Evaluation {
   std::string model_digest;  // of the checkpoint that was measured
   TokenMetrics metrics;
   bool has_kl = false;
+  std::optional<double> predicted;  // KL as the sum of the replacements' scores
   int64_t parameters = 0;
   int64_t block_parameters = 0;
   double weights_mib = 0;  // in the checkpoint's dtype

@@ -96,26 +96,36 @@ NodeKind ImportanceKind() {
                                 "Which FFN channels and kv heads of the parent matter.")
       .In("parent", "checkpoint", "the model")
       .In("activations", "activations", "its hidden states")
-      .Param("method", &ImportanceParams::method, {OneOf({"iterative", "independent"})},
-             "iterative or independent channel contribution")
+      .Param("method", &ImportanceParams::method,
+             {OneOf({"iterative", "independent", "l2_norm", "truncate", "random"})},
+             "of ranking FFN channels: iterative or independent contribution, l2 norm of activity; "
+             "the first ones or any, to compare with")
       .Param("batches", &ImportanceParams::batches, {AtLeast(1)},
              "batches, and rounds of the iterative method")
       .Param("batch", &ImportanceParams::batch, {AtLeast(1)}, "sequences in a batch")
+      .Param("seed", &ImportanceParams::seed, {Between(0, 1 << 30)}, "of method random")
       .Out("importance")
       .On(Needs::kDevice);
 }
 
 NodeKind BldKind() {
-  Kind<BldParams> kind("bld", 1,
+  Kind<BldParams> kind("bld", 2,
                        "Blockwise local distillation of one variant of one sub-block (Puzzle, "
                        "section 3).");
   kind.In("parent", "checkpoint", "the teacher")
       .In("activations", "activations", "its hidden states on the calibration tokens")
-      .InOptional("importance", "importance", "which FFN channels to keep; else the first ones")
+      .InOptional("importance", "importance",
+                  "which FFN channels and kv heads to keep; else the first ones")
       .Param("layer", &BldParams::layer, {Required(), AtLeast(0)}, "of the parent")
       .Param("variant", &BldParams::variant, {Required()},
-             "attn:kvN attn:linear attn:none ffn:N ffn:P% ffn:linear ffn:none")
+             "attn:kvN attn:kvNqM attn:linear attn:none ffn:N ffn:P% ffn:linear ffn:none")
       .Param("multiple_of", &BldParams::multiple_of, {AtLeast(1)}, "rounds FFN percentages")
+      .Param("kv_merge", &BldParams::kv_merge, {OneOf({"average", "first"})},
+             "what fewer kv heads start from: each run's mean, or its first head")
+      .Param("loss", &BldParams::loss, {OneOf({"tensor", "token"})},
+             "what the squared error is divided by: the answers' mean square, or each token's own")
+      .Param("compute", &BldParams::compute, {OneOf({"fp32", "bf16"})},
+             "type of the training's products; bf16 only where the device is faster at it")
       .Param("epochs", &BldParams::epochs, {AtLeast(0)}, "passes over the calibration tokens")
       .Param("holdout", &BldParams::holdout, {AtLeast(1)},
              "last sequences kept for the reported loss")
@@ -313,6 +323,8 @@ NodeKind GkdKind() {
       .InOptional("activations", "activations",
                   "the teacher's states on the same tokens: saves its forward pass")
       .Param("steps", &GkdParams::steps, {AtLeast(1)}, "optimizer steps")
+      .Param("compute", &GkdParams::compute, {OneOf({"fp32", "bf16"})},
+             "type of the products in the student's blocks; bf16 only where the device is faster")
       .Param("kl_weight", &GkdParams::kl_weight, {AtLeast(0)}, "of KL(teacher || student)")
       .Param("cosine_weight", &GkdParams::cosine_weight, {AtLeast(0)},
              "of the hidden states' cosine loss")
@@ -327,6 +339,8 @@ NodeKind EvaluateKind() {
       .In("model", "checkpoint", "what to measure")
       .InOptional("parent", "checkpoint", "to measure KL and cosine against")
       .In("tokens", "tokens", "held-out text")
+      .InOptional("choice", "choice",
+                  "the search it came from: its sum of KL scores is shown beside the measured KL")
       .Param("label", &EvaluateParams::label, {}, "its name in tables")
       .Param("positions", &EvaluateParams::positions, {AtLeast(0)}, "predictions; 0: all")
       .Param("batch", &EvaluateParams::batch, {AtLeast(1), Unkeyed()}, "sequences at a time")

@@ -55,12 +55,16 @@ struct ImportanceParams {
   std::string method = "iterative";
   int64_t batches = 16;
   int64_t batch = 4;
+  int64_t seed = 1;
 };
 
 struct BldParams : TrainingParams {
   int64_t layer = 0;
   std::string variant;
   int64_t multiple_of = 8;
+  std::string kv_merge = "average";
+  std::string loss = "tensor";
+  std::string compute = "fp32";
   double epochs = 3;
   int64_t holdout = 16;          // sequences
   int64_t refit_tokens = 65536;  // 0: no closed-form start
@@ -137,6 +141,7 @@ struct BestParams {};
 struct GkdParams : TrainingParams {
   GkdParams() { lr = 5e-4; }
   int64_t steps = 240;
+  std::string compute = "fp32";
   double kl_weight = 1.0;
   double cosine_weight = 1.0;
   double lm_weight = 0.0;

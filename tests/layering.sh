@@ -44,6 +44,8 @@ home 'oneapi/tbb|tbb/' 'graph/executor\.cpp'
 home 'hdf5|H5' 'io/hdf5_[^/]*\.(h|cpp)'
 home 'Cbc|Cgl|Clp|Coin|Osi' 'nodes/mip_cbc\.cpp'
 home 'openssl/' 'io/fingerprint\.cpp'
+home 'oniguruma' 'io/regex\.cpp'
+home 'utf8proc' 'io/unicode_nfc\.cpp'
 home 'sentencepiece' 'tests/io/[^/]*\.cpp'
 home 'CLI/' 'apps/[^/]*\.cpp'
 home 'torch/|ATen/|c10/' \
