@@ -40,6 +40,7 @@ class NoWork final : public StepWork {
  public:
   Next Prepare(StepId) override { return Next::kHost; }
   Verdict Compute(StepId, Lane&) override { return Verdict::kFinish; }
+  bool Waits(StepId) const override { return false; }
   void Finish(StepId) override { ++finished; }
   void Refuse(StepId, const std::string&) override {}
   std::vector<uint64_t> InputNumbers(StepId) const override { return {}; }
@@ -62,7 +63,7 @@ int Run() {
   for (int round = 0; round < kRounds; ++round) {
     NoWork work;
     const auto begin = std::chrono::steady_clock::now();
-    RunFlow(plan, forecast, std::vector<Resources>(kSteps), work, lanes);
+    RunFlow(plan, forecast, std::vector<Resources>(kSteps), work, lanes, {});
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
     if (work.finished != kSteps) return 1;
     micros.push_back(took.count() * 1e6 / kSteps);

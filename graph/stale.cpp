@@ -196,7 +196,7 @@ std::string ExplainMiss(const Plan& plan, StepId step, const std::string& recipe
 std::optional<Record> FindAcceptable(const Plan& plan, StepId step, Store& store) {
   const auto last = store.LastKey(plan.steps[step].name);
   if (!last) return std::nullopt;
-  Store::Lookup found = store.Find(*last);
+  Lookup found = store.Find(*last);
   if (found.presence != Presence::kWhole || found.record.type != plan.kind(step).output) {
     return std::nullopt;
   }
