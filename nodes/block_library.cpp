@@ -80,9 +80,10 @@ class LibraryReader {
       const auto [rest, error] = std::from_chars(name.data() + kPrefix.size(), end, index);
       if (error == std::errc() && rest == end) {
         if (index < layers) return index;
-        Refuse(fmt::format("/{}", Token(name)), fmt::format("\"{}\", but there are {} layers: layer_0 to "
-                                              "layer_{} are expected without gaps",
-                                              name, layers, layers - 1));
+        Refuse(fmt::format("/{}", Token(name)),
+               fmt::format("\"{}\", but there are {} layers: layer_0 to "
+                           "layer_{} are expected without gaps",
+                           name, layers, layers - 1));
       }
     }
     Refuse(fmt::format("/{}", Token(name)),

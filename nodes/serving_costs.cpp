@@ -18,13 +18,6 @@ constexpr double kFfnKernels = 5;
 constexpr double kLinearKernels = 3;
 constexpr double kNonBlockKernels = 3;
 
-// TEMP
-template <class Spec>
-int64_t WindowOf(const Spec& spec) {
-  if constexpr (requires { spec.window; }) return spec.window;
-  return 0;
-}
-
 double Double(int64_t value) {
   return static_cast<double>(value);
 }
@@ -57,15 +50,15 @@ void AddAttention(const AttentionSpec& spec, const ModelConfig& config, const Se
                   CountingRules rules, ServingCosts& costs) {
   const bool theirs = rules == CountingRules::kPuzzletron;
   const int64_t cached_dim = theirs ? config.hidden_size / config.n_heads : config.head_dim;
-  const int64_t cached = WindowOf(spec) > 0 ? std::min(s.sequence(), WindowOf(spec)) : s.sequence();
+  const int64_t cached = spec.window > 0 ? std::min(s.sequence(), spec.window) : s.sequence();
   const double token_kv_bytes = 2 * Double(spec.n_kv_heads * cached_dim) * BytesOf(s.kv);
   costs.kv_heads = Double(spec.n_kv_heads);
   costs.kv_mib = token_kv_bytes * Double(cached * s.batch) / kMib;
   // Scores and weighted values: two products of heads * head_dim per query and key.
   const double pair_flops = 4 * Double(config.n_heads * config.head_dim);
-  const double prefill_pairs = Double(s.batch) * KeysSeen(0, s.prefill_length, WindowOf(spec));
+  const double prefill_pairs = Double(s.batch) * KeysSeen(0, s.prefill_length, spec.window);
   const double decode_pairs =
-      Double(s.batch) * KeysSeen(s.prefill_length, s.generation_length, WindowOf(spec));
+      Double(s.batch) * KeysSeen(s.prefill_length, s.generation_length, spec.window);
   costs.prefill_flops += pair_flops * prefill_pairs;
   costs.decode_flops += pair_flops * decode_pairs;
   // Prefill writes the cache and reads it once, tile by tile; a decode step reads what it sees.
@@ -177,7 +170,7 @@ DeviceModel ReadDeviceModel(const std::string& path) {
 }
 
 PassTimes EstimateTime(const ServingCosts& costs, const ServingScenario& scenario,
-                          const DeviceModel& device) {
+                       const DeviceModel& device) {
   const auto rate = device.peak_tflops.find(scenario.weights);
   if (rate == device.peak_tflops.end()) {
     throw Error(fmt::format("{}: no peak_tflops for weights in {}", device.name, scenario.weights));

@@ -80,6 +80,6 @@ struct PassTimes {
 /// traffic at full bandwidth, and its launches. Throws Error when the device has no rate for the
 /// scenario's weights.
 [[nodiscard]] PassTimes EstimateTime(const ServingCosts& costs, const ServingScenario& scenario,
-                                        const DeviceModel& device);
+                                     const DeviceModel& device);
 
 }  // namespace puzzle
