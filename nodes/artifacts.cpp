@@ -425,6 +425,11 @@ void Evaluation::Save(ArchiveWriter& out) const {
   out.SetAttribute("model_digest", model_digest);
   out.SetAttribute("has_kl", has_kl);
   if (predicted) out.SetAttribute("predicted_kl", *predicted);
+  if (questions > 0) {
+    out.SetAttribute("questions", questions);
+    out.SetAttribute("questions_right", right);
+    out.SetAttribute("task_accuracy", static_cast<double>(right) / static_cast<double>(questions));
+  }
   out.SetAttribute("parameters", parameters);
   out.SetAttribute("block_parameters", block_parameters);
   out.SetAttribute("weights_mib", weights_mib);
@@ -440,6 +445,10 @@ Evaluation Evaluation::Load(std::shared_ptr<const ArchiveReader> in) {
   evaluation.has_kl = in->Attribute("has_kl");
   if (in->HasAttribute("predicted_kl"))
     evaluation.predicted = in->Attribute("predicted_kl").get<double>();
+  if (in->HasAttribute("questions")) {
+    evaluation.questions = in->Attribute("questions");
+    evaluation.right = in->Attribute("questions_right");
+  }
   evaluation.parameters = in->Attribute("parameters");
   evaluation.block_parameters = in->Attribute("block_parameters");
   evaluation.weights_mib = in->Attribute("weights_mib");

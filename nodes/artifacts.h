@@ -235,6 +235,8 @@ struct Evaluation {
   TokenMetrics metrics;
   bool has_kl = false;
   std::optional<double> predicted;  // KL as the sum of the replacements' scores
+  int64_t questions = 0;            // multiple-choice questions asked, and answered
+  int64_t right = 0;
   int64_t parameters = 0;
   int64_t block_parameters = 0;
   double weights_mib = 0;  // in the checkpoint's dtype

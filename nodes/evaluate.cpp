@@ -3,9 +3,11 @@
 #include <algorithm>
 
 #include "io/error.h"
+#include "io/file.h"
 #include "model/parallel.h"
 #include "model/pch.h"
 #include "nodes/capture.h"
+#include "nodes/task_accuracy.h"
 
 namespace puzzle {
 
@@ -57,6 +59,19 @@ std::string SampleText(const Transformer& model, const Tokenizer& tokenizer,
   return tokenizer.Decode(Generate(model, ids, count, sampling));
 }
 
+namespace {
+
+std::vector<Question> Questions(const EvaluateParams& params) {
+  constexpr uint64_t kLargest = uint64_t{1} << 30;
+  std::vector<Question> all =
+      ParseQuestions(ReadWholeFile(params.questions, kLargest), params.questions);
+  if (params.max_questions > 0 && static_cast<int64_t>(all.size()) > params.max_questions)
+    all.resize(static_cast<size_t>(params.max_questions));
+  return all;
+}
+
+}  // namespace
+
 Evaluation RunEvaluate(const EvaluateParams& params, const Inputs& inputs, RunContext& context) {
   const auto measured = inputs.One<Checkpoint>("model");
   const auto checkpoint = measured.Load();
@@ -79,12 +94,21 @@ Evaluation RunEvaluate(const EvaluateParams& params, const Inputs& inputs, RunCo
   evaluation.parameters = evaluation.block_parameters + CountNonBlockParameters(config);
   evaluation.weights_mib = static_cast<double>(evaluation.parameters) *
                            static_cast<double>(ElementSize(config.stored_dtype)) / (1 << 20);
-  if (params.sample_tokens > 0) {
+  std::shared_ptr<const Tokenizer> tokenizer;
+  if (!params.questions.empty() || params.sample_tokens > 0) {
     if (checkpoint->tokenizer_files.empty())
-      throw Error("a sample was asked for, but the model brought no tokenizer");
+      throw Error("questions or a sample were asked for, but the model brought no tokenizer");
+    tokenizer = MakeTokenizer(checkpoint->tokenizer_files);
+  }
+  if (!params.questions.empty()) {
+    const TaskAccuracy accuracy = AnswerQuestions(model, *tokenizer, Questions(params),
+                                                  [&](double fraction) { context.Poll(fraction); });
+    evaluation.questions = accuracy.questions;
+    evaluation.right = accuracy.right;
+  }
+  if (params.sample_tokens > 0) {
     evaluation.prompt = params.prompt;
-    evaluation.sample = SampleText(model, *MakeTokenizer(checkpoint->tokenizer_files),
-                                   params.prompt, params.sample_tokens);
+    evaluation.sample = SampleText(model, *tokenizer, params.prompt, params.sample_tokens);
   }
   return evaluation;
 }

@@ -344,6 +344,10 @@ NodeKind EvaluateKind() {
       .Param("label", &EvaluateParams::label, {}, "its name in tables")
       .Param("positions", &EvaluateParams::positions, {AtLeast(0)}, "predictions; 0: all")
       .Param("batch", &EvaluateParams::batch, {AtLeast(1), Unkeyed()}, "sequences at a time")
+      .Param("questions", &EvaluateParams::questions, {InputFile()},
+             "multiple-choice questions to answer: JSON lines (BLiMP pairs too) or CSV")
+      .Param("max_questions", &EvaluateParams::max_questions, {AtLeast(0)},
+             "the first ones; 0: all")
       .Param("prompt", &EvaluateParams::prompt, {}, "start of a sample")
       .Param("sample_tokens", &EvaluateParams::sample_tokens, {AtLeast(0)},
              "tokens to continue it by")

@@ -152,6 +152,8 @@ struct EvaluateParams {
   std::string label = "model";
   int64_t positions = 0;  // 0: all
   int64_t batch = 8;
+  std::string questions;
+  int64_t max_questions = 0;  // 0: all
   std::string prompt;
   int64_t sample_tokens = 0;
 };

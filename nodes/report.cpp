@@ -22,12 +22,14 @@ std::string Indented(const std::string& text) {
 std::string EvaluationTable(const std::vector<Evaluation>& rows) {
   const bool predictions = std::any_of(rows.begin(), rows.end(),
                                        [](const auto& row) { return row.predicted.has_value(); });
+  const bool tasks =
+      std::any_of(rows.begin(), rows.end(), [](const auto& row) { return row.questions > 0; });
   size_t width = 5;
   for (const Evaluation& row : rows) width = std::max(width, row.label.size());
-  std::string table =
-      fmt::format("{:<{}}  {:>12}  {:>12}  {:>11}  {:>7}  {:>15}{}  {:>6}  {:>6}  {:>6}\n", "model",
-                  width, "parameters", "in blocks", "weights MiB", "NLL", "KL to parent",
-                  predictions ? "  sum of scores" : "", "top-1", "top-5", "top-10");
+  std::string table = fmt::format(
+      "{:<{}}  {:>12}  {:>12}  {:>11}  {:>7}  {:>15}{}  {:>6}  {:>6}  {:>6}{}\n", "model", width,
+      "parameters", "in blocks", "weights MiB", "NLL", "KL to parent",
+      predictions ? "  sum of scores" : "", "top-1", "top-5", "top-10", tasks ? "   tasks" : "");
   const double parent_blocks =
       rows.empty()
           ? 1.0
@@ -43,11 +45,17 @@ std::string EvaluationTable(const std::vector<Evaluation>& rows) {
         !predictions
             ? ""
             : fmt::format("  {:>13}", row.predicted ? fmt::format("{:.4f}", *row.predicted) : "-");
+    const double share = static_cast<double>(row.right) / static_cast<double>(row.questions);
+    const std::string answered =
+        !tasks ? ""
+               : fmt::format("  {:>6}", row.questions > 0 ? fmt::format("{:.4f}", share) : "-");
     table += fmt::format(
-        "{:<{}}  {:>12}  {:>11.1f}%  {:>11.2f}  {:>7.4f}  {:>15}{}  {:>6.4f}  {:>6.4f}  {:>6.4f}\n",
+        "{:<{}}  {:>12}  {:>11.1f}%  {:>11.2f}  {:>7.4f}  {:>15}{}  {:>6.4f}  {:>6.4f}  "
+        "{:>6.4f}{}\n",
         row.label, width, row.parameters,
         100.0 * static_cast<double>(row.block_parameters) / parent_blocks, row.weights_mib,
-        m.MeanNll(), kl, predicted, m.TopAccuracy(1), m.TopAccuracy(5), m.TopAccuracy(10));
+        m.MeanNll(), kl, predicted, m.TopAccuracy(1), m.TopAccuracy(5), m.TopAccuracy(10),
+        answered);
   }
   return table;
 }
