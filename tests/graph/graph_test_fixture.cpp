@@ -120,6 +120,9 @@ void RecordingObserver::OnEvent(const RunEvent& event) {
     case RunEvent::Type::kRunStarted:
       line = "run";
       break;
+    case RunEvent::Type::kStepWaits:
+      line = "wait " + step + ": " + std::string(event.message);
+      break;
     case RunEvent::Type::kStepStarted:
       line = "start " + step;
       reasons[step] = event.reason;
@@ -267,7 +270,7 @@ std::string GraphTest::DigestOfStep(const std::string& step) {
 }
 
 std::string GraphTest::FileOf(const std::string& step) {
-  return store_->PathOf(KeyOfStep(step));
+  return store_->PathOf(report_.steps[Find(step)].record);
 }
 
 }  // namespace puzzle::testing
