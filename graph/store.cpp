@@ -77,7 +77,6 @@ struct Store::State {
   std::vector<Descriptor> readers;                  // announcements in shared stores
   StoreLocks locks;
   std::string host = HostName();
-  std::atomic<uint64_t> counter{0};
   std::mutex mutex;  // guards `writable`
   bool writable = false;
   std::atomic<bool> need_everything{false};
@@ -88,6 +87,7 @@ struct Store::State {
   StoreLayer& own() { return *layers.front(); }
 
   std::string TemporaryPath() {
+    static std::atomic<uint64_t> counter{0};  // two stores of one process may be one folder
     return fmt::format("{}/tmp/{}.{}.{}", own().folder(), host, ::getpid(), ++counter);
   }
 
