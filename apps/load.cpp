@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "io/error.h"
+#include "io/hdf5_archive.h"
 
 namespace puzzle {
 
@@ -15,8 +16,18 @@ void GraphOptions::Declare(CLI::App& verb, bool with_store) {
                   "VALUE is JSON or else text; may be repeated")
       ->allow_extra_args(false)
       ->type_name("TARGET=VALUE");
-  if (with_store)
-    verb.add_option("--store", store, "folder of finished results")->capture_default_str();
+  if (!with_store) return;
+  verb.add_option("--store", store, "folder of finished results")->capture_default_str();
+  verb.add_option(
+          "--shared-store", shared_stores,
+          "another store whose results are used and which is never written; may be repeated")
+      ->allow_extra_args(false)
+      ->type_name("DIR")
+      ->check(CLI::ExistingDirectory);
+}
+
+std::unique_ptr<Store> OpenStore(const GraphOptions& options) {
+  return std::make_unique<Store>(options.store, Hdf5Format(), options.shared_stores);
 }
 
 void LaneOptions::Declare(CLI::App& verb) {

@@ -11,6 +11,7 @@
 #include "graph/lanes.h"
 #include "graph/plan.h"
 #include "graph/registry.h"
+#include "graph/store.h"
 
 namespace puzzle {
 
@@ -19,6 +20,7 @@ struct GraphOptions {
   std::string graph;
   std::vector<std::string> settings;  // --set
   std::string store = "store";
+  std::vector<std::string> shared_stores;  // read after the store, never written
 
   void Declare(CLI::App& verb, bool with_store);
 };
@@ -31,6 +33,9 @@ struct LaneOptions {
   void Declare(CLI::App& verb);
   [[nodiscard]] std::vector<Device> Devices() const;
 };
+
+/// The store of a command line.
+[[nodiscard]] std::unique_ptr<Store> OpenStore(const GraphOptions& options);
 
 /// Where digests of external files are remembered.
 struct Memo {

@@ -7,7 +7,6 @@
 #include "graph/draw.h"
 #include "graph/stale.h"
 #include "graph/store.h"
-#include "io/hdf5_archive.h"
 
 namespace puzzle {
 
@@ -15,8 +14,8 @@ int PlanCommand(const PlanVerbOptions& options, const Registry& registry, const 
   const auto plan =
       LoadPlan(options.graph, registry, hooks, {options.graph.store + "/files", false});
   if (!plan) return kExitBadInput;
-  Store store(options.graph.store, Hdf5Format());
-  const Forecast forecast = MarkStale(*plan, store);
+  const std::unique_ptr<Store> store = OpenStore(options.graph);
+  const Forecast forecast = MarkStale(*plan, *store);
   for (const StepForecast& step : forecast.steps) {
     if (!step.warning.empty()) fmt::print(stderr, "warning: {}\n", step.warning);
   }

@@ -16,7 +16,6 @@
 #include "graph/executor.h"
 #include "graph/progress.h"
 #include "io/error.h"
-#include "io/hdf5_archive.h"
 
 namespace puzzle {
 namespace {
@@ -113,7 +112,9 @@ int RunCommand(const RunOptions& options, const Registry& registry, const Hooks&
   const auto plan =
       LoadPlan(options.graph, registry, hooks, {options.graph.store + "/files", true});
   if (!plan) return kExitBadInput;
-  Store store(options.graph.store, Hdf5Format());
+  const std::unique_ptr<Store> opened = OpenStore(options.graph);
+  Store& store = *opened;
+  store.AnnounceRun();
   const Forecast forecast = MarkStale(*plan, store);
   spdlog::debug("{} steps: {} in the store, {} to run, {} to decide", plan->steps.size(),
                 forecast.hits, forecast.runs, forecast.waits);

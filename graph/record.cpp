@@ -109,7 +109,7 @@ std::optional<std::string> IndexLineOf(std::string_view text) {
                       value.at("step").get_ref<const std::string&>(),
                       value.at("type").get_ref<const std::string&>(),
                       value.at("bytes").get<uint64_t>(), value.at("mtime_ns").get<int64_t>(),
-                      value.at("wall_s").get<double>(), value.contains("output_files"), text});
+                      value.at("wall_s").get<double>(), value.contains("output_files"), text, 0});
   } catch (const json::exception&) {
     return std::nullopt;
   }

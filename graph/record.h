@@ -24,6 +24,7 @@ struct Record {
   double wall_s = 0;
   bool has_output_files = false;
   std::string_view json;  // the whole record
+  uint32_t layer = 0;     // of its store: 0 the store's own folder, n its n-th shared store
 };
 
 /// The members of a record file. Text members that are JSON already are marked.

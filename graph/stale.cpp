@@ -172,12 +172,12 @@ void SortUnique(std::vector<std::string_view>& digests) {
 
 HitTest TestHit(const Plan& plan, StepId step, const std::string& key, Store& store) {
   HitTest test;
-  Store::Lookup found = store.Find(key);
+  Lookup found = store.Find(key);
   test.presence = found.presence;
   test.record = found.record;
   if (found.presence != Presence::kWhole) {
     test.reason = PresenceText(found.presence);
-    if (found.presence != Presence::kAbsent) test.reason += " (" + store.PathOf(key) + ")";
+    if (found.presence != Presence::kAbsent) test.reason += " (" + store.PathOf(test.record) + ")";
     return test;
   }
   if (test.record.has_output_files && !plan.steps[step].params.output_paths.empty()) {

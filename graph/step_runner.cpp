@@ -67,6 +67,9 @@ struct StepRunner::Flight {
   std::string recipe;
   std::string reason;
   bool outputs_lost = false;
+  std::unique_ptr<Claim> claim;
+  std::string waits_for;        // whom it waits for, or waited last
+  std::optional<Record> found;  // what another run made meanwhile
   std::unique_ptr<ArtifactDraft> draft;
   Product product;
   std::exception_ptr failure;
@@ -301,9 +304,10 @@ StepRunner::Next StepRunner::Prepare(StepId id) {
     }
   }
   try {
-    auto flight = std::make_unique<Flight>();
+    std::unique_ptr<Flight>& flight = flights_[id];
+    if (!flight) flight = std::make_unique<Flight>();  // else it waited for another run
     const Next next = CloseKey(id, *flight);
-    flights_[id] = std::move(flight);
+    if (next == Next::kDone) flight.reset();
     return next;
   } catch (...) {
     SettleFailure(id, 0);
@@ -329,7 +333,9 @@ StepRunner::Next StepRunner::CloseKey(StepId id, Flight& flight) {
   PUZZLE_CHECK(kind.body != nullptr, "kind \"" + kind.name + "\" has no body in this program");
   const StepForecast& forecast = forecast_.steps[id];
   flight.outputs_lost = test.outputs_lost;
-  if (forecast.key_closed) {
+  if (!flight.waits_for.empty()) {
+    // Asked before: it waited for another run, which did not finish it.
+  } else if (forecast.key_closed) {
     flight.reason = forecast.reason;
   } else if (test.presence == Presence::kAbsent) {
     flight.reason = ExplainMiss(plan_, id, flight.recipe, store_);
@@ -338,6 +344,33 @@ StepRunner::Next StepRunner::CloseKey(StepId id, Flight& flight) {
     Warn(&id, test.reason + ", computing it again");
   }
   return kind.needs == Needs::kHost ? Next::kHost : Next::kDevice;
+}
+
+/// False when another run computes the same. What that run made before counts as found: the hit
+/// test is repeated once the claim keeps others from publishing.
+bool StepRunner::TakeClaim(StepId id, Flight& flight) {
+  if (flight.claim) return true;  // it begins anew
+  StoreLocks::Attempt attempt = store_.locks().TryClaim(flight.key);
+  if (!attempt.claim) {
+    if (flight.waits_for != attempt.holder) {
+      flight.waits_for = attempt.holder;
+      RunEvent event;
+      event.type = RunEvent::Type::kStepWaits;
+      event.has_step = true;
+      event.step = id;
+      event.message = attempt.holder;
+      Emit(event);
+    }
+    return false;
+  }
+  flight.claim = std::move(attempt.claim);
+  const HitTest test = TestHit(plan_, id, flight.key, store_);
+  if (test.hit) flight.found = test.record;
+  return true;
+}
+
+bool StepRunner::Waits(StepId id) const {
+  return !Stopping() && store_.locks().IsClaimed(flights_[id]->key);
 }
 
 StepRunner::Verdict StepRunner::Compute(StepId id, Lane& lane) {
@@ -354,10 +387,12 @@ StepRunner::Verdict StepRunner::Compute(StepId id, Lane& lane) {
   const double cpu_begin = ThreadSeconds();
   try {
     if (Stopping()) throw Cancelled();  // it waited in the queue meanwhile
+    flight.draft = store_.Begin();
+    if (!TakeClaim(id, flight)) return Verdict::kWait;
+    if (flight.found) return Verdict::kFinish;
     Emit(event);
     lane.Adapt();
     if (kind.needs != Needs::kHost) flight.memory.emplace();
-    flight.draft = store_.Begin();
     Context context(*this, id, lane, flight);
     const PortInputs inputs(*this, id);
     flight.product =
@@ -432,6 +467,7 @@ void StepRunner::Finish(StepId id) {
   const double wall_s = flight->wall_s;
   try {
     if (flight->failure) std::rethrow_exception(flight->failure);
+    if (flight->found) return Settle(id, {Outcome::kCached, *flight->found, {}, 0});
     const double begin = Now();
     RunEvent event;
     event.type = RunEvent::Type::kStepSaving;

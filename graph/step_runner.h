@@ -25,6 +25,7 @@ class StepRunner final : public StepWork {
 
   Next Prepare(StepId id) override;
   Verdict Compute(StepId id, Lane& lane) override;
+  [[nodiscard]] bool Waits(StepId id) const override;
   void Finish(StepId id) override;
   void Refuse(StepId id, const std::string& why) override;
   [[nodiscard]] std::vector<uint64_t> InputNumbers(StepId id) const override;
@@ -47,6 +48,7 @@ class StepRunner final : public StepWork {
   void Settle(StepId id, StepResult result);
   void SettleFailure(StepId id, double wall_s);
   Next CloseKey(StepId id, Flight& flight);
+  bool TakeClaim(StepId id, Flight& flight);
   Verdict Judge(StepId id, Lane& lane, Flight& flight);
   [[nodiscard]] FailureKind Classify(const std::exception_ptr& failure) const;
   RecordDraft Describe(StepId id, const Flight& flight) const;

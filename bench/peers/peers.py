@@ -290,6 +290,9 @@ def main():
                   f"{'ninja-build' if peer.name == 'ninja' else peer.name})")
         else:
             programs.append(peer)
+    folder = arguments.folder or tempfile.gettempdir()
+    kind = call(["stat", "-f", "-c", "%T", folder], ".", keep=True)[2].strip()
+    print(f"stores and files on {kind}\n", flush=True)
     print("| case | program | median | spread | ratio | |\n|---|---|---|---|---|---|")
     bench = Bench(arguments)
     for row in rows:

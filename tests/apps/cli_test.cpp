@@ -168,6 +168,58 @@ TEST_F(CliTest, KindsSchemaGraphAndValidatePrint) {
   EXPECT_EQ(Puzzle({"validate", "g.json"}).out, "g.json: good, 4 nodes, 8 steps\n");
 }
 
+TEST_F(CliTest, ARunDescribesItselfInFiles) {
+  Write("g.json", kGraph);
+  for (const bool again : {false, true}) {
+    const Result run = Puzzle({"run", "g.json", "--events", "e.jsonl", "--trace", "t.json",
+                               "--report", "r.html", "--summary", "summary.json"});
+    ASSERT_EQ(run.status, 0) << run.err;
+    std::istringstream lines(ReadAll(folder_ + "/e.jsonl"));
+    std::vector<nlohmann::json> events;
+    for (std::string line; std::getline(lines, line);) {
+      events.push_back(nlohmann::json::parse(line));
+    }
+    ASSERT_GE(events.size(), 10u);
+    EXPECT_EQ(events.front()["event"], "run_started");
+    EXPECT_EQ(events.back()["event"], "run_done");
+    EXPECT_EQ(events.back()[again ? "cached" : "ok"], 8);
+    const auto trace = nlohmann::json::parse(ReadAll(folder_ + "/t.json"));
+    size_t slices = 0;
+    for (const auto& event : trace["traceEvents"]) slices += event["ph"] == "X" ? 1 : 0;
+    EXPECT_EQ(slices, again ? 8u : 16u);  // computed and saved
+    EXPECT_THAT(ReadAll(folder_ + "/r.html"), HasSubstr("toy_puzzle run g.json --events"));
+  }
+  EXPECT_EQ(Puzzle({"run", "g.json", "--trace", "t.svg"}).status, 0);
+  EXPECT_THAT(ReadAll(folder_ + "/t.svg"), HasSubstr("8 results found"));
+}
+
+TEST_F(CliTest, AFileThatCannotBeWrittenIsOneClearMessageBeforeAnythingRuns) {
+  Write("g.json", kGraph);
+  const Result run = Puzzle({"run", "g.json", "--events", "none/e.jsonl"});
+  EXPECT_EQ(run.status, 1);
+  EXPECT_THAT(run.err, HasSubstr("cannot write \"none/e.jsonl\": No such file or directory"));
+  EXPECT_THAT(run.out, Not(HasSubstr("start")));
+}
+
+TEST_F(CliTest, TheMemoryBudgetIsAnOption) {
+  Write("g.json", R"({"puzzle": 1, "nodes": {
+    "s": {"kind": "sleep", "foreach": {"i": [1, 2, 3, 4]},
+          "params": {"value": "${i}", "ms": 20, "memory_mib": 40}}}})");
+  const Result run = Puzzle({"run", "g.json", "-j", "4", "--memory", "50", "--trace", "t.json"});
+  ASSERT_EQ(run.status, 0) << run.err;
+  std::vector<std::pair<double, double>> times;
+  const auto trace = nlohmann::json::parse(ReadAll(folder_ + "/t.json"));
+  for (const auto& event : trace["traceEvents"]) {
+    if (event["ph"] == "X" && event["cat"] == "compute") {
+      times.emplace_back(event["ts"], event["ts"].get<double>() + event["dur"].get<double>());
+    }
+  }
+  std::sort(times.begin(), times.end());
+  ASSERT_EQ(times.size(), 4u);
+  for (size_t i = 1; i < times.size(); ++i) EXPECT_GE(times[i].first, times[i - 1].second);
+  EXPECT_EQ(Puzzle({"run", "g.json", "--memory", "-1"}).status, 2);
+}
+
 TEST_F(CliTest, InterruptingStopsCleanlyAndTheNextRunGoesOn) {
   Write("g.json", R"({"puzzle": 1, "nodes": {
     "t": {"kind": "text", "params": {"value": "v"}},

@@ -83,7 +83,8 @@ class JsonReader final : public ArchiveReader {
   }
   ArrayInfo Info(std::string_view name) const override {
     const json& array = Array(name);
-    return {*ParseDType(array.at("dtype").get<std::string>()), array.at("shape").get<Shape>()};
+    return {ParseDType(array.at("dtype").get<std::string>()).value(),
+            array.at("shape").get<Shape>()};
   }
   void Read(std::string_view name, void* out) const override {
     const auto bytes = Array(name).at("bytes").get<std::vector<uint8_t>>();
@@ -119,6 +120,9 @@ void RecordingObserver::OnEvent(const RunEvent& event) {
   switch (event.type) {
     case RunEvent::Type::kRunStarted:
       line = "run";
+      break;
+    case RunEvent::Type::kStepWaits:
+      line = "wait " + step + ": " + std::string(event.message);
       break;
     case RunEvent::Type::kStepStarted:
       line = "start " + step;
@@ -176,7 +180,7 @@ GraphTest::GraphTest() : format_(JsonFormat()) {
 
 void GraphTest::ReopenStore() {
   if (store_) closed_stores_.push_back(std::move(store_));
-  store_ = std::make_unique<Store>(folder() + "/store", format_);
+  store_ = std::make_unique<Store>(folder() + "/store", format_, shared_stores_);
 }
 
 void GraphTest::Load(const std::string& graph) {
@@ -234,6 +238,7 @@ void GraphTest::Run() {
   const auto lanes =
       make_lanes_ ? make_lanes_()
                   : std::unique_ptr<Lanes>(std::make_unique<LocalLanes>(std::move(lane_options)));
+  store_->AnnounceRun();
   const Forecast forecast = MarkStale(*plan_, *store_);
   report_ = Execute(*plan_, forecast, *store_, *lanes, &observer_, options_);
 }
@@ -267,7 +272,7 @@ std::string GraphTest::DigestOfStep(const std::string& step) {
 }
 
 std::string GraphTest::FileOf(const std::string& step) {
-  return store_->PathOf(KeyOfStep(step));
+  return store_->PathOf(report_.steps[Find(step)].record);
 }
 
 }  // namespace puzzle::testing

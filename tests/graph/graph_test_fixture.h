@@ -92,6 +92,7 @@ class GraphTest : public ::testing::Test {
   std::function<std::unique_ptr<Lanes>()> make_lanes_;  // in place of threads for devices_
   std::map<std::string, std::string> environment_;
   ArchiveFormat format_;
+  std::vector<std::string> shared_stores_;  // below the store
   RecordingObserver observer_;
   std::unique_ptr<Store> store_;
   std::optional<puzzle::Plan> plan_;
