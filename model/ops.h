@@ -45,7 +45,6 @@ struct RotaryTable {
 /// what the mask hides (as in FlashAttention, arXiv 2205.14135: backward recomputes the
 /// probabilities from the saved log-sum-exp).
 [[nodiscard]] at::Tensor CausalAttention(const at::Tensor& q, const at::Tensor& k,
-                                         const at::Tensor& v, int64_t window = 0,
-                                         double scale = 0);
+                                         const at::Tensor& v, int64_t window = 0, double scale = 0);
 
 }  // namespace puzzle

@@ -40,7 +40,8 @@ Tensor MixHeads(const AttentionWeights& weights, const AttentionSpec& spec,
     if (norm.defined()) h = RmsNorm(h, norm, config.norm_eps);
     return rotary.cos.defined() ? Rotate(h, rotary, first) : h;
   };
-  const Tensor q = placed(heads(weights.q, weights.q_bias, QueryHeads(spec, config)), weights.q_norm);
+  const Tensor q =
+      placed(heads(weights.q, weights.q_bias, QueryHeads(spec, config)), weights.q_norm);
   Tensor k = placed(heads(weights.k, weights.k_bias, spec.n_kv_heads), weights.k_norm);
   Tensor v = heads(weights.v, weights.v_bias, spec.n_kv_heads);
   if (cache != nullptr) {

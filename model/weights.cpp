@@ -75,7 +75,8 @@ AttentionWeights OutlineOf(const AttentionSpec& spec, const ModelConfig& config)
   if (spec.form == SubBlockForm::kNone) return made;
   const Architecture& arch = config.arch;
   const int64_t d = config.hidden_size;
-  const int64_t q = QueryHeads(spec, config) * config.head_dim, kv = spec.n_kv_heads * config.head_dim;
+  const int64_t q = QueryHeads(spec, config) * config.head_dim,
+                kv = spec.n_kv_heads * config.head_dim;
   made.norm = Shaped({d});
   made.norm_bias = ShapedIf(arch.norm == Architecture::Norm::kLayer, {d});
   if (spec.form == SubBlockForm::kLinear) {
