@@ -5,6 +5,7 @@
 #include "apps/cli.h"
 #include "apps/environment.h"
 #include "apps/model_commands.h"
+#include "apps/search.h"
 #include "model/runtime.h"
 #include "nodes/bodies.h"
 #include "nodes/kinds.h"
@@ -15,6 +16,7 @@ int main(int argc, char** argv) {
   const puzzle::Registry registry(puzzle::PuzzleKinds(), puzzle::PuzzleBodies());
   puzzle::Hooks hooks;
   hooks.add_verbs = [](puzzle::Verbs& verbs) {
+    puzzle::AddSearchVerb(verbs);
     puzzle::AddModelVerbs(verbs, {puzzle::EvalCommand, puzzle::GenerateCommand});
   };
   hooks.before_execute = [] { spdlog::debug("{}", puzzle::RuntimeDescription()); };
@@ -23,5 +25,16 @@ int main(int argc, char** argv) {
   };
   hooks.set_threads = puzzle::SetThreads;
   hooks.environment = puzzle::MachineFacts;
+  hooks.classify_failure = [](const std::exception& error) {
+    switch (puzzle::ClassifyDeviceFailure(error)) {
+      case puzzle::DeviceFailure::kOutOfMemory:
+        return puzzle::FailureKind::kOutOfMemory;
+      case puzzle::DeviceFailure::kLost:
+        return puzzle::FailureKind::kDeviceLost;
+      case puzzle::DeviceFailure::kNone:
+        break;
+    }
+    return puzzle::FailureKind::kOrdinary;
+  };
   return puzzle::PuzzleMain(argc, argv, registry, hooks);
 }

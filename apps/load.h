@@ -11,6 +11,8 @@
 #include "graph/lanes.h"
 #include "graph/plan.h"
 #include "graph/registry.h"
+#include "graph/select.h"
+#include "graph/store.h"
 
 namespace puzzle {
 
@@ -19,8 +21,16 @@ struct GraphOptions {
   std::string graph;
   std::vector<std::string> settings;  // --set
   std::string store = "store";
+  std::vector<std::string> shared_stores;  // read after the store, never written
 
   void Declare(CLI::App& verb, bool with_store);
+  /// "puzzle run GRAPH --set ... --store ...", as it can be typed.
+  [[nodiscard]] std::string Command() const;
+};
+
+/// Which steps a run is about.
+struct SelectionOptions : Selection {
+  void Declare(CLI::App& verb);
 };
 
 /// Options about lanes.
@@ -32,6 +42,9 @@ struct LaneOptions {
   [[nodiscard]] std::vector<Device> Devices() const;
 };
 
+/// The store of a command line.
+[[nodiscard]] std::unique_ptr<Store> OpenStore(const GraphOptions& options);
+
 /// Where digests of external files are remembered.
 struct Memo {
   std::string path;          // "": nowhere
@@ -42,5 +55,17 @@ struct Memo {
 /// something is wrong with it.
 [[nodiscard]] std::optional<Plan> LoadPlan(const GraphOptions& options, const Registry& registry,
                                            const Hooks& hooks, const Memo& memo);
+
+/// A plan and what the store knows about it: everything that a run decides before it begins.
+struct Prepared {
+  Plan plan;
+  Forecast forecast;
+};
+
+/// LoadPlan, then the selection and the store. Prints and returns nullopt likewise. `for_run`
+/// announces the run in the store and remembers digests there, which makes its folder.
+[[nodiscard]] std::optional<Prepared> Prepare(const GraphOptions& options,
+                                              const Selection& selection, const Registry& registry,
+                                              const Hooks& hooks, Store& store, bool for_run);
 
 }  // namespace puzzle

@@ -5,6 +5,7 @@
 #include "apps/cli.h"
 #include "apps/environment.h"
 #include "apps/model_verbs.h"
+#include "apps/search.h"
 #include "nodes/kinds.h"
 
 namespace {
@@ -20,6 +21,7 @@ int main(int argc, char** argv) {
   const puzzle::Registry registry(puzzle::PuzzleKinds());
   puzzle::Hooks hooks;
   hooks.add_verbs = [argv](puzzle::Verbs& verbs) {
+    puzzle::AddSearchVerb(verbs);
     puzzle::AddModelVerbs(verbs, {[argv](const auto&) -> int { BecomeEngine(argv); },
                                   [argv](const auto&) -> int { BecomeEngine(argv); }});
   };

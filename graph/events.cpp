@@ -61,6 +61,10 @@ ordered_json Line(const RunEvent& event) {
               {"cached", event.forecast->hits},
               {"lanes", event.lanes},
               {"expected_s", Milli(event.forecast->expected_s)}};
+    case RunEvent::Type::kStepWaits:
+      line = StepLine(event, "step_waits");
+      line["for"] = event.message;
+      return line;
     case RunEvent::Type::kStepStarted:
       line = StepLine(event, "step_started");
       line["lane"] = event.lane;

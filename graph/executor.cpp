@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 
+#include "graph/claim_watch.h"
 #include "graph/demand.h"
 #include "graph/flow.h"
 #include "graph/step_runner.h"
@@ -63,7 +64,7 @@ class SaveQueue {
 class FlowRun {
  public:
   FlowRun(const Plan& plan, const Forecast& forecast, StepWork& work, Lanes& lanes,
-          std::vector<Resources> demand)
+          std::vector<Resources> demand, const std::stop_token& stop)
       : plan_(plan),
         forecast_(forecast),
         work_(work),
@@ -72,11 +73,23 @@ class FlowRun {
         saves_(2 * lanes.size() + 2),
         to_lane_(graph_, flow::unlimited,
                  [this](StepId id, LaneNode::gateway_type& gateway) { Post(id, gateway); }),
-        finish_(graph_, flow::unlimited, [this](StepId id) {
-          Save(id);
-          saves_.Remove();
-          return flow::continue_msg();
-        }) {
+        finish_(graph_, flow::unlimited,
+                [this](StepId id) {
+                  Save(id);
+                  saves_.Remove();
+                  return flow::continue_msg();
+                }),
+        again_(graph_, flow::unlimited,
+               [this](StepId id) {
+                 Ready(id);
+                 return flow::continue_msg();
+               }),
+        watch_([&work](StepId id) { return work.Waits(id); },
+               [this](StepId id) {
+                 again_.try_put(id);
+                 graph_.release_wait();
+               },
+               stop) {
     flow::make_edge(to_lane_, finish_);
     ready_.resize(plan.steps.size());
     for (StepId id = 0; id < plan.steps.size(); ++id) {
@@ -108,15 +121,17 @@ class FlowRun {
       case StepWork::Next::kDevice:
         to_lane_.try_put(id);
         break;
-      case StepWork::Next::kHost:
+      case StepWork::Next::kHost: {
+        auto verdict = StepWork::Verdict::kFinish;  // on a host either this or kWait
         // Isolated: a body that waits inside TBB must not pick up another step meanwhile.
         oneapi::tbb::this_task_arena::isolate([&] {
           const QuietGuard guard(lanes_.gate(), QuietGate::Pass::kHost);
-          static_cast<void>(work_.Compute(id, host_));  // on a host it always finishes
-          work_.Finish(id);
+          verdict = work_.Compute(id, host_);
+          if (verdict == StepWork::Verdict::kFinish) work_.Finish(id);
         });
-        Release(id);
+        verdict == StepWork::Verdict::kFinish ? Release(id) : Wait(id);
         break;
+      }
     }
   }
 
@@ -145,6 +160,10 @@ class FlowRun {
         case StepWork::Verdict::kTryAnotherLane:
           again.device_type = lane.device().type;
           return Offer(std::move(again), gateway);
+        case StepWork::Verdict::kWait:
+          Wait(id);
+          gateway.release_wait();
+          return;
         case StepWork::Verdict::kFinish:
           break;
       }
@@ -159,6 +178,12 @@ class FlowRun {
       gateway.release_wait();
     };
     lanes_.Post(std::move(work));
+  }
+
+  /// Another run computes this step; neither lane nor thread is kept busy until it is done.
+  void Wait(StepId id) {
+    graph_.reserve_wait();
+    watch_.Add(id);
   }
 
   void Save(StepId id) {
@@ -186,17 +211,21 @@ class FlowRun {
   std::deque<StepNode> nodes_;
   std::vector<StepNode*> ready_;
   std::vector<StepId> roots_;
+  flow::function_node<StepId> again_;
+  ClaimWatch watch_;
 };
 
 }  // namespace
 
 void RunFlow(const Plan& plan, const Forecast& forecast, std::vector<Resources> demand,
-             StepWork& work, Lanes& lanes) {
-  FlowRun(plan, forecast, work, lanes, std::move(demand)).Run();
+             StepWork& work, Lanes& lanes, const std::stop_token& stop) {
+  FlowRun(plan, forecast, work, lanes, std::move(demand), stop).Run();
 }
 
-Report ReportHits(const Plan& plan, const Forecast& forecast, Store& store, Observer* observer) {
-  const ExecuteOptions options;
+Report ReportHits(const Plan& plan, const Forecast& forecast, Store& store, Observer* observer,
+                  const std::string& command) {
+  ExecuteOptions options;
+  options.command = command;
   StepRunner runner(plan, forecast, store, observer, options);
   runner.Start(0);
   return runner.TakeReport();
@@ -212,8 +241,13 @@ Report Execute(const Plan& plan, const Forecast& forecast, Store& store, Lanes& 
       limit.emplace(oneapi::tbb::global_control::max_allowed_parallelism,
                     static_cast<size_t>(options.host_threads));
     }
+    store.AnnounceRun();
+    if (store.locks().unsupported()) {
+      runner.Warn(nullptr, "the file system of " + store.folder() +
+                               " has no locks: runs at the same time may compute a step twice");
+    }
     store.RemoveLeftovers();
-    RunFlow(plan, forecast, EstimateDemand(plan, forecast, store), runner, lanes);
+    RunFlow(plan, forecast, EstimateDemand(plan, forecast, store), runner, lanes, options.stop);
   }
   return runner.TakeReport();
 }

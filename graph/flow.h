@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -27,9 +28,13 @@ class StepWork {
     kFinish,          // Finish has to follow
     kTryAlone,        // ran out of memory: to be computed again, alone on a device
     kTryAnotherLane,  // this lane is of no use any more and has retired
+    kWait,            // nothing was done: another run computes the same. Prepare has to follow
+                      // when Waits is over
   };
-  /// Calls the body. REQUIRES: Prepare did not say kDone.
+  /// Claims the key and calls the body. REQUIRES: Prepare did not say kDone.
   virtual Verdict Compute(StepId id, Lane& lane) = 0;
+  /// Whether a step whose verdict was kWait has to wait still.
+  [[nodiscard]] virtual bool Waits(StepId id) const = 0;
   /// Saves and publishes; the step has its outcome afterwards. REQUIRES: Compute said kFinish.
   virtual void Finish(StepId id) = 0;
   /// The step fails because no lane can compute it.
@@ -41,8 +46,9 @@ class StepWork {
 };
 
 /// Takes every step of `plan` that `forecast` does not call a hit through `work`, and returns when
-/// all have their outcome. `demand` says what each step occupies on its lane.
+/// all have their outcome. `demand` says what each step occupies on its lane; a request to `stop`
+/// has steps that wait looked at without delay.
 void RunFlow(const Plan& plan, const Forecast& forecast, std::vector<Resources> demand,
-             StepWork& work, Lanes& lanes);
+             StepWork& work, Lanes& lanes, const std::stop_token& stop);
 
 }  // namespace puzzle

@@ -30,6 +30,8 @@ class LineFile {
   /// Replaces the whole file atomically by the lines that `next` returns until it gives nullptr.
   void Rewrite(const std::function<const std::string*()>& next);
 
+  /// Size of the file when Read began.
+  [[nodiscard]] size_t bytes() const { return map_bytes_; }
   /// Lines seen by Read, damaged ones included.
   [[nodiscard]] size_t lines() const { return lines_; }
 

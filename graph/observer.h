@@ -28,9 +28,10 @@ struct Report;
 struct RunEvent {
   enum class Type {
     kRunStarted,   // plan and forecast are known; hits are not announced one by one
+    kStepWaits,    // another run computes it: `message` says who
     kStepStarted,  // begins to compute
     kProgress,     // Poll of a running step, at most ten times a second per step
-    kStepRetried,  // has to begin again on a lane, because of `message`
+    kStepRetried,  // begins again, because of `message`; `reason` says how
     kStepSaving,   // has computed; its result is being saved
     kStepDone,     // has its outcome
     kWarning,      // `message`; `step` says about whom when `has_step`
@@ -51,7 +52,7 @@ struct RunEvent {
   double wall_s = 0;               // of a step that ran
   const Report* report = nullptr;  // of a kRunDone
   uint64_t memory_bytes = 0;       // what it added to the process; 0: not measured
-  std::string_view message;        // of a failure or warning
+  std::string_view message;        // of a failure or warning; of a kStepWaits
 };
 
 /// Receives events. Calls come from many threads, but one at a time and in an order that respects

@@ -33,6 +33,9 @@ class PlainView final : public ProgressView {
                            event.forecast->hits, plan_->steps.size(), todo_));
         }
         break;
+      case RunEvent::Type::kStepWaits:
+        Line(fmt::format("wait    {} for {}", Name(event.step), event.message));
+        break;
       case RunEvent::Type::kStepStarted:
         running_[event.step] = {now, now, 0, {}};
         Line(fmt::format("start   {} on {}{}", Name(event.step), event.lane,

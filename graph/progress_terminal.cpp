@@ -46,8 +46,12 @@ class TerminalView final : public ProgressView {
       case RunEvent::Type::kRunStarted:
         Begin(event);
         break;
+      case RunEvent::Type::kStepWaits:
+        nodes_[plan_->steps[event.step].node].waiting.insert_or_assign(event.step, event.message);
+        break;
       case RunEvent::Type::kStepStarted: {
         Node& node = nodes_[plan_->steps[event.step].node];
+        node.waiting.erase(event.step);
         node.running[event.step] = {now, 0, {}};
         break;
       }
@@ -92,6 +96,7 @@ class TerminalView final : public ProgressView {
   struct Node {
     size_t done = 0, cached = 0, failed = 0, skipped = 0;
     std::map<StepId, Running> running;
+    std::map<StepId, std::string> waiting;  // for another run: whose
   };
 
   void Begin(const RunEvent& event) {
@@ -117,6 +122,7 @@ class TerminalView final : public ProgressView {
   void Done(const RunEvent& event) {
     Node& node = nodes_[plan_->steps[event.step].node];
     node.running.erase(event.step);
+    node.waiting.erase(event.step);
     ++node.done;
     if (event.outcome == Outcome::kCached) ++node.cached;
     if (event.outcome == Outcome::kSkipped) ++node.skipped;
@@ -188,6 +194,9 @@ class TerminalView final : public ProgressView {
     if (node.cached > 0) line += fmt::format("  cached {}", node.cached);
     if (node.failed > 0) line += fmt::format("  failed {}", node.failed);
     if (node.skipped > 0) line += fmt::format("  skipped {}", node.skipped);
+    if (!node.waiting.empty()) {
+      line += fmt::format("  {} computed by {}", node.waiting.size(), node.waiting.begin()->second);
+    }
     if (node.running.empty()) return line;
     line += fmt::format("  running {}", node.running.size()) + EtaText(eta_->Node(n, now));
     const auto longest = std::min_element(

@@ -25,6 +25,7 @@ class StepRunner final : public StepWork {
 
   Next Prepare(StepId id) override;
   Verdict Compute(StepId id, Lane& lane) override;
+  [[nodiscard]] bool Waits(StepId id) const override;
   void Finish(StepId id) override;
   void Refuse(StepId id, const std::string& why) override;
   [[nodiscard]] std::vector<uint64_t> InputNumbers(StepId id) const override;
@@ -47,9 +48,17 @@ class StepRunner final : public StepWork {
   void Settle(StepId id, StepResult result);
   void SettleFailure(StepId id, double wall_s);
   Next CloseKey(StepId id, Flight& flight);
+  bool TakeClaim(StepId id, Flight& flight);
   Verdict Judge(StepId id, Lane& lane, Flight& flight);
   [[nodiscard]] FailureKind Classify(const std::exception_ptr& failure) const;
+  /// False for what Judge decides.
+  [[nodiscard]] bool MayRetry(const NodeKind& kind, const std::exception_ptr& failure) const;
   RecordDraft Describe(StepId id, const Flight& flight) const;
+  /// What decides the result, once the inputs have theirs.
+  [[nodiscard]] std::string Recipe(StepId id) const;
+  [[nodiscard]] RecordDraft Described(StepId id, const std::string& recipe) const;
+  /// Makes `earlier` the result of a step in spite of `change`; warns when that fails.
+  bool Adopt(StepId id, const Record& earlier, const std::string& change);
   ResidentCache& CacheOf(const Device& device);
   [[nodiscard]] bool Stopping() const;
 

@@ -6,19 +6,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <atomic>
 #include <charconv>
 #include <cstring>
-#include <deque>
 #include <filesystem>
-#include <fstream>
 #include <mutex>
 #include <nlohmann/json.hpp>
-#include <unordered_map>
 
 #include "graph/draft_writer.h"
-#include "graph/line_file.h"
 #include "io/error.h"
 
 namespace puzzle {
@@ -26,46 +22,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A key as 32 bytes: half the memory of its text, and its own hash.
-using KeyBytes = std::array<uint8_t, 32>;
-
-struct KeyHash {
-  size_t operator()(const KeyBytes& key) const {
-    size_t hash;
-    std::memcpy(&hash, key.data(), sizeof hash);
-    return hash;
-  }
-};
-
-bool ParseKey(std::string_view hex, KeyBytes& key) {
-  if (hex.size() != 2 * key.size()) return false;
-  for (size_t i = 0; i < key.size(); ++i) {
-    const char* at = hex.data() + 2 * i;
-    if (std::from_chars(at, at + 2, key[i], 16).ptr != at + 2) return false;
-  }
-  return true;
-}
-
-struct FileFacts {
-  uint64_t bytes = 0;
-  int64_t mtime_ns = 0;
-};
-
-std::optional<FileFacts> Facts(const std::string& path) {
-  struct stat info {};
-  if (::stat(path.c_str(), &info) != 0) return std::nullopt;
-  return FileFacts{
-      static_cast<uint64_t>(info.st_size),
-      static_cast<int64_t>(info.st_mtim.tv_sec) * 1'000'000'000 + info.st_mtim.tv_nsec};
-}
-
 Error FileError(std::string_view what, const std::string& path) {
   return Error(fmt::format("cannot {} \"{}\": {}", what, path, std::strerror(errno)));
-}
-
-std::string HostName() {
-  char name[256] = {};
-  return ::gethostname(name, sizeof name - 1) == 0 ? name : "unknown";
 }
 
 /// Writes a small file. Throws Error; then the file is gone.
@@ -89,20 +47,6 @@ void WriteFile(const std::string& path, std::string_view text, bool sync) {
   }
 }
 
-/// Reads the artifact through and compares its digest.
-bool IsWhole(const Store& store, const Record& record) {
-  try {
-    return DigestArchive(*store.Open(record)) == record.digest;
-  } catch (const std::exception&) {  // damage may upset a reader in any way
-    return false;
-  }
-}
-
-/// A line of the file "last".
-std::string LastLine(std::string_view step, std::string_view key) {
-  return fmt::format("{} {}", key, step);
-}
-
 void SyncFile(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) throw FileError("open", path);
@@ -111,174 +55,146 @@ void SyncFile(const std::string& path) {
   if (!good) throw FileError("write", path);
 }
 
+/// Whether a file "host.pid.number" may have a living writer. Of other machines nothing is known
+/// for sure: not every network file system carries locks from one to the other.
+bool MayLive(std::string_view name, const std::vector<LiveRun>& runs) {
+  const std::string own = HostName() + '.';
+  int64_t pid = 0;
+  if (!name.starts_with(own)) return true;
+  std::from_chars(name.data() + own.size(), name.data() + name.size(), pid);
+  if (pid <= 0 || ::kill(static_cast<pid_t>(pid), 0) == 0 || errno != ESRCH) return true;
+  // In a container with this machine's name, a living process may have a number unknown here.
+  return std::any_of(runs.begin(), runs.end(), [&](const LiveRun& run) {
+    return run.pid == 0 || (run.pid == pid && own.starts_with(run.host));
+  });
+}
+
 }  // namespace
 
 struct Store::State {
-  std::string folder;
   ArchiveFormat format;
+  std::vector<std::unique_ptr<StoreLayer>> layers;  // the own one first
+  std::vector<Descriptor> readers;                  // announcements in shared stores
+  StoreLocks locks;
   std::string host = HostName();
-  std::atomic<uint64_t> counter{0};
-
-  std::mutex mutex;  // guards everything below
-  bool index_loaded = false;
-  std::unique_ptr<LineFile> index;
-  std::unordered_map<KeyBytes, std::string_view, KeyHash> lines;  // key -> index line
-  bool last_loaded = false;
-  std::unique_ptr<LineFile> last;
-  std::unordered_map<std::string_view, std::string_view> last_keys;  // step name -> key
-  std::deque<std::string> own_lines;  // of both files: what they do not map
+  std::mutex mutex;  // guards `writable`
   bool writable = false;
+  std::atomic<bool> need_everything{false};
 
-  /// "<folder>/ab/abcd...<suffix>".
-  std::string Path(std::string_view key, std::string_view suffix) const {
-    std::string path;
-    path.reserve(folder.size() + key.size() + suffix.size() + 4);
-    return path.append(folder).append("/").append(key, 0, 2).append("/").append(key).append(suffix);
-  }
-  std::string RecordPath(std::string_view key) const { return Path(key, ".json"); }
+  State(const std::string& folder, ArchiveFormat f)
+      : format(std::move(f)), locks(folder + "/locks") {}
 
-  void LoadIndex() {
-    if (index_loaded) return;
-    index_loaded = true;
-    index = std::make_unique<LineFile>(folder + "/index");
-    index->Read([&](std::string_view line) {
-      KeyBytes key;
-      if (ParseKey(line.substr(0, 64), key)) lines[key] = line;
-    });
-  }
-
-  void LoadLast() {
-    if (last_loaded) return;
-    last_loaded = true;
-    last = std::make_unique<LineFile>(folder + "/last");
-    last->Read([&](std::string_view line) {  // key ' ' step name
-      if (line.size() > 65) last_keys.insert_or_assign(line.substr(65), line.substr(0, 64));
-    });
-  }
-
-  /// Replaces a shortcut file most of whose lines are outdated. REQUIRES: mutex held.
-  void Compact() {
-    LoadIndex();
-    LoadLast();
-    if (index->lines() > 2 * lines.size() + 1000) {
-      auto it = lines.begin();
-      std::string line;
-      index->Rewrite([&]() -> const std::string* {
-        if (it == lines.end()) return nullptr;
-        line = std::string((it++)->second);
-        return &line;
-      });
-    }
-    if (last->lines() > 2 * last_keys.size() + 1000) {
-      auto it = last_keys.begin();
-      std::string line;
-      last->Rewrite([&]() -> const std::string* {
-        if (it == last_keys.end()) return nullptr;
-        line = LastLine(it->first, it->second);
-        ++it;
-        return &line;
-      });
-    }
-  }
-
-  /// Puts a record into the index in memory and on disk; the result lives with the store.
-  Record Keep(std::string index_line) {
-    const std::scoped_lock lock(mutex);
-    LoadIndex();
-    own_lines.push_back(std::move(index_line));
-    const Record record = *ParseIndexLine(own_lines.back());
-    KeyBytes key;
-    if (ParseKey(record.key, key)) lines[key] = own_lines.back();
-    index->Append(own_lines.back());
-    return record;
-  }
-
-  /// The record file itself, for keys that the index does not know.
-  std::optional<Record> ReadRecord(std::string_view key) {
-    std::ifstream file(RecordPath(key), std::ios::binary);
-    if (!file) return std::nullopt;
-    const std::string text((std::istreambuf_iterator<char>(file)), {});
-    std::optional<std::string> line = IndexLineOf(text);
-    if (!line || !line->starts_with(key)) return std::nullopt;
-    return Keep(std::move(*line));
-  }
+  StoreLayer& own() { return *layers.front(); }
 
   std::string TemporaryPath() {
-    return fmt::format("{}/tmp/{}.{}.{}", folder, host, ::getpid(), ++counter);
+    static std::atomic<uint64_t> counter{0};  // two stores of one process may be one folder
+    return fmt::format("{}/tmp/{}.{}.{}", own().folder(), host, ::getpid(), ++counter);
   }
 
   void MakeFolders() {
     const std::scoped_lock lock(mutex);
     if (writable) return;
     std::error_code failure;
-    fs::create_directories(folder + "/tmp", failure);
+    fs::create_directories(own().folder() + "/tmp", failure);
     if (failure) {
-      throw Error(fmt::format("cannot create the store \"{}\": {}", folder, failure.message()));
+      throw Error(
+          fmt::format("cannot create the store \"{}\": {}", own().folder(), failure.message()));
     }
+    locks.Announce();
+    own().Compact();
     writable = true;
-    Compact();
   }
 
   /// rename(2) into a shard, which is made when it is not there yet.
-  void MoveInto(std::string_view key, const std::string& from, const std::string& to) {
+  void MoveInto(const std::string& from, const std::string& to) {
     if (::rename(from.c_str(), to.c_str()) == 0) return;
     if (errno == ENOENT) {
-      ::mkdir((folder + '/' + std::string(key.substr(0, 2))).c_str(), 0777);
+      ::mkdir(to.substr(0, to.rfind('/')).c_str(), 0777);
       if (::rename(from.c_str(), to.c_str()) == 0) return;
     }
     throw FileError("publish", to);
   }
 };
 
-Store::Store(std::string folder, ArchiveFormat format) : state_(std::make_unique<State>()) {
-  state_->folder = std::move(folder);
-  state_->format = std::move(format);
+Store::Store(std::string folder, ArchiveFormat format, const std::vector<std::string>& shared)
+    : state_(std::make_unique<State>(folder, std::move(format))) {
+  const std::string memo_path = folder + "/shared";
+  state_->layers.push_back(std::make_unique<StoreLayer>(
+      StoreLayer::Options{std::move(folder), 0, /*writable=*/true, {}}, state_->format));
+  for (const std::string& path : shared) {
+    const auto number = static_cast<uint32_t>(state_->layers.size());
+    state_->layers.push_back(std::make_unique<StoreLayer>(
+        StoreLayer::Options{path, number, /*writable=*/false, memo_path}, state_->format));
+    state_->readers.push_back(StoreLocks::AnnounceReader(path + "/locks"));
+  }
 }
 
 Store::~Store() = default;
 
 const std::string& Store::folder() const {
-  return state_->folder;
+  return state_->own().folder();
 }
 
-std::string Store::PathOf(std::string_view key) const {
-  return state_->Path(key, ".h5");
+StoreLocks& Store::locks() {
+  return state_->locks;
+}
+
+StoreLayer& Store::own() {
+  return state_->own();
+}
+
+std::string Store::PathOf(const Record& record) const {
+  return state_->layers[record.layer]->ArtifactPath(record.key);
+}
+
+void Store::AnnounceRun() {
+  try {
+    state_->MakeFolders();
+  } catch (const Error&) {  // Begin will say it
+  }
 }
 
 std::optional<Record> Store::FindRecord(std::string_view key) {
-  {
-    const std::scoped_lock lock(state_->mutex);
-    state_->LoadIndex();
-    KeyBytes bytes;
-    if (!ParseKey(key, bytes)) return std::nullopt;
-    if (const auto it = state_->lines.find(bytes); it != state_->lines.end()) {
-      return ParseIndexLine(it->second);
-    }
+  for (const auto& layer : state_->layers) {
+    if (auto record = layer->FindRecord(key)) return record;
   }
-  return state_->ReadRecord(key);
+  return std::nullopt;
 }
 
-Store::Lookup Store::Find(std::string_view key) {
-  std::optional<Record> record = FindRecord(key);
-  if (!record) return {};
-  const auto facts = Facts(PathOf(key));
-  if (!facts) return {Presence::kMissing, *record};
-  if (facts->bytes != record->bytes) return {Presence::kShort, *record};
-  if (facts->mtime_ns != record->mtime_ns) {
-    if (!IsWhole(*this, *record)) return {Presence::kDamaged, *record};
-    record->mtime_ns = facts->mtime_ns;  // a copied store: trusted from now on
-    record = state_->Keep(IndexLine(*record));
+Lookup Store::Find(std::string_view key) {
+  Lookup found = state_->own().Find(key);
+  if (found.presence == Presence::kWhole) {
+    const bool fresh = found.used_ns >= state_->locks.needed_since_ns();
+    return fresh || Use(key) ? found : Lookup{};
   }
-  return {Presence::kWhole, *record};
+  for (size_t i = 1; i < state_->layers.size(); ++i) {
+    Lookup below = state_->layers[i]->Find(key);
+    if (below.presence == Presence::kWhole) return below;
+    if (found.presence == Presence::kAbsent) found = below;
+  }
+  return found;
+}
+
+/// Notes that an artifact is used, so that `cache gc` sees it; false when it is gone meanwhile.
+bool Store::Use(std::string_view key) {
+  const GateGuard open(state_->locks, GateGuard::Mode::kOpen);
+  const timespec now_and_unchanged[2] = {{0, UTIME_NOW}, {0, UTIME_OMIT}};
+  const std::string path = state_->own().ArtifactPath(key);
+  if (::utimensat(AT_FDCWD, path.c_str(), now_and_unchanged, 0) == 0) return true;
+  if (errno == ENOENT) return false;
+  // Somebody else's file: then all of them are kept for as long as this run lives.
+  if (!state_->need_everything.exchange(true)) state_->locks.NeedEverything();
+  return true;
 }
 
 std::shared_ptr<const ArchiveReader> Store::Open(const Record& record) const {
-  return state_->format.open(PathOf(record.key));
+  return state_->format.open(PathOf(record));
 }
 
 bool Store::RemoveIfDamaged(const Record& record) {
-  if (IsWhole(*this, record)) return false;
-  ::unlink(PathOf(record.key).c_str());
+  StoreLayer& layer = *state_->layers[record.layer];
+  if (layer.IsWhole(record)) return false;
+  layer.Reject(record);
   return true;
 }
 
@@ -289,17 +205,15 @@ std::unique_ptr<ArtifactDraft> Store::Begin() {
 
 Record Store::Publish(std::unique_ptr<ArtifactDraft> draft, RecordDraft record,
                       const PublishOptions& options) {
-  // A claim on the key (so that two processes never compute the same step) would be taken where
-  // the step starts and be given back here.
   auto* writer = dynamic_cast<DraftWriter*>(draft.get());
   PUZZLE_CHECK(writer != nullptr, "a draft of another store");
   const std::string key = record.key;
   if (!options.replace) {
-    auto other = Find(key);
+    auto other = state_->own().Find(key);
     if (other.presence == Presence::kWhole) return other.record;
   }
   if (options.sync) SyncFile(writer->path());
-  const auto facts = Facts(writer->path());
+  const auto facts = FactsOf(writer->path());
   if (!facts) throw FileError("read", writer->path());
   record.digest = writer->digest();
   record.bytes = facts->bytes;
@@ -308,68 +222,36 @@ Record Store::Publish(std::unique_ptr<ArtifactDraft> draft, RecordDraft record,
   const std::string temporary = state_->TemporaryPath();
   WriteFile(temporary, text + '\n', options.sync);
   try {
-    state_->MoveInto(key, writer->path(), PathOf(key));
+    state_->MoveInto(writer->path(), state_->own().ArtifactPath(key));
     writer->Release();
-    state_->MoveInto(key, temporary, state_->RecordPath(key));
+    state_->MoveInto(temporary, state_->own().RecordPath(key));
   } catch (...) {
     ::unlink(temporary.c_str());
     throw;
   }
-  return state_->Keep(
+  return state_->own().Keep(
       IndexLine({key, record.digest, record.step, record.type, record.bytes, record.mtime_ns,
-                 record.wall_s, !record.output_files_json.empty(), text}));
+                 record.wall_s, !record.output_files_json.empty(), text, 0}));
 }
 
 std::optional<std::string_view> Store::LastKey(std::string_view step) {
-  const std::scoped_lock lock(state_->mutex);
-  state_->LoadLast();
-  const auto it = state_->last_keys.find(step);
-  return it == state_->last_keys.end() ? std::nullopt : std::optional(it->second);
+  for (const auto& layer : state_->layers) {
+    if (auto key = layer->LastKey(step)) return key;
+  }
+  return std::nullopt;
 }
 
 void Store::Remember(std::string_view step, std::string_view key) {
-  const std::scoped_lock lock(state_->mutex);
-  state_->LoadLast();
-  const auto known = state_->last_keys.find(step);
-  if (known != state_->last_keys.end() && known->second == key) return;
-  const std::string_view line = state_->own_lines.emplace_back(LastLine(step, key));
-  state_->last->Append(std::string(line));
-  // The name is the new line's as well: the caller's may not live as long as the store.
-  if (known != state_->last_keys.end()) {
-    known->second = line.substr(0, 64);
-  } else {
-    state_->last_keys.emplace(line.substr(65), line.substr(0, 64));
-  }
+  state_->own().Remember(step, key);
 }
 
 void Store::RemoveLeftovers() {
   std::error_code failure;
-  const std::string own = state_->host + '.';
-  for (fs::directory_iterator it(state_->folder + "/tmp", failure), end; !failure && it != end;
+  const std::vector<LiveRun> runs = state_->locks.Others();
+  for (fs::directory_iterator it(folder() + "/tmp", failure), end; !failure && it != end;
        it.increment(failure)) {
-    const std::string name = it->path().filename().string();
-    if (!name.starts_with(own)) continue;  // another machine's: it may be alive
-    pid_t pid = 0;
-    const char* digits = name.data() + own.size();
-    std::from_chars(digits, name.data() + name.size(), pid);
-    if (pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH) fs::remove(it->path(), failure);
+    if (!MayLive(it->path().filename().string(), runs)) fs::remove(it->path(), failure);
   }
-}
-
-std::string PresenceText(Presence presence) {
-  switch (presence) {
-    case Presence::kAbsent:
-      return "missing";
-    case Presence::kWhole:
-      return "whole";
-    case Presence::kMissing:
-      return "artifact file missing";
-    case Presence::kShort:
-      return "artifact file has the wrong size";
-    case Presence::kDamaged:
-      return "artifact file damaged";
-  }
-  return {};
 }
 
 }  // namespace puzzle

@@ -1,6 +1,6 @@
-// Finished artifacts by key, in a folder that several processes may use at once. Publication is a
-// rename, and the record is the commit: after a crash an artifact is there as a whole or not at
-// all. README.md describes the layout. Thread-safe.
+// Finished artifacts by key, in a folder that several processes may use at once, over any number of
+// shared stores that are only read. Publication is a rename, and the record is the commit: after a
+// crash an artifact is there as a whole or not at all. README.md describes the layout. Thread-safe.
 #pragma once
 
 #include <memory>
@@ -8,8 +8,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "graph/locks.h"
 #include "graph/record.h"
+#include "graph/store_layer.h"
 #include "io/archive.h"
 
 namespace puzzle {
@@ -33,27 +36,21 @@ class ArtifactDraft {
   [[nodiscard]] virtual std::string files_json() const = 0;
 };
 
-/// How a key was found.
-enum class Presence {
-  kAbsent,   // never made, or removed with its record
-  kWhole,    // a hit
-  kMissing,  // the record is there, the artifact file is not
-  kShort,    // the artifact file has another size than recorded
-  kDamaged,  // the artifact file changed and does not have its digest any more
-};
-
 class Store {
  public:
-  /// Nothing is created before the first write. `format` decides how artifacts look on disk.
-  Store(std::string folder, ArchiveFormat format);
+  /// Nothing is created before the first write. `format` decides how artifacts look on disk. What
+  /// the `shared` stores have is found as well; nothing is ever written there.
+  Store(std::string folder, ArchiveFormat format, const std::vector<std::string>& shared = {});
   ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
 
-  struct Lookup {
-    Presence presence = Presence::kAbsent;
-    Record record;  // valid unless kAbsent
-  };
+  /// Says that a run works here: `cache gc` keeps what it finds from now on and what it made, and
+  /// others see whose claims they wait for. Call it before the first hit test of a run. Never
+  /// fails; a store that cannot be written says so when something is written.
+  void AnnounceRun();
+  [[nodiscard]] StoreLocks& locks();
+
   /// Looks a key up: one stat in the common case. A file whose time stamp is not the recorded one
   /// is read and digested before it counts as whole.
   [[nodiscard]] Lookup Find(std::string_view key);
@@ -63,8 +60,9 @@ class Store {
   /// Opens the artifact of a record. Throws Error.
   [[nodiscard]] std::shared_ptr<const ArchiveReader> Open(const Record& record) const;
 
-  /// For an artifact that could not be loaded: reads all of it, and when it is damaged removes it,
-  /// so that the next run makes it anew. True when it was damaged.
+  /// For an artifact that could not be loaded: reads all of it, and when it is damaged removes it
+  /// (or, in a shared store, takes note), so that the next run makes it anew. True when it was
+  /// damaged.
   bool RemoveIfDamaged(const Record& record);
 
   /// Starts an artifact. Throws Error when the folder cannot be written.
@@ -87,15 +85,16 @@ class Store {
   void RemoveLeftovers();
 
   [[nodiscard]] const std::string& folder() const;
-  /// "ab/abcdef....h5" below the folder.
-  [[nodiscard]] std::string PathOf(std::string_view key) const;
+  /// The artifact file of a record.
+  [[nodiscard]] std::string PathOf(const Record& record) const;
+  /// The store's own folder of results.
+  [[nodiscard]] StoreLayer& own();
 
  private:
   struct State;
+  [[nodiscard]] bool Use(std::string_view key);
+
   std::unique_ptr<State> state_;
 };
-
-/// "missing", "file is gone", ...: a presence that is not a hit, as a reason.
-[[nodiscard]] std::string PresenceText(Presence presence);
 
 }  // namespace puzzle

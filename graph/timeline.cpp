@@ -58,6 +58,7 @@ void TimelineRecorder::OnEvent(const RunEvent& event) {
         moment(event.step);
       }
       break;
+    case RunEvent::Type::kStepWaits:
     case RunEvent::Type::kProgress:
     case RunEvent::Type::kWarning:
     case RunEvent::Type::kRunDone:

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "io/bpe_tokenizer.h"
 #include "io/error.h"
 #include "io/file.h"
 #include "io/json_text.h"
@@ -16,7 +17,20 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kSentencePieceFile = "tokenizer.model";
+constexpr const char* kJsonFile = "tokenizer.json";
+constexpr const char* kVocabFile = "vocab.json";
+constexpr const char* kMergesFile = "merges.txt";
 constexpr const char* kByteFile = "byte_tokenizer.json";
+/// Those that make a tokenizer, then those that go with them.
+constexpr const char* kFileNames[] = {kSentencePieceFile,
+                                      kJsonFile,
+                                      kVocabFile,
+                                      kMergesFile,
+                                      kByteFile,
+                                      "tokenizer_config.json",
+                                      "special_tokens_map.json",
+                                      "added_tokens.json",
+                                      "chat_template.jinja"};
 constexpr uint64_t kMaxFileBytes = 256 << 20;
 
 constexpr int32_t kByteCount = 256;
@@ -59,9 +73,14 @@ std::shared_ptr<const Tokenizer> ByteTokenizerFromFile(const std::string& text) 
   return MakeByteTokenizer();
 }
 
+bool MakesTokenizer(const std::map<std::string, std::string>& files) {
+  return files.contains(kSentencePieceFile) || files.contains(kJsonFile) ||
+         files.contains(kByteFile) || (files.contains(kVocabFile) && files.contains(kMergesFile));
+}
+
 Error NothingThere() {
-  return Error(
-      fmt::format("no tokenizer: neither {} nor {} is there", kSentencePieceFile, kByteFile));
+  return Error(fmt::format("no tokenizer: none of {}, {}, {} with {}, {} is there",
+                           kSentencePieceFile, kJsonFile, kVocabFile, kMergesFile, kByteFile));
 }
 
 }  // namespace
@@ -70,14 +89,18 @@ std::shared_ptr<const Tokenizer> MakeByteTokenizer() {
   return std::make_shared<ByteTokenizer>();
 }
 
+std::span<const char* const> TokenizerFileNames() {
+  return kFileNames;
+}
+
 std::shared_ptr<const Tokenizer> FindTokenizer(const std::string& folder) {
   std::map<std::string, std::string> files;
   std::error_code ignored;  // what cannot be looked at is reported as absent
-  for (const char* name : {kSentencePieceFile, kByteFile}) {
+  for (const char* name : kFileNames) {
     const fs::path path = fs::path(folder) / name;
     if (fs::exists(path, ignored)) files.emplace(name, ReadWholeFile(path.string(), kMaxFileBytes));
   }
-  if (files.empty()) return nullptr;
+  if (!MakesTokenizer(files)) return nullptr;
   try {
     return MakeTokenizer(files);
   } catch (const Error& e) {
@@ -91,13 +114,13 @@ std::shared_ptr<const Tokenizer> LoadTokenizer(const std::string& folder) {
 }
 
 std::shared_ptr<const Tokenizer> MakeTokenizer(const std::map<std::string, std::string>& files) {
-  if (const auto file = files.find(kSentencePieceFile); file != files.end()) {
-    return MakeSentencePieceTokenizer(file->second);
+  if (!MakesTokenizer(files)) throw NothingThere();
+  if (files.contains(kSentencePieceFile)) {
+    return MakeSentencePieceTokenizer(files.at(kSentencePieceFile), files);
   }
-  if (const auto file = files.find(kByteFile); file != files.end()) {
-    return ByteTokenizerFromFile(file->second);
-  }
-  throw NothingThere();
+  if (files.contains(kJsonFile)) return TokenizerFromJson(files);
+  if (files.contains(kVocabFile)) return TokenizerFromVocabAndMerges(files);
+  return ByteTokenizerFromFile(files.at(kByteFile));
 }
 
 }  // namespace puzzle

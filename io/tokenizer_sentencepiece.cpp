@@ -22,15 +22,17 @@ using Segment = SentencePieceSegmenter::Segment;
 
 class SentencePieceTokenizer final : public Tokenizer {
  public:
-  explicit SentencePieceTokenizer(std::string model_bytes)
-      : model_(ParseSentencePieceModel(model_bytes)), segmenter_(model_) {
+  SentencePieceTokenizer(std::string model_bytes, std::map<std::string, std::string> others)
+      : model_(ParseSentencePieceModel(model_bytes)),
+        segmenter_(model_),
+        files_(std::move(others)) {
     for (int32_t id = 0; id < vocab_size(); ++id) {
       const auto& [text, score, type] = model_.pieces[id];
       if (type == PieceType::kByte) byte_ids_[ByteOfPiece(text)] = id;
       if (type == PieceType::kControl && text == model_.bos_piece) bos_id_ = id;
       if (type == PieceType::kControl && text == model_.eos_piece) eos_id_ = id;
     }
-    files_.emplace("tokenizer.model", std::move(model_bytes));
+    files_["tokenizer.model"] = std::move(model_bytes);
   }
 
   std::vector<int32_t> Encode(std::string_view text) const override;
@@ -182,8 +184,9 @@ std::string SentencePieceTokenizer::Decode(std::span<const int32_t> ids) const {
 
 }  // namespace
 
-std::shared_ptr<const Tokenizer> MakeSentencePieceTokenizer(std::string model_bytes) {
-  return std::make_shared<SentencePieceTokenizer>(std::move(model_bytes));
+std::shared_ptr<const Tokenizer> MakeSentencePieceTokenizer(
+    std::string model_bytes, std::map<std::string, std::string> others) {
+  return std::make_shared<SentencePieceTokenizer>(std::move(model_bytes), std::move(others));
 }
 
 }  // namespace puzzle

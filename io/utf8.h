@@ -23,6 +23,20 @@ namespace puzzle {
   return wrong_range ? 0 : length;
 }
 
+/// Bytes that one replacement character stands for where `text` begins with a malformed character:
+/// those that could have begun a well-formed one, at least one. REQUIRES: Utf8Length(text) is 0 and
+/// `text` is not empty.
+[[nodiscard]] inline size_t MalformedUtf8Length(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char lead = byte(0);
+  if (lead < 0xE0 || lead > 0xF4 || text.size() < 2) return 1;
+  const unsigned char low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+  const unsigned char high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+  if (byte(1) < low || byte(1) > high) return 1;
+  const bool has_third = lead >= 0xF0 && text.size() > 2 && (byte(2) & 0xC0) == 0x80;
+  return has_third ? 3 : 2;
+}
+
 /// Whether all of `text` is well-formed.
 [[nodiscard]] inline bool IsUtf8(std::string_view text) {
   while (!text.empty()) {

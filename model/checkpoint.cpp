@@ -1,5 +1,6 @@
 #include "model/checkpoint.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <set>
 
@@ -9,6 +10,7 @@
 #include "io/error.h"
 #include "io/file.h"
 #include "io/safetensors.h"
+#include "model/family.h"
 #include "model/hf_config.h"
 #include "model/pch.h"
 
@@ -45,26 +47,44 @@ class DeciLMConfig(PretrainedConfig):
         ]
 )";
 
-// The checkpoint's name of a slot: with or without the "model." prefix, as in the file.
-std::string NameInFile(const SafetensorsReader& reader, const std::string& name) {
+// What a file holds under one name: a tensor of ours, or several that are stacked there.
+struct Stored {
+  std::vector<NamedSlot> parts;
+  bool transposed = false;
+};
+
+// By name in the file. Where a family does not stack tensors, the order is that of the slots.
+std::vector<std::pair<std::string, Stored>> StoredTensors(ModelWeights& model) {
+  const Family& family = FamilyOf(model.config);
+  std::vector<std::pair<std::string, Stored>> all;
+  std::map<std::string, size_t> index;
+  for (NamedSlot& slot : Slots(model)) {
+    const StoredTensor place = StoredAs(family, slot.first);
+    const auto [found, is_new] = index.emplace(place.name, all.size());
+    if (is_new) all.push_back({place.name, {{}, place.transposed}});
+    Stored& stored = all[found->second].second;
+    PUZZLE_CHECK(stored.parts.size() == static_cast<size_t>(place.part), "parts out of order");
+    stored.parts.push_back(std::move(slot));
+  }
+  return all;
+}
+
+Shape ShapeOf(const Stored& stored) {
+  Shape shape = stored.parts.front().second->sizes().vec();
+  for (size_t i = 1; i < stored.parts.size(); ++i) shape[0] += stored.parts[i].second->size(0);
+  if (stored.transposed) std::reverse(shape.begin(), shape.end());
+  return shape;
+}
+
+// A tensor's name in these files, which may leave out the prefix of the base model.
+std::string NameInFile(const SafetensorsReader& reader, const std::string& name,
+                       std::string_view base_prefix) {
   if (reader.Has(name)) return name;
-  constexpr std::string_view kPrefix = "model.";
-  if (name.starts_with(kPrefix)) {
-    const std::string bare = name.substr(kPrefix.size());
+  if (name.starts_with(base_prefix)) {
+    const std::string bare = name.substr(base_prefix.size());
     if (reader.Has(bare)) return bare;
   }
   return {};
-}
-
-Shape ShapeInModel(const std::string& name, const ModelConfig& config) {
-  if (name == "model.norm.weight") return {config.hidden_size};
-  if (!name.starts_with("model.layers.")) return {config.vocab_size, config.hidden_size};
-  const size_t layer = std::stoul(name.substr(std::string_view("model.layers.").size()));
-  const BlockSpec& block = config.blocks.at(layer);
-  const bool attention =
-      name.find(".self_attn.") != std::string::npos || name.ends_with("input_layernorm.weight");
-  return ExpectedShape(name, attention ? VariantSpec(block.attention) : VariantSpec(block.ffn),
-                       config);
 }
 
 Tensor ReadTensor(const SafetensorsReader& reader, const std::string& name, const Shape& shape) {
@@ -78,37 +98,69 @@ Tensor ReadTensor(const SafetensorsReader& reader, const std::string& name, cons
   return tensor;
 }
 
+void ReadInto(const Stored& stored, const SafetensorsReader& reader, const std::string& name) {
+  Tensor whole = ReadTensor(reader, name, ShapeOf(stored));
+  if (stored.transposed) whole = whole.t().contiguous();
+  if (stored.parts.size() == 1) {
+    *stored.parts.front().second = whole;
+    return;
+  }
+  int64_t first = 0;
+  for (const auto& [part_name, slot] : stored.parts) {
+    const int64_t rows = slot->size(0);
+    *slot = whole.narrow(0, first, rows).clone();
+    first += rows;
+  }
+}
+
+Tensor ForFile(const Stored& stored) {
+  std::vector<Tensor> parts;
+  for (const auto& [name, slot] : stored.parts)
+    parts.push_back(slot->detach().to(at::kCPU, at::kFloat));
+  const Tensor whole = parts.size() == 1 ? parts.front() : at::cat(parts);
+  return (stored.transposed ? whole.t() : whole).contiguous();
+}
+
+// A quantised matrix comes with scales or in another shape and type: name it as what it is.
+void RefuseQuantised(const SafetensorsReader& reader, const std::string& name) {
+  for (const char* suffix : {".qweight", ".qzeros", ".scales", ".weight_scale", ".weight_scale_inv",
+                             ".SCB", ".absmax", ".weight_packed"})
+    if (name.ends_with(suffix))
+      throw Error(fmt::format("{}: tensor {}: quantised checkpoints are not supported",
+                              reader.FileOf(name), name));
+}
+
 }  // namespace
 
 ModelWeights LoadCheckpoint(const std::string& folder) {
-  ModelWeights model;
-  model.config = ReadHfConfig(folder);
-  model.blocks.resize(model.config.blocks.size());
+  const ModelConfig config = ReadHfConfig(folder);
+  const Family& family = FamilyOf(config);
+  ModelWeights model = Outline(config);
   const SafetensorsReader reader = SafetensorsReader::Open(folder);
+  for (const std::string& name : reader.Names()) RefuseQuantised(reader, name);
 
   // Names first, so that a wrong folder is refused before anything large is read.
-  std::vector<std::pair<std::string, NamedSlot>> found;
+  std::vector<std::pair<std::string, Stored>> found = StoredTensors(model);
   std::set<std::string> used;
-  for (const NamedSlot& slot : Slots(model)) {
-    const std::string name = NameInFile(reader, slot.first);
-    if (name.empty()) throw Error(fmt::format("{}: tensor {} is missing", folder, slot.first));
-    found.emplace_back(name, slot);
+  for (auto& [name, stored] : found) {
+    const std::string in_file = NameInFile(reader, name, family.base_prefix);
+    if (in_file.empty()) throw Error(fmt::format("{}: tensor {} is missing", folder, name));
+    name = in_file;
     used.insert(name);
   }
   for (const std::string& name : reader.Names()) {
-    const bool ignorable = name.ends_with("rotary_emb.inv_freq") ||
-                           (name == "lm_head.weight" && model.config.tied_embeddings);
+    const bool ignorable =
+        IsIgnored(family, name) || (name == "lm_head.weight" && config.tied_embeddings);
     if (!ignorable && !used.contains(name))
       throw Error(
           fmt::format("{}: tensor {} does not belong to the model that config.json describes",
                       reader.FileOf(name), name));
   }
-  for (const auto& [name, slot] : found)
-    *slot.second = ReadTensor(reader, name, ShapeInModel(slot.first, model.config));
+  for (const auto& [name, stored] : found) ReadInto(stored, reader, name);
 
-  if (model.config.tied_embeddings && reader.Has("lm_head.weight")) {
+  if (config.tied_embeddings && reader.Has("lm_head.weight")) {
     const Tensor head =
-        ReadTensor(reader, "lm_head.weight", {model.config.vocab_size, model.config.hidden_size});
+        ReadTensor(reader, "lm_head.weight", {config.vocab_size, config.hidden_size});
     if (!head.equal(model.embedding))
       throw Error(fmt::format(
           "{}: lm_head.weight differs from the embedding although tie_word_embeddings is true",
@@ -127,16 +179,17 @@ std::map<std::string, uint64_t> SaveCheckpoint(
   std::vector<Tensor> on_host;  // keeps the data alive while it is written
   std::vector<TensorToWrite> tensors;
   ModelWeights handles = model;
-  for (const auto& [name, slot] : Slots(handles)) {
-    on_host.push_back(slot->detach().to(at::kCPU, at::kFloat).contiguous());
+  for (const auto& [name, stored] : StoredTensors(handles)) {
+    on_host.push_back(ForFile(stored));
     tensors.push_back({name, on_host.back().sizes().vec(), on_host.back().data_ptr<float>(),
                        model.config.stored_dtype});
   }
   WriteSafetensors(folder, tensors);
 
   std::map<std::string, std::string> texts = extra_files;
-  texts["config.json"] = ToHfJson(model.config).dump(2) + "\n";
-  if (!model.config.uniform()) texts["configuration_decilm.py"] = kConfigurationPy;
+  const nlohmann::ordered_json config = ToHfJson(model.config);
+  texts["config.json"] = config.dump(2) + "\n";
+  if (config.contains("auto_map")) texts["configuration_decilm.py"] = kConfigurationPy;
 
   std::map<std::string, uint64_t> written;
   for (const auto& [name, bytes] : texts) {

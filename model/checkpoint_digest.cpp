@@ -6,6 +6,7 @@
 
 #include "io/fingerprint.h"
 #include "io/safetensors.h"
+#include "io/tokenizer.h"
 #include "model/hf_config.h"
 
 namespace puzzle {
@@ -16,7 +17,7 @@ std::string DigestCheckpoint(const std::string& folder) {
   Fingerprint fingerprint;
   fingerprint.AddField(ToHfJson(ReadHfConfig(folder)).dump());
   fingerprint.AddField(DigestSafetensors(SafetensorsReader::Open(folder)));
-  for (const char* name : {"tokenizer.model", "byte_tokenizer.json"}) {
+  for (const char* name : TokenizerFileNames()) {
     const fs::path file = fs::path(folder) / name;
     if (fs::exists(file)) fingerprint.AddField(name).AddField(FingerprintFile(file.string()));
   }

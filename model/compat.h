@@ -10,7 +10,7 @@ namespace puzzle {
 /// CausalAttention for devices other than the CPU: libtorch's fused kernel where it has one, plain
 /// operators otherwise. Shapes as in model/ops.h.
 [[nodiscard]] at::Tensor DeviceAttention(const at::Tensor& q, const at::Tensor& k,
-                                         const at::Tensor& v);
+                                         const at::Tensor& v, int64_t window, double scale);
 
 /// Version of the libtorch that is running, "1.13.1".
 [[nodiscard]] std::string LibtorchVersion();

@@ -1,6 +1,5 @@
 #include "model/config.h"
 
-#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -37,13 +36,6 @@ std::vector<double> RopeConfig::InverseFrequencies(int64_t head_dim) const {
   return frequencies;
 }
 
-bool ModelConfig::uniform() const {
-  return std::all_of(blocks.begin(), blocks.end(), [&](const BlockSpec& block) {
-    return block == blocks.front() && block.attention.form == SubBlockForm::kFull &&
-           block.ffn.form == SubBlockForm::kFull;
-  });
-}
-
 void CheckModelConfig(const ModelConfig& config, const std::string& where) {
   auto require_size = [&](int64_t value, const char* field, int64_t limit) {
     if (value < 1 || value > limit)
@@ -55,29 +47,59 @@ void CheckModelConfig(const ModelConfig& config, const std::string& where) {
   require_size(config.head_dim, "head_dim", 1 << 16);
   require_size(config.max_positions, "max_position_embeddings", int64_t{1} << 32);
   require_size(config.n_layers(), "num_hidden_layers", kMaxLayers);
-  if (config.head_dim % 2 != 0)
+  const bool rotary = config.arch.positions == Architecture::Positions::kRotary;
+  if (rotary && config.head_dim % 2 != 0)
     throw Error(fmt::format("{}: head_dim {} is odd; rotary embeddings need pairs", where,
                             config.head_dim));
-  if (!(config.rms_norm_eps > 0 && config.rms_norm_eps < 1))
-    throw Error(fmt::format("{}: rms_norm_eps is {}, expected a small positive number", where,
-                            config.rms_norm_eps));
+  if (!(config.norm_eps > 0 && config.norm_eps < 1))
+    throw Error(fmt::format("{}: the norms' epsilon is {}, expected a small positive number", where,
+                            config.norm_eps));
+  if (config.arch.gated_ffn && config.arch.activation != Architecture::Activation::kSilu)
+    throw Error(fmt::format("{}: activation \"{}\" is not supported in a gated FFN (silu)", where,
+                            ActivationName(config.arch.activation)));
   if (!(config.rope.theta > 0 && std::isfinite(config.rope.theta) && config.rope.factor > 0))
     throw Error(where + ": rope_theta and the rope scaling factor must be positive");
   for (int64_t layer = 0; layer < config.n_layers(); ++layer) {
     const BlockSpec& block = config.blocks[static_cast<size_t>(layer)];
-    if (block.attention.form == SubBlockForm::kFull &&
-        (block.attention.n_kv_heads < 1 || config.n_heads % block.attention.n_kv_heads != 0))
-      throw Error(fmt::format("{}: layer {}: {} kv heads do not divide {} attention heads", where,
-                              layer, block.attention.n_kv_heads, config.n_heads));
+    if (block.attention.form == SubBlockForm::kFull) {
+      const int64_t heads = QueryHeads(block.attention, config), kv = block.attention.n_kv_heads;
+      if (heads < 1 || heads > config.n_heads)
+        throw Error(fmt::format("{}: layer {}: {} query heads, the model has {}", where, layer,
+                                heads, config.n_heads));
+      if (kv < 1 || heads % kv != 0)
+        throw Error(fmt::format("{}: layer {}: {} kv heads do not divide {} attention heads", where,
+                                layer, kv, heads));
+    }
+    if (block.attention.window != 0)
+      require_size(block.attention.window, "the attention window", int64_t{1} << 32);
     if (block.ffn.form == SubBlockForm::kFull)
       require_size(block.ffn.size, "intermediate_size", kMaxDimension);
   }
 }
 
+int64_t QueryHeads(const AttentionSpec& spec, const ModelConfig& config) {
+  return spec.n_query_heads != 0 ? spec.n_query_heads : config.n_heads;
+}
+
+std::string_view ActivationName(Architecture::Activation activation) {
+  switch (activation) {
+    case Architecture::Activation::kSilu:
+      return "silu";
+    case Architecture::Activation::kGelu:
+      return "gelu";
+    case Architecture::Activation::kGeluTanh:
+      return "gelu_new";
+    case Architecture::Activation::kRelu:
+      return "relu";
+  }
+  throw BugError("unknown activation");
+}
+
 std::string Describe(const AttentionSpec& spec) {
   switch (spec.form) {
     case SubBlockForm::kFull:
-      return fmt::format("kv{}", spec.n_kv_heads);
+      return spec.n_query_heads == 0 ? fmt::format("kv{}", spec.n_kv_heads)
+                                     : fmt::format("kv{}q{}", spec.n_kv_heads, spec.n_query_heads);
     case SubBlockForm::kLinear:
       return "linear";
     case SubBlockForm::kNone:

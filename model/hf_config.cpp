@@ -1,83 +1,30 @@
 #include "model/hf_config.h"
 
-#include <cmath>
-#include <filesystem>
-#include <limits>
-#include <optional>
-
 #include <fmt/format.h>
+
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 #include "io/error.h"
 #include "io/json_text.h"
+#include "model/family.h"
+#include "model/hf_fields.h"
 
 namespace puzzle {
 
 namespace {
 using Json = nlohmann::ordered_json;
 
-// Typed access to a JSON object with messages "where: field: expected ..., got ...".
-class Fields {
- public:
-  Fields(const Json& object, std::string where) : object_(object), where_(std::move(where)) {
-    if (!object.is_object()) throw Error(where_ + ": expected an object");
-  }
-
-  // nullptr when absent or null.
-  const Json* Find(const char* name) const {
-    const auto it = object_.find(name);
-    return it == object_.end() || it->is_null() ? nullptr : &*it;
-  }
-  std::optional<int64_t> FindInt(const char* name) const {
-    const Json* value = Find(name);
-    if (value == nullptr) return std::nullopt;
-    if (!value->is_number_integer()) Wrong(name, "an integer", *value);
-    if (value->is_number_unsigned() &&
-        value->get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
-      Wrong(name, "a smaller integer", *value);
-    return value->get<int64_t>();
-  }
-  int64_t Int(const char* name) const {
-    const auto value = FindInt(name);
-    if (!value) throw Error(fmt::format("{}: {}: missing", where_, name));
-    return *value;
-  }
-  double Number(const char* name, double fallback) const {
-    const Json* value = Find(name);
-    if (value == nullptr) return fallback;
-    if (!value->is_number()) Wrong(name, "a number", *value);
-    return value->get<double>();
-  }
-  bool Bool(const char* name, bool fallback) const {
-    const Json* value = Find(name);
-    if (value == nullptr) return fallback;
-    if (!value->is_boolean()) Wrong(name, "true or false", *value);
-    return value->get<bool>();
-  }
-  std::string Text(const char* name, const char* fallback) const {
-    const Json* value = Find(name);
-    if (value == nullptr) return fallback;
-    if (!value->is_string()) Wrong(name, "a string", *value);
-    return value->get<std::string>();
-  }
-  [[noreturn]] void Wrong(const char* name, const char* expected, const Json& got) const {
-    throw Error(fmt::format("{}: {}: expected {}, got {}", where_, name, expected, got.dump()));
-  }
-  const std::string& where() const { return where_; }
-
- private:
-  const Json& object_;
-  std::string where_;
-};
-
-RopeConfig ReadRope(const Fields& fields) {
+RopeConfig ReadRope(const HfFields& fields) {
   RopeConfig rope;
   // transformers v5 moved theta and scaling into `rope_parameters`.
   const Json* scaling = fields.Find("rope_parameters");
   if (scaling == nullptr) scaling = fields.Find("rope_scaling");
   rope.theta = fields.Number("rope_theta", 10000.0);
   if (scaling == nullptr) return rope;
-  const Fields inner(*scaling, fields.where() + ": rope_scaling");
+  const HfFields inner(*scaling, fields.where() + ": rope_scaling");
   rope.theta = inner.Number("rope_theta", rope.theta);
   const std::string type = inner.Text("rope_type", inner.Text("type", "default").c_str());
   if (type == "default") return rope;
@@ -98,7 +45,7 @@ RopeConfig ReadRope(const Fields& fields) {
   return rope;
 }
 
-DType ReadDType(const Fields& fields) {
+DType ReadDType(const HfFields& fields) {
   const std::string name = fields.Text("dtype", fields.Text("torch_dtype", "float32").c_str());
   if (name == "float32") return DType::kF32;
   if (name == "float16") return DType::kF16;
@@ -107,7 +54,7 @@ DType ReadDType(const Fields& fields) {
                           fields.where(), name));
 }
 
-SubBlockForm ReadForm(const Fields& fields) {
+SubBlockForm ReadForm(const HfFields& fields) {
   const bool none = fields.Bool("no_op", false);
   const bool linear = fields.Bool("replace_with_linear", false);
   if (none && linear)
@@ -115,13 +62,19 @@ SubBlockForm ReadForm(const Fields& fields) {
   return none ? SubBlockForm::kNone : linear ? SubBlockForm::kLinear : SubBlockForm::kFull;
 }
 
-AttentionSpec ReadAttention(const Fields& fields, int64_t n_heads) {
-  AttentionSpec spec{ReadForm(fields), 0};
+AttentionSpec ReadAttention(const HfFields& fields, int64_t n_heads, int64_t window) {
+  AttentionSpec spec{ReadForm(fields), 0, 0};
+  for (const char* name : {"sparsify", "num_sink_tokens"})
+    if (fields.Find(name) != nullptr)
+      throw Error(fmt::format("{}: {} is not supported", fields.where(), name));
   if (spec.form != SubBlockForm::kFull) return spec;
+  spec.n_query_heads = fields.FindInt("num_attention_heads").value_or(0);
+  spec.window = fields.Has("window_length") ? fields.FindInt("window_length").value_or(0) : window;
   if (const auto kv = fields.FindInt("num_key_value_heads")) {
     spec.n_kv_heads = *kv;
     return spec;
   }
+  if (spec.n_query_heads != 0) n_heads = spec.n_query_heads;
   const int64_t group = fields.Int("n_heads_in_group");
   if (group < 1 || n_heads % group != 0)
     throw Error(fmt::format("{}: n_heads_in_group {} does not divide {} attention heads",
@@ -130,7 +83,7 @@ AttentionSpec ReadAttention(const Fields& fields, int64_t n_heads) {
   return spec;
 }
 
-FfnSpec ReadFfn(const Fields& fields, int64_t hidden) {
+FfnSpec ReadFfn(const HfFields& fields, int64_t hidden) {
   FfnSpec spec{ReadForm(fields), 0};
   if (spec.form != SubBlockForm::kFull) return spec;
   if (const auto size = fields.FindInt("intermediate_size")) {
@@ -145,71 +98,183 @@ FfnSpec ReadFfn(const Fields& fields, int64_t hidden) {
   return spec;
 }
 
-void RefuseUnsupported(const Fields& fields) {
+const Family& ReadFamily(const HfFields& fields) {
   const std::string type = fields.Text("model_type", "llama");
-  if (type != "llama" && type != "nemotron-nas")
-    throw Error(fmt::format("{}: model_type \"{}\" is not supported (llama, nemotron-nas)",
-                            fields.where(), type));
+  // The heterogeneous dialect of Llama; block_configs says the rest.
+  const Family* family = FindFamily(type == "nemotron-nas" ? "llama" : type);
+  if (family == nullptr)
+    throw Error(fmt::format("{}: model_type \"{}\" is not supported ({}, nemotron-nas)",
+                            fields.where(), type, FamilyNames()));
+  return *family;
+}
+
+// Options that would change what is computed. A field that is absent has its harmless value.
+void RefuseUnsupported(const HfFields& fields, std::string_view family) {
+  struct Option {
+    std::string_view family;
+    const char* field;
+    bool harmless;
+  };
+  constexpr Option kOptions[] = {
+      {"gpt2", "scale_attn_by_inverse_layer_idx", false},
+      {"gpt2", "add_cross_attention", false},
+      {"opt", "do_layer_norm_before", true},
+      {"opt", "layer_norm_elementwise_affine", true},
+      {"opt", "_remove_final_layer_norm", false},
+  };
+  for (const Option& option : kOptions)
+    if (option.family == family && fields.Bool(option.field, option.harmless) != option.harmless)
+      throw Error(fmt::format("{}: {}: {} is not supported", fields.where(), option.field,
+                              !option.harmless));
   if (fields.Find("quantization_config") != nullptr)
     throw Error(fields.where() + ": quantization_config: quantised checkpoints are not supported");
-  const std::string act = fields.Text("hidden_act", "silu");
-  if (act != "silu")
-    throw Error(fmt::format("{}: hidden_act \"{}\" is not supported (silu)", fields.where(), act));
-  for (const char* name : {"attention_bias", "mlp_bias"})
-    if (fields.Bool(name, false))
-      throw Error(fmt::format("{}: {}: biases are not supported", fields.where(), name));
-  if (fields.Find("sliding_window") != nullptr && fields.Bool("use_sliding_window", true))
-    throw Error(fields.where() + ": sliding_window: windowed attention is not supported");
-}
-
-const char* HfDType(DType dtype) {
-  switch (dtype) {
-    case DType::kF16:
-      return "float16";
-    case DType::kBF16:
-      return "bfloat16";
-    default:
-      return "float32";
+  if (family == "llama" && fields.Find("sliding_window") != nullptr &&
+      fields.Bool("use_sliding_window", true))
+    throw Error(fields.where() + ": sliding_window: Llama's attention has no window");
+  if (family == "opt") {
+    const int64_t hidden = fields.Int("hidden_size");
+    if (const int64_t width = fields.FindInt("word_embed_proj_dim").value_or(hidden);
+        width != hidden)
+      throw Error(
+          fmt::format("{}: word_embed_proj_dim: {} differs from hidden_size {}; projected "
+                      "embeddings are not supported",
+                      fields.where(), width, hidden));
   }
 }
 
-Json RopeScalingJson(const RopeConfig& rope) {
-  if (rope.type == RopeConfig::Type::kPlain) return nullptr;
-  if (rope.type == RopeConfig::Type::kLinear)
-    return {{"rope_type", "linear"}, {"type", "linear"}, {"factor", rope.factor}};
-  return {{"rope_type", "llama3"},
-          {"factor", rope.factor},
-          {"low_freq_factor", rope.low_freq_factor},
-          {"high_freq_factor", rope.high_freq_factor},
-          {"original_max_position_embeddings", rope.original_max_positions}};
+Architecture::Activation ReadActivation(const HfFields& fields, const Family::Fields& names) {
+  using Activation = Architecture::Activation;
+  const std::string name = fields.Text(names.activation, names.default_activation);
+  if (name == "silu" || name == "swish") return Activation::kSilu;
+  if (name == "gelu") return Activation::kGelu;
+  if (name == "gelu_new" || name == "gelu_pytorch_tanh") return Activation::kGeluTanh;
+  if (name == "relu") return Activation::kRelu;
+  throw Error(
+      fmt::format("{}: {} \"{}\" is not supported (silu, gelu, gelu_new, gelu_pytorch_tanh, relu)",
+                  fields.where(), names.activation, name));
 }
 
-Json BlockJson(const BlockSpec& block, const ModelConfig& config, bool as_mult) {
-  const bool full_attention = block.attention.form == SubBlockForm::kFull;
-  Json attention = {{"n_heads_in_group", nullptr},
-                    {"no_op", block.attention.form == SubBlockForm::kNone},
-                    {"replace_with_linear", block.attention.form == SubBlockForm::kLinear},
-                    {"sparsify", nullptr},
-                    {"window_length", nullptr},
-                    {"num_sink_tokens", nullptr},
-                    {"unshifted_sink", false},
-                    {"use_prefill_window_in_sink_attention", false}};
-  if (full_attention) attention["n_heads_in_group"] = config.n_heads / block.attention.n_kv_heads;
-  Json ffn;
-  if (as_mult) {
-    // Readers compute ceil256(int(2 * mult * hidden / 3)); 1.5 * size / hidden returns `size`.
-    const bool full = block.ffn.form == SubBlockForm::kFull;
-    ffn["ffn_mult"] = full ? Json(1.5 * static_cast<double>(block.ffn.size) /
-                                  static_cast<double>(config.hidden_size))
-                           : Json(nullptr);
-  } else {
-    ffn["intermediate_size"] =
-        block.ffn.form == SubBlockForm::kFull ? Json(block.ffn.size) : Json(nullptr);
+Architecture ReadArchitecture(const HfFields& fields, const Family& family) {
+  Architecture arch = family.arch;
+  const std::string_view type = family.model_type;
+  arch.activation = ReadActivation(fields, family.fields);
+  if (type == "llama" || type == "qwen3") {
+    arch.qkv_bias = arch.o_bias = fields.Bool("attention_bias", false);
   }
-  ffn["no_op"] = block.ffn.form == SubBlockForm::kNone;
-  ffn["replace_with_linear"] = block.ffn.form == SubBlockForm::kLinear;
-  ffn["sparsify"] = nullptr;
-  return {{"attention", attention}, {"ffn", ffn}};
+  if (type == "llama") arch.ffn_bias = fields.Bool("mlp_bias", false);
+  if (type == "gpt2") arch.scaled_attention = fields.Bool("scale_attn_weights", true);
+  if (type == "opt") {
+    arch.qkv_bias = arch.o_bias = arch.ffn_bias = fields.Bool("enable_bias", true);
+  }
+  return arch;
+}
+
+// GPT-Neo: [[["global", "local"], 6]] is six times that pair.
+std::vector<std::string> ReadAttentionTypes(const HfFields& fields) {
+  std::vector<std::string> layers;
+  const Json* types = fields.Find("attention_types");
+  if (types == nullptr) return layers;
+  const char* expected = "a list of [[\"global\" or \"local\", ...], repeats]";
+  if (!types->is_array()) fields.Wrong("attention_types", expected, *types);
+  for (const Json& entry : *types) {
+    if (!entry.is_array() || entry.size() != 2 || !entry[0].is_array() ||
+        !entry[1].is_number_integer() || entry[1] < 1 || entry[1] > 4096)
+      fields.Wrong("attention_types", expected, *types);
+    for (int64_t i = 0; i < entry[1].get<int64_t>(); ++i)
+      for (const Json& kind : entry[0]) {
+        if ((kind != "global" && kind != "local") || layers.size() > 4096)
+          fields.Wrong("attention_types", expected, *types);
+        layers.push_back(kind.get<std::string>());
+      }
+  }
+  return layers;
+}
+
+// As transformers says windows since version 4.53.
+void ReadLayerTypes(const HfFields& fields, std::vector<int64_t>& windows) {
+  const Json& types = *fields.Find("layer_types");
+  if (!types.is_array() || types.size() != windows.size())
+    fields.Wrong("layer_types", "a list with an entry per layer", types);
+  for (size_t i = 0; i < windows.size(); ++i) {
+    if (types[i] == "sliding_attention") {
+      windows[i] = fields.Int("sliding_window");
+    } else if (types[i] != "full_attention") {
+      fields.Wrong("layer_types", "full_attention or sliding_attention", types[i]);
+    }
+  }
+}
+
+// How far the queries of each layer see; 0: all.
+std::vector<int64_t> ReadWindows(const HfFields& fields, const Family& family, size_t n_layers) {
+  std::vector<int64_t> windows(n_layers, 0);
+  const std::string_view type = family.model_type;
+  if (type == "gpt_neo") {
+    const int64_t window = fields.FindInt("window_size").value_or(256);
+    const std::vector<std::string> types = ReadAttentionTypes(fields);
+    if (!types.empty() && types.size() != n_layers)
+      throw Error(fmt::format("{}: attention_types: {} layers, but num_layers is {}",
+                              fields.where(), types.size(), n_layers));
+    for (size_t i = 0; i < n_layers; ++i) {
+      const bool local = types.empty() ? i % 2 == 1 : types[i] == "local";
+      if (local) windows[i] = window;
+    }
+  } else if (fields.Find("layer_types") != nullptr) {
+    ReadLayerTypes(fields, windows);
+  } else if (type == "mistral") {
+    const bool said = fields.Has("sliding_window");
+    windows.assign(n_layers, said ? fields.FindInt("sliding_window").value_or(0) : 4096);
+  } else if ((type == "qwen2" || type == "qwen3") && fields.Bool("use_sliding_window", false)) {
+    const int64_t full = fields.FindInt("max_window_layers").value_or(28);
+    for (size_t i = 0; i < n_layers; ++i)
+      if (static_cast<int64_t>(i) >= full)
+        windows[i] = fields.FindInt("sliding_window").value_or(4096);
+  }
+  return windows;
+}
+
+void ReadTokenIds(const HfFields& fields, ModelConfig& config) {
+  config.bos_id = static_cast<int32_t>(fields.FindInt("bos_token_id").value_or(-1));
+  const Json* eos = fields.Find("eos_token_id");
+  if (eos == nullptr) return;
+  for (const Json& id : eos->is_array() ? *eos : Json::array({*eos})) {
+    if (!id.is_number_integer()) fields.Wrong("eos_token_id", "an integer or a list", *eos);
+    config.eos_ids.push_back(id.get<int32_t>());
+  }
+}
+
+void ReadBlocks(const HfFields& fields, const Family& family, ModelConfig& config) {
+  const int64_t n_layers = fields.Int(family.fields.layers);
+  if (n_layers < 1 || n_layers > 4096)
+    throw Error(fmt::format("{}: {} is {}, expected 1 to 4096", fields.where(),
+                            family.fields.layers, n_layers));
+  const std::vector<int64_t> windows = ReadWindows(fields, family, static_cast<size_t>(n_layers));
+  const Json* blocks = fields.Find("block_configs");
+  if (blocks == nullptr) {
+    const auto size = fields.FindInt(family.fields.ffn);
+    const int64_t ffn = !size && family.fields.ffn_defaults_to_4x_hidden
+                            ? 4 * config.hidden_size
+                            : fields.Int(family.fields.ffn);
+    const char* kv = family.fields.kv_heads;
+    const int64_t kv_heads =
+        kv != nullptr ? fields.FindInt(kv).value_or(config.n_heads) : config.n_heads;
+    for (int64_t window : windows)
+      config.blocks.push_back(
+          {{SubBlockForm::kFull, kv_heads, window}, {SubBlockForm::kFull, ffn}});
+    return;
+  }
+  if (!blocks->is_array() || static_cast<int64_t>(blocks->size()) != n_layers)
+    throw Error(fmt::format("{}: block_configs: expected a list of {} = {} blocks", fields.where(),
+                            family.fields.layers, n_layers));
+  for (size_t i = 0; i < blocks->size(); ++i) {
+    const HfFields block((*blocks)[i], fmt::format("{}: block_configs[{}]", fields.where(), i));
+    const Json* attention = block.Find("attention");
+    const Json* ffn = block.Find("ffn");
+    if (attention == nullptr || ffn == nullptr)
+      throw Error(block.where() + ": needs attention and ffn");
+    config.blocks.push_back({ReadAttention(HfFields(*attention, block.where() + ": attention"),
+                                           config.n_heads, windows[i]),
+                             ReadFfn(HfFields(*ffn, block.where() + ": ffn"), config.hidden_size)});
+  }
 }
 }  // namespace
 
@@ -221,90 +286,35 @@ ModelConfig ReadHfConfig(const std::string& path) {
 }
 
 ModelConfig ModelConfigFromJson(const Json& json, const std::string& where) {
-  const Fields fields(json, where);
-  RefuseUnsupported(fields);
+  const HfFields fields(json, where);
+  const Family& family = ReadFamily(fields);
+  const Family::Fields& names = family.fields;
+  RefuseUnsupported(fields, family.model_type);
   ModelConfig config;
+  config.family = family.model_type;
+  config.arch = ReadArchitecture(fields, family);
   config.vocab_size = fields.Int("vocab_size");
-  config.hidden_size = fields.Int("hidden_size");
-  config.n_heads = fields.Int("num_attention_heads");
-  if (config.n_heads < 1) throw Error(where + ": num_attention_heads must be positive");
-  config.head_dim = fields.FindInt("head_dim").value_or(config.hidden_size / config.n_heads);
-  config.max_positions = fields.FindInt("max_position_embeddings").value_or(2048);
-  config.rms_norm_eps = fields.Number("rms_norm_eps", 1e-6);
-  config.rope = ReadRope(fields);
-  config.tied_embeddings = fields.Bool("tie_word_embeddings", false);
-  config.bos_id = static_cast<int32_t>(fields.FindInt("bos_token_id").value_or(-1));
-  if (const Json* eos = fields.Find("eos_token_id")) {
-    for (const Json& id : eos->is_array() ? *eos : Json::array({*eos})) {
-      if (!id.is_number_integer()) fields.Wrong("eos_token_id", "an integer or a list", *eos);
-      config.eos_ids.push_back(id.get<int32_t>());
-    }
-  }
+  config.hidden_size = fields.Int(names.hidden);
+  config.n_heads = fields.Int(names.heads);
+  if (config.n_heads < 1) throw Error(fmt::format("{}: {} must be positive", where, names.heads));
+  const int64_t head_dim =
+      names.default_head_dim > 0 ? names.default_head_dim : config.hidden_size / config.n_heads;
+  config.head_dim =
+      names.kv_heads != nullptr ? fields.FindInt("head_dim").value_or(head_dim) : head_dim;
+  if (names.kv_heads == nullptr && config.hidden_size % config.n_heads != 0)
+    throw Error(fmt::format("{}: {} {} is no multiple of {} heads", where, names.hidden,
+                            config.hidden_size, config.n_heads));
+  config.max_positions = fields.FindInt(names.positions).value_or(names.default_positions);
+  config.norm_eps = names.norm_eps != nullptr
+                        ? fields.Number(names.norm_eps, names.default_norm_eps)
+                        : names.default_norm_eps;
+  if (config.arch.positions == Architecture::Positions::kRotary) config.rope = ReadRope(fields);
+  config.tied_embeddings = fields.Bool("tie_word_embeddings", names.default_tied);
+  ReadTokenIds(fields, config);
   config.stored_dtype = ReadDType(fields);
-
-  const int64_t n_layers = fields.Int("num_hidden_layers");
-  if (n_layers < 1 || n_layers > 4096)
-    throw Error(fmt::format("{}: num_hidden_layers is {}, expected 1 to 4096", where, n_layers));
-  if (const Json* blocks = fields.Find("block_configs")) {
-    if (!blocks->is_array() || static_cast<int64_t>(blocks->size()) != n_layers)
-      throw Error(fmt::format("{}: block_configs: expected a list of num_hidden_layers = {} blocks",
-                              where, n_layers));
-    for (size_t i = 0; i < blocks->size(); ++i) {
-      const Fields block((*blocks)[i], fmt::format("{}: block_configs[{}]", where, i));
-      const Json* attention = block.Find("attention");
-      const Json* ffn = block.Find("ffn");
-      if (attention == nullptr || ffn == nullptr)
-        throw Error(block.where() + ": needs attention and ffn");
-      config.blocks.push_back(
-          {ReadAttention(Fields(*attention, block.where() + ": attention"), config.n_heads),
-           ReadFfn(Fields(*ffn, block.where() + ": ffn"), config.hidden_size)});
-    }
-  } else {
-    const BlockSpec block{
-        {SubBlockForm::kFull, fields.FindInt("num_key_value_heads").value_or(config.n_heads)},
-        {SubBlockForm::kFull, fields.Int("intermediate_size")}};
-    config.blocks.assign(static_cast<size_t>(n_layers), block);
-  }
+  ReadBlocks(fields, family, config);
   CheckModelConfig(config, where);
   return config;
-}
-
-Json ToHfJson(const ModelConfig& config) {
-  const bool uniform = config.uniform();
-  Json json;
-  json["architectures"] = {uniform ? "LlamaForCausalLM" : "DeciLMForCausalLM"};
-  json["model_type"] = uniform ? "llama" : "nemotron-nas";
-  if (!uniform) json["auto_map"] = {{"AutoConfig", "configuration_decilm.DeciLMConfig"}};
-  json["hidden_size"] = config.hidden_size;
-  json["num_hidden_layers"] = config.n_layers();
-  json["num_attention_heads"] = config.n_heads;
-  json["head_dim"] = config.head_dim;
-  json["intermediate_size"] = uniform ? Json(config.blocks.front().ffn.size) : Json(nullptr);
-  json["num_key_value_heads"] =
-      uniform ? Json(config.blocks.front().attention.n_kv_heads) : Json(nullptr);
-  json["hidden_act"] = "silu";
-  json["rms_norm_eps"] = config.rms_norm_eps;
-  json["vocab_size"] = config.vocab_size;
-  json["max_position_embeddings"] = config.max_positions;
-  json["attention_bias"] = false;
-  json["mlp_bias"] = false;
-  json["tie_word_embeddings"] = config.tied_embeddings;
-  json["torch_dtype"] = HfDType(config.stored_dtype);
-  json["rope_theta"] = config.rope.theta;
-  json["rope_scaling"] = RopeScalingJson(config.rope);
-  json["bos_token_id"] = config.bos_id >= 0 ? Json(config.bos_id) : Json(nullptr);
-  json["eos_token_id"] = config.eos_ids.empty()       ? Json(nullptr)
-                         : config.eos_ids.size() == 1 ? Json(config.eos_ids.front())
-                                                      : Json(config.eos_ids);
-  json["initializer_range"] = 0.02;
-  json["use_cache"] = true;
-  if (uniform) return json;
-  bool as_mult = true;
-  for (const BlockSpec& block : config.blocks)
-    if (block.ffn.form == SubBlockForm::kFull && block.ffn.size % 256 != 0) as_mult = false;
-  for (const BlockSpec& block : config.blocks)
-    json["block_configs"].push_back(BlockJson(block, config, as_mult));
-  return json;
 }
 
 }  // namespace puzzle

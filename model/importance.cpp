@@ -54,6 +54,11 @@ Tensor ChannelContribution(const Tensor& features, const Tensor& down) {
   return features.abs().mean(0) * down.norm(2, at::IntArrayRef{0});
 }
 
+Tensor ChannelNorm(const Tensor& features) {
+  const at::NoGradGuard no_grad;
+  return features.abs().mean(1).square().sum(0).sqrt();
+}
+
 Tensor KvHeadContribution(const Tensor& mixed, const Tensor& o, int64_t n_kv_heads) {
   const at::NoGradGuard no_grad;
   const int64_t width = o.size(1) / n_kv_heads;

@@ -40,6 +40,11 @@ class IterativeChannelRanking {
 /// down [hidden, channels] -> [channels].
 [[nodiscard]] at::Tensor ChannelContribution(const at::Tensor& features, const at::Tensor& down);
 
+/// Channels by the l2 norm of their activity (Minitron, arXiv 2407.14679): sqrt(sum over sequences
+/// of (mean over a sequence's tokens of |x|)^2). features [sequences, tokens, channels] ->
+/// [channels].
+[[nodiscard]] at::Tensor ChannelNorm(const at::Tensor& features);
+
 /// Contribution of each kv head's group of query heads: mean_t |W_o[:, g] a_{t,g}|.
 /// mixed [tokens, heads * head_dim] (the input of o_proj), o [hidden, heads * head_dim] ->
 /// [n_kv_heads].

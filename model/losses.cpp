@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "io/error.h"
+#include "model/kernels.h"
 #include "model/pch.h"
 
 namespace puzzle {
@@ -15,7 +16,7 @@ using torch::autograd::variable_list;
 
 namespace {
 
-constexpr int64_t kChunkLogits = int64_t{1} << 20;  // 4 MiB of fp32 logits at a time
+constexpr int64_t kChunkLogits = int64_t{1} << 19;  // 2 MiB of fp32 logits at a time
 
 int64_t ChunkTokens(int64_t vocab) {
   return std::max<int64_t>(16, kChunkLogits / vocab);
@@ -28,15 +29,83 @@ double StandardError(double sum, double sum_squared, int64_t n) {
   return std::sqrt(variance / (count - 1));
 }
 
+float* Data(const Tensor& tensor) {
+  return tensor.data_ptr<float>();
+}
+
+// Per row of logits [n, vocab]: log sum_v exp(logit). [n]
+Tensor RowLogSums(const Tensor& logits) {
+  if (!logits.device().is_cpu()) return logits.logsumexp(-1);
+  Tensor result = at::empty({logits.size(0)}, logits.options());
+  LogSumExp(Data(logits), logits.size(0), logits.size(1), Data(result));
+  return result;
+}
+
+// Two models' logits [n, vocab] compared row by row. [n] each
+struct Comparison {
+  Tensor parent_log_sum, child_log_sum;
+  Tensor kl;  // KL(parent || child)
+};
+
+Comparison Compare(const Tensor& parent, const Tensor& child) {
+  if (!child.device().is_cpu()) {
+    // sum_v p (l_parent - l_child) - lse_parent + lse_child, with p = exp(l_parent - lse_parent)
+    Comparison rows{parent.logsumexp(-1), child.logsumexp(-1), {}};
+    const Tensor p = (parent - rows.parent_log_sum.unsqueeze(1)).exp_();
+    rows.kl = p.mul_(parent - child).sum(-1) - rows.parent_log_sum + rows.child_log_sum;
+    return rows;
+  }
+  auto column = [&] { return at::empty({child.size(0)}, child.options()); };
+  Comparison rows{column(), column(), column()};
+  KlDivergence(Data(parent), Data(child), child.size(0), child.size(1), Data(rows.parent_log_sum),
+               Data(rows.child_log_sum), Data(rows.kl));
+  return rows;
+}
+
+// How many logits of each row exceed the target's. [n]
+Tensor Ranks(const Tensor& logits, const Tensor& targets, const Tensor& target_logits) {
+  if (!logits.device().is_cpu()) return logits.gt(target_logits.unsqueeze(1)).sum(-1);
+  Tensor ranks = at::empty_like(targets);
+  CountAbove(Data(logits), targets.data_ptr<int64_t>(), logits.size(0), logits.size(1),
+             ranks.data_ptr<int64_t>());
+  return ranks;
+}
+
 // What a head is trained towards: target ids, or else a teacher's distribution.
 struct HeadTarget {
   Tensor ids;  // [tokens]
   HeadInput teacher;
 };
 
+// The loss of a chunk of logits, summed, and d loss / d logits = (p_student - p_target) / tokens in
+// their place: against one-hot ids, or against a teacher.
+double TowardsIds(Tensor& logits, const Tensor& ids, int64_t tokens) {
+  const Tensor column = ids.unsqueeze(1);
+  const Tensor log_sum = RowLogSums(logits);
+  const double loss = (log_sum - logits.gather(1, column).squeeze(1)).sum().item<double>();
+  logits.sub_(log_sum.unsqueeze(1)).exp_();
+  logits.scatter_add_(1, column, at::full({logits.size(0), 1}, -1.0, logits.options()));
+  logits.mul_(1.0 / static_cast<double>(tokens));
+  return loss;
+}
+
+double TowardsTeacher(Tensor& logits, const HeadInput& teacher, int64_t first, int64_t tokens) {
+  const Tensor teacher_logits =
+      at::mm(teacher.hidden.narrow(0, first, logits.size(0)), teacher.matrix.t());
+  const Comparison rows = Compare(teacher_logits, logits);
+  const double scale = 1.0 / static_cast<double>(tokens);
+  if (logits.device().is_cpu()) {
+    KlGradient(Data(teacher_logits), Data(rows.parent_log_sum), Data(rows.child_log_sum),
+               static_cast<float>(scale), logits.size(0), logits.size(1), Data(logits));
+  } else {
+    logits.sub_(rows.child_log_sum.unsqueeze(1)).exp_();
+    logits.sub_((teacher_logits - rows.parent_log_sum.unsqueeze(1)).exp_()).mul_(scale);
+  }
+  return rows.kl.sum().item<double>();
+}
+
 // Cross entropy of softmax(hidden * matrix^T) against a target distribution: one-hot `targets`, or
 // the teacher's softmax; in the latter case less the teacher's entropy, i.e. the KL divergence.
-// d loss / d logits = (p_student - p_target) / tokens.
 struct HeadLoss : Function<HeadLoss> {
   static Tensor forward(AutogradContext* ctx, const Tensor& hidden, const Tensor& matrix,
                         const HeadTarget& target) {
@@ -48,26 +117,14 @@ struct HeadLoss : Function<HeadLoss> {
     for (int64_t first = 0; first < tokens; first += chunk) {
       const int64_t n = std::min(chunk, tokens - first);
       const Tensor h = hidden.narrow(0, first, n);
-      Tensor log_p = at::log_softmax(at::mm(h, matrix.t()), -1);
-      Tensor d_logits;
-      if (target.ids.defined()) {
-        const Tensor column = target.ids.narrow(0, first, n).unsqueeze(1);
-        loss -= log_p.gather(1, column).sum().item<double>();
-        d_logits = log_p.exp_();
-        d_logits.scatter_add_(1, column, at::full({n, 1}, -1.0, d_logits.options()));
-      } else {
-        const Tensor teacher_log_p = at::log_softmax(
-            at::mm(target.teacher.hidden.narrow(0, first, n), target.teacher.matrix.t()), -1);
-        const Tensor teacher_p = teacher_log_p.exp();
-        loss += (teacher_log_p - log_p).mul_(teacher_p).sum().item<double>();
-        d_logits = log_p.exp_().sub_(teacher_p);
-      }
-      d_logits.mul_(1.0 / static_cast<double>(tokens));
+      Tensor logits = at::mm(h, matrix.t());
+      loss += target.ids.defined() ? TowardsIds(logits, target.ids.narrow(0, first, n), tokens)
+                                   : TowardsTeacher(logits, target.teacher, first, tokens);
       if (want_hidden) {
         Tensor rows = d_hidden.narrow(0, first, n);
-        at::mm_out(rows, d_logits, matrix);
+        at::mm_out(rows, logits, matrix);
       }
-      if (want_matrix) d_matrix.addmm_(d_logits.t(), h);
+      if (want_matrix) d_matrix.addmm_(logits.t(), h);
     }
     ctx->save_for_backward({d_hidden, d_matrix});
     return at::scalar_tensor(loss / static_cast<double>(tokens), hidden.options());
@@ -77,6 +134,19 @@ struct HeadLoss : Function<HeadLoss> {
     const auto saved = ctx->get_saved_variables();
     auto scaled = [&](const Tensor& grad) { return grad.defined() ? grad * grads[0] : Tensor(); };
     return {scaled(saved[0]), scaled(saved[1]), Tensor()};
+  }
+};
+
+struct SquaredErrorFunction : Function<SquaredErrorFunction> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& output, const Tensor& target,
+                        const Tensor& weight) {
+    const Tensor difference = output - target;
+    const Tensor weighted = difference * weight;
+    ctx->save_for_backward({weighted});
+    return at::dot(weighted.flatten(), difference.flatten());
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    return {ctx->get_saved_variables()[0] * (2.0 * grads[0]), Tensor(), Tensor()};
   }
 };
 
@@ -138,24 +208,24 @@ TokenMetrics Measure(const HeadInput& child, const Tensor& targets, const HeadIn
   for (int64_t first = 0; first < metrics.tokens; first += chunk) {
     const int64_t n = std::min(chunk, metrics.tokens - first);
     const Tensor h = child.hidden.narrow(0, first, n);
+    const Tensor own_targets = targets.narrow(0, first, n).contiguous();
     const Tensor logits = at::mm(h, child.matrix.t());
-    const Tensor log_sum = logits.logsumexp(-1);
-    const Tensor target_logit =
-        logits.gather(1, targets.narrow(0, first, n).unsqueeze(1));  // [n, 1]
-    add(log_sum - target_logit.squeeze(1), metrics.nll, &metrics.nll_squared);
-    const Tensor rank = logits.gt(target_logit).sum(-1);
+    const Tensor target_logits = logits.gather(1, own_targets.unsqueeze(1)).squeeze(1);
+    Tensor log_sum;
+    if (parent == nullptr) {
+      log_sum = RowLogSums(logits);
+    } else {
+      const Tensor parent_h = parent->hidden.narrow(0, first, n);
+      const Comparison rows = Compare(at::mm(parent_h, parent->matrix.t()), logits);
+      log_sum = rows.child_log_sum;
+      add(rows.kl, metrics.kl, &metrics.kl_squared);
+      add(1.0 - at::cosine_similarity(h, parent_h, -1), metrics.cosine, nullptr);
+    }
+    add(log_sum - target_logits, metrics.nll, &metrics.nll_squared);
+    const Tensor rank = Ranks(logits, own_targets, target_logits);
     metrics.top1 += rank.lt(1).sum().item<int64_t>();
     metrics.top5 += rank.lt(5).sum().item<int64_t>();
     metrics.top10 += rank.lt(10).sum().item<int64_t>();
-    if (parent == nullptr) continue;
-    // sum_v p (l_parent - l_child) - lse_parent + lse_child, with p = exp(l_parent - lse_parent)
-    const Tensor parent_h = parent->hidden.narrow(0, first, n);
-    const Tensor parent_logits = at::mm(parent_h, parent->matrix.t());
-    const Tensor parent_log_sum = parent_logits.logsumexp(-1);
-    const Tensor p = (parent_logits - parent_log_sum.unsqueeze(1)).exp_();
-    const Tensor kl = p.mul_(parent_logits - logits).sum(-1) - parent_log_sum + log_sum;
-    add(kl, metrics.kl, &metrics.kl_squared);
-    add(1.0 - at::cosine_similarity(h, parent_h, -1), metrics.cosine, nullptr);
   }
   return metrics;
 }
@@ -173,8 +243,8 @@ Tensor CosineLoss(const Tensor& student, const Tensor& teacher) {
   return 1.0 - at::cosine_similarity(student, teacher, -1).mean();
 }
 
-Tensor NormalizedMse(const Tensor& output, const Tensor& target) {
-  return (output - target).square().mean() / target.square().mean();
+Tensor WeightedSquaredError(const Tensor& output, const Tensor& target, const Tensor& weight) {
+  return SquaredErrorFunction::apply(output, target, weight);
 }
 
 }  // namespace puzzle

@@ -52,7 +52,10 @@ struct HeadInput {
 /// Mean over tokens of 1 - cos(student, teacher). Inputs [..., hidden].
 [[nodiscard]] at::Tensor CosineLoss(const at::Tensor& student, const at::Tensor& teacher);
 
+/// sum_t weight_t |output_t - target_t|^2 over tokens t; differentiable in the output. output,
+/// target [..., hidden]; weight [..., 1] or [1]. With weight 1 / sum_t |target_t|^2 it is
 /// MSE(target, output) / MSE(target, 0): 1 for a sub-block that adds nothing (paper section 3).
-[[nodiscard]] at::Tensor NormalizedMse(const at::Tensor& output, const at::Tensor& target);
+[[nodiscard]] at::Tensor WeightedSquaredError(const at::Tensor& output, const at::Tensor& target,
+                                              const at::Tensor& weight);
 
 }  // namespace puzzle

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "io/error.h"
+#include "model/kernels.h"
 #include "model/pch.h"
 
 namespace puzzle {
@@ -38,16 +39,35 @@ struct RmsNormFunction : Function<RmsNormFunction> {
   }
 };
 
+Bf16Bits* Bits(const Tensor& x) {
+  return reinterpret_cast<Bf16Bits*>(x.data_ptr<at::BFloat16>());
+}
+
 struct SwiGluFunction : Function<SwiGluFunction> {
   static Tensor forward(AutogradContext* ctx, const Tensor& gate, const Tensor& up) {
     ctx->save_for_backward({gate, up});
-    return at::silu(gate).mul_(up);
+    if (!gate.device().is_cpu()) return at::silu(gate).mul_(up);
+    Tensor out = at::empty_like(gate);
+    if (gate.scalar_type() == at::kBFloat16) {
+      GateForward(Bits(gate), Bits(up), Bits(out), out.numel());
+    } else {
+      GateForward(gate.data_ptr<float>(), up.data_ptr<float>(), out.data_ptr<float>(), out.numel());
+    }
+    return out;
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
     const Tensor &gate = saved[0], &up = saved[1];
-    const Tensor d_gate = at::silu_backward(grads[0] * up, gate);
-    const Tensor d_up = at::silu(gate).mul_(grads[0]);
+    if (!gate.device().is_cpu())
+      return {at::silu_backward(grads[0] * up, gate), at::silu(gate).mul_(grads[0])};
+    const Tensor d_out = grads[0].contiguous();
+    Tensor d_gate = at::empty_like(gate), d_up = at::empty_like(up);
+    if (gate.scalar_type() == at::kBFloat16) {
+      GateBackward(Bits(gate), Bits(up), Bits(d_out), Bits(d_gate), Bits(d_up), gate.numel());
+    } else {
+      GateBackward(gate.data_ptr<float>(), up.data_ptr<float>(), d_out.data_ptr<float>(),
+                   d_gate.data_ptr<float>(), d_up.data_ptr<float>(), gate.numel());
+    }
     return {d_gate, d_up};
   }
 };
@@ -88,8 +108,32 @@ Tensor RmsNorm(const Tensor& x, const Tensor& weight, double eps) {
   return RmsNormFunction::apply(x, weight, eps);
 }
 
+Tensor Normalize(const Tensor& x, const ModelConfig& config) {
+  if (config.arch.norm == Architecture::Norm::kRms) return NormalizeRms(x, config.norm_eps);
+  return at::layer_norm(x, {x.size(-1)}, {}, {}, config.norm_eps);
+}
+
+Tensor Norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const ModelConfig& config) {
+  if (config.arch.norm == Architecture::Norm::kRms) return RmsNorm(x, weight, config.norm_eps);
+  return at::layer_norm(x, {x.size(-1)}, weight, bias, config.norm_eps);
+}
+
 Tensor SwiGlu(const Tensor& gate, const Tensor& up) {
-  return SwiGluFunction::apply(gate, up);
+  return SwiGluFunction::apply(gate.contiguous(), up.contiguous());
+}
+
+Tensor Activate(const Tensor& x, Architecture::Activation activation) {
+  switch (activation) {
+    case Architecture::Activation::kSilu:
+      return at::silu(x);
+    case Architecture::Activation::kGelu:
+      return at::gelu(x);
+    case Architecture::Activation::kGeluTanh:
+      return at::gelu(x, "tanh");
+    case Architecture::Activation::kRelu:
+      return at::relu(x);
+  }
+  throw BugError("unknown activation");
 }
 
 RotaryTable MakeRotaryTable(const RopeConfig& rope, int64_t head_dim, int64_t positions,

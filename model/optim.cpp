@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "io/error.h"
+#include "model/kernels.h"
 #include "model/pch.h"
 
 namespace puzzle {
@@ -26,7 +27,6 @@ AdamW::AdamW(std::vector<Tensor> parameters, const AdamWOptions& options)
   grads_ = at::zeros_like(values_);
   mean_ = at::zeros_like(values_);
   square_ = at::zeros_like(values_);
-  scratch_ = at::empty_like(values_);
   int64_t offset = 0;
   for (Tensor& p : parameters_) {
     const int64_t count = p.numel();
@@ -47,17 +47,41 @@ double AdamW::Step(double learning_rate) {
   const at::NoGradGuard no_grad;
   const double norm = grads_.norm().item<double>();
   if (!std::isfinite(norm)) return norm;
-  if (options_.clip_norm > 0 && norm > options_.clip_norm) grads_.mul_(options_.clip_norm / norm);
   ++steps_;
-  const double correction1 = 1.0 - std::pow(options_.beta1, static_cast<double>(steps_));
-  const double correction2 = 1.0 - std::pow(options_.beta2, static_cast<double>(steps_));
-  mean_.lerp_(grads_, 1.0 - options_.beta1);
-  square_.mul_(options_.beta2).addcmul_(grads_, grads_, 1.0 - options_.beta2);
-  at::sqrt_out(scratch_, square_).div_(std::sqrt(correction2)).add_(options_.eps);
-  if (options_.weight_decay > 0 && decayed_ > 0)
-    values_.narrow(0, 0, decayed_).mul_(1.0 - learning_rate * options_.weight_decay);
-  values_.addcdiv_(mean_, scratch_, -learning_rate / correction1);
+  Update update;
+  if (options_.clip_norm > 0 && norm > options_.clip_norm)
+    update.grad_scale = options_.clip_norm / norm;
+  update.keep = 1.0 - learning_rate * options_.weight_decay;
+  update.step_size = learning_rate / (1.0 - std::pow(options_.beta1, static_cast<double>(steps_)));
+  update.square_scale =
+      1.0 / std::sqrt(1.0 - std::pow(options_.beta2, static_cast<double>(steps_)));
+  Apply(update, 0, decayed_);
+  update.keep = 1.0;
+  Apply(update, decayed_, values_.numel() - decayed_);
   return norm;
+}
+
+void AdamW::Apply(const Update& update, int64_t first, int64_t count) {
+  if (count == 0) return;
+  auto part = [&](const Tensor& all) { return all.narrow(0, first, count); };
+  Tensor values = part(values_), mean = part(mean_), square = part(square_);
+  const Tensor grads = part(grads_);
+  if (values.device().is_cpu()) {
+    const AdamWUpdate exact{
+        static_cast<float>(update.grad_scale), static_cast<float>(options_.beta1),
+        static_cast<float>(options_.beta2),    static_cast<float>(update.keep),
+        static_cast<float>(update.step_size),  static_cast<float>(update.square_scale),
+        static_cast<float>(options_.eps)};
+    ApplyAdamW(exact, grads.data_ptr<float>(), values.data_ptr<float>(), mean.data_ptr<float>(),
+               square.data_ptr<float>(), count);
+    return;
+  }
+  const Tensor scaled = grads * update.grad_scale;
+  mean.lerp_(scaled, 1.0 - options_.beta1);
+  square.mul_(options_.beta2).addcmul_(scaled, scaled, 1.0 - options_.beta2);
+  values.mul_(update.keep)
+      .addcdiv_(mean, square.sqrt().mul_(update.square_scale).add_(options_.eps),
+                -update.step_size);
 }
 
 double CosineSchedule(int64_t step, int64_t steps, double peak, double warmup, double final_ratio) {

@@ -17,7 +17,7 @@ struct AdamWOptions {
 };
 
 /// Decoupled weight decay (arXiv 1711.05101). The parameters' storage moves into one contiguous
-/// buffer, and so do their gradients, so that a step is a handful of passes over flat memory.
+/// buffer, and so do their gradients, so that a step is two passes over flat memory.
 class AdamW {
  public:
   /// Takes over `parameters`: they become leaves that require gradients. REQUIRES: fp32, defined.
@@ -29,11 +29,18 @@ class AdamW {
   double Step(double learning_rate);
 
  private:
+  // One step's coefficients; see AdamWUpdate in model/kernels.h.
+  struct Update {
+    double grad_scale = 1, keep = 1, step_size = 0, square_scale = 1;
+  };
+  // Updates the elements [first, first + count) of the buffers.
+  void Apply(const Update& update, int64_t first, int64_t count);
+
   AdamWOptions options_;
   std::vector<at::Tensor> parameters_;
   int64_t decayed_ = 0;  // the first elements of the buffer are matrices
   int64_t steps_ = 0;
-  at::Tensor values_, grads_, mean_, square_, scratch_;
+  at::Tensor values_, grads_, mean_, square_;
 };
 
 /// Linear warm-up over `warmup` * `steps`, then cosine from `peak` to `final_ratio` * peak.

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <limits>
 #include <mutex>
 #include <thread>
 
+#include "io/error.h"
 #include "model/pch.h"
 
 namespace puzzle {
@@ -59,41 +61,68 @@ void ParallelOverRows(int64_t rows, const at::Device& device,
   });
 }
 
-DataParallel::DataParallel(const Transformer& model) : parameters_(Parameters(model.weights())) {
-  const int64_t parts = RowParts(kParts, model.weights().embedding.device());
-  for (int64_t part = 0; part < parts; ++part) {
-    ModelWeights view = model.weights();
-    for (auto& [name, slot] : Slots(view)) {
-      *slot = slot->detach().requires_grad_(true);
-      slot->mutable_grad() = at::zeros_like(*slot);
+GradientParts::GradientParts(const std::vector<Tensor>& parameters, int64_t piece_rows)
+    : piece_rows_(piece_rows), gradients_(parameters.size()) {
+  PUZZLE_CHECK(!parameters.empty() && piece_rows > 0, "gradients of nothing");
+  leaves_.resize(static_cast<size_t>(RowParts(kParts, parameters.front().device())));
+  for (std::vector<Tensor>& leaves : leaves_)
+    for (const Tensor& parameter : parameters)
+      leaves.push_back(parameter.detach().requires_grad_(true));
+}
+
+double GradientParts::Backward(const std::vector<int64_t>& rows, const Loss& loss) {
+  const at::AutoGradMode with_gradients(true);
+  const auto count = static_cast<int64_t>(rows.size());
+  const at::Device device = leaves_.front().front().device();
+  std::vector<double> losses(static_cast<size_t>(RowParts(count, device)));
+  ParallelOverRows(count, device, [&](int64_t part, int64_t first, int64_t length) {
+    for (int64_t done = 0; done < length; done += piece_rows_) {
+      const auto begin = rows.begin() + first + done;
+      const Tensor value = loss(part, {begin, begin + std::min(piece_rows_, length - done)});
+      value.backward();
+      losses[static_cast<size_t>(part)] += value.item<double>();
     }
-    std::vector<Tensor> parameters = Parameters(view);
-    replicas_.push_back({Transformer(std::move(view)), std::move(parameters)});
+  });
+  const at::NoGradGuard no_grad;
+  double total = 0;
+  for (const double part : losses) total += part;
+  for (size_t i = 0; i < gradients_.size(); ++i) {
+    gradients_[i] = Tensor();
+    for (size_t part = 0; part < losses.size(); ++part) {
+      Tensor& own = leaves_[part][i].mutable_grad();
+      if (!own.defined()) continue;
+      if (gradients_[i].defined()) {
+        gradients_[i].add_(own);
+      } else {
+        gradients_[i] = own;
+      }
+      own = Tensor();  // so that the next piece hands its gradient over instead of adding it
+    }
+  }
+  return total;
+}
+
+DataParallel::DataParallel(const Transformer& model)
+    : parameters_(Parameters(model.weights())),
+      gradients_(parameters_, std::numeric_limits<int64_t>::max()) {
+  for (int64_t part = 0; part < gradients_.parts(); ++part) {
+    ModelWeights view = model.weights();
+    auto leaf = gradients_.Leaves(part).begin();
+    for (auto& [name, slot] : Slots(view)) *slot = *leaf++;
+    replicas_.emplace_back(std::move(view));
   }
 }
 
 double DataParallel::Backward(const std::vector<int64_t>& rows, const Loss& loss) {
-  const auto count = static_cast<int64_t>(rows.size());
-  const at::Device device = parameters_.front().device();
-  std::vector<double> losses(static_cast<size_t>(RowParts(count, device)));
-  ParallelOverRows(count, device, [&](int64_t part, int64_t first, int64_t length) {
-    const std::vector<int64_t> own(rows.begin() + first, rows.begin() + first + length);
-    const auto index = static_cast<size_t>(part);
-    const double share = static_cast<double>(own.size()) / static_cast<double>(count);
-    const Tensor value = loss(replicas_[index].model, own) * share;
-    value.backward();
-    losses[index] = value.item<double>();
-  });
+  const double total =
+      gradients_.Backward(rows, [&](int64_t part, const std::vector<int64_t>& own) {
+        const double share = static_cast<double>(own.size()) / static_cast<double>(rows.size());
+        return loss(replicas_[static_cast<size_t>(part)], own) * share;
+      });
   const at::NoGradGuard no_grad;
-  double total = 0;
-  for (size_t part = 0; part < losses.size(); ++part) {
-    total += losses[part];
-    for (size_t i = 0; i < parameters_.size(); ++i) {
-      Tensor& own = replicas_[part].parameters[i].mutable_grad();
-      parameters_[i].mutable_grad().add_(own);
-      own.zero_();
-    }
-  }
+  for (size_t i = 0; i < parameters_.size(); ++i)
+    if (const Tensor& sum = gradients_.Gradients()[i]; sum.defined())
+      parameters_[i].mutable_grad().add_(sum);
   return total;
 }
 

@@ -25,7 +25,33 @@ void ParallelOverRows(int64_t rows, const at::Device& device,
 /// How many parts that makes.
 [[nodiscard]] int64_t RowParts(int64_t rows, const at::Device& device);
 
-/// Gradients of a batch from parts of it. Belongs to one thread.
+/// Gradients of a batch from parts of it, each of which has leaves of its own that share the
+/// parameters' storage. Belongs to one thread.
+class GradientParts {
+ public:
+  /// What the sequences `rows` contribute to the loss of the batch, computed with the leaves of
+  /// `part`; called from several threads at once.
+  using Loss = std::function<at::Tensor(int64_t part, const std::vector<int64_t>& rows)>;
+
+  /// A part works its sequences off in pieces of at most `piece_rows`, which bounds the memory.
+  GradientParts(const std::vector<at::Tensor>& parameters, int64_t piece_rows);
+
+  [[nodiscard]] int64_t parts() const { return static_cast<int64_t>(leaves_.size()); }
+  /// In the order of the parameters.
+  [[nodiscard]] const std::vector<at::Tensor>& Leaves(int64_t part) const {
+    return leaves_[static_cast<size_t>(part)];
+  }
+  /// The loss of the batch; its gradients by the parameters are in Gradients() until the next call.
+  double Backward(const std::vector<int64_t>& rows, const Loss& loss);
+  [[nodiscard]] const std::vector<at::Tensor>& Gradients() const { return gradients_; }
+
+ private:
+  int64_t piece_rows_;
+  std::vector<std::vector<at::Tensor>> leaves_;
+  std::vector<at::Tensor> gradients_;
+};
+
+/// GradientParts of a whole model. Belongs to one thread.
 class DataParallel {
  public:
   /// The mean loss of `model` on some sequences; called from several threads at once.
@@ -41,14 +67,9 @@ class DataParallel {
   double Backward(const std::vector<int64_t>& rows, const Loss& loss);
 
  private:
-  // A view of the same weights with gradients of its own.
-  struct Replica {
-    Transformer model;
-    std::vector<at::Tensor> parameters;
-  };
-
   std::vector<at::Tensor> parameters_;
-  std::vector<Replica> replicas_;
+  GradientParts gradients_;
+  std::vector<Transformer> replicas_;  // on the leaves of each part
 };
 
 }  // namespace puzzle

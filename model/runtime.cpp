@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <malloc.h>
 
+#include <string_view>
 #include <thread>
 
 #include <fmt/format.h>
@@ -30,6 +31,22 @@ void PrepareTensorRuntime() {
   if (auto* set = FindBlasFunction<void(int)>("openblas_set_num_threads")) set(1);
 }
 
+DeviceFailure ClassifyDeviceFailure(const std::exception& error) {
+  if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) {
+    return DeviceFailure::kOutOfMemory;
+  }
+  // The others have no type of their own.
+  const std::string_view message = error.what();
+  const auto says = [&](std::string_view words) {
+    return message.find(words) != std::string_view::npos;
+  };
+  if (says("DefaultCPUAllocator: ") || says("CUDA error: out of memory")) {
+    return DeviceFailure::kOutOfMemory;
+  }
+  // After any other error of the runtime every call of this process fails with the same one.
+  return says("CUDA error: ") ? DeviceFailure::kLost : DeviceFailure::kNone;
+}
+
 void SetThreads(int threads) {
   at::set_num_threads(threads);
 }
@@ -48,13 +65,23 @@ void Synchronize(const std::string& name) {
   if (device.is_cuda()) torch::cuda::synchronize(device.index());
 }
 
+bool HasFastBf16(const std::string& device) {
+  if (at::Device(device).is_cuda()) return true;
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+  return at::hasMKLDNN() && __builtin_cpu_supports("avx512bf16") != 0;
+#else
+  return false;
+#endif
+}
+
 std::string RuntimeDescription() {
   auto* core = FindBlasFunction<char*()>("openblas_get_corename");
   const std::string blas =
       core != nullptr ? fmt::format("OpenBLAS kernel {}", core())
                       : "no OpenBLAS (install libopenblas0-pthread: other BLAS are slower)";
-  return fmt::format("libtorch {}, {}, {} cores", LibtorchVersion(), blas,
-                     std::thread::hardware_concurrency());
+  return fmt::format("libtorch {}, {}, {} cores{}", LibtorchVersion(), blas,
+                     std::thread::hardware_concurrency(),
+                     HasFastBf16("cpu") ? ", bf16 products" : "");
 }
 
 }  // namespace puzzle

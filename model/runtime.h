@@ -1,6 +1,7 @@
 // Process- and thread-wide settings of libtorch and the BLAS behind it.
 #pragma once
 
+#include <exception>
 #include <string>
 
 namespace puzzle {
@@ -20,6 +21,18 @@ void BindThreadToDevice(const std::string& device);
 
 /// Waits until `device` has done everything that was asked of it; the CPU always has.
 void Synchronize(const std::string& device);
+
+/// What an exception says about the device on which it was thrown.
+enum class DeviceFailure {
+  kNone,         // nothing
+  kOutOfMemory,  // it had no memory left at that moment
+  kLost,         // it is of no use to this process any more
+};
+[[nodiscard]] DeviceFailure ClassifyDeviceFailure(const std::exception& error);
+
+/// Whether matrix products in bf16 are faster than in fp32 on `device`: CUDA, or a CPU with
+/// AVX512-BF16 (libtorch then takes them from oneDNN).
+[[nodiscard]] bool HasFastBf16(const std::string& device);
 
 /// "libtorch 1.13.1, OpenBLAS kernel Cooperlake, 2 cores": what -v prints.
 [[nodiscard]] std::string RuntimeDescription();

@@ -13,30 +13,53 @@ using at::Tensor;
 
 namespace {
 
-// The heads' mixture, [batch, seq, heads * head_dim]; `x` is behind the norm.
+// In the matrix's type; `bias` may be undefined.
+Tensor Linear(const Tensor& x, const Tensor& matrix, const Tensor& bias) {
+  const auto type = matrix.scalar_type();
+  return bias.defined() ? at::linear(x.to(type), matrix, bias.to(type))
+                        : at::linear(x.to(type), matrix);
+}
+
+// What the next query, behind those seen, will see of `x` [batch, keys, ...].
+Tensor StillSeen(const Tensor& x, int64_t window) {
+  const int64_t keys = x.size(1);
+  if (window == 0 || keys < window) return x;
+  return x.narrow(1, keys - window + 1, window - 1);
+}
+
+// The heads' mixture, [batch, seq, heads * head_dim]; `x` is behind the norm. Rotation and
+// attention are computed in fp32, whatever the type of the matrices.
 Tensor MixHeads(const AttentionWeights& weights, const AttentionSpec& spec,
                 const ModelConfig& config, const RotaryTable& rotary, const Tensor& x,
                 KvCache::Layer* cache, int64_t first) {
   const int64_t batch = x.size(0), seq = x.size(1);
-  auto heads = [&](const Tensor& matrix, int64_t n) {
-    return at::linear(x, matrix).view({batch, seq, n, config.head_dim});
+  auto heads = [&](const Tensor& matrix, const Tensor& bias, int64_t n) {
+    return Linear(x, matrix, bias).to(at::kFloat).view({batch, seq, n, config.head_dim});
   };
-  const Tensor q = Rotate(heads(weights.q, config.n_heads), rotary, first);
-  Tensor k = Rotate(heads(weights.k, spec.n_kv_heads), rotary, first);
-  Tensor v = heads(weights.v, spec.n_kv_heads);
+  auto placed = [&](Tensor h, const Tensor& norm) {
+    if (norm.defined()) h = RmsNorm(h, norm, config.norm_eps);
+    return rotary.cos.defined() ? Rotate(h, rotary, first) : h;
+  };
+  const Tensor q = placed(heads(weights.q, weights.q_bias, QueryHeads(spec, config)), weights.q_norm);
+  Tensor k = placed(heads(weights.k, weights.k_bias, spec.n_kv_heads), weights.k_norm);
+  Tensor v = heads(weights.v, weights.v_bias, spec.n_kv_heads);
   if (cache != nullptr) {
     if (cache->k.defined()) {
       k = at::cat({cache->k, k}, 1);
       v = at::cat({cache->v, v}, 1);
     }
-    cache->k = k;
-    cache->v = v;
+    cache->k = StillSeen(k, spec.window);
+    cache->v = StillSeen(v, spec.window);
   }
-  return CausalAttention(q, k, v).reshape({batch, seq, -1});
+  const double scale = config.arch.scaled_attention ? 0.0 : 1.0;  // 0: the usual one
+  return CausalAttention(q, k, v, spec.window, scale).reshape({batch, seq, -1});
 }
 
-Tensor GateChannels(const FfnWeights& weights, const Tensor& x) {
-  return SwiGlu(at::linear(x, weights.gate), at::linear(x, weights.up));
+// The channels between the FFN's matrices, [batch, seq, size].
+Tensor Channels(const FfnWeights& weights, const ModelConfig& config, const Tensor& x) {
+  const Tensor up = Linear(x, weights.up, weights.up_bias);
+  if (!config.arch.gated_ffn) return Activate(up, config.arch.activation);
+  return SwiGlu(Linear(x, weights.gate, weights.gate_bias), up);
 }
 
 }  // namespace
@@ -44,11 +67,28 @@ Tensor GateChannels(const FfnWeights& weights, const Tensor& x) {
 Transformer::Transformer(ModelWeights weights, int64_t positions) : weights_(std::move(weights)) {
   const ModelConfig& config = weights_.config;
   if (positions == 0) positions = config.max_positions;
-  rotary_ = MakeRotaryTable(config.rope, config.head_dim, positions, weights_.embedding.device());
+  if (config.arch.positions == Architecture::Positions::kRotary)
+    rotary_ = MakeRotaryTable(config.rope, config.head_dim, positions, weights_.embedding.device());
 }
 
-Tensor Transformer::Embed(const Tensor& ids) const {
-  return at::embedding(weights_.embedding, ids);
+Transformer Transformer::WithProductsIn(at::ScalarType type) const {
+  Transformer cast = *this;
+  for (size_t i = 0; i < cast.weights_.blocks.size(); ++i) {
+    BlockWeights& block = cast.weights_.blocks[i];
+    const BlockSpec& spec = cast.weights_.config.blocks[i];
+    for (const auto& slots : {Slots(block.attention, spec.attention), Slots(block.ffn, spec.ffn)})
+      for (const auto& [name, slot] : slots)
+        if (slot->dim() == 2) *slot = slot->to(type);
+  }
+  return cast;
+}
+
+Tensor Transformer::Embed(const Tensor& ids, int64_t first) const {
+  const Tensor tokens = at::embedding(weights_.embedding, ids);
+  if (!weights_.positions.defined()) return tokens;
+  const int64_t row = first + config().arch.position_offset;
+  PUZZLE_CHECK(row + ids.size(1) <= weights_.positions.size(0), "more positions than were learned");
+  return tokens + weights_.positions.narrow(0, row, ids.size(1));
 }
 
 Tensor Transformer::Blocks(Tensor x, int64_t first, int64_t last, KvCache* cache) const {
@@ -57,68 +97,106 @@ Tensor Transformer::Blocks(Tensor x, int64_t first, int64_t last, KvCache* cache
   for (int64_t i = first; i < last; ++i) {
     const auto index = static_cast<size_t>(i);
     const BlockSpec& spec = config.blocks[index];
-    const BlockWeights& block = weights_.blocks[index];
-    auto normed = [&](const Tensor& weight) { return RmsNorm(x, weight, config.rms_norm_eps); };
+    const AttentionWeights& attention = weights_.blocks[index].attention;
+    const FfnWeights& ffn = weights_.blocks[index].ffn;
+    auto normed = [&](const auto& w) { return Norm(x, w.norm, w.norm_bias, config); };
     if (spec.attention.form == SubBlockForm::kLinear) {
-      x = x + at::linear(normed(block.attention.norm), block.attention.linear);
+      x = x + Linear(normed(attention), attention.linear, attention.linear_bias);
     } else if (spec.attention.form == SubBlockForm::kFull) {
-      const Tensor mixed =
-          MixHeads(block.attention, spec.attention, config, rotary_, normed(block.attention.norm),
-                   cache != nullptr ? &cache->layers[index] : nullptr,
-                   cache != nullptr ? cache->positions : 0);
-      x = x + at::linear(mixed, block.attention.o);
+      const Tensor mixed = MixHeads(attention, spec.attention, config, rotary_, normed(attention),
+                                    cache != nullptr ? &cache->layers[index] : nullptr,
+                                    cache != nullptr ? cache->positions : 0);
+      x = x + Linear(mixed, attention.o, attention.o_bias);
     }
     if (spec.ffn.form == SubBlockForm::kLinear) {
-      x = x + at::linear(normed(block.ffn.norm), block.ffn.linear);
+      x = x + Linear(normed(ffn), ffn.linear, ffn.linear_bias);
     } else if (spec.ffn.form == SubBlockForm::kFull) {
-      x = x + at::linear(GateChannels(block.ffn, normed(block.ffn.norm)), block.ffn.down);
+      x = x + Linear(Channels(ffn, config, normed(ffn)), ffn.down, ffn.down_bias);
     }
   }
   return x;
 }
 
 Tensor Transformer::FinalNorm(const Tensor& x) const {
-  return RmsNorm(x, weights_.norm, weights_.config.rms_norm_eps);
+  return Norm(x, weights_.norm, weights_.norm_bias, config());
 }
 
 Tensor Transformer::Logits(const Tensor& ids, KvCache* cache) const {
-  const Tensor x = Blocks(Embed(ids), 0, config().n_layers(), cache);
+  const int64_t first = cache != nullptr ? cache->positions : 0;
+  const Tensor x = Blocks(Embed(ids, first), 0, config().n_layers(), cache);
   if (cache != nullptr) cache->positions += ids.size(1);
   return at::linear(FinalNorm(x), weights_.HeadMatrix());
 }
 
 Tensor Features(const SubBlockWeights& weights, const VariantSpec& spec, const ModelConfig& config,
                 const RotaryTable& rotary, const Tensor& normalized) {
+  auto scaled = [&](const auto& w) {
+    if (!w.norm.defined()) return normalized;  // FoldNorm
+    return w.norm_bias.defined() ? at::addcmul(w.norm_bias, normalized, w.norm)
+                                 : normalized * w.norm;
+  };
   if (const auto* attention = std::get_if<AttentionSpec>(&spec)) {
     const auto& own = std::get<AttentionWeights>(weights);
-    const Tensor x = normalized * own.norm;
+    const Tensor x = scaled(own);
     return attention->form == SubBlockForm::kLinear
                ? x
                : MixHeads(own, *attention, config, rotary, x, nullptr, 0);
   }
   const auto& own = std::get<FfnWeights>(weights);
-  const Tensor x = normalized * own.norm;
-  return std::get<FfnSpec>(spec).form == SubBlockForm::kLinear ? x : GateChannels(own, x);
+  const Tensor x = scaled(own);
+  return std::get<FfnSpec>(spec).form == SubBlockForm::kLinear ? x : Channels(own, config, x);
 }
 
 Tensor& OutputMatrix(SubBlockWeights& weights, const VariantSpec& spec) {
-  return *Slots(weights, spec).back().second;
+  if (const auto* attention = std::get_if<AttentionSpec>(&spec)) {
+    auto& own = std::get<AttentionWeights>(weights);
+    return attention->form == SubBlockForm::kLinear ? own.linear : own.o;
+  }
+  auto& own = std::get<FfnWeights>(weights);
+  return std::get<FfnSpec>(spec).form == SubBlockForm::kLinear ? own.linear : own.down;
+}
+
+const Tensor& OutputBias(const SubBlockWeights& weights, const VariantSpec& spec) {
+  if (const auto* attention = std::get_if<AttentionSpec>(&spec)) {
+    const auto& own = std::get<AttentionWeights>(weights);
+    return attention->form == SubBlockForm::kLinear ? own.linear_bias : own.o_bias;
+  }
+  const auto& own = std::get<FfnWeights>(weights);
+  return std::get<FfnSpec>(spec).form == SubBlockForm::kLinear ? own.linear_bias : own.down_bias;
 }
 
 Tensor SubBlockOutput(const SubBlockWeights& weights, const VariantSpec& spec,
                       const ModelConfig& config, const RotaryTable& rotary,
                       const Tensor& normalized) {
+  if (std::visit([](const auto& s) { return s.form; }, spec) == SubBlockForm::kNone) return {};
   SubBlockWeights handles = weights;
-  if (Slots(handles, spec).empty()) return {};
-  return at::linear(Features(weights, spec, config, rotary, normalized),
-                    OutputMatrix(handles, spec));
+  return Linear(Features(weights, spec, config, rotary, normalized), OutputMatrix(handles, spec),
+                OutputBias(weights, spec));
 }
 
 Tensor ApplySubBlock(const SubBlockWeights& weights, const VariantSpec& spec,
                      const ModelConfig& config, const RotaryTable& rotary, const Tensor& x) {
-  const Tensor out =
-      SubBlockOutput(weights, spec, config, rotary, NormalizeRms(x, config.rms_norm_eps));
+  const Tensor out = SubBlockOutput(weights, spec, config, rotary, Normalize(x, config));
   return out.defined() ? x + out : x;
+}
+
+SubBlockWeights FoldNorm(const SubBlockWeights& weights) {
+  const bool has_bias =
+      std::visit([](const auto& own) { return own.norm_bias.defined(); }, weights);
+  if (has_bias) return weights;
+  SubBlockWeights folded = weights;
+  auto fold = [](Tensor& norm, std::initializer_list<Tensor*> matrices) {
+    for (Tensor* matrix : matrices)
+      if (matrix->defined()) *matrix = *matrix * norm;
+    norm = Tensor();
+  };
+  if (auto* attention = std::get_if<AttentionWeights>(&folded)) {
+    fold(attention->norm, {&attention->q, &attention->k, &attention->v, &attention->linear});
+  } else {
+    auto& ffn = std::get<FfnWeights>(folded);
+    fold(ffn.norm, {&ffn.gate, &ffn.up, &ffn.linear});
+  }
+  return folded;
 }
 
 std::vector<int32_t> Generate(const Transformer& model, std::span<const int32_t> prompt,

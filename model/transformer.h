@@ -13,10 +13,10 @@
 namespace puzzle {
 
 /// Keys and values of the positions already seen, per block; empty tensors for blocks without
-/// attention.
+/// attention. Under a window only those are kept that a coming query still sees.
 struct KvCache {
   struct Layer {
-    at::Tensor k;  // [batch, positions, kv heads, head_dim], rotated
+    at::Tensor k;  // [batch, positions kept, kv heads, head_dim], rotated
     at::Tensor v;
   };
   std::vector<Layer> layers;
@@ -31,10 +31,15 @@ class Transformer {
 
   [[nodiscard]] const ModelConfig& config() const { return weights_.config; }
   [[nodiscard]] const ModelWeights& weights() const { return weights_; }
+  /// Empty when positions are learned.
   [[nodiscard]] const RotaryTable& rotary() const { return rotary_; }
 
-  /// ids [batch, seq] int64 -> [batch, seq, hidden]: the input of block 0.
-  [[nodiscard]] at::Tensor Embed(const at::Tensor& ids) const;
+  /// The same model with the matrices of its blocks in `type`, differentiable in those of this one.
+  /// Products of blocks are then computed in that type; what is between them stays fp32.
+  [[nodiscard]] Transformer WithProductsIn(at::ScalarType type) const;
+
+  /// ids [batch, seq] int64 at positions first.. -> [batch, seq, hidden]: the input of block 0.
+  [[nodiscard]] at::Tensor Embed(const at::Tensor& ids, int64_t first = 0) const;
   /// Blocks [first, last) applied to x [batch, seq, hidden].
   [[nodiscard]] at::Tensor Blocks(at::Tensor x, int64_t first, int64_t last,
                                   KvCache* cache = nullptr) const;
@@ -50,17 +55,24 @@ class Transformer {
 };
 
 /// The input of a sub-block's last matrix (attention: the mixed heads; FFN: the gated channels;
-/// linear: the norm's output): [batch, seq, n]. `normalized` is NormalizeRms(x), without the norm's
-/// weight: [batch, seq, hidden]. REQUIRES: not `none`.
+/// linear: the norm's output): [batch, seq, n]. `normalized` is Normalize(x), without the norm's
+/// weight and bias: [batch, seq, hidden]. REQUIRES: not `none`.
 [[nodiscard]] at::Tensor Features(const SubBlockWeights& weights, const VariantSpec& spec,
                                   const ModelConfig& config, const RotaryTable& rotary,
                                   const at::Tensor& normalized);
 /// That last matrix: o_proj, down_proj or the linear map, [hidden, n]. REQUIRES: not `none`.
 [[nodiscard]] at::Tensor& OutputMatrix(SubBlockWeights& weights, const VariantSpec& spec);
-/// Features times the output matrix: what the sub-block adds to the residual. Undefined for `none`.
+/// What is added behind it; undefined when there is nothing. REQUIRES: not `none`.
+[[nodiscard]] const at::Tensor& OutputBias(const SubBlockWeights& weights, const VariantSpec& spec);
+/// Features times the output matrix, plus the bias: what the sub-block adds to the residual.
+/// Undefined for `none`.
 [[nodiscard]] at::Tensor SubBlockOutput(const SubBlockWeights& weights, const VariantSpec& spec,
                                         const ModelConfig& config, const RotaryTable& rotary,
                                         const at::Tensor& normalized);
+/// The same sub-block with its norm's weight multiplied into the matrices that read the norm's
+/// output, and no norm weight: for Features and SubBlockOutput only. Training then needs no
+/// gradient of the states, which costs as much as that of the matrices. REQUIRES: not `none`.
+[[nodiscard]] SubBlockWeights FoldNorm(const SubBlockWeights& weights);
 /// x + sub-block(x).
 [[nodiscard]] at::Tensor ApplySubBlock(const SubBlockWeights& weights, const VariantSpec& spec,
                                        const ModelConfig& config, const RotaryTable& rotary,

@@ -1,5 +1,6 @@
 #include "model/variant.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -16,6 +17,7 @@ struct ParsedName {
   SubBlockForm form = SubBlockForm::kFull;
   double number = 0;  // kv heads, FFN size, or per cent
   bool percent = false;
+  double query_heads = 0;  // 0: all
 };
 
 std::optional<double> ParseNumber(std::string_view text) {
@@ -42,7 +44,14 @@ std::optional<ParsedName> ParseName(std::string_view name) {
   if (parsed.which == SubBlock::kAttention) {
     if (!name.starts_with("kv")) return std::nullopt;
     name.remove_prefix(2);
-  } else if (name.ends_with('%')) {
+    if (const size_t q = name.find('q'); q != std::string_view::npos) {
+      const auto heads = ParseNumber(name.substr(q + 1));
+      if (!heads || *heads > 1e9 || *heads != std::floor(*heads)) return std::nullopt;
+      parsed.query_heads = *heads;
+      name = name.substr(0, q);
+    }
+  }
+  if (name.ends_with('%')) {
     parsed.percent = true;
     name.remove_suffix(1);
   }
@@ -74,8 +83,9 @@ std::optional<std::string> CheckVariantName(std::string_view name) {
   const auto parsed = ParseName(name);
   if (!parsed)
     return fmt::format(
-        "\"{}\" is not a variant; expected attn:kvN, attn:linear, attn:none, ffn:N, ffn:P%, "
-        "ffn:linear or ffn:none",
+        "\"{}\" is not a variant; expected attn:kvN, attn:kvP%, attn:kvNqM, attn:linear, "
+        "attn:none, "
+        "ffn:N, ffn:P%, ffn:linear or ffn:none",
         name);
   if (parsed->percent && parsed->number > 100)
     return fmt::format("\"{}\": a variant cannot be larger than the parent", name);
@@ -99,10 +109,22 @@ VariantSpec ResolveVariant(std::string_view name, const ModelConfig& parent, int
     if (block.attention.form == SubBlockForm::kNone) refuse("the parent has no attention here");
     if (spec.form == SubBlockForm::kLinear) return spec;
     if (block.attention.form != SubBlockForm::kFull) refuse("the parent's attention is linear");
-    spec.n_kv_heads = static_cast<int64_t>(parsed.number);
-    if (block.attention.n_kv_heads % spec.n_kv_heads != 0)
-      refuse(fmt::format("{} kv heads do not divide the parent's {}", spec.n_kv_heads,
-                         block.attention.n_kv_heads));
+    const int64_t kv = block.attention.n_kv_heads;
+    const double wanted =
+        parsed.percent ? parsed.number / 100 * static_cast<double>(kv) : parsed.number;
+    spec.n_kv_heads = std::max<int64_t>(1, std::llround(wanted));
+    spec.window = block.attention.window;
+    spec.n_query_heads = block.attention.n_query_heads;
+    if (parsed.query_heads == 0) {
+      if (kv % spec.n_kv_heads != 0)
+        refuse(fmt::format("{} kv heads do not divide the parent's {}", spec.n_kv_heads, kv));
+      return spec;
+    }
+    const auto query_heads = static_cast<int64_t>(parsed.query_heads);
+    const int64_t group = QueryHeads(block.attention, parent) / kv;
+    if (spec.n_kv_heads > kv || query_heads != group * spec.n_kv_heads)
+      refuse(fmt::format("the parent has {} kv heads with {} query heads each", kv, group));
+    if (spec.n_kv_heads < kv) spec.n_query_heads = query_heads;
     return spec;
   }
   FfnSpec spec{parsed.form, 0};
@@ -138,24 +160,42 @@ void Place(const VariantSpec& spec, BlockSpec& block) {
   }
 }
 
-int64_t CountParameters(const VariantSpec& spec, const ModelConfig& config) {
+namespace {
+
+int64_t NormParameters(const ModelConfig& config) {
+  return (config.arch.norm == Architecture::Norm::kLayer ? 2 : 1) * config.hidden_size;
+}
+
+int64_t CountFull(const AttentionSpec& spec, const ModelConfig& config) {
+  const Architecture& arch = config.arch;
+  const int64_t d = config.hidden_size, dim = config.head_dim;
+  const int64_t queries = QueryHeads(spec, config);
+  const int64_t into = queries + 2 * spec.n_kv_heads;  // heads of q, k and v
+  int64_t count = d * dim * (into + queries);
+  if (arch.qkv_bias) count += dim * into;
+  if (arch.o_bias) count += d;
+  if (arch.qk_norm) count += 2 * dim;
+  return count;
+}
+
+int64_t CountFull(const FfnSpec& spec, const ModelConfig& config) {
   const int64_t d = config.hidden_size;
-  if (const auto* attention = std::get_if<AttentionSpec>(&spec)) {
-    switch (attention->form) {
-      case SubBlockForm::kFull:
-        return d + 2 * d * config.head_dim * (config.n_heads + attention->n_kv_heads);
-      case SubBlockForm::kLinear:
-        return d + d * d;
-      case SubBlockForm::kNone:
-        return 0;
-    }
-  }
-  const auto& ffn = std::get<FfnSpec>(spec);
-  switch (ffn.form) {
+  const int64_t into = config.arch.gated_ffn ? 2 : 1;  // matrices before the activation
+  return spec.size * d * (into + 1) + (config.arch.ffn_bias ? into * spec.size + d : 0);
+}
+
+}  // namespace
+
+int64_t CountParameters(const VariantSpec& spec, const ModelConfig& config) {
+  const bool is_attention = std::holds_alternative<AttentionSpec>(spec);
+  const int64_t d = config.hidden_size;
+  const bool biased = is_attention ? config.arch.o_bias : config.arch.ffn_bias;
+  switch (std::visit([](const auto& s) { return s.form; }, spec)) {
     case SubBlockForm::kFull:
-      return d + 3 * d * ffn.size;
+      return NormParameters(config) +
+             std::visit([&](const auto& s) { return CountFull(s, config); }, spec);
     case SubBlockForm::kLinear:
-      return d + d * d;
+      return NormParameters(config) + d * d + (biased ? d : 0);
     case SubBlockForm::kNone:
       return 0;
   }
@@ -171,16 +211,20 @@ int64_t CountBlockParameters(const ModelConfig& config) {
 
 int64_t CountNonBlockParameters(const ModelConfig& config) {
   const int64_t matrix = config.vocab_size * config.hidden_size;
-  return (config.tied_embeddings ? 1 : 2) * matrix + config.hidden_size;
+  const bool learned = config.arch.positions == Architecture::Positions::kLearned;
+  const int64_t positions = learned ? config.max_positions + config.arch.position_offset : 0;
+  return (config.tied_embeddings ? 1 : 2) * matrix + positions * config.hidden_size +
+         NormParameters(config);
 }
 
 double MemoryMib(const VariantSpec& spec, const ModelConfig& config, const Scenario& scenario) {
   double bytes = static_cast<double>(CountParameters(spec, config)) * scenario.weight_bytes;
   if (const auto* attention = std::get_if<AttentionSpec>(&spec);
       attention != nullptr && attention->form == SubBlockForm::kFull) {
+    const int64_t seen =
+        attention->window > 0 ? std::min(scenario.sequence, attention->window) : scenario.sequence;
     bytes += 2.0 * static_cast<double>(attention->n_kv_heads * config.head_dim) *
-             static_cast<double>(scenario.sequence) * static_cast<double>(scenario.batch) *
-             scenario.kv_bytes;
+             static_cast<double>(seen) * static_cast<double>(scenario.batch) * scenario.kv_bytes;
   }
   return bytes / (1 << 20);
 }

@@ -24,8 +24,9 @@ using VariantSpec = std::variant<AttentionSpec, FfnSpec>;
 /// "attn:kv2", "attn:linear", "ffn:256", "ffn:none": equal names mean equal shapes.
 [[nodiscard]] std::string VariantName(const VariantSpec& spec);
 
-/// A variant as the user writes it: "attn:kv4" "attn:linear" "attn:none" "ffn:512" "ffn:50%"
-/// "ffn:linear" "ffn:none". nullopt when the name is fine, else the complaint. Needs no model.
+/// A variant as the user writes it: "attn:kv4" "attn:kv50%" "attn:kv4q16" "attn:linear" "attn:none"
+/// "ffn:512" "ffn:50%" "ffn:linear" "ffn:none"; kv4 keeps all query heads, kv4q16 only the 16 of
+/// the four kv heads that stay. nullopt when the name is fine, else the complaint. Needs no model.
 [[nodiscard]] std::optional<std::string> CheckVariantName(std::string_view name);
 
 /// The variant that `name` means in `layer` of a model: percentages are of that layer's FFN,
@@ -44,7 +45,7 @@ void Place(const VariantSpec& spec, BlockSpec& block);
 [[nodiscard]] int64_t CountParameters(const VariantSpec& spec, const ModelConfig& config);
 /// Parameters of all blocks.
 [[nodiscard]] int64_t CountBlockParameters(const ModelConfig& config);
-/// Embedding, final norm and head (a tied head counts once).
+/// Embedding, learned positions, final norm and head (a tied head counts once).
 [[nodiscard]] int64_t CountNonBlockParameters(const ModelConfig& config);
 
 /// What a model serves at once; memory depends on it.
@@ -56,7 +57,7 @@ struct Scenario {
 };
 
 /// Weights and KV cache of a sub-block in MiB: (parameters * weight bytes + 2 * kv heads * head_dim
-/// * sequence * batch * kv bytes) / 2^20.
+/// * min(sequence, window) * batch * kv bytes) / 2^20.
 [[nodiscard]] double MemoryMib(const VariantSpec& spec, const ModelConfig& config,
                                const Scenario& scenario);
 

@@ -9,31 +9,142 @@ namespace puzzle {
 
 using at::Tensor;
 
-std::vector<NamedSlot> Slots(AttentionWeights& weights, const AttentionSpec& spec) {
-  if (spec.form == SubBlockForm::kNone) return {};
-  std::vector<NamedSlot> slots = {{"input_layernorm.weight", &weights.norm}};
-  if (spec.form == SubBlockForm::kLinear) {
-    slots.emplace_back("self_attn.linear_attn.weight", &weights.linear);
-    return slots;
-  }
-  slots.emplace_back("self_attn.q_proj.weight", &weights.q);
-  slots.emplace_back("self_attn.k_proj.weight", &weights.k);
-  slots.emplace_back("self_attn.v_proj.weight", &weights.v);
-  slots.emplace_back("self_attn.o_proj.weight", &weights.o);
+namespace {
+
+// The order in which slots are listed, and so that of parameters in an optimizer.
+template <typename Weights>
+using SlotTable = std::vector<std::pair<const char*, Tensor Weights::*>>;
+
+const SlotTable<AttentionWeights>& Table(const AttentionWeights&) {
+  using W = AttentionWeights;
+  static const SlotTable<W> table = {
+      {"input_layernorm.weight", &W::norm},         {"input_layernorm.bias", &W::norm_bias},
+      {"self_attn.linear_attn.weight", &W::linear}, {"self_attn.linear_attn.bias", &W::linear_bias},
+      {"self_attn.q_proj.weight", &W::q},           {"self_attn.q_proj.bias", &W::q_bias},
+      {"self_attn.k_proj.weight", &W::k},           {"self_attn.k_proj.bias", &W::k_bias},
+      {"self_attn.v_proj.weight", &W::v},           {"self_attn.v_proj.bias", &W::v_bias},
+      {"self_attn.q_norm.weight", &W::q_norm},      {"self_attn.k_norm.weight", &W::k_norm},
+      {"self_attn.o_proj.weight", &W::o},           {"self_attn.o_proj.bias", &W::o_bias},
+  };
+  return table;
+}
+
+const SlotTable<FfnWeights>& Table(const FfnWeights&) {
+  using W = FfnWeights;
+  static const SlotTable<W> table = {
+      {"post_attention_layernorm.weight", &W::norm},
+      {"post_attention_layernorm.bias", &W::norm_bias},
+      {"mlp.linear_mlp.weight", &W::linear},
+      {"mlp.linear_mlp.bias", &W::linear_bias},
+      {"mlp.gate_proj.weight", &W::gate},
+      {"mlp.gate_proj.bias", &W::gate_bias},
+      {"mlp.up_proj.weight", &W::up},
+      {"mlp.up_proj.bias", &W::up_bias},
+      {"mlp.down_proj.weight", &W::down},
+      {"mlp.down_proj.bias", &W::down_bias},
+  };
+  return table;
+}
+
+template <typename Weights>
+std::vector<NamedSlot> EverySlot(Weights& weights) {
+  std::vector<NamedSlot> slots;
+  for (const auto& [name, member] : Table(weights)) slots.emplace_back(name, &(weights.*member));
   return slots;
 }
 
-std::vector<NamedSlot> Slots(FfnWeights& weights, const FfnSpec& spec) {
-  if (spec.form == SubBlockForm::kNone) return {};
-  std::vector<NamedSlot> slots = {{"post_attention_layernorm.weight", &weights.norm}};
-  if (spec.form == SubBlockForm::kLinear) {
-    slots.emplace_back("mlp.linear_mlp.weight", &weights.linear);
-    return slots;
-  }
-  slots.emplace_back("mlp.gate_proj.weight", &weights.gate);
-  slots.emplace_back("mlp.up_proj.weight", &weights.up);
-  slots.emplace_back("mlp.down_proj.weight", &weights.down);
+template <typename Weights>
+std::vector<NamedSlot> DefinedSlots(Weights& weights, SubBlockForm form) {
+  std::vector<NamedSlot> slots;
+  if (form == SubBlockForm::kNone) return slots;
+  for (NamedSlot& slot : EverySlot(weights))
+    if (slot.second->defined()) slots.push_back(std::move(slot));
   return slots;
+}
+
+Tensor Shaped(const Shape& shape) {
+  return at::empty(shape, at::TensorOptions().device(at::kMeta).dtype(at::kFloat));
+}
+
+Tensor ShapedIf(bool wanted, const Shape& shape) {
+  return wanted ? Shaped(shape) : Tensor();
+}
+
+AttentionWeights OutlineOf(const AttentionSpec& spec, const ModelConfig& config) {
+  AttentionWeights made;
+  if (spec.form == SubBlockForm::kNone) return made;
+  const Architecture& arch = config.arch;
+  const int64_t d = config.hidden_size;
+  const int64_t q = QueryHeads(spec, config) * config.head_dim, kv = spec.n_kv_heads * config.head_dim;
+  made.norm = Shaped({d});
+  made.norm_bias = ShapedIf(arch.norm == Architecture::Norm::kLayer, {d});
+  if (spec.form == SubBlockForm::kLinear) {
+    made.linear = Shaped({d, d});
+    made.linear_bias = ShapedIf(arch.o_bias, {d});
+    return made;
+  }
+  made.q = Shaped({q, d});
+  made.k = Shaped({kv, d});
+  made.v = Shaped({kv, d});
+  made.o = Shaped({d, q});
+  made.q_bias = ShapedIf(arch.qkv_bias, {q});
+  made.k_bias = ShapedIf(arch.qkv_bias, {kv});
+  made.v_bias = ShapedIf(arch.qkv_bias, {kv});
+  made.o_bias = ShapedIf(arch.o_bias, {d});
+  made.q_norm = ShapedIf(arch.qk_norm, {config.head_dim});
+  made.k_norm = ShapedIf(arch.qk_norm, {config.head_dim});
+  return made;
+}
+
+FfnWeights OutlineOf(const FfnSpec& spec, const ModelConfig& config) {
+  FfnWeights made;
+  if (spec.form == SubBlockForm::kNone) return made;
+  const Architecture& arch = config.arch;
+  const int64_t d = config.hidden_size;
+  made.norm = Shaped({d});
+  made.norm_bias = ShapedIf(arch.norm == Architecture::Norm::kLayer, {d});
+  if (spec.form == SubBlockForm::kLinear) {
+    made.linear = Shaped({d, d});
+    made.linear_bias = ShapedIf(arch.ffn_bias, {d});
+    return made;
+  }
+  made.gate = ShapedIf(arch.gated_ffn, {spec.size, d});
+  made.up = Shaped({spec.size, d});
+  made.down = Shaped({d, spec.size});
+  made.gate_bias = ShapedIf(arch.gated_ffn && arch.ffn_bias, {spec.size});
+  made.up_bias = ShapedIf(arch.ffn_bias, {spec.size});
+  made.down_bias = ShapedIf(arch.ffn_bias, {d});
+  return made;
+}
+
+}  // namespace
+
+SubBlockWeights Outline(const VariantSpec& spec, const ModelConfig& config) {
+  return std::visit([&](const auto& s) -> SubBlockWeights { return OutlineOf(s, config); }, spec);
+}
+
+ModelWeights Outline(const ModelConfig& config) {
+  ModelWeights model;
+  model.config = config;
+  const Architecture& arch = config.arch;
+  const int64_t d = config.hidden_size;
+  model.embedding = Shaped({config.vocab_size, d});
+  model.positions = ShapedIf(arch.positions == Architecture::Positions::kLearned,
+                             {config.max_positions + arch.position_offset, d});
+  for (const BlockSpec& block : config.blocks)
+    model.blocks.push_back({OutlineOf(block.attention, config), OutlineOf(block.ffn, config)});
+  model.norm = Shaped({d});
+  model.norm_bias = ShapedIf(arch.norm == Architecture::Norm::kLayer, {d});
+  model.head = ShapedIf(!config.tied_embeddings, {config.vocab_size, d});
+  return model;
+}
+
+std::vector<NamedSlot> Slots(AttentionWeights& weights, const AttentionSpec& spec) {
+  return DefinedSlots(weights, spec.form);
+}
+
+std::vector<NamedSlot> Slots(FfnWeights& weights, const FfnSpec& spec) {
+  return DefinedSlots(weights, spec.form);
 }
 
 std::vector<NamedSlot> Slots(SubBlockWeights& weights, const VariantSpec& spec) {
@@ -42,8 +153,17 @@ std::vector<NamedSlot> Slots(SubBlockWeights& weights, const VariantSpec& spec) 
   return Slots(std::get<FfnWeights>(weights), std::get<FfnSpec>(spec));
 }
 
+std::vector<NamedSlot> AllSlots(SubBlockWeights& weights) {
+  return std::visit([](auto& w) { return EverySlot(w); }, weights);
+}
+
 std::vector<NamedSlot> Slots(ModelWeights& model) {
-  std::vector<NamedSlot> slots = {{"model.embed_tokens.weight", &model.embedding}};
+  std::vector<NamedSlot> slots;
+  auto add = [&](const char* name, Tensor& slot) {
+    if (slot.defined()) slots.emplace_back(name, &slot);
+  };
+  add("model.embed_tokens.weight", model.embedding);
+  add("model.embed_positions.weight", model.positions);
   for (size_t i = 0; i < model.blocks.size(); ++i) {
     const BlockSpec& spec = model.config.blocks[i];
     const std::string prefix = "model.layers." + std::to_string(i) + ".";
@@ -52,26 +172,10 @@ std::vector<NamedSlot> Slots(ModelWeights& model) {
     for (auto& [name, slot] : Slots(model.blocks[i].ffn, spec.ffn))
       slots.emplace_back(prefix + name, slot);
   }
-  slots.emplace_back("model.norm.weight", &model.norm);
-  if (!model.config.tied_embeddings) slots.emplace_back("lm_head.weight", &model.head);
+  add("model.norm.weight", model.norm);
+  add("model.norm.bias", model.norm_bias);
+  add("lm_head.weight", model.head);
   return slots;
-}
-
-Shape ExpectedShape(const std::string& name, const VariantSpec& spec, const ModelConfig& config) {
-  const int64_t d = config.hidden_size;
-  const int64_t q = config.n_heads * config.head_dim;
-  const auto* attention = std::get_if<AttentionSpec>(&spec);
-  const auto* ffn = std::get_if<FfnSpec>(&spec);
-  const int64_t kv = attention != nullptr ? attention->n_kv_heads * config.head_dim : 0;
-  const int64_t size = ffn != nullptr ? ffn->size : 0;
-  if (name.ends_with("layernorm.weight")) return {d};
-  if (name.ends_with("linear_attn.weight") || name.ends_with("linear_mlp.weight")) return {d, d};
-  if (name.ends_with("q_proj.weight")) return {q, d};
-  if (name.ends_with("k_proj.weight") || name.ends_with("v_proj.weight")) return {kv, d};
-  if (name.ends_with("o_proj.weight")) return {d, q};
-  if (name.ends_with("gate_proj.weight") || name.ends_with("up_proj.weight")) return {size, d};
-  if (name.ends_with("down_proj.weight")) return {d, size};
-  throw BugError("no tensor of a sub-block is called " + name);
 }
 
 std::vector<Tensor> Parameters(const ModelWeights& model) {
@@ -138,25 +242,18 @@ ModelWeights RandomModel(const ModelConfig& config, uint64_t seed) {
   };
   constexpr double kDeviation = 0.02;
   const double out_deviation = kDeviation / std::sqrt(2.0 * static_cast<double>(config.n_layers()));
-  auto fill = [&](auto& weights, const auto& spec) {
-    for (auto& [name, slot] : Slots(weights, spec)) {
-      const Shape shape = ExpectedShape(name, spec, config);
-      const bool output = name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
-      *slot =
-          shape.size() == 1 ? at::ones(shape) : normal(shape, output ? out_deviation : kDeviation);
+  ModelWeights model = Outline(config);
+  for (const auto& [name, slot] : Slots(model)) {
+    const Shape shape = slot->sizes().vec();
+    const bool output = name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
+    if (name.ends_with(".bias")) {
+      *slot = at::zeros(shape);
+    } else if (shape.size() == 1) {
+      *slot = at::ones(shape);
+    } else {
+      *slot = normal(shape, output ? out_deviation : kDeviation);
     }
-  };
-  ModelWeights model;
-  model.config = config;
-  model.embedding = normal({config.vocab_size, config.hidden_size}, kDeviation);
-  model.blocks.resize(config.blocks.size());
-  for (size_t i = 0; i < model.blocks.size(); ++i) {
-    fill(model.blocks[i].attention, config.blocks[i].attention);
-    fill(model.blocks[i].ffn, config.blocks[i].ffn);
   }
-  model.norm = at::ones({config.hidden_size});
-  if (!config.tied_embeddings)
-    model.head = normal({config.vocab_size, config.hidden_size}, kDeviation);
   return model;
 }
 

@@ -15,22 +15,24 @@
 
 namespace puzzle {
 
-/// Undefined tensors are absent: all for `none`, q..o for `linear`, `linear` for full attention.
+/// Undefined tensors are absent: all for `none`, q..o for `linear`, `linear` for full attention,
+/// and in every form what the family does not have: biases, norms of queries and keys.
 struct AttentionWeights {
-  at::Tensor norm;    // [hidden]
-  at::Tensor q;       // [heads * head_dim, hidden]
-  at::Tensor k;       // [kv heads * head_dim, hidden]
-  at::Tensor v;       // [kv heads * head_dim, hidden]
-  at::Tensor o;       // [hidden, heads * head_dim]
-  at::Tensor linear;  // [hidden, hidden]
+  at::Tensor norm, norm_bias;      // [hidden]
+  at::Tensor q, q_bias;            // [heads * head_dim, hidden], [heads * head_dim]
+  at::Tensor k, k_bias;            // [kv heads * head_dim, hidden], ...
+  at::Tensor v, v_bias;            // [kv heads * head_dim, hidden], ...
+  at::Tensor q_norm, k_norm;       // [head_dim]
+  at::Tensor o, o_bias;            // [hidden, heads * head_dim], [hidden]
+  at::Tensor linear, linear_bias;  // [hidden, hidden], [hidden]
 };
 
 struct FfnWeights {
-  at::Tensor norm;    // [hidden]
-  at::Tensor gate;    // [size, hidden]
-  at::Tensor up;      // [size, hidden]
-  at::Tensor down;    // [hidden, size]
-  at::Tensor linear;  // [hidden, hidden]
+  at::Tensor norm, norm_bias;      // [hidden]
+  at::Tensor gate, gate_bias;      // [size, hidden], [size]; absent unless the FFN is gated
+  at::Tensor up, up_bias;          // [size, hidden], [size]
+  at::Tensor down, down_bias;      // [hidden, size], [hidden]
+  at::Tensor linear, linear_bias;  // [hidden, hidden], [hidden]
 };
 
 /// Weights of one sub-block; the alternative matches the VariantSpec's.
@@ -44,28 +46,33 @@ struct BlockWeights {
 struct ModelWeights {
   ModelConfig config;
   at::Tensor embedding;  // [vocab, hidden]
+  at::Tensor positions;  // [max positions + offset, hidden]; undefined unless they are learned
   std::vector<BlockWeights> blocks;
-  at::Tensor norm;  // [hidden]
-  at::Tensor head;  // [vocab, hidden]; undefined when tied
+  at::Tensor norm, norm_bias;  // [hidden]
+  at::Tensor head;             // [vocab, hidden]; undefined when tied
 
   /// The head's matrix, the embedding's when tied.
   [[nodiscard]] const at::Tensor& HeadMatrix() const { return head.defined() ? head : embedding; }
 };
 
-/// A tensor slot and its name in a checkpoint ("self_attn.q_proj.weight", ...).
+/// A tensor slot and its name, as in a checkpoint of Llama ("self_attn.q_proj.weight", ...); what
+/// other families call it is in model/family.h.
 using NamedSlot = std::pair<std::string, at::Tensor*>;
 using NamedTensor = std::pair<std::string, at::Tensor>;
 
-/// The slots that `spec` has, in a fixed order, named as in a Hugging Face layer. The one place
-/// that knows which tensors a variant consists of.
+/// Tensors without storage, of the right shapes, wherever such a sub-block or model has one: the
+/// one place that knows which those are.
+[[nodiscard]] SubBlockWeights Outline(const VariantSpec& spec, const ModelConfig& config);
+[[nodiscard]] ModelWeights Outline(const ModelConfig& config);
+
+/// The slots that hold a tensor, in a fixed order.
 [[nodiscard]] std::vector<NamedSlot> Slots(AttentionWeights& weights, const AttentionSpec& spec);
 [[nodiscard]] std::vector<NamedSlot> Slots(FfnWeights& weights, const FfnSpec& spec);
 [[nodiscard]] std::vector<NamedSlot> Slots(SubBlockWeights& weights, const VariantSpec& spec);
-/// Every tensor of the model with its checkpoint name ("model.layers.3.mlp.up_proj.weight").
+/// Every tensor of the model by its whole name ("model.layers.3.mlp.up_proj.weight").
 [[nodiscard]] std::vector<NamedSlot> Slots(ModelWeights& model);
-/// The shape that the tensor `name` (as in Slots) must have.
-[[nodiscard]] Shape ExpectedShape(const std::string& name, const VariantSpec& spec,
-                                  const ModelConfig& config);
+/// Every slot of a sub-block, whether it holds a tensor or not.
+[[nodiscard]] std::vector<NamedSlot> AllSlots(SubBlockWeights& weights);
 
 /// Tensors only, without names: what an optimizer wants.
 [[nodiscard]] std::vector<at::Tensor> Parameters(const ModelWeights& model);
@@ -87,7 +94,8 @@ void Replace(ModelWeights& model, int64_t layer, const VariantSpec& spec,
 /// Bytes of all tensors.
 [[nodiscard]] size_t ByteSize(const ModelWeights& model);
 
-/// A fresh model: normal(0, 0.02), output projections scaled by 1/sqrt(2 * layers), norms 1.
+/// A fresh model: normal(0, 0.02), output projections scaled by 1/sqrt(2 * layers), norms 1, biases
+/// 0.
 [[nodiscard]] ModelWeights RandomModel(const ModelConfig& config, uint64_t seed);
 
 }  // namespace puzzle

@@ -139,9 +139,8 @@ void Checkpoint::Save(ArchiveWriter& out) const {
 
 Checkpoint Checkpoint::Load(std::shared_ptr<const ArchiveReader> in) {
   Checkpoint checkpoint;
-  checkpoint.model.config = ModelConfigFromJson(
-      nlohmann::ordered_json::parse(in->Attribute("config").dump()), "checkpoint");
-  checkpoint.model.blocks.resize(checkpoint.model.config.blocks.size());
+  checkpoint.model = Outline(ModelConfigFromJson(
+      nlohmann::ordered_json::parse(in->Attribute("config").dump()), "checkpoint"));
   for (const auto& [name, slot] : Slots(checkpoint.model)) *slot = ReadTensor(*in, name);
   checkpoint.tokenizer_files = ReadTokenizer(*in);
   constexpr std::string_view kFigure = "figure/";
@@ -251,7 +250,8 @@ SubBlockWeights Block::Weights() const {
   SubBlockWeights weights = trained;
   if (reader == nullptr) return weights;
   if (WhichSubBlock(spec) == SubBlock::kFfn) weights = FfnWeights{};
-  for (const auto& [name, slot] : Slots(weights, spec)) *slot = ReadTensor(*reader, name);
+  for (const auto& [name, slot] : AllSlots(weights))
+    if (reader->HasArray(name)) *slot = ReadTensor(*reader, name);
   return weights;
 }
 
@@ -295,6 +295,13 @@ Score Score::Load(std::shared_ptr<const ArchiveReader> in) {
 
 void CostTable::Save(ArchiveWriter& out) const {
   out.SetAttribute("parent", json(ToHfJson(parent)));
+  out.SetAttribute("batch", scenario.batch);
+  out.SetAttribute("prefill", scenario.prefill_length);
+  out.SetAttribute("generation", scenario.generation_length);
+  out.SetAttribute("weights", scenario.weights);
+  out.SetAttribute("activations", scenario.activations);
+  out.SetAttribute("kv", scenario.kv);
+  out.SetAttribute("timing", timing);
   out.SetAttribute("resources", resources);
   out.SetAttribute("fixed", fixed);
   out.SetAttribute("parent_total", parent_total);
@@ -312,6 +319,10 @@ CostTable CostTable::Load(std::shared_ptr<const ArchiveReader> in) {
   CostTable table;
   table.parent = ModelConfigFromJson(nlohmann::ordered_json::parse(in->Attribute("parent").dump()),
                                      "cost table");
+  table.scenario = {in->Attribute("batch"),       in->Attribute("prefill"),
+                    in->Attribute("generation"),  in->Attribute("weights"),
+                    in->Attribute("activations"), in->Attribute("kv")};
+  table.timing = in->Attribute("timing");
   table.resources = in->Attribute("resources").get<std::vector<std::string>>();
   table.fixed = in->Attribute("fixed").get<std::vector<double>>();
   table.parent_total = in->Attribute("parent_total").get<std::vector<double>>();
@@ -331,6 +342,17 @@ std::string Choice::Listing() const {
   return text;
 }
 
+std::string Choice::Report() const {
+  std::string text = fmt::format("{} ({}): objective {:.6f}, bound {:.6f}, gap {:.3g} %\n", status,
+                                 method, objective, bound, 100 * gap);
+  for (const auto& [resource, total] : totals)
+    text += fmt::format("    {:<20} {:>18.12g}\n", resource, total);
+  if (!timing.empty()) text += fmt::format("    times: {}, batch {}\n", timing, batch);
+  text += Listing();
+  if (!comparison.empty()) text += '\n' + comparison;
+  return text;
+}
+
 void Choice::Save(ArchiveWriter& out) const {
   json list = json::array();
   for (const Pick& pick : picks)
@@ -341,7 +363,11 @@ void Choice::Save(ArchiveWriter& out) const {
   out.SetAttribute("objective", objective);
   out.SetAttribute("bound", bound);
   out.SetAttribute("gap", gap);
+  out.SetAttribute("batch", batch);
+  out.SetAttribute("timing", timing);
   out.SetAttribute("totals", totals);
+  out.SetAttribute("comparison", comparison);
+  out.SetAttribute("display", Report());
   for (const auto& [resource, total] : totals) out.SetAttribute(resource, total);
 }
 
@@ -355,14 +381,50 @@ Choice Choice::Load(std::shared_ptr<const ArchiveReader> in) {
   choice.objective = in->Attribute("objective");
   choice.bound = in->Attribute("bound");
   choice.gap = in->Attribute("gap");
+  choice.batch = in->Attribute("batch");
+  choice.timing = in->Attribute("timing");
   choice.totals = in->Attribute("totals").get<std::map<std::string, double>>();
+  choice.comparison = in->Attribute("comparison");
   return choice;
+}
+
+void FrontierArtifact::Save(ArchiveWriter& out) const {
+  json list = json::array();
+  for (const Point& point : points)
+    list.push_back({{"budget", point.budget},
+                    {"method", point.method},
+                    {"batch", point.batch},
+                    {"status", point.status},
+                    {"objective", point.objective},
+                    {"bound", point.bound},
+                    {"dominated", point.dominated},
+                    {"totals", point.totals},
+                    {"variants", point.variants}});
+  out.SetAttribute("resource", resource);
+  out.SetAttribute("points", list);
+  out.SetAttribute("display", table);
+  out.SetAttribute("picture_svg", picture_svg);
+}
+
+FrontierArtifact FrontierArtifact::Load(std::shared_ptr<const ArchiveReader> in) {
+  FrontierArtifact frontier;
+  frontier.resource = in->Attribute("resource");
+  for (const json& point : in->Attribute("points"))
+    frontier.points.push_back({point.at("budget"), point.at("method"), point.at("batch"),
+                               point.at("status"), point.at("objective"), point.at("bound"),
+                               point.at("dominated"),
+                               point.at("totals").get<std::map<std::string, double>>(),
+                               point.at("variants").get<std::vector<std::string>>()});
+  frontier.table = in->Attribute("display");
+  frontier.picture_svg = in->Attribute("picture_svg");
+  return frontier;
 }
 
 void Evaluation::Save(ArchiveWriter& out) const {
   out.SetAttribute("label", label);
   out.SetAttribute("model_digest", model_digest);
   out.SetAttribute("has_kl", has_kl);
+  if (predicted) out.SetAttribute("predicted_kl", *predicted);
   out.SetAttribute("parameters", parameters);
   out.SetAttribute("block_parameters", block_parameters);
   out.SetAttribute("weights_mib", weights_mib);
@@ -376,6 +438,8 @@ Evaluation Evaluation::Load(std::shared_ptr<const ArchiveReader> in) {
   evaluation.label = in->Attribute("label");
   evaluation.model_digest = in->Attribute("model_digest").get<std::string>();
   evaluation.has_kl = in->Attribute("has_kl");
+  if (in->HasAttribute("predicted_kl"))
+    evaluation.predicted = in->Attribute("predicted_kl").get<double>();
   evaluation.parameters = in->Attribute("parameters");
   evaluation.block_parameters = in->Attribute("block_parameters");
   evaluation.weights_mib = in->Attribute("weights_mib");

@@ -16,6 +16,7 @@
 #include "io/tokenizer.h"
 #include "model/losses.h"
 #include "model/weights.h"
+#include "nodes/serving_costs.h"
 
 namespace puzzle {
 
@@ -150,7 +151,7 @@ struct Score {
   [[nodiscard]] size_t ResidentBytes() const { return sizeof(Score); }
 };
 
-/// What every variant of every sub-block costs.
+/// What every variant of every sub-block costs in one scenario.
 struct CostTable {
   static constexpr std::string_view kType = "costs";
   struct Row {
@@ -161,10 +162,12 @@ struct CostTable {
     std::vector<double> costs;  // one per resource
   };
   ModelConfig parent;
+  ServingScenario scenario;
+  std::string timing;  // where times come from: "" (none), "estimate for ..."
   std::vector<std::string> resources;
   std::vector<double> fixed;         // what the model costs beside its blocks
   std::vector<double> parent_total;  // fixed included
-  std::vector<Row> rows;             // by layer, attention before FFN
+  std::vector<Row> rows;             // by layer, attention before FFN, the parent's own first
 
   void Save(ArchiveWriter& out) const;
   static CostTable Load(std::shared_ptr<const ArchiveReader> in);
@@ -181,18 +184,47 @@ struct Choice {
   };
   std::vector<Pick> picks;  // by layer, attention before FFN
   std::string method;
-  std::string status;  // "optimal", "feasible", or the baseline's name
+  std::string status;  // "optimal", "feasible"
   double objective = 0;
-  double bound = 0;
+  double bound = 0;  // proven: no choice is below
   double gap = 0;
+  int64_t batch = 0;                     // of the costs it was made with
+  std::string timing;                    // as in those costs
   std::map<std::string, double> totals;  // resource -> total, fixed part included
+  std::string comparison;  // with other methods, a table without times; empty: not made
 
   /// Lines "block_3:  attention kv1  ffn 256".
   [[nodiscard]] std::string Listing() const;
+  /// Status, totals and listing, for people.
+  [[nodiscard]] std::string Report() const;
 
   void Save(ArchiveWriter& out) const;
   static Choice Load(std::shared_ptr<const ArchiveReader> in);
   [[nodiscard]] size_t ResidentBytes() const { return picks.size() * 64; }
+};
+
+/// The best children for many budgets.
+struct FrontierArtifact {
+  static constexpr std::string_view kType = "frontier";
+  struct Point {
+    std::string budget;  // "70%"
+    std::string method;
+    double batch = 0;
+    std::string status;
+    double objective = 0;
+    double bound = 0;
+    bool dominated = false;
+    std::map<std::string, double> totals;  // empty: the budget cannot be met
+    std::vector<std::string> variants;     // "attn:kv1" by layer, attention before FFN
+  };
+  std::string resource;  // that was swept
+  std::vector<Point> points;
+  std::string table;
+  std::string picture_svg;
+
+  void Save(ArchiveWriter& out) const;
+  static FrontierArtifact Load(std::shared_ptr<const ArchiveReader> in);
+  [[nodiscard]] size_t ResidentBytes() const { return points.size() * 4096; }
 };
 
 /// How good a model is on held-out text.
@@ -202,6 +234,7 @@ struct Evaluation {
   std::string model_digest;  // of the checkpoint that was measured
   TokenMetrics metrics;
   bool has_kl = false;
+  std::optional<double> predicted;  // KL as the sum of the replacements' scores
   int64_t parameters = 0;
   int64_t block_parameters = 0;
   double weights_mib = 0;  // in the checkpoint's dtype

@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 
+#include "nodes/mip_limits.h"
 #include "nodes/random.h"
 
 namespace puzzle {
@@ -152,6 +153,48 @@ std::optional<std::vector<int>> BestUniform(const MipProblem& problem) {
   std::vector<int> choice;
   for (size_t kind : kind_of) choice.push_back(solution.choice[kind]);
   return choice;
+}
+
+std::optional<std::vector<int>> BestDepth(const MipProblem& problem) {
+  std::vector<double> units;
+  for (size_t r = 0; r < problem.limits.size(); ++r) {
+    const MipReach reach = ReachOf(problem, r);
+    units.push_back(reach.most > reach.least ? reach.most - reach.least : 1);
+  }
+  MipProblem pruned{{}, problem.limits};
+  std::vector<int> cheapest;
+  for (const auto& group : problem.groups) {
+    const auto size = [&](const MipOption& option) {
+      double sum = 0;
+      for (size_t r = 0; r < units.size(); ++r) sum += option.costs[r] / units[r];
+      return sum;
+    };
+    const auto least =
+        std::min_element(group.begin(), group.end(),
+                         [&](const MipOption& a, const MipOption& b) { return size(a) < size(b); });
+    cheapest.push_back(static_cast<int>(least - group.begin()));
+    pruned.groups.push_back({group.front(), *least});
+  }
+  const MipSolution solution = SolveMip(pruned, {.explain = false});
+  if (solution.choice.empty()) return std::nullopt;
+  std::vector<int> choice;
+  for (size_t g = 0; g < cheapest.size(); ++g) {
+    choice.push_back(solution.choice[g] == 0 ? 0 : cheapest[g]);
+  }
+  return choice;
+}
+
+std::optional<std::vector<int>> LargestChoice(const MipProblem& problem,
+                                              const std::vector<std::vector<double>>& sizes) {
+  MipProblem largest = problem;
+  for (size_t g = 0; g < largest.groups.size(); ++g) {
+    for (size_t o = 0; o < largest.groups[g].size(); ++o) {
+      largest.groups[g][o].score = -sizes[g][o];
+    }
+  }
+  MipSolution solution = SolveMip(largest, {.explain = false});
+  if (solution.choice.empty()) return std::nullopt;
+  return std::move(solution.choice);
 }
 
 std::optional<std::vector<int>> RandomChoice(const MipProblem& problem, uint64_t seed,

@@ -14,6 +14,15 @@ namespace puzzle {
 /// within the limits. Throws like SolveMip.
 [[nodiscard]] std::optional<std::vector<int>> BestUniform(const MipProblem& problem);
 
+/// The best choice that keeps the parent's own option (the first of a group) or takes the cheapest
+/// one: with blocks that can be dropped this is depth pruning. Cheapest is the least sum of costs,
+/// each relative to its largest difference.
+[[nodiscard]] std::optional<std::vector<int>> BestDepth(const MipProblem& problem);
+
+/// The choice with the largest sum of `sizes` (per group and option), scores unseen.
+[[nodiscard]] std::optional<std::vector<int>> LargestChoice(
+    const MipProblem& problem, const std::vector<std::vector<double>>& sizes);
+
 /// A random choice that does not give its budget away: within the limits, and using at least
 /// `near` of the first limit that has a finite `high`. Options are drawn uniformly and
 /// independently and the whole choice is rejected until it fits; where that is hopeless (many

@@ -1,17 +1,15 @@
 #include "nodes/bld.h"
 
+#include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include <fmt/format.h>
 
-#include "io/error.h"
-#include "model/losses.h"
 #include "model/optim.h"
 #include "model/pch.h"
-#include "model/refit.h"
 #include "model/surgery.h"
 #include "nodes/batches.h"
+#include "nodes/trainee.h"
 
 namespace puzzle {
 
@@ -19,80 +17,74 @@ using at::Tensor;
 
 namespace {
 
-// One variant's forward passes over the data.
-class Trainee {
+bool HasForm(const VariantSpec& spec, SubBlockForm form) {
+  return std::visit([form](const auto& s) { return s.form == form; }, spec);
+}
+
+// The best state that was seen, by held-out loss.
+class Best {
  public:
-  Trainee(const SubBlockWeights& weights, const VariantSpec& spec, const Transformer& parent,
-          const SubBlockData& data, int64_t holdout, const std::string& device)
-      : weights_(weights),
-        spec_(spec),
-        parent_(parent),
-        data_(data),
-        n_train_(data.sequences() - holdout),
-        device_(device) {
-    if (n_train_ < 1)
-      throw Error(fmt::format("{} calibration sequences leave none to train on beside {} held out",
-                              data.sequences(), holdout));
-  }
+  Best(const Trainee& trainee, double loss) : weights_(trainee.Weights()), loss_(loss) {}
 
-  int64_t n_train() const { return n_train_; }
-  SubBlockWeights& weights() { return weights_; }
-
-  Tensor Loss(const std::vector<int64_t>& rows) const {
-    const SubBlockData::Batch batch = data_.Rows(rows, device_);
-    return NormalizedMse(
-        SubBlockOutput(weights_, spec_, parent_.config(), parent_.rotary(), batch.normalized),
-        batch.target);
+  void Offer(const Trainee& trainee, double loss) {
+    if (!(loss < loss_)) return;  // NaN is no improvement
+    weights_ = trainee.Weights();
+    loss_ = loss;
   }
-
-  double HeldOutLoss() const {
-    const at::NoGradGuard no_grad;
-    double error = 0, power = 0;
-    for (int64_t row = n_train_; row < data_.sequences(); ++row) {
-      const SubBlockData::Batch batch = data_.Rows({row}, device_);
-      const Tensor output =
-          SubBlockOutput(weights_, spec_, parent_.config(), parent_.rotary(), batch.normalized);
-      error += (output - batch.target).square().sum().item<double>();
-      power += batch.target.square().sum().item<double>();
-    }
-    return error / power;
-  }
-
-  // The best output matrix for the present features, by ridge regression.
-  void RefitOutput(int64_t tokens, const std::function<void()>& poll) {
-    const at::NoGradGuard no_grad;
-    Tensor& matrix = OutputMatrix(weights_, spec_);
-    RidgeFit fit(matrix.size(1), matrix.size(0));
-    const int64_t length = data_.normalized.size(1);
-    const int64_t sequences = std::min(n_train_, (tokens + length - 1) / length);
-    constexpr int64_t kBatch = 4;
-    for (int64_t first = 0; first < sequences; first += kBatch) {
-      std::vector<int64_t> rows(static_cast<size_t>(std::min(kBatch, sequences - first)));
-      std::iota(rows.begin(), rows.end(), first);
-      const SubBlockData::Batch batch = data_.Rows(rows, device_);
-      fit.Add(Features(weights_, spec_, parent_.config(), parent_.rotary(), batch.normalized)
-                  .flatten(0, 1),
-              batch.target.flatten(0, 1));
-      poll();
-    }
-    matrix.copy_(fit.Solve());
-  }
+  [[nodiscard]] double loss() const { return loss_; }
+  [[nodiscard]] SubBlockWeights Take() { return std::move(weights_); }
 
  private:
   SubBlockWeights weights_;
-  const VariantSpec& spec_;
-  const Transformer& parent_;
-  const SubBlockData& data_;
-  int64_t n_train_;
-  std::string device_;
+  double loss_;
 };
 
-bool IsLinear(const VariantSpec& spec) {
-  return std::visit([](const auto& s) { return s.form == SubBlockForm::kLinear; }, spec);
+// Trains for `steps` steps; looks at the held-out loss once per epoch and at the end. Returns what
+// went wrong, or nothing.
+std::string Train(Trainee& trainee, int64_t steps, const BldParams& params, uint64_t seed,
+                  Best& best, const std::function<void(double, std::string_view)>& poll) {
+  SequenceOrder order(trainee.n_train(), seed);
+  const int64_t steps_per_epoch = std::max<int64_t>(1, trainee.n_train() / params.batch);
+  for (int64_t step = 0; step < steps; ++step) {
+    const double loss = trainee.Step(order.Next(params.batch),
+                                     CosineSchedule(step, steps, params.lr, params.warmup));
+    if (!std::isfinite(loss))
+      return fmt::format("the loss was {} at step {} of {}", loss, step + 1, steps);
+    const bool last = step + 1 == steps;
+    if (last || (step + 1) % steps_per_epoch == 0) {
+      const double held_out = trainee.HeldOutLoss();
+      best.Offer(trainee, held_out);
+      if (last && !(held_out <= best.loss()))
+        return fmt::format("the held-out loss ended at {:.4f}", held_out);
+    }
+    poll(static_cast<double>(step + 1) / static_cast<double>(steps),
+         fmt::format("loss {:.4f}", loss));
+  }
+  return {};
 }
 
-bool IsNone(const VariantSpec& spec) {
-  return std::visit([](const auto& s) { return s.form == SubBlockForm::kNone; }, spec);
+// The layer's FFN is sorted once for all its sizes.
+SurgeryHints Hints(const BldParams& params, SubBlock which, const Transformer& teacher,
+                   const std::string& parent_digest, const Inputs& inputs, RunContext& context) {
+  SurgeryHints hints;
+  if (params.kv_merge == "first") hints.kv_merge = KvMerge::kFirst;
+  if (!inputs.Has("importance")) return hints;
+  const auto importance = inputs.One<Importance>("importance");
+  const auto layer = static_cast<size_t>(params.layer);
+  if (which == SubBlock::kAttention) {
+    hints.head_scores = importance.Load()->head_scores.at(layer);
+    return hints;
+  }
+  const std::string key =
+      fmt::format("sorted-ffn {} {} {}", parent_digest, importance.digest(), params.layer);
+  hints.sorted_ffn = *context.Resident<FfnWeights>(key, [&] {
+    const FfnWeights& ffn = teacher.weights().blocks[layer].ffn;
+    const Tensor order = importance.Load()->channel_order.at(layer);
+    auto sorted = std::make_shared<const FfnWeights>(
+        order.defined() ? SortChannels(ffn, order.to(ffn.down.device())) : FfnWeights{});
+    return SizedValue{sorted, order.defined() ? 3 * ffn.down.nbytes() : 0};
+  });
+  return hints;
 }
 
 }  // namespace
@@ -101,40 +93,21 @@ Distilled DistillSubBlock(const SubBlockWeights& start, const VariantSpec& spec,
                           const Transformer& parent, const SubBlockData& data,
                           const BldParams& params, uint64_t seed, const std::string& device,
                           const std::function<void(double, std::string_view)>& poll) {
-  Trainee trainee(Clone(start, spec), spec, parent, data, params.holdout, device);
+  Trainee trainee(start, spec, parent, data, params, device);
   Distilled result;
-  result.init_loss = trainee.HeldOutLoss();
+  result.init_loss = result.refit_loss = trainee.HeldOutLoss();
+  Best best(trainee, result.init_loss);
   if (params.refit_tokens > 0) {
     trainee.RefitOutput(params.refit_tokens, [&] { poll(0, "closed-form start"); });
     result.refit_loss = trainee.HeldOutLoss();
-  } else {
-    result.refit_loss = result.init_loss;
+    best.Offer(trainee, result.refit_loss);
   }
-  const SubBlockWeights before_training = Clone(trainee.weights(), spec);
-  const bool solved = IsLinear(spec) && params.refit_tokens > 0;
+  const bool solved = HasForm(spec, SubBlockForm::kLinear) && params.refit_tokens > 0;
   const auto steps = static_cast<int64_t>(std::ceil(
       params.epochs * static_cast<double>(trainee.n_train()) / static_cast<double>(params.batch)));
-  if (!solved && steps > 0) {
-    const at::AutoGradMode with_gradients(true);
-    AdamW optimizer(Parameters(trainee.weights(), spec),
-                    {.weight_decay = params.weight_decay, .clip_norm = params.clip});
-    SequenceOrder order(trainee.n_train(), seed);
-    for (int64_t step = 0; step < steps; ++step) {
-      const Tensor loss = trainee.Loss(order.Next(params.batch));
-      loss.backward();
-      optimizer.Step(CosineSchedule(step, steps, params.lr, params.warmup));
-      optimizer.ZeroGrad();
-      poll(static_cast<double>(step + 1) / static_cast<double>(steps),
-           fmt::format("loss {:.4f}", loss.item<double>()));
-    }
-  }
-  result.loss = trainee.HeldOutLoss();
-  result.weights = Clone(trainee.weights(), spec);
-  if (!(result.loss <= result.refit_loss)) {  // NaN counts as worse
-    result.diverged = true;
-    result.loss = result.refit_loss;
-    result.weights = before_training;
-  }
+  if (!solved) result.complaint = Train(trainee, steps, params, seed, best, poll);
+  result.loss = best.loss();
+  result.weights = best.Take();
   return result;
 }
 
@@ -152,7 +125,7 @@ Block RunBld(const BldParams& params, const Inputs& inputs, RunContext& context)
     block.parents_own = true;
     return block;
   }
-  if (IsNone(block.spec)) {
+  if (HasForm(block.spec, SubBlockForm::kNone)) {
     block.init_loss = block.loss = 1;
     return block;
   }
@@ -169,19 +142,16 @@ Block RunBld(const BldParams& params, const Inputs& inputs, RunContext& context)
         teacher, *states, params.layer, which, [&] { context.Poll(0, "the parent's answers"); }));
     return SizedValue{made, made->bytes()};
   });
-  Tensor channel_order;
-  if (inputs.Has("importance"))
-    channel_order =
-        inputs.Get<Importance>("importance")->channel_order.at(static_cast<size_t>(params.layer));
   const SubBlockWeights start =
-      InitVariant(teacher.weights(), params.layer, block.spec, channel_order);
+      InitVariant(teacher.weights(), params.layer, block.spec,
+                  Hints(params, which, teacher, parent.digest(), inputs, context));
   Distilled distilled = DistillSubBlock(
       start, block.spec, teacher, *data, params,
       context.seed() + static_cast<uint64_t>(params.seed), device,
       [&](double fraction, std::string_view note) { context.Poll(fraction, note); });
-  if (distilled.diverged)
-    context.Warn(fmt::format(
-        "training did not improve on its start (loss {:.4f}); the start is kept", distilled.loss));
+  if (!distilled.complaint.empty())
+    context.Warn(fmt::format("{}; the best state is kept (held-out loss {:.4f})",
+                             distilled.complaint, distilled.loss));
   block.trained = std::move(distilled.weights);
   block.init_loss = distilled.init_loss;
   block.loss = distilled.loss;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <string_view>
 
 #include "graph/node.h"
@@ -11,18 +12,19 @@
 
 namespace puzzle {
 
-/// A trained variant and its held-out MSE(target, output) / MSE(target, 0).
+/// A trained variant and its held-out loss: MSE(target, output) / MSE(target, 0), see Trainee.
 struct Distilled {
   SubBlockWeights weights;
   double init_loss = 0;   // of the formula's start
   double refit_loss = 0;  // after the closed-form output matrix
-  double loss = 0;        // at the end
-  bool diverged = false;  // training made it worse: the start was kept
+  double loss = 0;        // of `weights`: the least that was seen at the end of an epoch or before
+  std::string complaint;  // what went wrong in training; empty: nothing
 };
 
 /// Trains `start` to imitate the parent's sub-block on `data`, whose last `params.holdout`
 /// sequences are kept for the losses. The output matrix is first solved in closed form; a linear
-/// variant is finished with that. Deterministic in `seed`. `poll(fraction, note)` once per step.
+/// variant is finished with that. A training that diverges is cut short. Deterministic in `seed`.
+/// `poll(fraction, note)` once per step.
 [[nodiscard]] Distilled DistillSubBlock(const SubBlockWeights& start, const VariantSpec& spec,
                                         const Transformer& parent, const SubBlockData& data,
                                         const BldParams& params, uint64_t seed,

@@ -8,6 +8,7 @@
 #include "nodes/capture.h"
 #include "nodes/cost.h"
 #include "nodes/evaluate.h"
+#include "nodes/export_library.h"
 #include "nodes/export_model.h"
 #include "nodes/gkd.h"
 #include "nodes/importance.h"
@@ -17,6 +18,7 @@
 #include "nodes/report.h"
 #include "nodes/score.h"
 #include "nodes/search.h"
+#include "nodes/sweep.h"
 #include "nodes/synthetic_text.h"
 #include "nodes/tokenize.h"
 
@@ -43,6 +45,7 @@ std::map<std::string, Body> PuzzleBodies() {
                                         {"assemble", MakeBody(RunAssemble)},
                                         {"best", MakeBody(RunBest)},
                                         {"bld", MakeBody(RunBld)},
+                                        {"block_library", MakeBody(RunBlockLibrary)},
                                         {"cost", MakeBody(RunCost)},
                                         {"evaluate", MakeBody(RunEvaluate)},
                                         {"export", MakeBody(RunExport)},
@@ -55,6 +58,7 @@ std::map<std::string, Body> PuzzleBodies() {
                                         {"report", MakeBody(RunReport)},
                                         {"score", MakeBody(RunScore)},
                                         {"search", MakeBody(RunSearch)},
+                                        {"sweep", MakeBody(RunSweep)},
                                         {"synthetic_text", MakeBody(RunSyntheticText)},
                                         {"tokenize", MakeBody(RunTokenize)}};
   for (auto& [kind, body] : bodies) body = Plainly(std::move(body));

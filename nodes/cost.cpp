@@ -1,42 +1,116 @@
 #include "nodes/cost.h"
 
-#include <algorithm>
+#include <fmt/format.h>
 
 #include "io/error.h"
 
 namespace puzzle {
-
 namespace {
 
-std::vector<double> CostsOf(const VariantSpec& spec, const ModelConfig& config,
-                            const Scenario& scenario) {
-  const auto parameters = static_cast<double>(CountParameters(spec, config));
-  const auto* attention = std::get_if<AttentionSpec>(&spec);
-  const double kv_heads = attention != nullptr ? static_cast<double>(attention->n_kv_heads) : 0.0;
-  return {parameters, parameters, MemoryMib(spec, config, scenario), kv_heads};
+// Time of a part of the model; `name` is its VariantName, or empty for what is outside the blocks.
+PassTimes TimeOf(const Latencies& latencies, const std::string& name,
+                 const ServingScenario& scenario) {
+  const auto found = latencies.times.find(name);
+  if (!name.empty() && found == latencies.times.end()) {
+    throw Error(fmt::format("the measured times lack {}: measure the same variants", name));
+  }
+  const ServingTimes& times = name.empty() ? latencies.outside : found->second;
+  return {times.prefill.ms, static_cast<double>(scenario.generation_length) * times.decode.ms};
 }
+
+void CheckLoad(const ServingLoad& load, const ServingScenario& scenario) {
+  if (load.batch == scenario.batch && load.prefill == scenario.prefill_length &&
+      load.generation == scenario.generation_length) {
+    return;
+  }
+  throw Error(
+      fmt::format("the measured times are for batch {}, prefill {}, generation {}; the costs "
+                  "are for {}, {}, {}",
+                  load.batch, load.prefill, load.generation, scenario.batch,
+                  scenario.prefill_length, scenario.generation_length));
+}
+
+// Turns counts into the columns of a table.
+class Columns {
+ public:
+  Columns(const ServingScenario& scenario, const TimeSource& times)
+      : scenario_(scenario), times_(times) {
+    if (const auto* measured = std::get_if<Latencies>(&times)) CheckLoad(measured->load, scenario);
+  }
+
+  [[nodiscard]] std::string Timing() const {
+    if (const auto* device = std::get_if<DeviceModel>(&times_)) {
+      return fmt::format("roofline estimate for {}, not measured", device->name);
+    }
+    if (const auto* measured = std::get_if<Latencies>(&times_)) {
+      return fmt::format("measured on {}", measured->device);
+    }
+    return "";
+  }
+
+  [[nodiscard]] std::vector<std::string> Names() const {
+    std::vector<std::string> names = {"block_parameters", "parameters",     "active_parameters",
+                                      "memory_mib",       "weight_mib",     "kv_mib",
+                                      "kv_heads",         "prefill_gflops", "decode_gflops"};
+    if (!Timing().empty()) names.insert(names.end(), {"prefill_ms", "decode_ms", "runtime_ms"});
+    return names;
+  }
+
+  // `in_blocks` and `active`: the parameters that count as such; `name` as in TimeOf.
+  [[nodiscard]] std::vector<double> Row(const ServingCosts& costs, double in_blocks, double active,
+                                        const std::string& name) const {
+    std::vector<double> row = {
+        in_blocks,          costs.parameters,           active,
+        costs.memory_mib(), costs.weight_mib,           costs.kv_mib,
+        costs.kv_heads,     costs.prefill_flops * 1e-9, costs.decode_flops * 1e-9};
+    if (const auto* device = std::get_if<DeviceModel>(&times_)) {
+      AddTime(EstimateTime(costs, scenario_, *device), row);
+    } else if (const auto* measured = std::get_if<Latencies>(&times_)) {
+      AddTime(TimeOf(*measured, name, scenario_), row);
+    }
+    return row;
+  }
+
+ private:
+  static void AddTime(const PassTimes& time, std::vector<double>& row) {
+    row.insert(row.end(), {time.prefill_ms, time.decode_ms, time.prefill_ms + time.decode_ms});
+  }
+
+  const ServingScenario& scenario_;
+  const TimeSource& times_;
+};
 
 }  // namespace
 
 CostTable CountCosts(const ModelConfig& parent, const std::vector<std::string>& variants,
-                     int64_t multiple_of, const Scenario& scenario) {
+                     int64_t multiple_of, const ServingScenario& scenario, CountingRules rules,
+                     const TimeSource& times) {
+  const Columns columns(scenario, times);
   CostTable table;
   table.parent = parent;
-  table.resources = {"block_parameters", "parameters", "memory_mib", "kv_heads"};
-  const auto outside = static_cast<double>(CountNonBlockParameters(parent));
-  table.fixed = {0, outside, outside * scenario.weight_bytes / (1 << 20), 0};
+  table.scenario = scenario;
+  table.timing = columns.Timing();
+  table.resources = columns.Names();
+  const auto head = static_cast<double>(parent.vocab_size * parent.hidden_size);
+  const auto norm = static_cast<double>(parent.hidden_size);
+  table.fixed = columns.Row(CountNonBlock(parent, scenario, rules), 0, head + norm, "");
   table.parent_total = table.fixed;
+  const auto add = [&](int64_t layer, const std::string& name, const VariantSpec& spec, bool own) {
+    const ServingCosts costs = CountSubBlock(spec, parent, scenario, rules);
+    table.rows.push_back(
+        {layer, name, spec, own,
+         columns.Row(costs, costs.parameters, costs.parameters, VariantName(spec))});
+  };
   for (int64_t layer = 0; layer < parent.n_layers(); ++layer) {
-    for (SubBlock which : {SubBlock::kAttention, SubBlock::kFfn}) {
+    for (const SubBlock which : {SubBlock::kAttention, SubBlock::kFfn}) {
       const VariantSpec own = ParentVariant(parent, layer, which);
-      const std::vector<double> own_costs = CostsOf(own, parent, scenario);
-      for (size_t r = 0; r < own_costs.size(); ++r) table.parent_total[r] += own_costs[r];
-      table.rows.push_back({layer, VariantName(own), own, true, own_costs});
+      add(layer, VariantName(own), own, true);
+      const std::vector<double>& costs = table.rows.back().costs;
+      for (size_t r = 0; r < costs.size(); ++r) table.parent_total[r] += costs[r];
       for (const std::string& name : variants) {
         if (!name.starts_with(SubBlockName(which))) continue;
         const VariantSpec spec = ResolveVariant(name, parent, layer, multiple_of);
-        if (spec == own) continue;
-        table.rows.push_back({layer, name, spec, false, CostsOf(spec, parent, scenario)});
+        if (!(spec == own)) add(layer, name, spec, false);
       }
     }
   }
@@ -44,12 +118,18 @@ CostTable CountCosts(const ModelConfig& parent, const std::vector<std::string>& 
 }
 
 CostTable RunCost(const CostParams& params, const Inputs& inputs, RunContext&) {
-  auto bytes = [](const std::string& dtype) {
-    return dtype == "fp32" ? 4.0 : dtype == "fp8" ? 1.0 : 2.0;
-  };
-  const Scenario scenario{params.batch, params.sequence, bytes(params.weights), bytes(params.kv)};
+  const ServingScenario scenario{params.batch,   params.prefill,     params.generation,
+                                 params.weights, params.activations, params.kv};
+  const CountingRules rules =
+      params.compat == "puzzletron" ? CountingRules::kPuzzletron : CountingRules::kExact;
+  TimeSource times;
+  if (inputs.Has("latencies")) {
+    times = *inputs.Get<Latencies>("latencies");
+  } else if (!params.device.empty()) {
+    times = ReadDeviceModel(params.device);
+  }
   return CountCosts(inputs.Get<Checkpoint>("parent")->model.config, params.variants,
-                    params.multiple_of, scenario);
+                    params.multiple_of, scenario, rules, times);
 }
 
 }  // namespace puzzle

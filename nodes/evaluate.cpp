@@ -71,6 +71,7 @@ Evaluation RunEvaluate(const EvaluateParams& params, const Inputs& inputs, RunCo
   evaluation.label = params.label;
   evaluation.model_digest = measured.digest();
   evaluation.has_kl = parent.has_value();
+  if (inputs.Has("choice")) evaluation.predicted = inputs.Get<Choice>("choice")->objective;
   evaluation.metrics =
       EvaluateModel(model, parent ? &*parent : nullptr, *tokens, params.positions, params.batch,
                     [&](double fraction) { context.Poll(fraction); });

@@ -11,6 +11,7 @@
 #include "model/optim.h"
 #include "model/parallel.h"
 #include "model/pch.h"
+#include "model/runtime.h"
 #include "nodes/batches.h"
 #include "nodes/capture.h"
 #include "nodes/sub_block_data.h"
@@ -70,12 +71,14 @@ double DistillGlobally(const Transformer& teacher, const TeacherStates& teacher_
   AdamW optimizer(Parameters(student.weights()),
                   {.weight_decay = params.weight_decay, .clip_norm = params.clip});
   DataParallel gradients(student);
+  const bool in_bf16 = params.compute == "bf16" && HasFastBf16(device.str());
   SequenceOrder order(tokens.sequences(), seed);
   double smooth_loss = 0;
   for (int64_t step = 0; step < params.steps; ++step) {
     const double value = gradients.Backward(
         order.Next(params.batch), [&](const Transformer& part, const std::vector<int64_t>& rows) {
-          return GlobalLoss(teacher, StatesWithoutGradients(teacher_states, rows), part,
+          return GlobalLoss(teacher, StatesWithoutGradients(teacher_states, rows),
+                            in_bf16 ? part.WithProductsIn(at::kBFloat16) : part,
                             tokens.Rows(rows).to(device), params);
         });
     if (!std::isfinite(value))

@@ -12,14 +12,22 @@ using at::Tensor;
 
 namespace {
 
-Tensor OrderByContribution(const ImportanceParams& params, const FfnWeights& ffn,
-                           const std::vector<Tensor>& features) {
-  if (params.method == "iterative") {
-    IterativeChannelRanking ranking(ffn.down, static_cast<int64_t>(features.size()));
-    for (const Tensor& batch : features) ranking.Add(batch);
-    return MostImportantFirst(ranking.Positions());
+// features: per batch [sequences, tokens, channels].
+Tensor ChannelOrder(const ImportanceParams& params, int64_t layer, const FfnWeights& ffn,
+                    const std::vector<Tensor>& features) {
+  const int64_t channels = ffn.down.size(1);
+  if (params.method == "truncate") return at::arange(channels, at::kLong);
+  if (params.method == "random") {
+    auto generator =
+        at::make_generator<at::CPUGeneratorImpl>(static_cast<uint64_t>(params.seed * 4096 + layer));
+    return at::randperm(channels, generator, at::kLong);
   }
-  return MostImportantFirst(ChannelContribution(at::cat(features), ffn.down));
+  if (params.method == "l2_norm") return MostImportantFirst(ChannelNorm(at::cat(features)));
+  if (params.method == "independent")
+    return MostImportantFirst(ChannelContribution(at::cat(features).flatten(0, 1), ffn.down));
+  IterativeChannelRanking ranking(ffn.down, static_cast<int64_t>(features.size()));
+  for (const Tensor& batch : features) ranking.Add(batch.flatten(0, 1));
+  return MostImportantFirst(ranking.Positions());
 }
 
 }  // namespace
@@ -44,12 +52,10 @@ Importance RunImportance(const ImportanceParams& params, const Inputs& inputs,
       const Tensor x = states->Read(layer, batch * params.batch, params.batch);
       auto features = [&](const SubBlockWeights& weights, const VariantSpec& variant,
                           const Tensor& input) {
-        return Features(weights, variant, config, model.rotary(),
-                        NormalizeRms(input, config.rms_norm_eps))
-            .flatten(0, 1);
+        return Features(weights, variant, config, model.rotary(), Normalize(input, config));
       };
       if (spec.attention.form == SubBlockForm::kFull)
-        mixed.push_back(features(block.attention, spec.attention, x));
+        mixed.push_back(features(block.attention, spec.attention, x).flatten(0, 1));
       if (spec.ffn.form == SubBlockForm::kFull) {
         const Tensor behind_attention =
             ApplySubBlock(block.attention, spec.attention, config, model.rotary(), x);
@@ -61,7 +67,7 @@ Importance RunImportance(const ImportanceParams& params, const Inputs& inputs,
             ? Tensor()
             : KvHeadContribution(at::cat(mixed), block.attention.o, spec.attention.n_kv_heads));
     importance.channel_order.push_back(
-        gated.empty() ? Tensor() : OrderByContribution(params, block.ffn, gated));
+        gated.empty() ? Tensor() : ChannelOrder(params, layer, block.ffn, gated));
     context.Poll(static_cast<double>(layer + 1) / static_cast<double>(config.n_layers()));
   }
   return importance;

@@ -6,9 +6,13 @@
 // Raise `version` when equal inputs should give a different result than before.
 #include "nodes/kinds.h"
 
+#include "io/error.h"
 #include "model/checkpoint_digest.h"
 #include "model/variant.h"
+#include "nodes/frontier.h"
 #include "nodes/params.h"
+#include "nodes/search_methods.h"
+#include "nodes/variant_table.h"
 
 namespace puzzle {
 
@@ -92,26 +96,36 @@ NodeKind ImportanceKind() {
                                 "Which FFN channels and kv heads of the parent matter.")
       .In("parent", "checkpoint", "the model")
       .In("activations", "activations", "its hidden states")
-      .Param("method", &ImportanceParams::method, {OneOf({"iterative", "independent"})},
-             "iterative or independent channel contribution")
+      .Param("method", &ImportanceParams::method,
+             {OneOf({"iterative", "independent", "l2_norm", "truncate", "random"})},
+             "of ranking FFN channels: iterative or independent contribution, l2 norm of activity; "
+             "the first ones or any, to compare with")
       .Param("batches", &ImportanceParams::batches, {AtLeast(1)},
              "batches, and rounds of the iterative method")
       .Param("batch", &ImportanceParams::batch, {AtLeast(1)}, "sequences in a batch")
+      .Param("seed", &ImportanceParams::seed, {Between(0, 1 << 30)}, "of method random")
       .Out("importance")
       .On(Needs::kDevice);
 }
 
 NodeKind BldKind() {
-  Kind<BldParams> kind("bld", 1,
+  Kind<BldParams> kind("bld", 2,
                        "Blockwise local distillation of one variant of one sub-block (Puzzle, "
                        "section 3).");
   kind.In("parent", "checkpoint", "the teacher")
       .In("activations", "activations", "its hidden states on the calibration tokens")
-      .InOptional("importance", "importance", "which FFN channels to keep; else the first ones")
+      .InOptional("importance", "importance",
+                  "which FFN channels and kv heads to keep; else the first ones")
       .Param("layer", &BldParams::layer, {Required(), AtLeast(0)}, "of the parent")
       .Param("variant", &BldParams::variant, {Required()},
-             "attn:kvN attn:linear attn:none ffn:N ffn:P% ffn:linear ffn:none")
+             "attn:kvN attn:kvNqM attn:linear attn:none ffn:N ffn:P% ffn:linear ffn:none")
       .Param("multiple_of", &BldParams::multiple_of, {AtLeast(1)}, "rounds FFN percentages")
+      .Param("kv_merge", &BldParams::kv_merge, {OneOf({"average", "first"})},
+             "what fewer kv heads start from: each run's mean, or its first head")
+      .Param("loss", &BldParams::loss, {OneOf({"tensor", "token"})},
+             "what the squared error is divided by: the answers' mean square, or each token's own")
+      .Param("compute", &BldParams::compute, {OneOf({"fp32", "bf16"})},
+             "type of the training's products; bf16 only where the device is faster at it")
       .Param("epochs", &BldParams::epochs, {AtLeast(0)}, "passes over the calibration tokens")
       .Param("holdout", &BldParams::holdout, {AtLeast(1)},
              "last sequences kept for the reported loss")
@@ -144,19 +158,29 @@ std::optional<std::string> CheckVariantNames(const std::vector<std::string>& nam
 }
 
 NodeKind CostKind() {
-  return Kind<CostParams>("cost", 1,
-                          "What every variant costs: block_parameters, parameters, memory_mib, "
-                          "kv_heads.")
+  const std::vector<std::string> dtypes = {"fp32", "bf16", "fp16", "fp8"};
+  return Kind<CostParams>("cost", 2,
+                          "What every variant costs to serve: parameters, memory, kv heads, "
+                          "arithmetic, and time (measured, or estimated for a device).")
       .In("parent", "checkpoint", "the model")
+      .InOptional("latencies", "latencies", "measured times at the same batch and lengths")
       .Param("variants", &CostParams::variants, {Required()}, "as in bld")
       .Param("multiple_of", &CostParams::multiple_of, {AtLeast(1)}, "rounds FFN percentages")
       .Param("batch", &CostParams::batch, {AtLeast(1)}, "sequences served at once")
-      .Param("sequence", &CostParams::sequence, {AtLeast(1)}, "prefill + generation, tokens")
-      .Param("weights", &CostParams::weights, {OneOf({"fp32", "bf16", "fp16", "fp8"})},
-             "type of weights when serving")
-      .Param("kv", &CostParams::kv, {OneOf({"fp32", "bf16", "fp16", "fp8"})},
-             "type of the KV cache")
-      .Check([](const CostParams& p) { return CheckVariantNames(p.variants); })
+      .Param("prefill", &CostParams::prefill, {AtLeast(1)}, "tokens of a prompt")
+      .Param("generation", &CostParams::generation, {AtLeast(0)}, "tokens generated after it")
+      .Param("weights", &CostParams::weights, {OneOf(dtypes)}, "type of weights when serving")
+      .Param("activations", &CostParams::activations, {OneOf(dtypes)}, "type of hidden states")
+      .Param("kv", &CostParams::kv, {OneOf(dtypes)}, "type of the KV cache")
+      .Param("compat", &CostParams::compat, {OneOf({"none", "puzzletron"})},
+             "puzzletron: its counts, with hidden/heads as head_dim of the KV cache and tied "
+             "embeddings twice")
+      .Param(
+          "device", &CostParams::device, {InputFile()},
+          "such as configs/devices/h100.json: adds estimated times, unless there are measured ones")
+      .Check([](const CostParams& p) -> std::optional<std::string> {
+        return CheckVariantNames(p.variants);
+      })
       .Out("costs");
 }
 
@@ -195,21 +219,45 @@ NodeKind ModelLatencyKind() {
   return AddServing(kind);
 }
 
+// What is wrong with an objective and limits before the resources are known.
+std::optional<std::string> CheckQuery(const nlohmann::json& objective, const nlohmann::json& min,
+                                      const nlohmann::json& max) {
+  try {
+    (void)ReadObjective(objective);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  if (!min.is_object()) return "min: expected {resource: limit}";
+  if (!max.is_object()) return "max: expected {resource: limit}";
+  return std::nullopt;
+}
+
 NodeKind SearchKind() {
-  return Kind<SearchParams>("search", 1,
+  return Kind<SearchParams>("search", 2,
                             "One variant for every sub-block, least damage within the limits "
                             "(Puzzle, section 4.3).")
       .InList("scores", "score", "damage per variant")
-      .In("costs", "costs", "cost per variant")
-      .Param("objective", &SearchParams::objective, {OneOf({"kl", "lm_loss", "cosine"})},
-             "which score to add up")
-      .Param("method", &SearchParams::method, {OneOf({"mip", "uniform", "random"})},
-             "the optimum, or a baseline")
+      .InList("costs", "costs", "cost per variant; tables of several batch sizes search that too")
+      .Param("objective", &SearchParams::objective, {},
+             "kl, lm_loss or cosine, or weights: {\"kl\": 1, \"lm_loss\": 0.2}")
+      .Param("method", &SearchParams::method, {OneOf(SearchMethods())},
+             "exact or cbc for the optimum, or a baseline")
       .Param("max", &SearchParams::max, {},
-             "resource -> limit: {\"memory_mib\": 900, \"block_parameters\": \"70%\"}")
-      .Param("min", &SearchParams::min, {}, "resource -> least use")
+             "resource -> limit: {\"memory_mib\": 900, \"block_parameters\": \"70%\"}; also "
+             "latency_ms, time_to_first_token_ms")
+      .Param("min", &SearchParams::min, {},
+             "resource -> least use; also throughput (generated tokens per second)")
       .Param("time_limit_s", &SearchParams::time_limit_s, {AtLeast(0.01)}, "for the solver")
-      .Param("seed", &SearchParams::seed, {}, "for method random")
+      .Param("seed", &SearchParams::seed, {}, "for random, evolution and policy")
+      .Param("pool", &SearchParams::pool, {AtLeast(1)}, "solutions to look for, best first")
+      .Param("distance", &SearchParams::distance, {AtLeast(1)},
+             "in how many sub-blocks each of them differs from all before")
+      .Param("rank", &SearchParams::rank, {AtLeast(1)}, "which of them to take")
+      .Param("compare", &SearchParams::compare, {}, "report what other methods find")
+      .Check([](const SearchParams& p) -> std::optional<std::string> {
+        if (p.rank > p.pool) return "rank must not exceed pool";
+        return CheckQuery(p.objective, p.min, p.max);
+      })
       .Out("choice");
 }
 
@@ -218,6 +266,43 @@ NodeKind BestKind() {
       .InList("models", "checkpoint", "the candidates")
       .InList("evaluations", "evaluation", "how good they are: one for each, with a parent")
       .Out("checkpoint");
+}
+
+NodeKind SweepKind() {
+  return Kind<SweepParams>("sweep", 1,
+                           "The best children for many budgets and batch sizes: the frontier, as a "
+                           "table and a picture.")
+      .InList("scores", "score", "damage per variant")
+      .InList("costs", "costs", "cost per variant; one table per batch size")
+      .Param("budgets", &SweepParams::budgets, {Required()},
+             "RESOURCE=FROM..TO:POINTS such as memory_mib=50%..100%:20; \":bisect\" behind it "
+             "refines where the objective changes most")
+      .Param("objective", &SweepParams::objective, {}, "as in search")
+      .Param("max", &SweepParams::max, {}, "further limits, as in search")
+      .Param("min", &SweepParams::min, {}, "further limits, as in search")
+      .Param("baselines", &SweepParams::baselines, {OneOf(SearchMethods())},
+             "methods to draw beside the optimum")
+      .Param("time_limit_s", &SweepParams::time_limit_s, {AtLeast(0.01)}, "per budget")
+      .Param("seed", &SweepParams::seed, {}, "for random, evolution and policy")
+      .Check([](const SweepParams& p) -> std::optional<std::string> {
+        try {
+          (void)ReadBudgetRange(p.budgets);
+        } catch (const Error& error) {
+          return std::string("budgets: ") + error.what();
+        }
+        return CheckQuery(p.objective, p.min, p.max);
+      })
+      .Out("frontier");
+}
+
+NodeKind BlockLibraryKind() {
+  return Kind<BlockLibraryParams>("block_library", 1,
+                                  "Writes scores and costs as a block library (JSON) for `puzzle "
+                                  "search` and NVlabs' notebook.")
+      .InList("scores", "score", "damage per variant")
+      .In("costs", "costs", "cost per variant")
+      .Param("folder", &BlockLibraryParams::folder, {Required(), OutputFolder()}, "where to")
+      .Out("export");
 }
 
 NodeKind AssembleKind() {
@@ -238,6 +323,8 @@ NodeKind GkdKind() {
       .InOptional("activations", "activations",
                   "the teacher's states on the same tokens: saves its forward pass")
       .Param("steps", &GkdParams::steps, {AtLeast(1)}, "optimizer steps")
+      .Param("compute", &GkdParams::compute, {OneOf({"fp32", "bf16"})},
+             "type of the products in the student's blocks; bf16 only where the device is faster")
       .Param("kl_weight", &GkdParams::kl_weight, {AtLeast(0)}, "of KL(teacher || student)")
       .Param("cosine_weight", &GkdParams::cosine_weight, {AtLeast(0)},
              "of the hidden states' cosine loss")
@@ -252,6 +339,8 @@ NodeKind EvaluateKind() {
       .In("model", "checkpoint", "what to measure")
       .InOptional("parent", "checkpoint", "to measure KL and cosine against")
       .In("tokens", "tokens", "held-out text")
+      .InOptional("choice", "choice",
+                  "the search it came from: its sum of KL scores is shown beside the measured KL")
       .Param("label", &EvaluateParams::label, {}, "its name in tables")
       .Param("positions", &EvaluateParams::positions, {AtLeast(0)}, "predictions; 0: all")
       .Param("batch", &EvaluateParams::batch, {AtLeast(1), Unkeyed()}, "sequences at a time")
@@ -281,10 +370,11 @@ NodeKind ReportKind() {
 }  // namespace
 
 std::vector<NodeKind> PuzzleKinds() {
-  return {ActivationsKind(), AssembleKind(),      BestKind(),     BldKind(),        CostKind(),
-          EvaluateKind(),    ExportKind(),        GkdKind(),      ImportanceKind(), LatencyKind(),
-          LoadModelKind(),   ModelLatencyKind(),  PretrainKind(), ReportKind(),     ScoreKind(),
-          SearchKind(),      SyntheticTextKind(), TokenizeKind()};
+  return {ActivationsKind(),  AssembleKind(),   BestKind(),          BldKind(),
+          BlockLibraryKind(), CostKind(),       EvaluateKind(),      ExportKind(),
+          GkdKind(),          ImportanceKind(), LatencyKind(),       LoadModelKind(),
+          ModelLatencyKind(), PretrainKind(),   ReportKind(),        ScoreKind(),
+          SearchKind(),       SweepKind(),      SyntheticTextKind(), TokenizeKind()};
 }
 
 }  // namespace puzzle

@@ -30,10 +30,23 @@ struct MipProblem {
   std::vector<MipLimit> limits;
 };
 
+enum class MipSolver {
+  kExact,  // Lagrangian bound, label search, CBC on what is left of hard problems
+  kCbc,    // branch and cut on the whole problem: the reference
+};
+
+/// What an earlier solution of a similar problem (other limits, other scores) is good for.
+struct MipHint {
+  std::vector<double> multipliers;  // one per limit, as MipSolution returned them; or empty
+  std::vector<int> choice;          // or empty; need not be within the limits
+};
+
 struct MipOptions {
   double time_limit_s = 60;
-  std::function<bool()> should_stop;  // polled during the search; true ends it like the time limit
+  std::function<bool()> should_stop = {};  // polled during the search; true ends it like the limit
   bool explain = true;  // say why an infeasible problem is (costs up to another time limit)
+  MipSolver solver = MipSolver::kExact;
+  MipHint hint = {};
 };
 
 enum class SolveStatus {
@@ -46,6 +59,14 @@ enum class SolveStatus {
 /// "optimal", "feasible", "infeasible", "no solution".
 [[nodiscard]] std::string SolveStatusName(SolveStatus status);
 
+/// A bound of a limit that would make an infeasible problem feasible, all others kept.
+struct WorkableLimit {
+  std::string resource;
+  bool high = true;  // else the lower bound
+  double asked = 0;
+  double works = 0;  // the value nearest to `asked` that some choice can keep
+};
+
 struct MipSolution {
   SolveStatus status = SolveStatus::kNoSolution;
   double objective = std::numeric_limits<double>::infinity();  // sum of the chosen scores
@@ -55,14 +76,23 @@ struct MipSolution {
   std::vector<int> choice;     // option index per group; empty without a solution
   std::vector<double> totals;  // per limit, `fixed` included; empty without a solution
   std::string explanation;     // kInfeasible, kNoSolution: what stands in the way, in one sentence
+  std::vector<WorkableLimit> nearest;  // kInfeasible: each limit that could be moved, and where to
+  std::vector<double> multipliers;     // price per unit of each limit's resource; for MipHint
 };
 
-/// Solves with CBC. Limits hold in double arithmetic to 1e-9 of their value, scores are told apart
-/// down to 1e-9 of the largest difference within a group. The explanation of an infeasible problem
-/// names the tightest limit and the nearest value of it that would work. Throws Error when a score
-/// or cost is not finite (naming group and option), a limit is NaN, or there is nothing to choose.
+/// Limits hold in double arithmetic to 1e-9 of their value, scores are told apart down to 1e-9 of
+/// the largest difference within a group. The explanation of an infeasible problem names the
+/// tightest limit and the nearest value of it that would work. Throws Error when a score or cost is
+/// not finite (naming group and option), a limit is NaN, or there is nothing to choose.
 /// REQUIRES: every option has one cost per limit.
 [[nodiscard]] MipSolution SolveMip(const MipProblem& problem, const MipOptions& options = {});
+
+/// Proven: no choice within the limits scores below this; infinity when there is none at all. The
+/// bound of the linear relaxation, in a fraction of the time of a solution.
+[[nodiscard]] double LowerBound(const MipProblem& problem);
+
+/// Throws what SolveMip promises to throw.
+void CheckMipProblem(const MipProblem& problem);
 
 /// What `choice` uses of every limit's resource, `fixed` included.
 /// REQUIRES: one valid option index per group.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "io/error.h"
 
@@ -21,7 +22,38 @@ bool Within(double total, const MipLimit& limit, double magnitude) {
   return total <= Loosened(limit.high, 1, magnitude) && total >= Loosened(limit.low, -1, magnitude);
 }
 
+// True when nothing is lost by never choosing `b` because `a`, which scores no worse, is at hand.
+bool NoWorse(const MipOption& a, const MipOption& b, const std::vector<MipLimit>& limits) {
+  for (size_t r = 0; r < limits.size(); ++r) {
+    if (std::isfinite(limits[r].high) && a.costs[r] > b.costs[r]) return false;
+    if (std::isfinite(limits[r].low) && a.costs[r] < b.costs[r]) return false;
+  }
+  return true;
+}
+
 }  // namespace
+
+std::vector<int> UndominatedOptions(const std::vector<MipOption>& group,
+                                    const std::vector<MipLimit>& limits) {
+  std::vector<int> order(group.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int a, int b) { return group[a].score < group[b].score; });
+  std::vector<int> kept;
+  for (size_t i = 0; i < order.size(); ++i) {
+    const MipOption& option = group[order[i]];
+    const auto beaten_by = [&](int other) { return NoWorse(group[other], option, limits); };
+    if (std::any_of(kept.begin(), kept.end(), beaten_by)) continue;
+    // An option behind it with the same score may still be better for the limits.
+    bool beaten = false;
+    for (size_t j = i + 1; j < order.size() && group[order[j]].score == option.score; ++j) {
+      beaten |= beaten_by(order[j]) && !NoWorse(option, group[order[j]], limits);
+    }
+    if (!beaten) kept.push_back(order[i]);
+  }
+  std::sort(kept.begin(), kept.end());
+  return kept;
+}
 
 MipReach ReachOf(const MipProblem& problem, size_t limit) {
   const double fixed = problem.limits[limit].fixed;

@@ -1,7 +1,8 @@
-// Arithmetic of limits that the solver (nodes/mip.cpp) and its explanations share. Thread-safe.
+// Arithmetic of limits that the solvers and their explanations share. Thread-safe.
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "nodes/mip.h"
 
@@ -18,11 +19,19 @@ struct MipReach {
 /// `bound` moved by what still counts as keeping it: up for `direction` 1, down for -1.
 [[nodiscard]] double Loosened(double bound, double direction, double magnitude);
 
-/// Throws what SolveMip promises to throw.
-void CheckMipProblem(const MipProblem& problem);
+/// Indices, ascending, of the options of `group` that are worth considering: none of the others is
+/// ever needed, because one of these scores no worse and is no worse for any limit. Of equals the
+/// first stays.
+[[nodiscard]] std::vector<int> UndominatedOptions(const std::vector<MipOption>& group,
+                                                  const std::vector<MipLimit>& limits);
 
-/// Why nothing is within the limits, and the nearest value of one limit that would work.
+/// Why nothing is within the limits, and the nearest value of every limit that would work alone.
+struct MipExplanation {
+  std::string text;
+  std::vector<WorkableLimit> nearest;
+};
 /// REQUIRES: the problem is infeasible.
-[[nodiscard]] std::string ExplainInfeasible(const MipProblem& problem, double time_limit_s);
+[[nodiscard]] MipExplanation ExplainInfeasible(const MipProblem& problem,
+                                               const MipOptions& options);
 
 }  // namespace puzzle

@@ -55,12 +55,16 @@ struct ImportanceParams {
   std::string method = "iterative";
   int64_t batches = 16;
   int64_t batch = 4;
+  int64_t seed = 1;
 };
 
 struct BldParams : TrainingParams {
   int64_t layer = 0;
   std::string variant;
   int64_t multiple_of = 8;
+  std::string kv_merge = "average";
+  std::string loss = "tensor";
+  std::string compute = "fp32";
   double epochs = 3;
   int64_t holdout = 16;          // sequences
   int64_t refit_tokens = 65536;  // 0: no closed-form start
@@ -75,9 +79,13 @@ struct CostParams {
   std::vector<std::string> variants;
   int64_t multiple_of = 8;
   int64_t batch = 1;
-  int64_t sequence = 2048;
+  int64_t prefill = 1024;
+  int64_t generation = 1024;
   std::string weights = "bf16";
+  std::string activations = "bf16";
   std::string kv = "bf16";
+  std::string compat = "none";
+  std::string device;  // a file of configs/devices; empty: no times
 };
 
 /// What is served at once while times are measured.
@@ -100,12 +108,30 @@ struct ModelLatencyParams : ServingParams {
 };
 
 struct SearchParams {
-  std::string objective = "kl";
-  std::string method = "mip";
+  nlohmann::json objective = "kl";
+  std::string method = "exact";
   nlohmann::json max = nlohmann::json::object();
   nlohmann::json min = nlohmann::json::object();
   double time_limit_s = 60;
   int64_t seed = 1;
+  int64_t pool = 1;
+  int64_t distance = 1;
+  int64_t rank = 1;  // which of the pool
+  bool compare = true;
+};
+
+struct SweepParams {
+  nlohmann::json objective = "kl";
+  std::string budgets;  // "memory_mib=50%..100%:20"
+  nlohmann::json max = nlohmann::json::object();
+  nlohmann::json min = nlohmann::json::object();
+  std::vector<std::string> baselines = {"greedy", "uniform", "depth", "random"};
+  double time_limit_s = 60;
+  int64_t seed = 1;
+};
+
+struct BlockLibraryParams {
+  std::string folder;
 };
 
 struct AssembleParams {};
@@ -115,6 +141,7 @@ struct BestParams {};
 struct GkdParams : TrainingParams {
   GkdParams() { lr = 5e-4; }
   int64_t steps = 240;
+  std::string compute = "fp32";
   double kl_weight = 1.0;
   double cosine_weight = 1.0;
   double lm_weight = 0.0;

@@ -20,11 +20,14 @@ std::string Indented(const std::string& text) {
 }  // namespace
 
 std::string EvaluationTable(const std::vector<Evaluation>& rows) {
+  const bool predictions = std::any_of(rows.begin(), rows.end(),
+                                       [](const auto& row) { return row.predicted.has_value(); });
   size_t width = 5;
   for (const Evaluation& row : rows) width = std::max(width, row.label.size());
-  std::string table = fmt::format(
-      "{:<{}}  {:>12}  {:>12}  {:>11}  {:>7}  {:>15}  {:>6}  {:>6}  {:>6}\n", "model", width,
-      "parameters", "in blocks", "weights MiB", "NLL", "KL to parent", "top-1", "top-5", "top-10");
+  std::string table =
+      fmt::format("{:<{}}  {:>12}  {:>12}  {:>11}  {:>7}  {:>15}{}  {:>6}  {:>6}  {:>6}\n", "model",
+                  width, "parameters", "in blocks", "weights MiB", "NLL", "KL to parent",
+                  predictions ? "  sum of scores" : "", "top-1", "top-5", "top-10");
   const double parent_blocks =
       rows.empty()
           ? 1.0
@@ -36,11 +39,15 @@ std::string EvaluationTable(const std::vector<Evaluation>& rows) {
     const TokenMetrics& m = row.metrics;
     const std::string kl =
         row.has_kl ? fmt::format("{:.4f} +-{:.4f}", m.MeanKl(), m.KlError()) : "-";
+    const std::string predicted =
+        !predictions
+            ? ""
+            : fmt::format("  {:>13}", row.predicted ? fmt::format("{:.4f}", *row.predicted) : "-");
     table += fmt::format(
-        "{:<{}}  {:>12}  {:>11.1f}%  {:>11.2f}  {:>7.4f}  {:>15}  {:>6.4f}  {:>6.4f}  {:>6.4f}\n",
+        "{:<{}}  {:>12}  {:>11.1f}%  {:>11.2f}  {:>7.4f}  {:>15}{}  {:>6.4f}  {:>6.4f}  {:>6.4f}\n",
         row.label, width, row.parameters,
         100.0 * static_cast<double>(row.block_parameters) / parent_blocks, row.weights_mib,
-        m.MeanNll(), kl, m.TopAccuracy(1), m.TopAccuracy(5), m.TopAccuracy(10));
+        m.MeanNll(), kl, predicted, m.TopAccuracy(1), m.TopAccuracy(5), m.TopAccuracy(10));
   }
   return table;
 }
@@ -59,6 +66,7 @@ ReportText RunReport(const ReportParams& params, const Inputs& inputs, RunContex
     const auto choice = inputs.Get<Choice>("choice");
     text += fmt::format("\nchild ({}, sum of scores {:.4f}):\n{}", choice->status,
                         choice->objective, choice->Listing());
+    if (!choice->comparison.empty()) text += '\n' + choice->comparison;
   }
   for (const Evaluation& row : rows)
     if (!row.sample.empty())

@@ -86,7 +86,8 @@ Timing Repeat(const TimingEffort& effort, const std::function<double(size_t roun
   return Summarize(std::move(samples));
 }
 
-/// Random keys and values of `positions` tokens for every block with attention.
+/// Random keys and values of `positions` tokens, or as many as the next query sees, for every block
+/// with attention.
 KvCache RandomCache(const ModelConfig& config, int64_t rows, int64_t positions,
                     const at::TensorOptions& options) {
   KvCache cache;
@@ -94,7 +95,9 @@ KvCache RandomCache(const ModelConfig& config, int64_t rows, int64_t positions,
   for (const BlockSpec& block : config.blocks) {
     KvCache::Layer& layer = cache.layers.emplace_back();
     if (block.attention.form != SubBlockForm::kFull) continue;
-    const Shape shape = {rows, positions, block.attention.n_kv_heads, config.head_dim};
+    const int64_t window = block.attention.window;
+    const int64_t kept = window > 0 ? std::min(positions, window - 1) : positions;
+    const Shape shape = {rows, kept, block.attention.n_kv_heads, config.head_dim};
     layer = {at::randn(shape, options), at::randn(shape, options)};
   }
   return cache;

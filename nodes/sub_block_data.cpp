@@ -22,17 +22,21 @@ int64_t SubBlockData::sequences() const {
   return normalized.size(0);
 }
 
-size_t SubBlockData::bytes() const {
-  return normalized.nbytes() + target.nbytes();
+int64_t SubBlockData::length() const {
+  return normalized.size(1);
 }
 
-SubBlockData::Batch SubBlockData::Rows(const std::vector<int64_t>& rows,
-                                       const std::string& device) const {
+size_t SubBlockData::bytes() const {
+  return normalized.nbytes() + target.nbytes() + power.nbytes();
+}
+
+SubBlockData::Batch SubBlockData::Rows(const std::vector<int64_t>& rows, const std::string& device,
+                                       bool as_bf16) const {
   const Tensor index = at::tensor(at::ArrayRef<int64_t>(rows), at::kLong);
-  auto pick = [&](const Tensor& all) {
-    return all.index_select(0, index).to(at::Device(device), at::kFloat);
+  auto pick = [&](const Tensor& all, at::ScalarType type) {
+    return all.index_select(0, index).to(at::Device(device), type);
   };
-  return {pick(normalized), pick(target)};
+  return {pick(normalized, as_bf16 ? at::kBFloat16 : at::kFloat), pick(target, at::kFloat)};
 }
 
 SubBlockData MakeSubBlockData(const Transformer& parent, const Activations& activations,
@@ -46,17 +50,19 @@ SubBlockData MakeSubBlockData(const Transformer& parent, const Activations& acti
   const SubBlockWeights own = SubBlockOf(parent.weights(), layer, which);
   const VariantSpec own_spec = ParentVariant(config, layer, which);
   const Shape shape = {activations.sequences(), activations.length(), activations.hidden()};
-  SubBlockData data{at::empty(shape, at::kBFloat16), at::empty(shape, at::kBFloat16)};
+  SubBlockData data{at::empty(shape, at::kBFloat16), at::empty(shape, at::kBFloat16),
+                    at::empty({shape[0], shape[1]}, at::kFloat)};
   for (int64_t first = 0; first < activations.sequences(); first += kBatch) {
     const int64_t count = std::min(kBatch, activations.sequences() - first);
     Tensor x = activations.Read(layer, first, count).to(device);
     if (which == SubBlock::kFfn)
       x = ApplySubBlock(attention, attention_spec, config, parent.rotary(), x);
     // The target answers the rounded input, so that rounding is no error of the variant.
-    const Tensor rounded = NormalizeRms(x, config.rms_norm_eps).to(at::kBFloat16);
+    const Tensor rounded = Normalize(x, config).to(at::kBFloat16);
     data.normalized.narrow(0, first, count).copy_(rounded);
-    data.target.narrow(0, first, count)
-        .copy_(SubBlockOutput(own, own_spec, config, parent.rotary(), rounded.to(at::kFloat)));
+    Tensor target = data.target.narrow(0, first, count);
+    target.copy_(SubBlockOutput(own, own_spec, config, parent.rotary(), rounded.to(at::kFloat)));
+    data.power.narrow(0, first, count).copy_(target.to(at::kFloat).square().sum(-1));
     poll();
   }
   return data;

@@ -20,17 +20,20 @@ void CheckActivations(const Activations& activations, const std::string& parent_
 
 /// bf16 on the host, to hold twice as many.
 struct SubBlockData {
-  at::Tensor normalized;  // [sequences, length, hidden], NormalizeRms of the sub-block's input
+  at::Tensor normalized;  // [sequences, length, hidden], Normalize of the sub-block's input
   at::Tensor target;      // [sequences, length, hidden], the parent's output without residual
+  at::Tensor power;       // [sequences, length], fp32: |target|^2 of every token
 
   [[nodiscard]] int64_t sequences() const;
+  [[nodiscard]] int64_t length() const;
   [[nodiscard]] size_t bytes() const;
-  /// Input and target of some sequences in fp32 on `device`.
+  /// Input, as bf16 or in fp32, and fp32 target of some sequences on `device`.
   struct Batch {
     at::Tensor normalized;
     at::Tensor target;
   };
-  [[nodiscard]] Batch Rows(const std::vector<int64_t>& rows, const std::string& device) const;
+  [[nodiscard]] Batch Rows(const std::vector<int64_t>& rows, const std::string& device,
+                           bool as_bf16 = false) const;
 };
 
 /// Runs the parent's sub-block (and for an FFN the attention before it) over all activations.

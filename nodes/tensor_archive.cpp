@@ -73,7 +73,10 @@ json ToJson(const VariantSpec& spec) {
                            : s.form == SubBlockForm::kLinear ? "linear"
                                                              : "none";
         if constexpr (std::is_same_v<std::decay_t<decltype(s)>, AttentionSpec>) {
-          return json{{"attn", form}, {"n_kv_heads", s.n_kv_heads}};
+          return json{{"attn", form},
+                      {"n_kv_heads", s.n_kv_heads},
+                      {"window", s.window},
+                      {"n_query_heads", s.n_query_heads}};
         } else {
           return json{{"ffn", form}, {"size", s.size}};
         }
@@ -83,7 +86,9 @@ json ToJson(const VariantSpec& spec) {
 
 VariantSpec VariantFromJson(const json& value) {
   if (value.contains("attn"))
-    return AttentionSpec{FormFromName(value.at("attn")), value.at("n_kv_heads")};
+    return AttentionSpec{FormFromName(value.at("attn")), value.at("n_kv_heads"),
+                         value.value("window", int64_t{0}),
+                         value.value("n_query_heads", int64_t{0})};
   return FfnSpec{FormFromName(value.at("ffn")), value.at("size")};
 }
 

@@ -32,6 +32,7 @@ layer apps "apps nodes graph model io"
 layer tests/io "tests io"
 layer tests/graph "tests graph io"
 layer tests/model "tests model io"
+layer tests/fuzz "tests graph io"
 layer tests/nodes "tests nodes graph model io"
 
 # home "HEADERS" "FILES": angled includes of these headers appear only in these files.
@@ -41,8 +42,10 @@ home() {
 }
 home 'oneapi/tbb|tbb/' 'graph/executor\.cpp'
 home 'hdf5|H5' 'io/hdf5_[^/]*\.(h|cpp)'
-home 'Cbc|Cgl|Clp|Coin|Osi' 'nodes/mip\.cpp'
+home 'Cbc|Cgl|Clp|Coin|Osi' 'nodes/mip_cbc\.cpp'
 home 'openssl/' 'io/fingerprint\.cpp'
+home 'oniguruma' 'io/regex\.cpp'
+home 'utf8proc' 'io/unicode_nfc\.cpp'
 home 'sentencepiece' 'tests/io/[^/]*\.cpp'
 home 'CLI/' 'apps/[^/]*\.cpp'
 home 'torch/|ATen/|c10/' \

@@ -84,7 +84,7 @@ TEST_F(StoreTest, TheFirstOfTwoResultsForOneKeyStays) {
 }
 
 TEST_F(StoreTest, LostShortEmptyAndFlippedFilesAreNotHits) {
-  const std::string file = store_->PathOf(Put(*store_, Key(1), "hello world").key);
+  const std::string file = store_->PathOf(Put(*store_, Key(1), "hello world"));
   const auto presence = [&] { return Store(folder() + "/store", format_).Find(Key(1)).presence; };
   EXPECT_EQ(presence(), Presence::kWhole);
   ::usleep(10'000);

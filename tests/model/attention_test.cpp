@@ -12,6 +12,8 @@ using at::Tensor;
 
 struct Shapes {
   int64_t batch, seq, keys, heads, kv_heads, dim;
+  int64_t window = 0;
+  double scale = 0.5;
 };
 
 class AttentionTest : public testing::TestWithParam<Shapes> {};
@@ -26,9 +28,9 @@ TEST_P(AttentionTest, AgreesWithPlainOperatorsForwardAndBackward) {
   const Tensor v = make({s.batch, s.keys, s.kv_heads, s.dim}, 3);
   const Tensor weight = RandomTensor({s.batch, s.seq, s.heads, s.dim}, 4);
 
-  const Tensor reference = DeviceAttention(q, k, v);
+  const Tensor reference = DeviceAttention(q, k, v, s.window, s.scale);
   const auto expected = torch::autograd::grad({(reference * weight).sum()}, {q, k, v});
-  const Tensor out = CausalAttention(q, k, v);
+  const Tensor out = CausalAttention(q, k, v, s.window, s.scale);
   const auto actual = torch::autograd::grad({(out * weight).sum()}, {q, k, v});
 
   EXPECT_TENSORS_NEAR(out, reference, 2e-5);
@@ -40,7 +42,15 @@ INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTest,
                                          Shapes{2, 300, 300, 6, 2, 16},
                                          Shapes{1, 129, 129, 3, 3, 8},
                                          Shapes{2, 1, 17, 4, 2, 8},  // one query behind a cache
-                                         Shapes{1, 140, 200, 4, 1, 8}));
+                                         Shapes{1, 140, 200, 4, 1, 8},
+                                         Shapes{1, 200, 200, 4, 2, 8, 3, 1.0},
+                                         Shapes{2, 150, 180, 2, 1, 8, 70}));
+
+TEST(AttentionTest, ScoresAreDividedByTheRootOfTheHeadSizeUnlessToldOtherwise) {
+  const at::NoGradGuard no_grad;
+  const Tensor q = RandomTensor({1, 9, 2, 16}, 1), k = RandomTensor({1, 9, 2, 16}, 2);
+  EXPECT_TRUE(CausalAttention(q, k, k).equal(CausalAttention(q, k, k, 0, 0.25)));
+}
 
 TEST(AttentionTest, AQueryDoesNotSeeWhatComesAfterIt) {
   const at::NoGradGuard no_grad;

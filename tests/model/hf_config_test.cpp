@@ -52,6 +52,9 @@ TEST(HfConfigTest, WhatIsWrittenIsReadBack) {
   EXPECT_EQ(written["block_configs"][2]["attention"]["n_heads_in_group"], 8);
   EXPECT_EQ(written["block_configs"][2]["ffn"]["intermediate_size"], 100);
   EXPECT_EQ(ModelConfigFromJson(Json::parse(written.dump()), "c"), config);
+
+  for (BlockSpec& block : config.blocks) block = {{SubBlockForm::kFull, 1, 0, 4}, block.ffn};
+  EXPECT_EQ(ModelConfigFromJson(ToHfJson(config), "c"), config) << "pruned query heads";
 }
 
 TEST(HfConfigTest, FfnMultReturnsTheExactSizeForEveryMultipleOf256) {
@@ -103,9 +106,9 @@ TEST(HfConfigTest, BadConfigsAreRefusedByField) {
          j["quantization_config"] = {{"bits", 4}};
        },
        "quantised"},
-      {"bias", [](Json& j) { j["attention_bias"] = true; }, "attention_bias"},
       {"window", [](Json& j) { j["sliding_window"] = 4096; }, "sliding_window"},
-      {"act", [](Json& j) { j["hidden_act"] = "gelu"; }, "hidden_act"},
+      {"act", [](Json& j) { j["hidden_act"] = "tanh"; }, "hidden_act \"tanh\""},
+      {"gated act", [](Json& j) { j["hidden_act"] = "gelu"; }, "activation \"gelu\""},
       {"dtype", [](Json& j) { j["torch_dtype"] = "int8"; }, "torch_dtype"},
       {"rope",
        [](Json& j) {

@@ -19,6 +19,22 @@ TEST(ImportanceTest, IterativeRankingMatchesTheKnownAnswer) {
       << ranking.Positions();
 }
 
+// The same source's known answer: three batches of randn(2, 3, 6), tokens first.
+TEST(ImportanceTest, ChannelNormMatchesTheKnownAnswer) {
+  torch::manual_seed(42);
+  const torch::nn::Linear linear(torch::nn::LinearOptions(6, 4).bias(false));
+  std::vector<Tensor> batches;
+  for (int i = 0; i < 3; ++i) batches.push_back(at::randn({2, 3, 6}).transpose(0, 1));
+  const Tensor expected = at::tensor({3.2030, 2.5018, 2.5272, 1.9222, 2.6204, 2.2623});
+  EXPECT_TENSORS_NEAR(ChannelNorm(at::cat(batches)), expected, 1e-4);
+}
+
+TEST(ImportanceTest, ChannelContributionIsMeanActivityTimesColumnNorm) {
+  const Tensor features = at::tensor({1.0, -2.0, 3.0, 4.0}).view({2, 2});  // means of |x|: 2, 3
+  const Tensor down = at::tensor({3.0, 0.0, 4.0, 1.0}).view({2, 2});       // norms: 5, 1
+  EXPECT_TENSORS_NEAR(ChannelContribution(features, down), at::tensor({10.0, 3.0}), 1e-12);
+}
+
 // The error if a channel went too, by doing it.
 TEST(ImportanceTest, EveryRoundRemovesTheChannelWhoseLossHurtsLeast) {
   const Tensor down = RandomTensor({4, 6}, 1);

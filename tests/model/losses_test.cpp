@@ -80,10 +80,20 @@ TEST(LossesTest, KlAndItsGradientsAgreeWithPlainOperators) {
   EXPECT_TENSORS_NEAR(actual[1], expected[1], 1e-6);
 }
 
-TEST(LossesTest, NormalizedMseIsOneForASubBlockThatAddsNothing) {
+TEST(LossesTest, TheSquaredErrorIsOneForASubBlockThatAddsNothing) {
   const Tensor target = RandomTensor({4, 8}, 1);
-  EXPECT_DOUBLE_EQ(NormalizedMse(at::zeros_like(target), target).item<double>(), 1.0);
-  EXPECT_DOUBLE_EQ(NormalizedMse(target, target).item<double>(), 0.0);
+  const Tensor weight = target.square().sum().reciprocal().unsqueeze(0);
+  EXPECT_NEAR(WeightedSquaredError(at::zeros_like(target), target, weight).item<double>(), 1, 1e-6);
+  EXPECT_EQ(WeightedSquaredError(target, target, weight).item<double>(), 0);
+}
+
+TEST(LossesTest, TheSquaredErrorAndItsGradientAgreeWithPlainOperators) {
+  const Tensor target = RandomTensor({2, 5, 8}, 1), weight = RandomTensor({2, 5, 1}, 2).abs();
+  const Tensor output = RandomTensor({2, 5, 8}, 3).requires_grad_(true);
+  const Tensor reference = ((output - target).square() * weight).sum();
+  const Tensor loss = WeightedSquaredError(output, target, weight);
+  EXPECT_NEAR(loss.item<double>(), reference.item<double>(), 1e-4);
+  EXPECT_TENSORS_NEAR(grad({loss}, {output})[0], grad({reference}, {output})[0], 1e-5);
 }
 
 TEST(LossesTest, MetricsOfPartsAddUp) {

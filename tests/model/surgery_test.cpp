@@ -13,11 +13,12 @@ using at::Tensor;
 
 TEST(SurgeryTest, AtTheParentsOwnShapeNothingChanges) {
   const ModelWeights parent = TinyModel();
-  const Tensor order = at::arange(47, -1, -1, at::kLong);
+  const SurgeryHints hints{SortChannels(parent.blocks[1].ffn, at::arange(47, -1, -1, at::kLong)),
+                           KvMerge::kFirst};
   for (const char* name : {"attn:kv2", "ffn:100%", "ffn:48"}) {
     const VariantSpec spec = ResolveVariant(name, parent.config, 1);
     const SubBlockWeights own = SubBlockOf(parent, 1, WhichSubBlock(spec));
-    const std::vector<Tensor> made = Parameters(InitVariant(parent, 1, spec, order), spec);
+    const std::vector<Tensor> made = Parameters(InitVariant(parent, 1, spec, hints), spec);
     const std::vector<Tensor> expected = Parameters(own, spec);
     ASSERT_EQ(made.size(), expected.size());
     for (size_t i = 0; i < made.size(); ++i) {
@@ -27,18 +28,40 @@ TEST(SurgeryTest, AtTheParentsOwnShapeNothingChanges) {
   }
 }
 
-TEST(SurgeryTest, KeepsTheMostImportantChannels) {
+TEST(SurgeryTest, KeepsTheMostImportantChannelsOfOneSortedCopy) {
   const ModelWeights parent = TinyModel();
+  const FfnWeights& ffn = parent.blocks[0].ffn;
   const Tensor order = at::randperm(48, at::kLong);
-  const auto made =
-      std::get<FfnWeights>(InitVariant(parent, 0, FfnSpec{SubBlockForm::kFull, 16}, order));
-  const Tensor kept = std::get<0>(order.narrow(0, 0, 16).sort());
-  for (int64_t i = 0; i < 16; ++i) {
-    const int64_t channel = kept[i].item<int64_t>();
-    EXPECT_TRUE(made.gate[i].equal(parent.blocks[0].ffn.gate[channel]));
-    EXPECT_TRUE(made.up[i].equal(parent.blocks[0].ffn.up[channel]));
-    EXPECT_TRUE(made.down.select(1, i).equal(parent.blocks[0].ffn.down.select(1, channel)));
+  const SurgeryHints hints{SortChannels(ffn, order)};
+  for (int64_t size : {8, 16, 47}) {
+    const auto made =
+        std::get<FfnWeights>(InitVariant(parent, 0, FfnSpec{SubBlockForm::kFull, size}, hints));
+    ASSERT_EQ(made.down.size(1), size);
+    EXPECT_TRUE(made.down.is_contiguous());
+    for (int64_t i = 0; i < size; ++i) {
+      const int64_t channel = order[i].item<int64_t>();
+      EXPECT_TRUE(made.gate[i].equal(ffn.gate[channel]));
+      EXPECT_TRUE(made.up[i].equal(ffn.up[channel]));
+      EXPECT_TRUE(made.down.select(1, i).equal(ffn.down.select(1, channel)));
+    }
   }
+}
+
+TEST(SurgeryTest, WithoutAnOrderTheFirstChannelsStay) {
+  const ModelWeights parent = TinyModel();
+  const auto made = std::get<FfnWeights>(InitVariant(parent, 0, FfnSpec{SubBlockForm::kFull, 16}));
+  EXPECT_TRUE(made.up.equal(parent.blocks[0].ffn.up.narrow(0, 0, 16)));
+}
+
+TEST(SurgeryTest, KvHeadsAreAveragedOrTheFirstOfEachRunIsKept) {
+  const ModelWeights parent = TinyModel();
+  const Tensor& k = parent.blocks[0].attention.k;
+  const VariantSpec merged = AttentionSpec{SubBlockForm::kFull, 1};
+  auto made = [&](KvMerge how) {
+    return std::get<AttentionWeights>(InitVariant(parent, 0, merged, {.kv_merge = how})).k;
+  };
+  EXPECT_TRUE(made(KvMerge::kFirst).equal(k.narrow(0, 0, 8)));
+  EXPECT_TENSORS_NEAR(made(KvMerge::kAverage), (k.narrow(0, 0, 8) + k.narrow(0, 8, 8)) / 2, 1e-6);
 }
 
 TEST(SurgeryTest, EqualKvHeadsMergeWithoutLoss) {
@@ -55,6 +78,34 @@ TEST(SurgeryTest, EqualKvHeadsMergeWithoutLoss) {
   const Tensor actual =
       ApplySubBlock(InitVariant(parent, 0, merged), merged, parent.config, rotary, x);
   EXPECT_TENSORS_NEAR(actual, expected, 1e-4);
+}
+
+TEST(SurgeryTest, PruningAKvHeadTakesItsQueryHeadsAndTheirColumnsAway) {
+  const at::NoGradGuard no_grad;
+  const ModelWeights parent = TinyModel();
+  AttentionWeights attention = parent.blocks[0].attention;
+  const VariantSpec pruned = ResolveVariant("attn:kv1q2", parent.config, 0);
+  const auto made = std::get<AttentionWeights>(
+      InitVariant(parent, 0, pruned, {.head_scores = at::tensor({0.5, 2.0})}));
+  EXPECT_EQ(made.q.sizes().vec(), (Shape{16, 32}));
+  EXPECT_EQ(made.o.sizes().vec(), (Shape{32, 16}));
+  // What is left of the parent when the first kv head's group says nothing.
+  attention.o = attention.o.clone();
+  attention.o.narrow(1, 0, 16).zero_();
+  const RotaryTable rotary = MakeRotaryTable(parent.config.rope, 8, 64, at::kCPU);
+  const Tensor x = RandomTensor({2, 10, 32}, 1);
+  EXPECT_TENSORS_NEAR(
+      ApplySubBlock(made, pruned, parent.config, rotary, x),
+      ApplySubBlock(attention, parent.config.blocks[0].attention, parent.config, rotary, x), 1e-4);
+  EXPECT_EQ(CountParameters(pruned, parent.config), 32 + 2 * 32 * 8 * (2 + 1));
+}
+
+TEST(SurgeryTest, WithoutScoresTheFirstKvHeadsStay) {
+  const ModelWeights parent = TinyModel();
+  const VariantSpec pruned = ResolveVariant("attn:kv1q2", parent.config, 0);
+  const auto made = std::get<AttentionWeights>(InitVariant(parent, 0, pruned));
+  EXPECT_TRUE(made.q.equal(parent.blocks[0].attention.q.narrow(0, 0, 16)));
+  EXPECT_TRUE(made.v.equal(parent.blocks[0].attention.v.narrow(0, 0, 8)));
 }
 
 TEST(SurgeryTest, LinearAttentionIsAttentionToOneselfOnly) {

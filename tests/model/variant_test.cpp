@@ -37,6 +37,12 @@ TEST(VariantTest, NamesResolveToShapesOfTheParentsLayer) {
   const ModelConfig parent = Uniform(100, 192, 6, 32, 2, 512, 6, true);
   EXPECT_EQ(ResolveVariant("attn:kv1", parent, 0),
             VariantSpec(AttentionSpec{SubBlockForm::kFull, 1}));
+  EXPECT_EQ(ResolveVariant("attn:kv50%", parent, 0), ResolveVariant("attn:kv1", parent, 0));
+  const VariantSpec pruned = ResolveVariant("attn:kv1q3", parent, 0);
+  EXPECT_EQ(QueryHeads(std::get<AttentionSpec>(pruned), parent), 3);
+  EXPECT_EQ(VariantName(pruned), "attn:kv1q3");
+  EXPECT_EQ(ResolveVariant("attn:kv2q6", parent, 0),
+            ParentVariant(parent, 0, SubBlock::kAttention));
   EXPECT_EQ(ResolveVariant("ffn:50%", parent, 5), VariantSpec(FfnSpec{SubBlockForm::kFull, 256}));
   EXPECT_EQ(ResolveVariant("ffn:33%", parent, 5), VariantSpec(FfnSpec{SubBlockForm::kFull, 168}));
   EXPECT_EQ(ResolveVariant("ffn:33%", parent, 5, 256),
@@ -48,7 +54,8 @@ TEST(VariantTest, NamesResolveToShapesOfTheParentsLayer) {
 
 TEST(VariantTest, WhatTheParentCannotHaveIsRefusedByName) {
   const ModelConfig parent = Uniform(100, 192, 6, 32, 2, 512, 6, true);
-  for (const char* name : {"attn:kv3", "attn:kv4", "ffn:513", "ffn:101%", "ffn:0", "attn:kv0",
+  for (const char* name : {"attn:kv3", "attn:kv4", "attn:kv1q2", "attn:kv1q6", "attn:kv3q9",
+                           "attn:kv1q", "attn:kv101%", "ffn:513", "ffn:101%", "ffn:0", "attn:kv0",
                            "attn:2", "mlp:50%", "ffn:", "ffn:-5", "attn:kv1.5", "ffn:1e99"})
     EXPECT_THROW((void)ResolveVariant(name, parent, 0), Error) << name;
   EXPECT_THROW((void)ResolveVariant("attn:kv1", parent, 6), Error);

@@ -1,4 +1,5 @@
 // Blockwise distillation, scores, evaluation and global distillation on a tiny model.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -91,13 +92,36 @@ TEST_F(DistillTest, BldIsAFunctionOfItsSeedAndParameters) {
   for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(a[i].equal(b[i]));
 }
 
-TEST_F(DistillTest, ATrainingThatDivergesFallsBackToItsStart) {
+TEST_F(DistillTest, ATrainingThatDivergesFallsBackToTheBestState) {
   BldParams params = QuickParams();
   params.lr = 1.0;
   params.clip = 0;
   const Distilled result = Distill("ffn:50%", params);
-  EXPECT_TRUE(result.diverged);
+  EXPECT_THAT(result.complaint, testing::HasSubstr("the held-out loss ended at"));
   EXPECT_EQ(result.loss, result.refit_loss);
+}
+
+TEST_F(DistillTest, ALossThatIsNoNumberEndsTheTraining) {
+  BldParams params = QuickParams();
+  params.lr = 1e30;
+  params.clip = 0;
+  int steps = 0;
+  const VariantSpec spec = ResolveVariant("ffn:50%", parent_.config(), 1);
+  const SubBlockData data = MakeSubBlockData(parent_, states_, 1, WhichSubBlock(spec), [] {});
+  const Distilled result = DistillSubBlock(
+      InitVariant(parent_.weights(), 1, spec), spec, parent_, data, params, 3, "cpu",
+      [&](double fraction, std::string_view) { steps += fraction > 0 ? 1 : 0; });
+  EXPECT_THAT(result.complaint, testing::HasSubstr("of 54"));
+  EXPECT_LT(steps, 10);
+  EXPECT_EQ(result.loss, result.refit_loss);
+}
+
+TEST_F(DistillTest, TheLossPerTokenTrainsAsWell) {
+  BldParams params = QuickParams();
+  params.loss = "token";
+  const Distilled result = Distill("ffn:50%", params);
+  EXPECT_LT(result.loss, result.init_loss);
+  EXPECT_NE(result.init_loss, Distill("ffn:50%", QuickParams()).init_loss);
 }
 
 TEST_F(DistillTest, NothingToTrainOnIsAnError) {

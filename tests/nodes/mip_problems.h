@@ -72,6 +72,38 @@ inline MipProblem RandomProblem(Random& random, bool lattice) {
   return problem;
 }
 
+/// 12 to 20 groups of up to 6 options under 1 to 3 limits, some on both sides; those of a lattice
+/// leave a single total, the others a band that branch and cut can work with.
+inline MipProblem MediumProblem(Random& random, bool lattice) {
+  const auto draw = [&] {
+    return lattice ? static_cast<double>(random.Below(8)) / 8 : random.Uniform();
+  };
+  MipProblem problem;
+  const uint64_t rows = 1 + random.Below(3);
+  for (uint64_t r = 0; r < rows; ++r) {
+    problem.limits.push_back({.resource = "resource" + std::to_string(r)});
+  }
+  std::vector<int> choice;
+  for (uint64_t g = 12 + random.Below(9); g > 0; --g) {
+    auto& group = problem.groups.emplace_back();
+    for (uint64_t o = 1 + random.Below(6); o > 0; --o) {
+      MipOption option{"option" + std::to_string(o), draw() - 0.3, {}};
+      for (uint64_t r = 0; r < rows; ++r) option.costs.push_back(draw());
+      group.push_back(std::move(option));
+    }
+    choice.push_back(static_cast<int>(random.Below(group.size())));
+  }
+  const std::vector<double> totals = ChoiceTotals(problem, choice);
+  for (uint64_t r = 0; r < rows; ++r) {
+    const double slack = lattice ? 0 : 0.3 + 0.3 * random.Uniform();
+    const bool both = random.Chance(1, 4);
+    const bool high = both || random.Chance(2, 3);
+    if (high) problem.limits[r].high = totals[r] + slack;
+    if (both || !high) problem.limits[r].low = totals[r] - slack;
+  }
+  return problem;
+}
+
 /// `layers` groups of eight options each under two competing limits: a second's work or so for a
 /// branch and bound, far from the reach of brute force.
 inline MipProblem HardProblem(int layers, uint64_t seed) {

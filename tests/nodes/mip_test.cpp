@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
+#include "nodes/search_methods.h"
 #include "tests/nodes/mip_problems.h"
 
 namespace puzzle {
@@ -53,20 +54,95 @@ TEST(MipTest, AgreesWithBruteForce) {
     SCOPED_TRACE(i);
     const MipProblem problem = RandomProblem(random, /*lattice=*/i % 2 == 0);
     const std::optional<double> best = BruteForce(problem);
-    const MipSolution solution = SolveMip(problem);
-    if (!best) {
-      EXPECT_EQ(solution.status, SolveStatus::kInfeasible);
-      EXPECT_FALSE(solution.explanation.empty());
-      continue;
+    feasible += best ? 1 : 0;
+    const double bound = LowerBound(problem);
+    if (best) {
+      EXPECT_LE(bound, *best + 1e-9);
     }
-    ++feasible;
-    ASSERT_EQ(solution.status, SolveStatus::kOptimal);
-    EXPECT_TRUE(WithinLimits(problem, solution.totals));
-    EXPECT_EQ(solution.totals, ChoiceTotals(problem, solution.choice));
-    EXPECT_NEAR(solution.objective, *best, 1e-9);
+    for (const MipSolver solver : {MipSolver::kExact, MipSolver::kCbc}) {
+      MipOptions options;
+      options.solver = solver;
+      const MipSolution solution = SolveMip(problem, options);
+      if (!best) {
+        EXPECT_EQ(solution.status, SolveStatus::kInfeasible);
+        EXPECT_FALSE(solution.explanation.empty());
+        continue;
+      }
+      ASSERT_EQ(solution.status, SolveStatus::kOptimal);
+      EXPECT_TRUE(WithinLimits(problem, solution.totals));
+      EXPECT_EQ(solution.totals, ChoiceTotals(problem, solution.choice));
+      EXPECT_NEAR(solution.objective, *best, 1e-9);
+    }
   }
   EXPECT_GT(feasible, 500);
   EXPECT_LT(feasible, 1400);
+}
+
+// Twelve to twenty groups under up to three limits: too many choices to try, quick for CBC.
+TEST(MipTest, TheExactSolverAgreesWithCbc) {
+  Random random(7);
+  int infeasible = 0;
+  for (int i = 0; i < 60; ++i) {
+    SCOPED_TRACE(i);
+    const MipProblem problem = MediumProblem(random, /*lattice=*/i % 3 == 0);
+    MipOptions reference;
+    reference.solver = MipSolver::kCbc;
+    const MipSolution expected = SolveMip(problem, reference);
+    const MipSolution solution = SolveMip(problem);
+    ASSERT_EQ(solution.status, expected.status);
+    if (expected.status == SolveStatus::kInfeasible) {
+      ++infeasible;
+      continue;
+    }
+    EXPECT_TRUE(WithinLimits(problem, solution.totals));
+    EXPECT_NEAR(solution.objective, expected.objective, 1e-8);
+    EXPECT_LE(LowerBound(problem), expected.objective + 1e-9);
+  }
+  EXPECT_LT(infeasible, 30);
+}
+
+TEST(MipTest, HintsChangeNothingButTheTime) {
+  Random random(11);
+  for (int i = 0; i < 200; ++i) {
+    SCOPED_TRACE(i);
+    const MipProblem problem = RandomProblem(random, i % 2 == 0);
+    const MipSolution plain = SolveMip(problem);
+    MipOptions options;
+    for (size_t r = 0; r < problem.limits.size(); ++r) {
+      options.hint.multipliers.push_back(1e3 * (random.Uniform() - 0.5));
+    }
+    for (const auto& group : problem.groups) {
+      options.hint.choice.push_back(static_cast<int>(random.Below(group.size())));
+    }
+    EXPECT_EQ(SolveMip(problem, options).status, plain.status);
+    EXPECT_DOUBLE_EQ(SolveMip(problem, options).objective, plain.objective);
+    if (plain.status != SolveStatus::kOptimal) continue;
+    options.hint = {plain.multipliers, plain.choice};
+    EXPECT_DOUBLE_EQ(SolveMip(problem, options).objective, plain.objective);
+  }
+}
+
+// Limits that leave a single total: no partial choice beats another one there.
+TEST(MipTest, TotalsCanBeDemandedExactly) {
+  MipProblem problem = HardProblem(9, 5);
+  std::vector<int> choice;
+  for (size_t g = 0; g < problem.groups.size(); ++g) choice.push_back(static_cast<int>(g % 8));
+  const std::vector<double> totals = ChoiceTotals(problem, choice);
+  for (size_t r = 0; r < 2; ++r) problem.limits[r].low = problem.limits[r].high = totals[r];
+  const MipSolution solution = SolveMip(problem);
+  EXPECT_EQ(solution.status, SolveStatus::kOptimal);
+  EXPECT_EQ(solution.choice, choice);  // no other of the 8^9 sums up to the same
+}
+
+TEST(MipTest, PricesAreWhatTheLimitsCost) {
+  // One unit more saves half a point: from 18 to 23 the score falls from 1 to 0, and so on.
+  MipProblem problem;
+  problem.limits = {{.resource = "memory", .high = 5.5}};
+  for (int g = 0; g < 10; ++g) problem.groups.push_back({{"full", 0, {1}}, {"none", 0.5, {0}}});
+  const MipSolution solution = SolveMip(problem);
+  EXPECT_DOUBLE_EQ(solution.objective, 2.5);
+  ASSERT_EQ(solution.multipliers.size(), 1u);
+  EXPECT_NEAR(solution.multipliers[0], 0.5, 1e-9);
 }
 
 // CBC's own tolerance is 1e-7 or coarser where these two differ by 1e-8.
@@ -141,6 +217,28 @@ TEST(MipTest, InfeasibleInAGapBetweenTotalsNamesTheNearerEnd) {
   problem.limits[0] = {.resource = "memory_mib", .low = 13.5, .high = 17, .fixed = 3};
   EXPECT_THAT(SolveMip(problem).explanation,
               AllOf(HasSubstr("memory_mib >= 13.5"), HasSubstr("nearest value that works is 13")));
+}
+
+TEST(MipTest, InfeasibleListsEveryLimitThatCouldMove) {
+  MipProblem problem;
+  problem.limits = {{.resource = "time", .high = 40}, {.resource = "memory", .high = 8}};
+  problem.groups = {{{"a", 0, {100, 1}}, {"b", 0, {40, 9}}}};
+  const MipSolution solution = SolveMip(problem);
+  ASSERT_EQ(solution.nearest.size(), 2u);
+  EXPECT_EQ(solution.nearest[0].resource, "time");
+  EXPECT_EQ(solution.nearest[0].asked, 40);
+  EXPECT_EQ(solution.nearest[0].works, 100);
+  EXPECT_EQ(solution.nearest[1].resource, "memory");
+  EXPECT_EQ(solution.nearest[1].works, 9);
+}
+
+TEST(MipTest, InfeasibleWidensAllLimitsWhenNoSingleOneHelps) {
+  MipProblem problem;
+  problem.limits = {{.resource = "time", .high = 50}, {.resource = "memory", .high = 5}};
+  problem.groups = {{{"a", 0, {100, 10}}}};
+  EXPECT_THAT(SolveMip(problem).explanation,
+              AllOf(HasSubstr("the other limits cannot be met together either"),
+                    HasSubstr("would work: time <= 100"), HasSubstr("memory <= 10")));
 }
 
 TEST(MipTest, InfeasibleNamesContradictingBounds) {
@@ -244,6 +342,40 @@ TEST_F(LlamaLibraryTest, MemoryAloneReachesTheKnownOptimum) {
   EXPECT_NEAR(solution.objective, 18.935023, 5e-7);
   EXPECT_NEAR(solution.totals[0], 39998.9, 0.05);
   EXPECT_NEAR(solution.totals[1], 25166.2, 0.05);
+}
+
+TEST_F(LlamaLibraryTest, CbcAgreesOnMemoryAlone) {
+  problem_.limits[0].high = 40000;
+  MipOptions options;
+  options.solver = MipSolver::kCbc;
+  EXPECT_NEAR(SolveMip(problem_, options).objective, 18.935023, 5e-7);
+}
+
+TEST_F(LlamaLibraryTest, APoolKeepsItsDistance) {
+  const double parent_memory = 80 * 1437.109375, parent_runtime = 80 * 816.9723410644532;
+  problem_.limits[0].high = 0.85 * parent_memory;
+  problem_.limits[1].high = 0.85 * parent_runtime;
+  SearchSettings settings;
+  settings.pool = 3;
+  settings.distance = 20;
+  const auto pool = Search(problem_, settings);
+  ASSERT_EQ(pool.size(), 3u);
+  const double objective[] = {3.282073, 3.341735, 3.382206};
+  const double memory[] = {96418.0, 96607.1, 96238.0};
+  const double runtime[] = {55547.9, 55540.0, 55552.8};
+  for (int i = 0; i < 3; ++i) {
+    SCOPED_TRACE(i);
+    EXPECT_EQ(pool[i].status, SolveStatus::kOptimal);
+    EXPECT_NEAR(pool[i].objective, objective[i], 5e-7);
+    ASSERT_EQ(pool[i].totals.size(), 2u);
+    EXPECT_NEAR(pool[i].totals[0], memory[i], 0.05);
+    EXPECT_NEAR(pool[i].totals[1], runtime[i], 0.05);
+    for (int j = 0; j < i; ++j) {
+      int different = 0;
+      for (size_t g = 0; g < 80; ++g) different += pool[i].choice[g] != pool[j].choice[g] ? 1 : 0;
+      EXPECT_GE(different, 20);
+    }
+  }
 }
 
 }  // namespace

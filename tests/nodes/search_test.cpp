@@ -3,8 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "io/error.h"
 #include "nodes/cost.h"
+#include "nodes/cost_tables.h"
 
 namespace puzzle {
 namespace {
@@ -26,8 +29,16 @@ ModelConfig Parent() {
 
 const std::vector<std::string> kVariants = {"attn:kv1", "attn:none", "ffn:50%", "ffn:100%"};
 
-CostTable Costs() {
-  return CountCosts(Parent(), kVariants, 8, Scenario{4, 512, 2, 2});
+ServingScenario Serving(int64_t batch) {
+  ServingScenario scenario;
+  scenario.batch = batch;
+  scenario.prefill_length = 256;
+  scenario.generation_length = 256;
+  return scenario;
+}
+
+CostTable Costs(int64_t batch = 4) {
+  return CountCosts(Parent(), kVariants, 8, Serving(batch));
 }
 
 std::vector<Score> Scores(double base) {
@@ -46,6 +57,23 @@ std::vector<Score> Scores(double base) {
   return scores;
 }
 
+double CostOf(const CostTable& table, size_t row, const std::string& resource) {
+  const auto it = std::find(table.resources.begin(), table.resources.end(), resource);
+  return table.rows.at(row).costs.at(static_cast<size_t>(it - table.resources.begin()));
+}
+
+SearchParams Params(const json& max, const json& min = json::object()) {
+  SearchParams params;
+  params.max = max;
+  params.min = min;
+  params.compare = false;
+  return params;
+}
+
+Choice Find(const SearchParams& params, const std::vector<CostTable>& costs) {
+  return FindChild(params, costs, Scores(0.5), [](const auto&) {}, {});
+}
+
 TEST(CostTest, TableHoldsEveryVariantOnceAndTheParentsOwn) {
   const CostTable table = Costs();
   ASSERT_EQ(table.rows.size(), 2u * 5u) << "ffn:100% is the parent's own";
@@ -53,56 +81,175 @@ TEST(CostTest, TableHoldsEveryVariantOnceAndTheParentsOwn) {
   EXPECT_EQ(table.rows[0].variant, "attn:kv2");
   EXPECT_EQ(table.parent_total[0], 2 * (98'496 + 295'104));
   EXPECT_EQ(table.parent_total[1], table.parent_total[0] + 4096 * 192 + 192);
-  EXPECT_EQ(table.parent_total[3], 4);
+  EXPECT_EQ(CostOf(table, 0, "kv_heads"), 2);
   // kv2: weights + 2 * 2 heads * 32 * 512 * 4 sequences * 2 bytes.
-  EXPECT_DOUBLE_EQ(table.rows[0].costs[2], (98'496 * 2 + 2 * 2 * 32 * 512 * 4 * 2) / 1048576.0);
+  EXPECT_DOUBLE_EQ(CostOf(table, 0, "memory_mib"),
+                   (98'496 * 2 + 2 * 2 * 32 * 512 * 4 * 2) / 1048576.0);
+  EXPECT_EQ(table.timing, "");
 }
 
-TEST(SearchTest, LimitsAreAbsoluteOrOfTheParent) {
-  const CostTable costs = Costs();
-  const auto limits =
-      ReadLimits(json{{"kv_heads", 1}}, json{{"parameters", "70%"}, {"kv_heads", 3}}, costs);
-  ASSERT_EQ(limits.size(), 2u);
-  EXPECT_EQ(limits[0].resource, "kv_heads");
-  EXPECT_EQ(limits[0].low, 1);
-  EXPECT_EQ(limits[0].high, 3);
-  EXPECT_DOUBLE_EQ(limits[1].high, 0.7 * costs.parent_total[1]);
-  EXPECT_EQ(limits[1].fixed, costs.fixed[1]);
+TEST(CostTest, ADeviceAddsTimesThatAreMarkedAsEstimates) {
+  DeviceModel device{"Toy", {{"bf16", 1}}, 10, 1};
+  const CostTable table =
+      CountCosts(Parent(), kVariants, 8, Serving(4), CountingRules::kExact, device);
+  EXPECT_EQ(table.timing, "roofline estimate for Toy, not measured");
+  EXPECT_GT(CostOf(table, 0, "prefill_ms"), 0);
+  EXPECT_DOUBLE_EQ(CostOf(table, 0, "runtime_ms"),
+                   CostOf(table, 0, "prefill_ms") + CostOf(table, 0, "decode_ms"));
+  EXPECT_EQ(Find(Params({{"latency_ms", "60%"}}), {table}).timing, table.timing);
 }
 
-TEST(SearchTest, WrongLimitsAreRefusedByName) {
-  auto failure = [](const json& min, const json& max) -> std::string {
-    try {
-      (void)ReadLimits(min, max, Costs());
-    } catch (const Error& e) {
-      return e.what();
-    }
-    return "";
+TEST(CostTest, MeasuredTimesTakeThePlaceOfEstimates) {
+  Latencies latencies{"cpu", {4, 256, 256}, {{1, 0}, {0.5, 0}}, {}};
+  for (const char* name : {"attn:kv2", "attn:kv1", "attn:none", "ffn:512", "ffn:256"}) {
+    latencies.times[name] = {{2, 0}, {0.25, 0}};
+  }
+  const CostTable table =
+      CountCosts(Parent(), kVariants, 8, Serving(4), CountingRules::kExact, latencies);
+  EXPECT_EQ(table.timing, "measured on cpu");
+  EXPECT_EQ(CostOf(table, 1, "prefill_ms"), 2);
+  EXPECT_EQ(CostOf(table, 1, "decode_ms"), 64);
+  EXPECT_EQ(CostOf(table, 1, "runtime_ms"), 66);
+  EXPECT_EQ(table.fixed.back(), 1 + 128);
+  const auto count = [&](const Latencies& times, int64_t batch) {
+    return CountCosts(Parent(), kVariants, 8, Serving(batch), CountingRules::kExact, times);
   };
-  EXPECT_THAT(failure({}, {{"memry", 1}}), HasSubstr("unknown resource \"memry\"; there are"));
-  EXPECT_THAT(failure({}, {{"parameters", "70"}}), HasSubstr("max.parameters: expected a number"));
-  EXPECT_THAT(failure({}, {{"parameters", nullptr}}), HasSubstr("max.parameters"));
-  EXPECT_THAT(failure({{"kv_heads", 3}}, {{"kv_heads", 2}}), HasSubstr("min 3 is above max 2"));
+  EXPECT_THROW((void)count(latencies, 8), Error);
+  latencies.times.erase("ffn:256");
+  EXPECT_THROW((void)count(latencies, 4), Error);
 }
 
-TEST(SearchTest, EverySubBlockIsAGroupWhoseOwnVariantIsFree) {
-  const SearchSpace space = MakeSearchSpace(Costs(), Scores(0.5), SearchParams{}, [](auto&) {});
-  ASSERT_EQ(space.problem.groups.size(), 4u);
-  EXPECT_EQ(space.problem.groups[0].size(), 3u);
-  EXPECT_EQ(space.problem.groups[1].size(), 2u);
-  EXPECT_EQ(space.problem.groups[0][0].score, 0);
-  EXPECT_DOUBLE_EQ(space.problem.groups[2][1].score, 1.0);
+TEST(CostTablesTest, AScoreOfTheParentsOwnCounts) {
+  std::vector<Score> scores = Scores(0.5);
+  Score own = scores.front();
+  own.spec = ParentVariant(Parent(), 0, SubBlock::kAttention);
+  own.metrics.kl = -10;  // going back to the parent's helps the child
+  scores.push_back(own);
+  EXPECT_EQ(TableOf(Costs(), scores).groups[0].variants[0].metrics[0], -1);
+}
+
+TEST(CostTablesTest, WhatDoesNotFitTogetherIsRefused) {
+  const auto failure = [](const CostTable& a, const CostTable& b) -> std::string {
+    try {
+      (void)ByBatch({a, b});
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  EXPECT_EQ(failure(Costs(), Costs()), "there are two cost tables of batch 4");
+  EXPECT_EQ(failure(Costs(4), Costs(8)), "no error");
+  CostTable other = Costs(8);
+  other.scenario.kv = "fp8";
+  EXPECT_THAT(failure(Costs(4), other), HasSubstr("costs of different scenarios"));
+  other = Costs(8);
+  other.parent.hidden_size *= 2;
+  EXPECT_THAT(failure(Costs(4), other), HasSubstr("cost tables of different models"));
+}
+
+TEST(CostTablesTest, EverySubBlockIsAGroupWhoseOwnVariantIsFree) {
+  const VariantTable table = TableOf(Costs(), Scores(0.5));
+  ASSERT_EQ(table.groups.size(), 4u);
+  EXPECT_EQ(table.groups[0].name, "layer 0 attn");
+  EXPECT_EQ(table.groups[0].variants.size(), 3u);
+  EXPECT_EQ(table.groups[1].variants.size(), 2u);
+  EXPECT_EQ(table.groups[0].variants[0].metrics[0], 0);
+  EXPECT_DOUBLE_EQ(table.groups[2].variants[1].metrics[0].value(), 1.0);
+  EXPECT_EQ(table.tokens, 4 * 256);
+}
+
+TEST(CostTablesTest, WholeBlocksAddUpTheirSubBlocks) {
+  const CostTable costs = Costs();
+  std::vector<Score> scores = Scores(0.5);
+  scores.erase(scores.begin());  // attn:kv1 of layer 0
+  const VariantTable table = BlockTableOf(costs, scores);
+  ASSERT_EQ(table.groups.size(), 2u);
+  ASSERT_EQ(table.groups[1].variants.size(), 3u * 2u);
+  EXPECT_EQ(table.groups[1].variants[0].name,
+            "attention = 2 kv heads (parent * 100%)\t&&\tffn = intermediate size 512 (parent * "
+            "100%)");
+  const auto& last = table.groups[1].variants.back();
+  EXPECT_EQ(last.name,
+            "attention = no_op (parent * 0%)\t&&\tffn = intermediate size 256 (parent * "
+            "50%)");
+  EXPECT_DOUBLE_EQ(last.metrics[0].value(), 2.0);
+  EXPECT_DOUBLE_EQ(last.costs[0],
+                   CostOf(costs, 7, "block_parameters") + CostOf(costs, 9, "block_parameters"));
+  EXPECT_FALSE(table.groups[0].variants[2].metrics[0]) << "kv1 has no score";
+  std::vector<double> totals = table.ParentTotals();
+  for (size_t r = 0; r < totals.size(); ++r) EXPECT_DOUBLE_EQ(totals[r], costs.parent_total[r]);
+}
+
+TEST(SearchTest, TakesTheBestChildWithinTheLimits) {
+  // Scores are .5 in layer 0 and 1 in layer 1 for every variant: the cheapest way to 10 % less is
+  // the FFN of layer 0.
+  const Choice choice = Find(Params({{"block_parameters", "90%"}}), {Costs()});
+  EXPECT_EQ(choice.status, "optimal");
+  EXPECT_DOUBLE_EQ(choice.objective, 0.5);
+  ASSERT_EQ(choice.picks.size(), 4u);
+  EXPECT_EQ(choice.picks[1].variant, "ffn:50%");
+  EXPECT_EQ(choice.picks[3].variant, "ffn:512");
+  EXPECT_EQ(choice.batch, 4);
+  EXPECT_DOUBLE_EQ(choice.totals.at("block_parameters"), 2 * 393'600 - 147'456);
+  EXPECT_EQ(choice.comparison, "");
+}
+
+TEST(SearchTest, ComparesMethodsOnTheSameLimits) {
+  SearchParams params = Params({{"block_parameters", "90%"}});
+  params.compare = true;
+  const Choice choice = Find(params, {Costs()});
+  EXPECT_THAT(choice.comparison, HasSubstr("exact             0.500000       +0.00 %\n"));
+  EXPECT_THAT(choice.comparison, HasSubstr("policy"));
+  EXPECT_THAT(choice.Report(), HasSubstr(choice.comparison));
+}
+
+TEST(SearchTest, ARankTakesTheNextBestOfThePool) {
+  SearchParams params = Params({{"block_parameters", "90%"}});
+  params.pool = params.rank = 2;
+  EXPECT_GE(Find(params, {Costs()}).objective, 0.5);
+  params.pool = params.rank = 60;
+  EXPECT_THROW((void)Find(params, {Costs()}), Error);  // there are 36 choices
+}
+
+TEST(SearchTest, TheBatchSizeIsPartOfTheSearch) {
+  // Memory for 16 sequences leaves room for the whole parent; a throughput that only a larger batch
+  // reaches costs quality elsewhere.
+  DeviceModel device{"Toy", {{"bf16", 1}}, 10, 1};
+  std::vector<CostTable> costs;
+  for (const int64_t batch : {16, 1, 4}) {
+    costs.push_back(
+        CountCosts(Parent(), kVariants, 8, Serving(batch), CountingRules::kExact, device));
+  }
+  EXPECT_EQ(Find(Params(json::object()), costs).batch, 1);
+  const Choice one = Find(Params(json::object()), {costs[1]});
+  const double enough = 2 * one.totals.at("throughput");
+  const Choice fast = Find(Params(json::object(), {{"throughput", enough}}), costs);
+  EXPECT_EQ(fast.batch, 4);
+  EXPECT_EQ(fast.objective, 0);
+  EXPECT_GE(fast.totals.at("throughput"), enough);
+}
+
+TEST(SearchTest, NoChildExplainsItself) {
+  try {
+    (void)Find(Params({{"block_parameters", 10}}), {Costs(1), Costs(2)});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(
+        error.what(),
+        HasSubstr("no child found: batch 1: infeasible: block_parameters <= 10 cannot be met "
+                  "by any choice: the least possible is"));
+  }
 }
 
 TEST(SearchTest, AVariantWithoutAScoreIsLeftOutLoudlyAndNanIsRefused) {
   std::vector<Score> scores = Scores(0.5);
   scores.erase(scores.begin());
   std::vector<std::string> warnings;
-  const SearchSpace space = MakeSearchSpace(Costs(), scores, SearchParams{},
-                                            [&](const std::string& w) { warnings.push_back(w); });
-  EXPECT_EQ(space.problem.groups[0].size(), 2u);
-  EXPECT_THAT(warnings, testing::ElementsAre(HasSubstr("layer 0: variant attn:kv1 has no score")));
-  EXPECT_THROW((void)MakeSearchSpace(Costs(), Scores(std::nan("")), SearchParams{}, [](auto&) {}),
+  const auto warn = [&](const std::string& w) { warnings.push_back(w); };
+  (void)FindChild(Params(json::object()), {Costs(1), Costs(2)}, scores, warn, {});
+  EXPECT_THAT(warnings,
+              testing::ElementsAre("layer 0 attn: variant \"attn:kv1\" has no kl and is left out"));
+  EXPECT_THROW((void)FindChild(Params(json::object()), {Costs()}, Scores(std::nan("")), warn, {}),
                Error);
 }
 

@@ -1,0 +1,177 @@
+// How much of the machine's matrix rate blockwise distillation turns into training, and what a
+// second lane adds. Trains the variants of one layer on random activations, at the size of a 3 M
+// parameter model and at hidden size 1024, with lanes of one thread.
+//
+//   build/bld_bench [ROUNDS]
+//
+// Useful operations are those of the variants' forward and backward products, no more than the
+// mathematics needs: what is recomputed does not count, nor does the optimizer.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "apps/blas_kernel.h"
+#include "model/pch.h"
+#include "model/runtime.h"
+#include "model/surgery.h"
+#include "nodes/trainee.h"
+
+namespace puzzle {
+namespace {
+
+struct Size {
+  ModelConfig config;
+  std::vector<std::string> variants;
+  int64_t steps;  // per variant and measurement
+};
+
+constexpr int64_t kLength = 512, kBatch = 8, kSequences = 16;
+
+Size MakeSize(int64_t hidden, int64_t heads, int64_t kv_heads, int64_t ffn, int64_t steps) {
+  Size size;
+  size.config.vocab_size = 8;
+  size.config.hidden_size = hidden;
+  size.config.n_heads = heads;
+  size.config.head_dim = hidden / heads;
+  size.config.max_positions = kLength;
+  size.config.tied_embeddings = true;
+  size.config.blocks = {{{SubBlockForm::kFull, kv_heads}, {SubBlockForm::kFull, ffn}}};
+  size.variants = {fmt::format("attn:kv{}", kv_heads / 2), "ffn:75%", "ffn:50%", "ffn:25%"};
+  size.steps = steps;
+  return size;
+}
+
+double Seconds(const std::function<void()>& run) {
+  const auto start = std::chrono::steady_clock::now();
+  run();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+double Median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+  return values[values.size() / 2];
+}
+
+// Products of one token, forward and backward; inputs need no gradient.
+double UsefulFlop(const VariantSpec& spec, const ModelConfig& config) {
+  const auto d = static_cast<double>(config.hidden_size);
+  if (const auto* ffn = std::get_if<FfnSpec>(&spec)) {
+    const double product = 2 * d * static_cast<double>(ffn->size);
+    return 3 * product + 4 * product;  // backward: three matrices and the gated channels
+  }
+  const auto& attention = std::get<AttentionSpec>(spec);
+  const auto q = static_cast<double>(config.n_heads * config.head_dim);
+  const auto kv = static_cast<double>(attention.n_kv_heads * config.head_dim);
+  const double matrices = 2 * d * (2 * q + 2 * kv), scores = 2 * q * (kLength + 1) / 2;
+  return 2 * matrices + 2 * d * q + 2 * scores + 4 * scores;
+}
+
+SubBlockData RandomData(const Transformer& parent, SubBlock which) {
+  const at::NoGradGuard no_grad;
+  const Shape shape = {kSequences, kLength, parent.config().hidden_size};
+  SubBlockData data;
+  data.normalized = at::randn(shape).to(at::kBFloat16);
+  data.target = SubBlockOutput(SubBlockOf(parent.weights(), 0, which),
+                               ParentVariant(parent.config(), 0, which), parent.config(),
+                               parent.rotary(), data.normalized.to(at::kFloat))
+                    .to(at::kBFloat16);
+  data.power = data.target.to(at::kFloat).square().sum(-1);
+  return data;
+}
+
+// One lane: trains every variant for some steps. Made before the clock starts.
+class Lane {
+ public:
+  Lane(const Size& size, const Transformer& parent, const SubBlockData& attention,
+       const SubBlockData& ffn, const std::string& compute)
+      : steps_(size.steps) {
+    BldParams params;
+    params.compute = compute;
+    params.holdout = 1;
+    for (const std::string& name : size.variants) {
+      const VariantSpec spec = ResolveVariant(name, parent.config(), 0);
+      const SubBlockData& data = WhichSubBlock(spec) == SubBlock::kFfn ? ffn : attention;
+      trainees_.emplace_back(InitVariant(parent.weights(), 0, spec), spec, parent, data, params,
+                             "cpu");
+      flop_ += UsefulFlop(spec, parent.config()) * kBatch * kLength * static_cast<double>(steps_);
+    }
+    Train(1);  // warm-up: optimizer states and pages
+  }
+
+  void Train() { Train(steps_); }
+  double flop() const { return flop_; }
+
+ private:
+  void Train(int64_t steps) {
+    for (Trainee& trainee : trainees_)
+      for (int64_t step = 0; step < steps; ++step)
+        (void)trainee.Step({0, 1, 2, 3, 4, 5, 6, 7}, 1e-4);
+  }
+
+  int64_t steps_;
+  std::vector<Trainee> trainees_;
+  double flop_ = 0;
+};
+
+double ProductRate(int64_t hidden, int64_t ffn) {
+  const at::Tensor x = at::randn({1024, hidden}), w = at::randn({ffn, hidden});
+  at::Tensor y = at::empty({1024, ffn});
+  std::vector<double> times;
+  for (int i = 0; i < 20; ++i) times.push_back(Seconds([&] { at::mm_out(y, x, w.t()); }));
+  return 2.0 * 1024 * static_cast<double>(hidden * ffn) / Median(times);
+}
+
+// Rates in GFLOP/s of several rounds.
+struct Rates {
+  std::vector<double> product, one, two;
+};
+
+void MeasureSize(const Size& size, const std::string& compute, int rounds) {
+  const int64_t hidden = size.config.hidden_size, ffn = size.config.blocks[0].ffn.size;
+  const Transformer parent(RandomModel(size.config, 1));
+  const SubBlockData attention_data = RandomData(parent, SubBlock::kAttention);
+  const SubBlockData ffn_data = RandomData(parent, SubBlock::kFfn);
+  Lane first(size, parent, attention_data, ffn_data, compute);
+  Lane second(size, parent, attention_data, ffn_data, compute);
+  Rates rates;
+  for (int round = 0; round < rounds; ++round) {
+    rates.product.push_back(ProductRate(hidden, ffn) / 1e9);
+    rates.one.push_back(first.flop() / Seconds([&] { first.Train(); }) / 1e9);
+    const double both = Seconds([&] {
+      std::thread other([&] {
+        SetThreads(1);
+        second.Train();
+      });
+      first.Train();
+      other.join();
+    });
+    rates.two.push_back((first.flop() + second.flop()) / both / 1e9);
+  }
+  const double product = Median(rates.product), one = Median(rates.one), two = Median(rates.two);
+  fmt::print("| {} | {} | {:.0f} | {:.0f} | {:.0f} % | {:.0f} | {:.2f} |\n", hidden, compute,
+             product, one, 100 * one / product, two, two / one);
+}
+
+}  // namespace
+}  // namespace puzzle
+
+int main(int argc, char** argv) {
+  puzzle::RestartUnlessBlasPrepared(argv);
+  puzzle::PrepareTensorRuntime();
+  const int rounds = argc > 1 ? std::max(1, std::atoi(argv[1])) : 5;
+  fmt::print(
+      "| hidden size | steps in | fp32 product, GFLOP/s | useful, one lane | of the product | "
+      "useful, "
+      "two lanes | two lanes against one |\n|---|---|---|---|---|---|---|\n");
+  for (const puzzle::Size& size :
+       {puzzle::MakeSize(192, 6, 2, 512, 6), puzzle::MakeSize(1024, 16, 8, 2816, 1)}) {
+    puzzle::MeasureSize(size, "fp32", rounds);
+    if (puzzle::HasFastBf16("cpu")) puzzle::MeasureSize(size, "bf16", rounds);
+  }
+}

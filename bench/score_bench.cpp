@@ -1,0 +1,142 @@
+// What starting a candidate at its own layer saves: scores replacements in every layer of stories3M
+// (PUZZLE_DATA, default ../shared/data) from the parent's captured states, and again by running
+// whole models. The results have to agree.
+//
+//   build/score_bench [SEQUENCES]
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "apps/blas_kernel.h"
+#include "io/file.h"
+#include "io/hdf5_archive.h"
+#include "io/tokenizer.h"
+#include "model/checkpoint.h"
+#include "model/pch.h"
+#include "model/runtime.h"
+#include "model/surgery.h"
+#include "nodes/score.h"
+#include "nodes/tokenize.h"
+
+namespace puzzle {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kBatch = 8;
+
+double Seconds(const std::function<void()>& run) {
+  const auto start = std::chrono::steady_clock::now();
+  run();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+TokenSet Validation(const std::string& data, int64_t sequences) {
+  const auto tokenizer = FindTokenizer(data + "/models/stories3M");
+  return PackTokens(ReadWholeFile(data + "/text/tinystories_v2_train_head.txt", 1 << 30),
+                    *tokenizer, {.length = 512, .sequences = sequences, .from_end = true});
+}
+
+// The parent's states in an archive, as the kind `activations` leaves them.
+Activations Capture(const Transformer& parent, const TokenSet& tokens, const std::string& path) {
+  const at::NoGradGuard no_grad;
+  const int64_t layers = parent.config().n_layers();
+  auto archive = Hdf5Format().create(path);
+  Activations::Writer writer(*archive, layers + 1, tokens.sequences(), tokens.length,
+                             parent.config().hidden_size, DType::kF32, "parent");
+  for (int64_t row = 0; row < tokens.sequences(); ++row) {
+    const at::Tensor ids = tokens.Batch(row, 1);
+    std::vector<at::Tensor> states = {parent.Embed(ids)};
+    for (int64_t layer = 0; layer < layers; ++layer)
+      states.push_back(parent.Blocks(states.back(), layer, layer + 1));
+    writer.Append(states, ids);
+  }
+  archive->Close();
+  return Activations::Load(Hdf5Format().open(path));
+}
+
+struct Totals {
+  double reused_s = 0, candidate_s = 0, parent_s = 0;  // seconds
+  double largest_difference = 0;                       // of KL and NLL
+};
+
+// The candidate's whole model; the parent's last state is kept.
+TokenMetrics ScoreWhole(const Transformer& parent, const Transformer& child,
+                        const Activations& states) {
+  const at::NoGradGuard no_grad;
+  const int64_t layers = parent.config().n_layers();
+  auto head = [](const Transformer& model, const at::Tensor& last) {
+    return HeadInput{PredictingStates(model.FinalNorm(last)), model.weights().HeadMatrix()};
+  };
+  TokenMetrics metrics;
+  for (int64_t first = 0; first < states.sequences(); first += kBatch) {
+    const int64_t count = std::min(kBatch, states.sequences() - first);
+    const HeadInput reference = head(parent, states.Read(layers, first, count));
+    const at::Tensor ids = states.Ids(first, count);
+    metrics += Measure(head(child, child.Blocks(child.Embed(ids), 0, layers)), NextTokens(ids),
+                       &reference);
+  }
+  return metrics;
+}
+
+void ScoreBothWays(const Transformer& parent, int64_t layer, const std::string& name,
+                   const Activations& states, Totals& totals) {
+  const Captured captured{parent, states};
+  const VariantSpec spec = ResolveVariant(name, parent.config(), layer);
+  const SubBlockWeights weights = InitVariant(parent.weights(), layer, spec);
+  TokenMetrics reused, whole;
+  totals.reused_s += Seconds([&] {
+    reused = ScoreReplacement(captured, layer, spec, weights, captured, kBatch, [](double) {});
+  });
+  totals.candidate_s += Seconds([&] {
+    ModelWeights replaced = parent.weights();
+    Replace(replaced, layer, spec, weights);
+    whole = ScoreWhole(parent, Transformer(std::move(replaced), states.length()), states);
+  });
+  totals.parent_s += Seconds([&] {
+    const at::NoGradGuard no_grad;
+    for (int64_t first = 0; first < states.sequences(); first += kBatch)
+      (void)parent.Blocks(states.Read(0, first, std::min(kBatch, states.sequences() - first)), 0,
+                          parent.config().n_layers());
+  });
+  totals.largest_difference =
+      std::max({totals.largest_difference, std::abs(reused.MeanKl() - whole.MeanKl()),
+                std::abs(reused.MeanNll() - whole.MeanNll())});
+}
+
+void Run(int64_t sequences) {
+  const char* given = std::getenv("PUZZLE_DATA");
+  const std::string data = given != nullptr ? given : "../shared/data";
+  const Transformer parent(LoadCheckpoint(data + "/models/stories3M"));
+  const std::string path =
+      (fs::temp_directory_path() / fmt::format("score_bench.{}.h5", ::getpid())).string();
+  const Activations states = Capture(parent, Validation(data, sequences), path);
+  Totals totals;
+  for (int64_t layer = 0; layer < parent.config().n_layers(); ++layer)
+    for (const char* name : {"attn:kv1", "attn:none", "ffn:50%", "ffn:none"})
+      ScoreBothWays(parent, layer, name, states, totals);
+  fs::remove(path);
+  fmt::print(
+      "| seconds for 24 candidates, {} sequences | | |\n|---|---|---|\n"
+      "| from the candidate's layer, parent's last state kept | {:.1f} | 1 |\n"
+      "| the candidate's whole model, parent's last state kept | {:.1f} | {:.2f} |\n"
+      "| both whole models | {:.1f} | {:.2f} |\n\nlargest difference of KL and NLL: {:.1e}\n",
+      sequences, totals.reused_s, totals.candidate_s, totals.reused_s / totals.candidate_s,
+      totals.candidate_s + totals.parent_s,
+      totals.reused_s / (totals.candidate_s + totals.parent_s), totals.largest_difference);
+}
+
+}  // namespace
+}  // namespace puzzle
+
+int main(int argc, char** argv) {
+  puzzle::RestartUnlessBlasPrepared(argv);
+  puzzle::PrepareTensorRuntime();
+  puzzle::Run(argc > 1 ? std::max(1, std::atoi(argv[1])) : 10);
+}

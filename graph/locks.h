@@ -1,0 +1,124 @@
+// Who works on a store right now: runs announce themselves, claim the keys that they compute, and
+// pass a gate that `cache gc` closes while it deletes. All of it are locks on byte ranges of one
+// file, `<store>/locks`: taking one is one system call, nothing has to be removed afterwards, and
+// however a process ends, its locks end with it. README.md describes the layout. Thread-safe.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "io/file.h"
+
+namespace puzzle {
+
+/// Of this machine; "unknown" when it has none.
+[[nodiscard]] std::string HostName();
+
+/// A process that works on a store.
+struct LiveRun {
+  std::string host;
+  int64_t pid = 0;
+  /// It may need whatever was used since then; 0 when it may need whatever there is.
+  int64_t needs_since_ns = 0;
+
+  /// "process 123 on host".
+  [[nodiscard]] std::string Name() const;
+};
+
+class Claim;
+
+class StoreLocks {
+ public:
+  /// Opens nothing yet.
+  explicit StoreLocks(std::string path);
+  /// REQUIRES: no claim lives.
+  ~StoreLocks();
+  StoreLocks(const StoreLocks&) = delete;
+  StoreLocks& operator=(const StoreLocks&) = delete;
+
+  /// Makes this object a live run, waiting while the gate is closed. Does nothing when it is one
+  /// already, or when the file cannot be made.
+  void Announce();
+  [[nodiscard]] bool announced() const { return announced_; }
+  /// The file system has no locks: the announcement is seen by nobody and claims bind nobody.
+  [[nodiscard]] bool unsupported() const { return unsupported_; }
+  /// Artifacts used since then are safe from `cache gc` while this run lives: an hour before it
+  /// began, by the clock of the file system. Before it is announced there is no such time.
+  [[nodiscard]] int64_t needed_since_ns() const { return needed_since_ns_; }
+  /// From now on `cache gc` removes nothing at all while this run lives.
+  void NeedEverything();
+  /// The live runs but this one.
+  [[nodiscard]] std::vector<LiveRun> Others() const;
+
+  struct Attempt {
+    std::unique_ptr<Claim> claim;  // null: somebody else has it
+    std::string holder;            // then: "process 123 on host", "this run"
+  };
+  /// Claims a key. Where locks do not work every process gets a claim; even then no key is claimed
+  /// twice within this object. REQUIRES: the object outlives the claim.
+  [[nodiscard]] Attempt TryClaim(const std::string& key);
+  /// Whether somebody else claims a key, or another part of this run does.
+  [[nodiscard]] bool IsClaimed(const std::string& key) const;
+
+  /// Says that this process reads a store that it may not write; no file, no effect. The result
+  /// holds the announcement.
+  [[nodiscard]] static Descriptor AnnounceReader(const std::string& path);
+  /// Whether any process does.
+  [[nodiscard]] bool HasReaders() const;
+
+ private:
+  friend class Claim;
+  friend class GateGuard;
+  void Release(const std::string& key);
+  [[nodiscard]] int Fd() const;  // opened for reading at least; -1: there is no file
+  bool TakeSlot();
+  void WriteSlot(int64_t needs_since_ns);
+
+  const std::string path_;
+  mutable std::mutex mutex_;  // guards what follows
+  mutable Descriptor file_;
+  std::unordered_set<std::string> held_;  // keys claimed through this object
+  int slot_ = -1;
+  std::atomic<bool> announced_{false};
+  std::atomic<bool> unsupported_{false};
+  std::atomic<int64_t> needed_since_ns_{std::numeric_limits<int64_t>::min()};
+  std::mutex gate_mutex_;  // one GateGuard at a time: their locks are the same to the system
+};
+
+/// The right to compute a key. Ends with the object, or with the process.
+class Claim {
+ public:
+  ~Claim() { locks_.Release(key_); }
+  Claim(const Claim&) = delete;
+  Claim& operator=(const Claim&) = delete;
+
+ private:
+  friend class StoreLocks;
+  Claim(StoreLocks& locks, std::string key) : locks_(locks), key_(std::move(key)) {}
+
+  StoreLocks& locks_;
+  const std::string key_;
+};
+
+/// Keeps the gate open or closed while it lives. While it is closed no run comes to life, and none
+/// says that it needs an old artifact. Waits for guards of the other mode.
+class GateGuard {
+ public:
+  enum class Mode { kOpen, kClosed };
+  GateGuard(StoreLocks& locks, Mode mode);
+  ~GateGuard();
+  GateGuard(const GateGuard&) = delete;
+  GateGuard& operator=(const GateGuard&) = delete;
+
+ private:
+  StoreLocks& locks_;
+  const std::unique_lock<std::mutex> lock_;
+};
+
+}  // namespace puzzle

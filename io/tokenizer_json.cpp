@@ -1,0 +1,201 @@
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "io/bpe_tokenizer.h"
+#include "io/error.h"
+#include "io/json_text.h"
+
+namespace puzzle {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kFile = "tokenizer.json";
+
+const Json* Find(const Json& object, const char* name) {
+  if (!object.is_object()) return nullptr;
+  const auto found = object.find(name);
+  return found == object.end() || found->is_null() ? nullptr : &*found;
+}
+
+[[noreturn]] void Wrong(const std::string& where, const std::string& expected) {
+  throw Error(fmt::format("{}: {}: expected {}", kFile, where, expected));
+}
+
+std::string TextIn(const Json& object, const char* name, const std::string& where) {
+  const Json* value = Find(object, name);
+  if (value == nullptr) return "";
+  if (!value->is_string()) Wrong(where + ": " + name, "a string");
+  return *value;
+}
+
+bool FlagIn(const Json& object, const char* name, const std::string& where) {
+  const Json* value = Find(object, name);
+  if (value == nullptr) return false;
+  if (!value->is_boolean()) Wrong(where + ": " + name, "true or false");
+  return *value;
+}
+
+int32_t IdFrom(const Json& value, const std::string& where) {
+  if (!value.is_number_unsigned() || value.get<uint64_t>() > uint64_t{1} << 21) {
+    Wrong(where, "an id of 0 to 2^21");
+  }
+  return value.get<int32_t>();
+}
+
+std::vector<BpeModel::Token> ReadVocab(const Json& model) {
+  const Json* vocab = Find(model, "vocab");
+  if (vocab == nullptr || !vocab->is_object()) Wrong("model: vocab", "an object of ids");
+  std::vector<BpeModel::Token> tokens;
+  tokens.reserve(vocab->size());
+  for (const auto& [text, id] : vocab->items()) {
+    tokens.emplace_back(text, IdFrom(id, fmt::format("model: vocab: \"{}\"", text)));
+  }
+  return tokens;
+}
+
+/// "a b" in older files, ["a", "b"] in newer ones.
+BpeModel::Merge ReadMerge(const Json& merge) {
+  if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
+    return {merge[0], merge[1]};
+  }
+  if (merge.is_string()) {
+    const std::string text = merge;
+    const size_t space = text.find(' ');
+    if (space != std::string::npos && text.find(' ', space + 1) == std::string::npos) {
+      return {text.substr(0, space), text.substr(space + 1)};
+    }
+  }
+  Wrong("model: merges", fmt::format("pairs of tokens, found {}", merge.dump()));
+}
+
+/// What would change the result and is not done here.
+void RefuseOptions(const Json& model) {
+  for (const char* name : {"continuing_subword_prefix", "end_of_word_suffix"}) {
+    if (!TextIn(model, name, "model").empty()) {
+      throw Error(fmt::format("{}: model: {} is not supported", kFile, name));
+    }
+  }
+  const Json* dropout = Find(model, "dropout");
+  if (dropout != nullptr && *dropout != 0) {
+    throw Error(fmt::format("{}: model: dropout is not supported", kFile));
+  }
+}
+
+BpeModel ReadModel(const Json& json, bool byte_level) {
+  const Json* found = Find(json, "model");
+  if (found == nullptr || !found->is_object()) Wrong("model", "an object");
+  const Json& model = *found;
+  const std::string type = TextIn(model, "type", "model");
+  if (type != "BPE" && !(type.empty() && model.contains("merges"))) {
+    throw Error(fmt::format("{}: model: type \"{}\" is not supported (BPE)", kFile, type));
+  }
+  RefuseOptions(model);
+  const Json* list = Find(model, "merges");
+  if (list == nullptr || !list->is_array()) Wrong("model: merges", "a list");
+  std::vector<BpeModel::Merge> merges;
+  merges.reserve(list->size());
+  for (const Json& merge : *list) merges.push_back(ReadMerge(merge));
+  return BpeModel(ReadVocab(model), merges,
+                  {.byte_level = byte_level,
+                   .ignore_merges = FlagIn(model, "ignore_merges", "model"),
+                   .byte_fallback = FlagIn(model, "byte_fallback", "model"),
+                   .fuse_unk = FlagIn(model, "fuse_unk", "model"),
+                   .unk_token = TextIn(model, "unk_token", "model")},
+                  kFile);
+}
+
+std::vector<AddedToken> ReadAddedTokens(const Json& json) {
+  std::vector<AddedToken> tokens;
+  const Json* list = Find(json, "added_tokens");
+  if (list == nullptr) return tokens;
+  if (!list->is_array()) Wrong("added_tokens", "a list");
+  for (const Json& entry : *list) {
+    const std::string where = "added_tokens";
+    const Json* id = Find(entry, "id");
+    if (id == nullptr) Wrong(where, "an id in each");
+    tokens.push_back({.text = TextIn(entry, "content", where),
+                      .id = IdFrom(*id, where + ": id"),
+                      .special = FlagIn(entry, "special", where),
+                      .single_word = FlagIn(entry, "single_word", where),
+                      .lstrip = FlagIn(entry, "lstrip", where),
+                      .rstrip = FlagIn(entry, "rstrip", where),
+                      .normalized = FlagIn(entry, "normalized", where)});
+  }
+  return tokens;
+}
+
+/// The text that a TemplateProcessing puts before the sequence; it is our BOS.
+std::string BosOfTemplate(const Json* processor) {
+  if (processor == nullptr) return "";
+  if (const Json* parts = Find(*processor, "processors"); parts != nullptr && parts->is_array()) {
+    for (const Json& part : *parts) {
+      if (std::string bos = BosOfTemplate(&part); !bos.empty()) return bos;
+    }
+  }
+  const Json* single = Find(*processor, "single");
+  if (single == nullptr || !single->is_array() || single->empty()) return "";
+  const Json* first = Find(single->front(), "SpecialToken");
+  return first == nullptr ? "" : TextIn(*first, "id", "post_processor");
+}
+
+void CheckDecoder(const Json& json, bool byte_level) {
+  const Json* decoder = Find(json, "decoder");
+  const std::string type = decoder == nullptr ? "" : TextIn(*decoder, "type", "decoder");
+  const bool fits = byte_level ? type == "ByteLevel" || type.empty()
+                               : type == "Sequence" || type == "Metaspace" || type.empty();
+  if (!fits) {
+    throw Error(
+        fmt::format("{}: decoder \"{}\" is not supported with this pre_tokenizer", kFile, type));
+  }
+}
+
+/// The text of a special token, which is a string or an object with `content`.
+std::optional<std::string> SpecialText(const Json& json, const char* name) {
+  const auto found = json.find(name);
+  if (found == json.end()) return std::nullopt;
+  if (found->is_string()) return *found;
+  const Json* content = Find(*found, "content");
+  return content != nullptr && content->is_string() ? content->get<std::string>() : "";
+}
+
+}  // namespace
+
+void ReadSpecialTokens(const std::map<std::string, std::string>& files, std::string& bos,
+                       std::string& eos) {
+  for (const char* name : {"special_tokens_map.json", "tokenizer_config.json"}) {
+    const auto file = files.find(name);
+    if (file == files.end()) continue;
+    const JsonText text = JsonText::Parse(file->second, name, {.allow_comments = false});
+    if (!text.value().is_object()) throw Error(std::string(name) + ": expected an object");
+    if (auto found = SpecialText(text.value(), "bos_token")) bos = *found;
+    if (auto found = SpecialText(text.value(), "eos_token")) eos = *found;
+  }
+}
+
+std::shared_ptr<const Tokenizer> TokenizerFromJson(
+    const std::map<std::string, std::string>& files) {
+  const JsonText text = JsonText::Parse(files.at(kFile), kFile, {.allow_comments = false});
+  const Json& json = text.value();
+  if (!json.is_object()) throw Error(std::string(kFile) + ": expected an object");
+  const auto part = [&](const char* name) {
+    const Json* found = Find(json, name);
+    return found == nullptr ? Json() : *found;
+  };
+  PreTokenizer pre_tokenizer(part("pre_tokenizer"), kFile);
+  Normalizer normalizer(part("normalizer"), kFile);
+  CheckDecoder(json, pre_tokenizer.byte_level());
+  std::string bos = BosOfTemplate(Find(json, "post_processor"));
+  std::string eos;
+  ReadSpecialTokens(files, bos, eos);
+  BpeModel model = ReadModel(json, pre_tokenizer.byte_level());
+  return MakeBpeTokenizer({std::move(model), std::move(normalizer), std::move(pre_tokenizer),
+                           ReadAddedTokens(json), std::move(bos), std::move(eos)},
+                          files, kFile);
+}
+
+}  // namespace puzzle

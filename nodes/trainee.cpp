@@ -1,0 +1,119 @@
+#include "nodes/trainee.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "io/error.h"
+#include "model/losses.h"
+#include "model/pch.h"
+#include "model/refit.h"
+#include "model/runtime.h"
+
+namespace puzzle {
+
+using at::Tensor;
+
+namespace {
+
+// Tokens that are worked off at once: enough for long matrix products, few enough for a cache.
+constexpr int64_t kPieceTokens = 1024;
+
+std::vector<int64_t> Range(int64_t first, int64_t count) {
+  std::vector<int64_t> rows(static_cast<size_t>(count));
+  std::iota(rows.begin(), rows.end(), first);
+  return rows;
+}
+
+}  // namespace
+
+Trainee::Trainee(const SubBlockWeights& start, const VariantSpec& spec, const Transformer& parent,
+                 const SubBlockData& data, const BldParams& params, std::string device)
+    : weights_(Clone(start, spec)),
+      spec_(spec),
+      parent_(parent),
+      data_(data),
+      params_(params),
+      device_(std::move(device)),
+      n_train_(data.sequences() - params.holdout),
+      bf16_steps_(params.compute == "bf16" && HasFastBf16(device_)),
+      trainable_(TrainableSubBlock(weights_, spec_, parent_.config(), parent_.rotary())) {
+  if (n_train_ < 1)
+    throw Error(fmt::format("{} calibration sequences leave none to train on beside {} held out",
+                            data.sequences(), params.holdout));
+}
+
+int64_t Trainee::PieceRows() const {
+  return std::max<int64_t>(1, kPieceTokens / data_.length());
+}
+
+Tensor Trainee::LossWeights(const std::vector<int64_t>& rows,
+                            const std::vector<int64_t>& all) const {
+  auto power = [&](const std::vector<int64_t>& wanted) {
+    return data_.power.index_select(0, at::tensor(at::ArrayRef<int64_t>(wanted), at::kLong));
+  };
+  if (params_.loss == "token") {
+    constexpr double kLeast = 1e-12;  // of |target|^2, for tokens to which nothing is added
+    const auto tokens = static_cast<double>(static_cast<int64_t>(all.size()) * data_.length());
+    return (power(rows).clamp_min_(kLeast) * tokens).reciprocal_().unsqueeze(-1);
+  }
+  return power(all).sum().reciprocal().unsqueeze(0);
+}
+
+Tensor Trainee::Loss(const std::vector<Tensor>& tensors, const std::vector<int64_t>& rows,
+                     const std::vector<int64_t>& all, bool in_bf16) const {
+  const SubBlockData::Batch batch = data_.Rows(rows, device_, in_bf16);
+  return WeightedSquaredError(trainable_.output(tensors, batch.normalized), batch.target,
+                              LossWeights(rows, all).to(at::Device(device_)));
+}
+
+double Trainee::HeldOutLoss() const {
+  const at::NoGradGuard no_grad;
+  const std::vector<int64_t> all = Range(n_train_, params_.holdout);
+  const std::vector<Tensor> tensors = trainable_.prepare();
+  std::vector<double> losses(all.size());
+  ParallelFor(params_.holdout, [&](int64_t i) {
+    const auto index = static_cast<size_t>(i);
+    losses[index] = Loss(tensors, {all[index]}, all, false).item<double>();
+  });
+  return std::accumulate(losses.begin(), losses.end(), 0.0);
+}
+
+void Trainee::RefitOutput(int64_t tokens, const std::function<void()>& poll) {
+  const at::NoGradGuard no_grad;
+  Tensor& matrix = OutputMatrix(weights_, spec_);
+  RidgeFit fit(matrix.size(1), matrix.size(0));
+  const int64_t sequences = std::min(n_train_, (tokens + data_.length() - 1) / data_.length());
+  const int64_t piece = 2 * PieceRows();
+  for (int64_t first = 0; first < sequences; first += piece) {
+    SubBlockData::Batch batch =
+        data_.Rows(Range(first, std::min(piece, sequences - first)), device_);
+    if (const Tensor& bias = OutputBias(weights_, spec_); bias.defined()) batch.target.sub_(bias);
+    fit.Add(Features(weights_, spec_, parent_.config(), parent_.rotary(), batch.normalized)
+                .flatten(0, 1),
+            batch.target.flatten(0, 1));
+    poll();
+  }
+  matrix.copy_(fit.Solve());
+}
+
+double Trainee::Step(const std::vector<int64_t>& rows, double learning_rate) {
+  const at::AutoGradMode with_gradients(true);
+  if (!optimizer_) {
+    optimizer_.emplace(trainable_.parameters, AdamWOptions{.weight_decay = params_.weight_decay,
+                                                           .clip_norm = params_.clip});
+  }
+  const std::vector<Tensor> prepared = trainable_.prepare();
+  GradientParts gradients(prepared, PieceRows());
+  const double loss = gradients.Backward(rows, [&](int64_t part, const std::vector<int64_t>& own) {
+    return Loss(gradients.Leaves(part), own, rows, bf16_steps_);
+  });
+  torch::autograd::backward(prepared, gradients.Gradients());
+  optimizer_->Step(learning_rate);
+  optimizer_->ZeroGrad();
+  return loss;
+}
+
+}  // namespace puzzle

@@ -1,0 +1,181 @@
+// A parent of another family than Llama through the whole program: loaded, compressed, exported in
+// its own format, read back; and checkpoints that are refused before any work.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "io/safetensors.h"
+
+namespace puzzle {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using testing::HasSubstr;
+
+constexpr int64_t kHidden = 16, kVocab = 258, kPositions = 32, kLayers = 2;
+
+constexpr const char* kGraph = R"({
+  "puzzle": 1,
+  "vars": { "layers": { "range": [0, 2] },
+            "variants": ["attn:kv2", "attn:linear", "attn:none", "ffn:50%", "ffn:linear", "ffn:none"] },
+  "nodes": {
+    "text": { "kind": "synthetic_text", "params": { "stories": 20 } },
+    "parent": { "kind": "load_model", "params": { "path": "parent" } },
+    "tokens": { "kind": "tokenize", "in": { "text": "text", "model": "parent" },
+                "params": { "length": 32, "sequences": 64 } },
+    "states": { "kind": "activations", "in": { "parent": "parent", "tokens": "tokens" } },
+    "importance": { "kind": "importance", "in": { "parent": "parent", "activations": "states" } },
+    "blocks": { "kind": "bld", "foreach": { "layer": "${layers}", "variant": "${variants}" },
+                "in": { "parent": "parent", "activations": "states", "importance": "importance" },
+                "params": { "layer": "${layer}", "variant": "${variant}", "lr": 0.003, "epochs": 1,
+                            "holdout": 8, "refit_tokens": 1024 } },
+    "scores": { "kind": "score", "foreach": { "layer": "${layers}", "variant": "${variants}" },
+                "in": { "parent": "parent", "activations": "states",
+                        "block": "blocks[layer=${layer},variant=${variant}]" } },
+    "costs": { "kind": "cost", "in": { "parent": "parent" }, "params": { "variants": "${variants}" } },
+    "choice": { "kind": "search", "in": { "scores": ["scores"], "costs": "costs" },
+                "params": { "max": { "block_parameters": "60%" } } },
+    "child": { "kind": "assemble", "in": { "parent": "parent", "blocks": ["blocks"], "choice": "choice" } },
+    "student": { "kind": "gkd", "in": { "teacher": "parent", "student": "child", "tokens": "tokens",
+                                        "activations": "states" }, "params": { "steps": 10 } },
+    "quality": { "kind": "evaluate", "in": { "model": "student", "parent": "parent", "tokens": "tokens" },
+                 "params": { "label": "student", "prompt": "Once", "sample_tokens": 5 } },
+    "exported": { "kind": "export", "in": { "model": "student" }, "params": { "folder": "out" } }
+  } })";
+
+class FamilyPipelineTest : public testing::Test {
+ protected:
+  FamilyPipelineTest() {
+    std::string name = (fs::temp_directory_path() / "puzzle_family_XXXXXX").string();
+    folder_ = mkdtemp(name.data());
+    std::ofstream(folder_ + "/graph.json") << kGraph;
+    WriteGpt2();
+  }
+  ~FamilyPipelineTest() override { fs::remove_all(folder_); }
+
+  // A random GPT-2 with the byte tokenizer.
+  void WriteGpt2() {
+    const json config = {{"model_type", "gpt2"},      {"n_embd", kHidden},
+                         {"n_layer", kLayers},        {"n_head", 4},
+                         {"n_positions", kPositions}, {"vocab_size", kVocab},
+                         {"bos_token_id", 256},       {"eos_token_id", 257}};
+    Add("wte.weight", {kVocab, kHidden});
+    Add("wpe.weight", {kPositions, kHidden});
+    for (int64_t layer = 0; layer < kLayers; ++layer) {
+      const std::string h = "h." + std::to_string(layer) + ".";
+      for (const char* norm : {"ln_1", "ln_2"}) {
+        Add(h + norm + ".weight", {kHidden});
+        Add(h + norm + ".bias", {kHidden});
+      }
+      const std::tuple<const char*, int64_t, int64_t> matrices[] = {
+          {"attn.c_attn", kHidden, 3 * kHidden},
+          {"attn.c_proj", kHidden, kHidden},
+          {"mlp.c_fc", kHidden, 4 * kHidden},
+          {"mlp.c_proj", 4 * kHidden, kHidden}};
+      for (const auto& [matrix, in, out] : matrices) {
+        Add(h + matrix + ".weight", {in, out});
+        Add(h + matrix + ".bias", {out});
+      }
+    }
+    Add("ln_f.weight", {kHidden});
+    Add("ln_f.bias", {kHidden});
+    fs::create_directories(folder_ + "/parent");
+    WriteConfig(config);
+    std::ofstream(folder_ + "/parent/byte_tokenizer.json") << R"({"kind": "byte", "version": 1})";
+    for (size_t i = 0; i < tensors_.size(); ++i) tensors_[i].data = values_[i].data();
+    WriteSafetensors(folder_ + "/parent", tensors_);
+  }
+
+  void Add(const std::string& name, const Shape& shape) {
+    std::normal_distribution<float> normal(0, 0.3F);
+    std::vector<float> values(static_cast<size_t>(NumElements(shape)));
+    const bool is_norm = shape.size() == 1 && name.ends_with("weight");
+    for (float& value : values) value = normal(random_) + (is_norm ? 1.0F : 0.0F);
+    values_.push_back(std::move(values));
+    tensors_.push_back({name, shape, nullptr, DType::kF32});
+  }
+
+  void WriteConfig(const json& config) const {
+    std::ofstream(folder_ + "/parent/config.json") << config.dump();
+  }
+
+  std::pair<int, std::string> Puzzle(const std::string& arguments) const {
+    const std::string command = "cd '" + folder_ + "' && " PUZZLE_PROGRAM " " + arguments + " 2>&1";
+    FILE* pipe = popen(command.c_str(), "r");
+    std::string text;
+    std::array<char, 4096> buffer;
+    while (const size_t n = fread(buffer.data(), 1, buffer.size(), pipe))
+      text.append(buffer.data(), n);
+    const int status = pclose(pipe);
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text};
+  }
+
+  json ReadJson(const std::string& name) const {
+    std::ifstream file(folder_ + "/" + name);
+    return json::parse(file, nullptr, false);
+  }
+
+  std::mt19937 random_{5};
+  std::string folder_;
+  std::vector<std::vector<float>> values_;
+  std::vector<TensorToWrite> tensors_;
+};
+
+TEST_F(FamilyPipelineTest, AGpt2IsCompressedAndExportedAsOne) {
+  const auto [status, text] = Puzzle("run graph.json --summary summary.json");
+  ASSERT_EQ(status, 0) << text;
+  const json quality = ReadJson("summary.json")["results"]["quality"];
+  const int64_t attention = 4 * (kHidden * kHidden + kHidden) + 2 * kHidden;
+  const int64_t ffn = 2 * 4 * kHidden * kHidden + 5 * kHidden + 2 * kHidden;
+  EXPECT_LE(quality["block_parameters"].get<double>(),
+            0.6 * static_cast<double>(kLayers * (attention + ffn)));
+  EXPECT_GT(quality["kl"].get<double>(), 0);
+
+  const json config = ReadJson("out/config.json");
+  EXPECT_EQ(config["model_type"], "gpt2");
+  EXPECT_EQ(config["block_configs"].size(), 2u);
+  std::ofstream(folder_ + "/text.txt") << std::string(400, 'a');
+  const auto [evaluated, metrics] = Puzzle("eval out --parent parent --text text.txt --json");
+  ASSERT_EQ(evaluated, 0) << metrics;
+  EXPECT_GT(json::parse(metrics)["kl"].get<double>(), 0);
+  EXPECT_EQ(Puzzle("generate out --prompt Tom --tokens 5").first, 0);
+}
+
+TEST_F(FamilyPipelineTest, CheckpointsThatCannotBeUsedAreRefusedByName) {
+  const json good = ReadJson("parent/config.json");
+  const auto refusal = [&](const char* field, const json& value) {
+    json config = good;
+    config[field] = value;
+    WriteConfig(config);
+    const auto [status, text] = Puzzle("run graph.json");
+    EXPECT_NE(status, 0) << field;
+    return text;
+  };
+  EXPECT_THAT(refusal("model_type", "mamba"), HasSubstr("model_type \"mamba\""));
+  EXPECT_THAT(refusal("quantization_config", {{"bits", 4}}), HasSubstr("quantised"));
+  EXPECT_THAT(refusal("n_layer", 3), HasSubstr("transformer.h.2.ln_1.weight is missing"));
+  EXPECT_THAT(refusal("n_layer", 1), HasSubstr("h.1.attn.c_attn.bias does not belong"));
+  EXPECT_THAT(refusal("n_inner", 48), HasSubstr("h.0.mlp.c_fc.weight has shape [16, 64]"));
+  WriteConfig(good);
+
+  std::ofstream(folder_ + "/parent/tokenizer.json")
+      << R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []},
+             "pre_tokenizer": {"type": "BertPreTokenizer"}})";
+  EXPECT_THAT(Puzzle("run graph.json").second, HasSubstr("pre_tokenizer: \"BertPreTokenizer\""));
+  std::ofstream(folder_ + "/parent/tokenizer.json")
+      << R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 300}, "merges": []},
+             "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}})";
+  EXPECT_THAT(Puzzle("run graph.json").second,
+              HasSubstr("the tokenizer has 301 ids, the model a vocabulary of 258"));
+}
+
+}  // namespace
+}  // namespace puzzle

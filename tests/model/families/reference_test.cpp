@@ -1,0 +1,83 @@
+// Every family against Hugging Face transformers, on the checkpoints of make_references.py.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <set>
+
+#include "io/safetensors.h"
+#include "model/checkpoint.h"
+#include "model/hf_config.h"
+#include "model/transformer.h"
+#include "tests/model/tiny_model.h"
+
+namespace puzzle {
+namespace {
+
+using at::Tensor;
+namespace fs = std::filesystem;
+
+constexpr double kTolerance = 1e-4;
+
+class FamilyReferenceTest : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    if (!fs::exists(fs::path(PUZZLE_REFERENCES) / "made_by"))
+      GTEST_SKIP() << "no references in " << PUZZLE_REFERENCES
+                   << ": the test family_references says why";
+    folder_ = std::string(PUZZLE_REFERENCES) + "/" + GetParam();
+    const SafetensorsReader reader = SafetensorsReader::Open(folder_ + "/reference.safetensors");
+    ids_ = Read(reader, "ids").to(at::kLong);
+    logits_ = Read(reader, "logits");
+  }
+
+  static Tensor Read(const SafetensorsReader& reader, const std::string& name) {
+    const std::vector<float> values = reader.ReadF32(name);
+    return at::tensor(at::ArrayRef<float>(values)).view(reader.Info(name).shape);
+  }
+
+  static std::set<std::pair<std::string, Shape>> Contents(const std::string& folder) {
+    const SafetensorsReader reader = SafetensorsReader::Open(folder);
+    std::set<std::pair<std::string, Shape>> contents;
+    for (const std::string& name : reader.Names()) contents.emplace(name, reader.Info(name).shape);
+    return contents;
+  }
+
+  const at::NoGradGuard no_grad_;
+  std::string folder_;
+  Tensor ids_;     // [2, 24]
+  Tensor logits_;  // [2, 24, vocabulary], computed in double precision
+};
+
+TEST_P(FamilyReferenceTest, LogitsAreThoseOfTheReference) {
+  EXPECT_GT(logits_.abs().max().item<double>(), 1.0) << "the reference says little";
+  EXPECT_TENSORS_NEAR(Transformer(LoadCheckpoint(folder_)).Logits(ids_), logits_, kTolerance);
+}
+
+TEST_P(FamilyReferenceTest, DecodingWithACacheGivesThemToo) {
+  const Transformer model(LoadCheckpoint(folder_));
+  KvCache cache;
+  std::vector<Tensor> parts = {model.Logits(ids_.narrow(1, 0, 9), &cache)};
+  for (int64_t i = 9; i < ids_.size(1); ++i)
+    parts.push_back(model.Logits(ids_.narrow(1, i, 1), &cache));
+  EXPECT_TENSORS_NEAR(at::cat(parts, 1), logits_, kTolerance);
+}
+
+TEST_P(FamilyReferenceTest, WhatIsExportedHasTheSameTensorsAndTheSameConfig) {
+  const std::string copy = folder_ + "/copy";
+  const ModelWeights model = LoadCheckpoint(folder_);
+  SaveCheckpoint(copy, model);
+  EXPECT_EQ(Contents(copy), Contents(folder_));
+  ModelWeights again = LoadCheckpoint(copy);
+  EXPECT_EQ(again.config, model.config);
+  EXPECT_TENSORS_NEAR(Transformer(again).Logits(ids_), logits_, kTolerance);
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, FamilyReferenceTest,
+                         testing::Values("llama", "llama_biases", "mistral", "qwen2",
+                                         "qwen2_window", "qwen3", "gpt2", "gpt_neo", "opt",
+                                         "opt_gelu"),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace puzzle

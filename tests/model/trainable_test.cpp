@@ -1,0 +1,114 @@
+// Gradients on the way they are computed in training: folded norms, parts, pieces.
+#include "model/trainable.h"
+
+#include <gtest/gtest.h>
+
+#include "model/losses.h"
+#include "model/parallel.h"
+#include "model/runtime.h"
+#include "model/surgery.h"
+#include "tests/model/tiny_model.h"
+
+namespace puzzle {
+namespace {
+
+using at::Tensor;
+
+class TrainableTest : public testing::TestWithParam<const char*> {
+ protected:
+  TrainableTest()
+      : parent_(TinyModel()),
+        spec_(ResolveVariant(GetParam(), parent_.config(), 1)),
+        weights_(InitVariant(parent_.weights(), 1, spec_)),
+        input_(RandomTensor({6, 12, 32}, 1)),
+        target_(RandomTensor({6, 12, 32}, 2)),
+        weight_(target_.square().sum().reciprocal().unsqueeze(0)) {
+    std::visit([](auto& own) { own.norm.add_(RandomTensor({32}, 3), 0.1); }, weights_);
+    for (Tensor& parameter : parameters()) parameter.requires_grad_(true);
+  }
+
+  std::vector<Tensor> parameters() const { return Parameters(weights_, spec_); }
+
+  // Through plain autograd and the norm's own multiplication.
+  Tensor PlainLoss() const {
+    return WeightedSquaredError(
+        SubBlockOutput(weights_, spec_, parent_.config(), parent_.rotary(), input_), target_,
+        weight_);
+  }
+
+  Transformer parent_;
+  VariantSpec spec_;
+  SubBlockWeights weights_;
+  Tensor input_, target_, weight_;
+};
+
+TEST_P(TrainableTest, GradientsAgreeWithPlainAutograd) {
+  const Trainable trainable =
+      TrainableSubBlock(weights_, spec_, parent_.config(), parent_.rotary());
+  const std::vector<Tensor> prepared = trainable.prepare();
+  const Tensor plain = PlainLoss();
+  const auto expected = torch::autograd::grad({plain}, parameters());
+  for (int64_t piece_rows : {1, 2, 100}) {
+    for (int threads : {1, 2}) {
+      SetThreads(threads);
+      GradientParts parts(prepared, piece_rows);
+      const double loss =
+          parts.Backward({0, 1, 2, 3, 4, 5}, [&](int64_t part, const std::vector<int64_t>& rows) {
+            const Tensor index = at::tensor(at::ArrayRef<int64_t>(rows), at::kLong);
+            return WeightedSquaredError(
+                trainable.output(parts.Leaves(part), input_.index_select(0, index)),
+                target_.index_select(0, index), weight_);
+          });
+      EXPECT_NEAR(loss, plain.item<double>(), 1e-5 * loss);
+      const auto actual =
+          torch::autograd::grad(prepared, trainable.parameters, parts.Gradients(), true);
+      ASSERT_EQ(actual.size(), expected.size());
+      for (size_t i = 0; i < actual.size(); ++i)
+        EXPECT_TENSORS_NEAR(actual[i], expected[i],
+                            1e-5 * (expected[i].abs().max().item<double>() + 1));
+    }
+  }
+  SetThreads(1);
+}
+
+TEST_P(TrainableTest, Bf16ComesCloseToFp32ForwardAndBackward) {
+  if (!HasFastBf16("cpu")) GTEST_SKIP() << "bf16 products are not fast on this CPU";
+  const Trainable trainable =
+      TrainableSubBlock(weights_, spec_, parent_.config(), parent_.rotary());
+  const Tensor direction = RandomTensor({6, 12, 32}, 4);
+  auto results = [&](at::ScalarType type) {
+    const Tensor output = trainable.output(trainable.prepare(), input_.to(type));
+    std::vector<Tensor> all = torch::autograd::grad({(output * direction).sum()}, parameters());
+    all.push_back(output.detach());
+    return all;
+  };
+  const auto exact = results(at::kFloat), rough = results(at::kBFloat16);
+  for (size_t i = 0; i < exact.size(); ++i) {
+    ASSERT_EQ(rough[i].scalar_type(), at::kFloat);
+    EXPECT_LT((rough[i] - exact[i]).norm().item<double>(), 0.02 * exact[i].norm().item<double>());
+  }
+}
+
+TEST_P(TrainableTest, GradientsAgreeWithFiniteDifferences) {
+  const auto gradients = torch::autograd::grad({PlainLoss()}, parameters());
+  const at::NoGradGuard no_grad;
+  for (size_t i = 0; i < gradients.size(); ++i) {
+    const Tensor direction = RandomTensor(gradients[i].sizes().vec(), 10 + i);
+    const Tensor parameter = parameters()[i];
+    constexpr double kStep = 1e-2;
+    parameter.add_(direction, kStep);
+    const double above = PlainLoss().item<double>();
+    parameter.add_(direction, -2 * kStep);
+    const double below = PlainLoss().item<double>();
+    parameter.add_(direction, kStep);
+    const double slope = (gradients[i] * direction).sum().item<double>();
+    EXPECT_NEAR((above - below) / (2 * kStep), slope, 0.02 * std::abs(slope) + 1e-3);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Variants, TrainableTest,
+                         testing::Values("attn:kv2", "attn:kv1", "attn:linear", "ffn:50%",
+                                         "ffn:linear"));
+
+}  // namespace
+}  // namespace puzzle
