@@ -8,7 +8,12 @@ namespace puzzle {
 
 std::string RecipeText(const Plan& plan, StepId step, const PortDigests& digests) {
   const NodeKind& kind = plan.kind(step);
-  std::string text = "{";
+  const std::string& keyed = plan.steps[step].params.keyed;
+  size_t n_digests = 0;
+  for (const auto& port : digests) n_digests += port.size();
+  std::string text;
+  text.reserve(keyed.size() + 70 * n_digests + 160);
+  text += '{';
   if (kind.needs == Needs::kQuietDevice) {  // it measures, so machine and build decide the result
     text += "\"environment\":" + CanonicalText(nlohmann::json(plan.environment)) + ',';
   }
@@ -18,16 +23,15 @@ std::string RecipeText(const Plan& plan, StepId step, const PortDigests& digests
     if (digests[p].empty() && kind.ports[p].arity == PortSpec::Arity::kOptional) continue;
     if (!first) text += ',';
     first = false;
-    text += '"' + kind.ports[p].name + "\":[";
+    text.append("\"").append(kind.ports[p].name).append("\":[");
     for (size_t i = 0; i < digests[p].size(); ++i) {
       if (i > 0) text += ',';
       text.append("\"").append(digests[p][i]).append("\"");
     }
     text += ']';
   }
-  text += "},\"kind\":\"" + kind.name + "\",\"params\":" + plan.steps[step].params.keyed +
-          ",\"version\":" + std::to_string(kind.version) + '}';
-  return text;
+  text.append("},\"kind\":\"").append(kind.name).append("\",\"params\":").append(keyed);
+  return text.append(",\"version\":").append(std::to_string(kind.version)).append("}");
 }
 
 std::string KeyOf(const std::string& recipe) {

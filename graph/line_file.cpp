@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace puzzle {
@@ -88,6 +89,25 @@ void LineFile::Read(const std::function<void(std::string_view)>& visit) {
     PutHex(Sum(content), sum);
     if (std::memcmp(sum, line.data(), kSumChars) == 0) visit(content);
   }
+}
+
+std::string LineFile::LastLine(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return {};
+  char buffer[200];
+  const off_t size = ::lseek(fd, 0, SEEK_END);
+  const off_t begin = std::max<off_t>(size - static_cast<off_t>(sizeof buffer), 0);
+  const ssize_t n = ::pread(fd, buffer, sizeof buffer, begin);
+  ::close(fd);
+  std::string_view text(buffer, static_cast<size_t>(std::max<ssize_t>(n, 0)));
+  if (text.empty() || text.back() != '\n') return {};
+  text.remove_suffix(1);
+  const size_t before = text.rfind('\n');
+  if (before == std::string_view::npos && begin > 0) return {};
+  text.remove_prefix(before + 1);  // npos + 1 is 0
+  if (text.size() < kSumChars + 1) return {};
+  const std::string_view content = text.substr(kSumChars + 1);
+  return text.starts_with(Checksum(content)) ? std::string(content) : std::string();
 }
 
 void LineFile::Append(const std::string& line) {

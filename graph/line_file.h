@@ -32,6 +32,10 @@ class LineFile {
 
   /// Size of the file when Read began.
   [[nodiscard]] size_t bytes() const { return map_bytes_; }
+  /// The content of the last line, if it is whole; else "". Reads no more than the file's end, and
+  /// nothing of lines longer than 200 bytes.
+  [[nodiscard]] static std::string LastLine(const std::string& path);
+
   /// Lines seen by Read, damaged ones included.
   [[nodiscard]] size_t lines() const { return lines_; }
 

@@ -88,6 +88,10 @@ bool Read(const ordered_json& value, std::vector<T>& out) {
 }
 
 std::string Quoted(const std::string& text) {
+  const bool plain = std::all_of(text.begin(), text.end(), [](char c) {
+    return c >= ' ' && c < 0x7F && c != '"' && c != '\\';
+  });
+  if (plain) return '"' + text + '"';  // by far the most
   return json(text).dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
@@ -285,7 +289,8 @@ BoundParams ParamBinder::Bind(const std::vector<const ordered_json*>& given,
   BoundParams bound;
   const std::shared_ptr<void> params = kind_.make_params();
   const size_t mistakes_before = mistakes.size();
-  bound.keyed = "{";
+  bound.keyed.reserve(32 * sorted_.size());
+  bound.keyed = '{';
   for (const size_t i : sorted_) {
     const ParamSpec& param = kind_.params[i];
     const ParamMember member = param.member(params.get());
@@ -329,7 +334,7 @@ BoundParams ParamBinder::Bind(const std::vector<const ordered_json*>& given,
       text = CanonicalText(member);
     }
     if (bound.keyed.size() > 1) bound.keyed += ',';
-    bound.keyed += Quoted(param.name) + ':' + text;
+    bound.keyed.append(Quoted(param.name)).append(":").append(text);
   }
   bound.keyed += '}';
   if (mistakes.size() == mistakes_before && kind_.check) {

@@ -250,14 +250,16 @@ void StepRunner::Start(size_t lanes) {
   event.lanes = lanes;
   Emit(event);
   bool accepts = false;
+  StepKeys found;
   for (StepId id = 0; id < plan_.steps.size(); ++id) {
     const StepForecast& step = forecast_.steps[id];
     if (!step.warning.empty()) Warn(nullptr, step.warning);
     if (step.fate != Fate::kHit) continue;
     report_.steps[id] = {Outcome::kCached, step.record, {}, 0};
     accepts = accepts || step.accepts;
-    if (!step.accepts) store_.Remember(plan_.steps[id].name, step.key);
+    if (!step.accepts) found.emplace_back(plan_.steps[id].name, step.key);
   }
+  store_.RememberAll(found);
   if (!accepts) return;
   for (const StepId id : plan_.order) {  // inputs first: records name the keys of theirs
     const StepForecast& step = forecast_.steps[id];

@@ -245,6 +245,10 @@ void Store::Remember(std::string_view step, std::string_view key) {
   state_->own().Remember(step, key);
 }
 
+void Store::RememberAll(const StepKeys& results) {
+  state_->own().RememberAll(results);
+}
+
 void Store::RemoveLeftovers() {
   std::error_code failure;
   const std::vector<LiveRun> runs = state_->locks.Others();

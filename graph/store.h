@@ -80,6 +80,10 @@ class Store {
   [[nodiscard]] std::optional<std::string_view> LastKey(std::string_view step);
   /// Remembers it for reasons and estimates of later runs.
   void Remember(std::string_view step, std::string_view key);
+  /// The same for the results (step name, key) that a run finds. When this was the last that was
+  /// remembered, which is so in every run but the first with nothing to do, it costs next to
+  /// nothing.
+  void RememberAll(const StepKeys& results);
 
   /// Deletes what crashed processes left half-written. Never fails.
   void RemoveLeftovers();

@@ -302,6 +302,17 @@ void StoreLayer::Remember(std::string_view step, std::string_view key) {
   }
 }
 
+void StoreLayer::RememberAll(const StepKeys& results) {
+  std::string all;
+  for (const auto& [step, key] : results) all.append(key).append(step).append("\n");
+  // A line that stands for all of them. It is too short for a key and a name, hence no such line.
+  const std::string seal = "seal " + Checksum(all);
+  if (results.empty() || LineFile::LastLine(state_->options.folder + "/last") == seal) return;
+  for (const auto& [step, key] : results) Remember(step, key);
+  const std::scoped_lock lock(state_->mutex);
+  if (state_->options.writable) state_->last->Append(seal);
+}
+
 void StoreLayer::ForEachLast(
     const std::function<void(std::string_view step, std::string_view key)>& visit) {
   const std::scoped_lock lock(state_->mutex);

@@ -8,11 +8,16 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "graph/record.h"
 #include "io/archive.h"
 
 namespace puzzle {
+
+/// Step names and the keys of their results.
+using StepKeys = std::vector<std::pair<std::string_view, std::string_view>>;
 
 /// How a key was found.
 enum class Presence {
@@ -73,6 +78,7 @@ class StoreLayer {
 
   [[nodiscard]] std::optional<std::string_view> LastKey(std::string_view step);
   void Remember(std::string_view step, std::string_view key);
+  void RememberAll(const StepKeys& results);
   /// Calls `visit` with every step name and its last key, in no order.
   void ForEachLast(const std::function<void(std::string_view step, std::string_view key)>& visit);
 

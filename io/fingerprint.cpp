@@ -11,6 +11,29 @@
 
 namespace puzzle {
 
+namespace {
+
+constexpr size_t kBytes = 32;
+
+/// Fetched once: OpenSSL takes longer to find the algorithm than to digest a short text.
+const EVP_MD* Sha256() {
+  static const EVP_MD* const algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  PUZZLE_CHECK(algorithm != nullptr, "OpenSSL has no SHA-256");
+  return algorithm;
+}
+
+std::string HexOf(const std::array<unsigned char, kBytes>& digest) {
+  static constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string hex(2 * kBytes, '0');
+  for (size_t i = 0; i < kBytes; ++i) {
+    hex[2 * i] = kDigits[digest[i] >> 4];
+    hex[2 * i + 1] = kDigits[digest[i] & 15];
+  }
+  return hex;
+}
+
+}  // namespace
+
 struct Fingerprint::Impl {
   struct Free {
     void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
@@ -19,8 +42,8 @@ struct Fingerprint::Impl {
 };
 
 Fingerprint::Fingerprint() : impl_(std::make_unique<Impl>()) {
-  const bool ok = impl_->context && EVP_DigestInit_ex(impl_->context.get(), EVP_sha256(), nullptr);
-  PUZZLE_CHECK(ok, "OpenSSL has no SHA-256");
+  const bool ok = impl_->context && EVP_DigestInit_ex2(impl_->context.get(), Sha256(), nullptr);
+  PUZZLE_CHECK(ok, "SHA-256 cannot begin");
 }
 
 Fingerprint::~Fingerprint() = default;
@@ -43,22 +66,18 @@ Fingerprint& Fingerprint::AddField(std::string_view text) {
 
 std::string Fingerprint::Hex() {
   PUZZLE_CHECK(impl_ != nullptr, "Hex of a finished fingerprint");
-  std::array<unsigned char, 32> digest;
+  std::array<unsigned char, kBytes> digest;
   PUZZLE_CHECK(EVP_DigestFinal_ex(impl_->context.get(), digest.data(), nullptr),
                "SHA-256 finish failed");
   impl_.reset();
-  static constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string hex;
-  hex.reserve(2 * digest.size());
-  for (const unsigned char byte : digest) {
-    hex += kDigits[byte >> 4];
-    hex += kDigits[byte & 15];
-  }
-  return hex;
+  return HexOf(digest);
 }
 
 std::string FingerprintText(std::string_view text) {
-  return Fingerprint().Add(text.data(), text.size()).Hex();
+  std::array<unsigned char, kBytes> digest;
+  const bool ok = EVP_Digest(text.data(), text.size(), digest.data(), nullptr, Sha256(), nullptr);
+  PUZZLE_CHECK(ok, "SHA-256 failed");
+  return HexOf(digest);
 }
 
 std::string FingerprintFile(const std::string& path) {

@@ -63,6 +63,21 @@ TEST_F(LineFileTest, RewritingReplacesEverything) {
   EXPECT_THAT(Lines(), ElementsAre("x", "y", "z"));
 }
 
+TEST_F(LineFileTest, TheLastLineIsReadAloneWhenItIsWhole) {
+  EXPECT_EQ(LineFile::LastLine(path_), "");
+  LineFile file(path_);
+  for (const std::string& line : std::vector<std::string>{"one", "two", std::string(150, 'x')}) {
+    file.Append(line);
+    EXPECT_EQ(LineFile::LastLine(path_), line);
+  }
+  file.Append(std::string(300, 'x'));
+  EXPECT_EQ(LineFile::LastLine(path_), "");
+  file.Append("three");
+  EXPECT_EQ(LineFile::LastLine(path_), "three");
+  std::ofstream(path_, std::ios::app) << "torn";
+  EXPECT_EQ(LineFile::LastLine(path_), "");
+}
+
 TEST_F(LineFileTest, AFileThatCannotBeWrittenIsNoFailure) {
   LineFile file(folder_.path() + "/no/such/folder");
   file.Append("one");

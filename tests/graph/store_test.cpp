@@ -273,6 +273,30 @@ TEST_F(StoreTest, ManyThreadsPublishAndFindAtOnce) {
   for (int i = 0; i < 50; ++i) EXPECT_EQ(store_->Find(Key(i)).presence, Presence::kWhole);
 }
 
+TEST_F(StoreTest, ManyKeysAreRememberedAtOnceAndOnlyWhenSomethingChanged) {
+  const auto size = [&] { return fs::file_size(folder() + "/store/last"); };
+  const std::string one = Key(1), two = Key(2), three = Key(3);
+  const auto remember = [&](const std::string& a, const std::string& b) {
+    ReopenStore();
+    store_->RememberAll({{"a", a}, {"b[i=1]", b}});
+    ReopenStore();
+    EXPECT_EQ(store_->LastKey("a"), a);
+    EXPECT_EQ(store_->LastKey("b[i=1]"), b);
+    return size();
+  };
+  Put(*store_, Key(1), "text");  // makes the folder
+  const auto first = remember(one, two);
+  EXPECT_EQ(remember(one, two), first);
+  const auto second = remember(one, three);
+  EXPECT_GT(second, first);
+  EXPECT_GT(remember(one, two), second);  // back again: the newest counts
+  ReopenStore();
+  store_->Remember("a", three);  // somebody else, since
+  EXPECT_GT(remember(one, two), second);
+  std::ofstream(folder() + "/store/last", std::ios::app) << "torn";
+  remember(one, two);
+}
+
 TEST_F(StoreTest, LastKeysSurviveAndTheNewestCounts) {
   Put(*store_, Key(1), "x");
   store_->Remember("a", Key(1));
