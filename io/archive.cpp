@@ -39,24 +39,34 @@ std::string Digest(const Contents& contents) {
   return fingerprint.Hex();
 }
 
-std::string DigestBytes(const ArchiveReader& reader, const std::string& name,
-                        const ArrayInfo& info) {
-  Fingerprint fingerprint;
+/// Calls `visit` with successive pieces of an array: its rows, or the one element of a scalar.
+template <class F>
+void ForPieces(const ArchiveReader& reader, const std::string& name, const ArrayInfo& info,
+               F&& visit) {
   if (info.shape.empty()) {
     std::vector<char> element(ElementSize(info.dtype));
     reader.Read(name, element.data());
-    return fingerprint.Add(element.data(), element.size()).Hex();
+    visit(ArrayView{info.dtype, info.shape, element.data()});
+    return;
   }
   const int64_t rows = info.shape.front();
   const int64_t row_bytes = NumElements({info.shape.begin() + 1, info.shape.end()}) *
                             static_cast<int64_t>(ElementSize(info.dtype));
   const int64_t piece_rows = std::max<int64_t>(1, kPieceBytes / std::max<int64_t>(1, row_bytes));
-  std::vector<char> piece(static_cast<size_t>(std::min(piece_rows, rows) * row_bytes));
+  std::vector<char> bytes(static_cast<size_t>(std::min(piece_rows, rows) * row_bytes));
+  Shape shape = info.shape;
   for (int64_t first = 0; first < rows; first += piece_rows) {
-    const int64_t count = std::min(piece_rows, rows - first);
-    reader.ReadRows(name, first, count, piece.data());
-    fingerprint.Add(piece.data(), static_cast<size_t>(count * row_bytes));
+    shape.front() = std::min(piece_rows, rows - first);
+    reader.ReadRows(name, first, shape.front(), bytes.data());
+    visit(ArrayView{info.dtype, shape, bytes.data()});
   }
+}
+
+std::string DigestBytes(const ArchiveReader& reader, const std::string& name,
+                        const ArrayInfo& info) {
+  Fingerprint fingerprint;
+  ForPieces(reader, name, info,
+            [&](const ArrayView& piece) { fingerprint.Add(piece.data, piece.bytes()); });
   return fingerprint.Hex();
 }
 
@@ -140,6 +150,20 @@ std::string DigestArchive(const ArchiveReader& reader) {
         name, Contents::Array{info.dtype, info.shape, DigestBytes(reader, name, info)});
   }
   return Digest(contents);
+}
+
+void CopyArchive(const ArchiveReader& from, ArchiveWriter& to) {
+  for (const std::string& name : from.AttributeNames()) {
+    to.SetAttribute(name, from.Attribute(name));
+  }
+  for (const std::string& name : from.ArrayNames()) {
+    const ArrayInfo info = from.Info(name);
+    const bool scalar = info.shape.empty();
+    if (!scalar) to.Create(name, info.dtype, info.shape);
+    ForPieces(from, name, info, [&](const ArrayView& piece) {
+      scalar ? to.Write(name, piece) : to.Append(name, piece);
+    });
+  }
 }
 
 }  // namespace puzzle

@@ -85,4 +85,7 @@ class DigestingWriter final : public ArchiveWriter {
 /// bounded memory.
 [[nodiscard]] std::string DigestArchive(const ArchiveReader& reader);
 
+/// Writes everything in `from` to `to`, in bounded memory; does not close it.
+void CopyArchive(const ArchiveReader& from, ArchiveWriter& to);
+
 }  // namespace puzzle
