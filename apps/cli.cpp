@@ -6,12 +6,16 @@
 
 #include <CLI/CLI.hpp>
 
+#include "apps/explain.h"
 #include "apps/graph_verb.h"
 #include "apps/kinds.h"
 #include "apps/plan.h"
 #include "apps/run.h"
+#include "apps/runs.h"
 #include "apps/schema.h"
+#include "apps/show.h"
 #include "apps/validate.h"
+#include "graph/show.h"
 #include "io/error.h"
 
 namespace puzzle {
@@ -27,17 +31,7 @@ void StartLog() {
 /// The command line as it could be typed again.
 std::string CommandText(int argc, char** argv) {
   std::string text;
-  for (int i = 0; i < argc; ++i) {
-    const std::string word = argv[i];
-    if (!text.empty()) text += ' ';
-    if (!word.empty() && word.find_first_of(" '\"$&|;<>()[]{}*?!`~#\\") == std::string::npos) {
-      text += word;
-      continue;
-    }
-    text += '\'';
-    for (const char c : word) text += c == '\'' ? "'\\''" : std::string(1, c);
-    text += '\'';
-  }
+  for (int i = 0; i < argc; ++i) text += (i > 0 ? " " : "") + ShellWord(argv[i]);
   return text;
 }
 
@@ -83,6 +77,10 @@ int PuzzleMain(int argc, char** argv, const Registry& registry, const Hooks& hoo
   Verbs verbs(app, CommandText(argc, argv));
   AddRunVerb(verbs, registry, hooks);
   AddPlanVerb(verbs, registry, hooks);
+  AddExplainVerb(verbs, registry, hooks);
+  AddShowVerb(verbs);
+  AddRunsVerb(verbs);
+  AddDiffVerb(verbs);
   AddValidateVerb(verbs, registry, hooks);
   AddGraphVerb(verbs, registry);
   AddKindsVerb(verbs, registry);

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "graph/show.h"
 #include "io/error.h"
 #include "io/hdf5_archive.h"
 
@@ -28,6 +29,27 @@ void GraphOptions::Declare(CLI::App& verb, bool with_store) {
 
 std::unique_ptr<Store> OpenStore(const GraphOptions& options) {
   return std::make_unique<Store>(options.store, Hdf5Format(), options.shared_stores);
+}
+
+std::string GraphOptions::Command() const {
+  std::string command = "puzzle run " + ShellWord(graph);
+  for (const std::string& setting : settings) command += " --set " + ShellWord(setting);
+  return command;
+}
+
+void SelectionOptions::Declare(CLI::App& verb) {
+  const auto patterns = [&](const char* flag, std::vector<std::string>& list, const char* text) {
+    verb.add_option(flag, list, text)->allow_extra_args(false)->type_name("STEP");
+  };
+  verb.option_defaults()->group("Selection (STEP: bld, bld[layer=3,variant=ffn:*]; repeatable)");
+  patterns("--until", until, "only these steps and what they depend on");
+  patterns("--from", from, "only these steps and what depends on them");
+  patterns("--only", only, "only these steps");
+  patterns("--force", force, "run these steps even if their results are there");
+  verb.add_flag("--force-all", force_all, "run every selected step");
+  patterns("--accept", accept,
+           "keep the last results of these steps although their recipes changed");
+  verb.option_defaults()->group("Options");
 }
 
 void LaneOptions::Declare(CLI::App& verb) {
@@ -72,6 +94,25 @@ std::optional<Plan> LoadPlan(const GraphOptions& options, const Registry& regist
     if (memo.make_folder) files.Save();
     return plan;
   }
+  fmt::print(stderr, "{}", diagnostics.Text());
+  return std::nullopt;
+}
+
+std::optional<Prepared> Prepare(const GraphOptions& options, const Selection& selection,
+                                const Registry& registry, const Hooks& hooks, Store& store,
+                                bool for_run) {
+  std::optional<Plan> plan =
+      LoadPlan(options, registry, hooks, {options.store + "/files", for_run});
+  if (!plan) return std::nullopt;
+  Diagnostics diagnostics;
+  SelectedPlan selected = Select(std::move(*plan), selection, diagnostics);
+  Forecast forecast;
+  if (diagnostics.empty()) {
+    if (for_run) store.AnnounceRun();
+    forecast = MarkStale(selected.plan, store, selected.orders);
+    CheckOutside(selected, forecast, diagnostics);
+  }
+  if (diagnostics.empty()) return Prepared{std::move(selected.plan), std::move(forecast)};
   fmt::print(stderr, "{}", diagnostics.Text());
   return std::nullopt;
 }

@@ -11,6 +11,7 @@
 #include "graph/lanes.h"
 #include "graph/plan.h"
 #include "graph/registry.h"
+#include "graph/select.h"
 #include "graph/store.h"
 
 namespace puzzle {
@@ -23,6 +24,13 @@ struct GraphOptions {
   std::vector<std::string> shared_stores;  // read after the store, never written
 
   void Declare(CLI::App& verb, bool with_store);
+  /// "puzzle run GRAPH --set ...", as it can be typed.
+  [[nodiscard]] std::string Command() const;
+};
+
+/// Which steps a run is about.
+struct SelectionOptions : Selection {
+  void Declare(CLI::App& verb);
 };
 
 /// Options about lanes.
@@ -47,5 +55,17 @@ struct Memo {
 /// something is wrong with it.
 [[nodiscard]] std::optional<Plan> LoadPlan(const GraphOptions& options, const Registry& registry,
                                            const Hooks& hooks, const Memo& memo);
+
+/// A plan and what the store knows about it: everything that a run decides before it begins.
+struct Prepared {
+  Plan plan;
+  Forecast forecast;
+};
+
+/// LoadPlan, then the selection and the store. Prints and returns nullopt likewise. `for_run`: the
+/// store's folder may be made, and others may see that a run works there.
+[[nodiscard]] std::optional<Prepared> Prepare(const GraphOptions& options,
+                                              const Selection& selection, const Registry& registry,
+                                              const Hooks& hooks, Store& store, bool for_run);
 
 }  // namespace puzzle

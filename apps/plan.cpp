@@ -11,17 +11,20 @@
 namespace puzzle {
 
 int PlanCommand(const PlanVerbOptions& options, const Registry& registry, const Hooks& hooks) {
-  const auto plan =
-      LoadPlan(options.graph, registry, hooks, {options.graph.store + "/files", false});
-  if (!plan) return kExitBadInput;
-  const std::unique_ptr<Store> store = OpenStore(options.graph);
-  const Forecast forecast = MarkStale(*plan, *store);
+  const std::unique_ptr<Store> opened = OpenStore(options.graph);
+  Store& store = *opened;
+  const auto prepared = Prepare(options.graph, options.selection, registry, hooks, store,
+                                /*for_run=*/false);
+  if (!prepared) return kExitBadInput;
+  const auto& [plan, forecast] = *prepared;
   for (const StepForecast& step : forecast.steps) {
     if (!step.warning.empty()) fmt::print(stderr, "warning: {}\n", step.warning);
   }
   const size_t lanes = options.lanes.Devices().size();
-  fmt::print("{}", options.json ? ForecastJson(*plan, forecast, lanes)
-                                : ForecastText(*plan, forecast, options.all, lanes));
+  std::vector<std::shared_ptr<const Cause>> origins;
+  if (options.json || options.verbose) origins = Origins(plan, forecast, store);
+  fmt::print("{}", options.json ? ForecastJson(plan, forecast, lanes, origins)
+                                : ForecastText(plan, forecast, options.all, lanes, origins));
   return kExitDone;
 }
 
@@ -35,7 +38,9 @@ void AddPlanVerb(Verbs& verbs, const Registry& registry, const Hooks& hooks) {
                 [options, &registry, &hooks] { return PlanCommand(*options, registry, hooks); });
   options->graph.Declare(verb, /*with_store=*/true);
   options->lanes.Declare(verb);
+  options->selection.Declare(verb);
   verb.add_flag("--all", options->all, "one line per step, also for steps that share a reason");
+  verb.add_flag("-v,--verbose", options->verbose, "with the step where each change began");
   verb.add_flag("--json", options->json, "print JSON");
 }
 

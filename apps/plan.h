@@ -9,7 +9,9 @@ namespace puzzle {
 struct PlanVerbOptions {
   GraphOptions graph;
   LaneOptions lanes;
+  SelectionOptions selection;
   bool all = false;
+  bool verbose = false;
   bool json = false;
 };
 

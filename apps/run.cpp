@@ -15,6 +15,7 @@
 #include "apps/signals.h"
 #include "graph/executor.h"
 #include "graph/progress.h"
+#include "graph/run_log.h"
 #include "io/error.h"
 
 namespace puzzle {
@@ -88,15 +89,32 @@ Report ExecutePlan(const Plan& plan, const Forecast& forecast, Store& store,
   execute.keep_going = options.keep_going;
   execute.resident_bytes = options.resident_mib << 20;
   execute.tool = PUZZLE_VERSION;
+  execute.command = options.graph.Command();
   execute.stop = signals.token();
   execute.classify = hooks.classify_failure;
   return Execute(plan, forecast, store, lanes, &observers, execute);
 }
 
-Report TakeHits(const Plan& plan, const Forecast& forecast, Store& store, RunOutputs& outputs) {
+Report TakeHits(const Plan& plan, const Forecast& forecast, Store& store, const RunOptions& options,
+                RunOutputs& outputs) {
   ObserverList observers;
   outputs.AddTo(observers);
-  return ReportHits(plan, forecast, store, observers.empty() ? nullptr : &observers);
+  return ReportHits(plan, forecast, store, observers.empty() ? nullptr : &observers,
+                    options.graph.Command());
+}
+
+/// Leaves the log of a run that computed something; one that did not changed nothing.
+void SaveLog(const Plan& plan, const Report& report, const RunOptions& options) {
+  RunLog log = MakeRunLog(plan, report);
+  log.graph = options.graph.graph;
+  log.command = options.command;
+  log.again = options.graph.Command();
+  log.tool = PUZZLE_VERSION;
+  try {
+    SaveRunLog(options.graph.store, log);
+  } catch (const Error& error) {
+    fmt::print(stderr, "warning: {}\n", error.what());
+  }
 }
 
 }  // namespace
@@ -107,28 +125,29 @@ int RunCommand(const RunOptions& options, const Registry& registry, const Hooks&
     PlanVerbOptions plan_options;
     plan_options.graph = options.graph;
     plan_options.lanes = options.lanes;
+    plan_options.selection = options.selection;
+    plan_options.verbose = options.verbose;
     return PlanCommand(plan_options, registry, hooks);
   }
-  const auto plan =
-      LoadPlan(options.graph, registry, hooks, {options.graph.store + "/files", true});
-  if (!plan) return kExitBadInput;
   const std::unique_ptr<Store> opened = OpenStore(options.graph);
   Store& store = *opened;
-  store.AnnounceRun();
-  const Forecast forecast = MarkStale(*plan, store);
-  spdlog::debug("{} steps: {} in the store, {} to run, {} to decide", plan->steps.size(),
+  const auto prepared = Prepare(options.graph, options.selection, registry, hooks, store,
+                                /*for_run=*/true);
+  if (!prepared) return kExitBadInput;
+  const auto& [plan, forecast] = *prepared;
+  spdlog::debug("{} steps: {} in the store, {} to run, {} to decide", plan.steps.size(),
                 forecast.hits, forecast.runs, forecast.waits);
-  const bool nothing_to_do = forecast.hits == plan->steps.size();
+  const bool nothing_to_do = forecast.hits == plan.steps.size();
   if (!nothing_to_do && hooks.before_execute) hooks.before_execute();
   RunOutputs outputs(options.outputs);
-  const Report report = nothing_to_do
-                            ? TakeHits(*plan, forecast, store, outputs)
-                            : ExecutePlan(*plan, forecast, store, options, hooks, outputs);
-  Print(DisplayText(*plan, report));
-  const std::string failures = FailuresText(*plan, report, options.command);
+  const Report report = nothing_to_do ? TakeHits(plan, forecast, store, options, outputs)
+                                      : ExecutePlan(plan, forecast, store, options, hooks, outputs);
+  if (!nothing_to_do) SaveLog(plan, report, options);
+  Print(DisplayText(plan, report));
+  const std::string failures = FailuresText(plan, report, options.command);
   if (!failures.empty()) fmt::print(stderr, "\n{}", failures);
   Print((options.quiet && nothing_to_do ? "" : "\n" + SummaryLine(report) + '\n'));
-  outputs.Write(*plan, report, store, options.graph.graph, options.command);
+  outputs.Write(plan, report, store, options.graph.graph, options.command);
   return report.ExitCode();
 }
 
@@ -145,6 +164,7 @@ void AddRunVerb(Verbs& verbs, const Registry& registry, const Hooks& hooks) {
   options->command = verbs.command();
   options->graph.Declare(verb, /*with_store=*/true);
   options->lanes.Declare(verb);
+  options->selection.Declare(verb);
   verb.add_option("--threads-per-lane", options->threads_per_lane,
                   "threads of each lane (default: busy lanes share the cores)")
       ->check(CLI::Range(1, 1024));

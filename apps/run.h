@@ -12,6 +12,7 @@ namespace puzzle {
 struct RunOptions {
   GraphOptions graph;
   LaneOptions lanes;
+  SelectionOptions selection;
   int threads_per_lane = 0;  // 0: an equal share of the cores for every busy lane
   bool keep_going = false;
   bool dry_run = false;

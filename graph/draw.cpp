@@ -13,18 +13,6 @@ namespace {
 
 using nlohmann::ordered_json;
 
-std::string_view FateName(Fate fate) {
-  switch (fate) {
-    case Fate::kHit:
-      return "HIT";
-    case Fate::kRun:
-      return "RUN";
-    case Fate::kWait:
-      return "WAIT";
-  }
-  return {};
-}
-
 std::string NodeLabel(const PlanNode& node, std::string_view line_end) {
   std::string label = node.name;
   if (node.name != node.kind->name) label += fmt::format("{}{}", line_end, node.kind->name);
@@ -103,23 +91,30 @@ std::string DrawMermaid(const Plan& plan, bool steps) {
   return text;
 }
 
-std::string ForecastText(const Plan& plan, const Forecast& forecast, bool all, size_t lanes) {
+std::string ForecastText(const Plan& plan, const Forecast& forecast, bool all, size_t lanes,
+                         std::span<const std::shared_ptr<const Cause>> origins) {
   std::string text;
+  const auto because = [&](StepId id) {
+    if (origins.empty() || !origins[id] || origins[id]->step == plan.steps[id].name)
+      return std::string();
+    return "  (because " + origins[id]->Text() + ")";
+  };
   for (const PlanNode& node : plan.nodes) {
     struct Group {
       StepId first;
       size_t count = 0;
     };
-    std::vector<std::pair<std::pair<Fate, std::string>, Group>> groups;  // in order of appearance
-    std::map<std::pair<Fate, std::string>, size_t> index;
+    std::vector<std::pair<std::pair<std::string_view, std::string>, Group>>
+        groups;  // in order of appearance
+    std::map<std::pair<std::string_view, std::string>, size_t> index;
     for (StepId id = node.first; id < node.first + node.count; ++id) {
       const StepForecast& step = forecast.steps[id];
       if (all) {
-        text += fmt::format("{:<4}  {}{}{}\n", FateName(step.fate), plan.steps[id].name,
-                            step.reason.empty() ? "" : "  ", step.reason);
+        text += fmt::format("{:<4}  {}{}{}{}\n", FateName(step), plan.steps[id].name,
+                            step.reason.empty() ? "" : "  ", step.reason, because(id));
         continue;
       }
-      const auto [it, inserted] = index.try_emplace({step.fate, step.group}, groups.size());
+      const auto [it, inserted] = index.try_emplace({FateName(step), step.group}, groups.size());
       if (inserted) groups.push_back({it->first, {id, 0}});
       ++groups[it->second].second.count;
     }
@@ -132,8 +127,8 @@ std::string ForecastText(const Plan& plan, const Forecast& forecast, bool all, s
               : fmt::format("{} ({} of {} steps, first {})", node.name, group.count, node.count,
                             plan.steps[group.first].name);
       const std::string& reason = group.count == 1 ? first.reason : first.group;
-      text += fmt::format("{:<4}  {}{}{}\n", FateName(key.first), name, reason.empty() ? "" : "  ",
-                          reason);
+      text += fmt::format("{:<4}  {}{}{}{}\n", key.first, name, reason.empty() ? "" : "  ", reason,
+                          because(group.first));
     }
   }
   text += fmt::format("{} steps: {} HIT", plan.steps.size(), forecast.hits);
@@ -146,7 +141,8 @@ std::string ForecastText(const Plan& plan, const Forecast& forecast, bool all, s
   return text + '\n';
 }
 
-std::string ForecastJson(const Plan& plan, const Forecast& forecast, size_t lanes) {
+std::string ForecastJson(const Plan& plan, const Forecast& forecast, size_t lanes,
+                         std::span<const std::shared_ptr<const Cause>> origins) {
   ordered_json document;
   document["steps"] = {{"total", plan.steps.size()},
                        {"hit", forecast.hits},
@@ -160,9 +156,10 @@ std::string ForecastJson(const Plan& plan, const Forecast& forecast, size_t lane
     ordered_json entry = {{"step", plan.steps[id].name},
                           {"node", plan.node_name(id)},
                           {"kind", plan.kind(id).name},
-                          {"fate", FateName(step.fate)}};
+                          {"fate", FateName(step)}};
     if (!step.reason.empty()) entry["reason"] = step.reason;
     if (!step.key.empty()) entry["key"] = step.key;
+    if (!origins.empty() && origins[id]) entry["cause"] = CauseJson(*origins[id]);
     if (step.fate == Fate::kHit) {
       entry["digest"] = step.record.digest;
     } else {

@@ -222,8 +222,10 @@ void RunFlow(const Plan& plan, const Forecast& forecast, std::vector<Resources> 
   FlowRun(plan, forecast, work, lanes, std::move(demand), stop).Run();
 }
 
-Report ReportHits(const Plan& plan, const Forecast& forecast, Store& store, Observer* observer) {
-  const ExecuteOptions options;
+Report ReportHits(const Plan& plan, const Forecast& forecast, Store& store, Observer* observer,
+                  const std::string& command) {
+  ExecuteOptions options;
+  options.command = command;
   StepRunner runner(plan, forecast, store, observer, options);
   runner.Start(0);
   return runner.TakeReport();

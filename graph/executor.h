@@ -28,6 +28,7 @@ struct ExecuteOptions {
   size_t resident_bytes = size_t{512} << 20;  // per kind of device
   int host_threads = 0;                       // for steps without a device; 0: one per core
   std::string tool;                           // version, for records
+  std::string command;                        // that would make all of this again, for records
   std::stop_token stop;                       // ends the run early; running steps see it in Poll
   /// Knows the exceptions of the library behind the devices. std::bad_alloc is known anyway.
   std::function<FailureKind(const std::exception&)> classify;
@@ -41,6 +42,6 @@ struct ExecuteOptions {
 
 /// The report of a run in which every step is a hit. Starts no thread. `observer` may be nullptr.
 [[nodiscard]] Report ReportHits(const Plan& plan, const Forecast& forecast, Store& store,
-                                Observer* observer);
+                                Observer* observer, const std::string& command);
 
 }  // namespace puzzle

@@ -22,28 +22,23 @@ bool FitsIntoName(std::string_view text) {
 }
 
 /// The list that an axis runs over, or null after a complaint.
-ordered_json AxisValues(const GraphSpec& spec, const SpecValue& place, const Scope& vars,
-                        Diagnostics& diagnostics) {
+ordered_json AxisValues(const SpecValue& place, const Scope& vars, Diagnostics& diagnostics) {
   SubstituteError error;
   std::optional<ordered_json> values = Substitute(*place.value, vars, error);
   if (!values) {
-    spec.Complain(place, error.message, error.hint, diagnostics);
+    Complain(place, error.message, error.hint, diagnostics);
     return nullptr;
   }
   if (values->is_null() && place.value->is_string()) return nullptr;  // a variable that failed
   if (values->is_object() && values->size() == 1 &&
       (values->contains("range") || values->contains("layers_of"))) {
-    GraphSpec inner;  // the same words as in vars
-    inner.text = spec.text;
-    inner.vars.emplace_back("axis", SpecValue{std::make_shared<const ordered_json>(*values),
-                                              place.pointer, place.setting});
-    return EvaluateVars(inner, diagnostics)["axis"];
+    return EvaluateSpecial(place, std::move(*values), diagnostics);
   }
   if (!values->is_array()) {
-    spec.Complain(place,
-                  "an axis runs over a list, {\"range\": [first, end]} or \"${variable}\", not " +
-                      std::string(values->type_name()),
-                  "", diagnostics);
+    Complain(place,
+             "an axis runs over a list, {\"range\": [first, end]} or \"${variable}\", not " +
+                 std::string(values->type_name()),
+             "", diagnostics);
     return nullptr;
   }
   return std::move(*values);
@@ -64,31 +59,29 @@ std::string Expansion::Label(size_t element) const {
   return label;
 }
 
-Expansion Expand(const GraphSpec& spec, const NodeSpec& node, const Scope& vars,
-                 Diagnostics& diagnostics) {
+Expansion Expand(const NodeSpec& node, const Scope& vars, Diagnostics& diagnostics) {
   Expansion expansion;
   size_t count = 1;
   for (const auto& [name, place] : node.foreach) {
     Axis axis{name, {}, {}};
-    ordered_json values = AxisValues(spec, place, vars, diagnostics);
+    ordered_json values = AxisValues(place, vars, diagnostics);
     std::unordered_set<std::string> seen;
     for (ordered_json& value : values) {
       if (!value.is_primitive() || value.is_null()) {
-        spec.Complain(place, "the elements of an axis are texts, numbers or booleans", "",
-                      diagnostics);
+        Complain(place, "the elements of an axis are texts, numbers or booleans", "", diagnostics);
         continue;
       }
       std::string text = ScalarText(value);
       if (!FitsIntoName(text)) {
-        spec.Complain(place,
-                      fmt::format("\"{}\" cannot be the element of an axis: ',', '[', ']' and "
-                                  "control characters would make step names ambiguous",
-                                  text),
-                      "", diagnostics);
+        Complain(place,
+                 fmt::format("\"{}\" cannot be the element of an axis: ',', '[', ']' and "
+                             "control characters would make step names ambiguous",
+                             text),
+                 "", diagnostics);
         continue;
       }
       if (!seen.insert(text).second) {
-        spec.Complain(place, fmt::format("the value \"{}\" occurs twice", text), "", diagnostics);
+        Complain(place, fmt::format("the value \"{}\" occurs twice", text), "", diagnostics);
         continue;
       }
       axis.values.push_back(std::move(value));
@@ -96,8 +89,7 @@ Expansion Expand(const GraphSpec& spec, const NodeSpec& node, const Scope& vars,
     }
     count *= axis.values.size();
     if (count > kMaxElements) {
-      spec.Complain(place, fmt::format("more than {} steps in one node", kMaxElements), "",
-                    diagnostics);
+      Complain(place, fmt::format("more than {} steps in one node", kMaxElements), "", diagnostics);
       count = 0;
       axis.values.clear();
       axis.texts.clear();
@@ -106,7 +98,7 @@ Expansion Expand(const GraphSpec& spec, const NodeSpec& node, const Scope& vars,
   }
   std::vector<ElementFilter> excluded;
   for (const SpecValue& where : node.exclude) {
-    excluded.emplace_back(spec, where, expansion, vars, diagnostics);
+    excluded.emplace_back(where, expansion, vars, diagnostics);
   }
   expansion.elements.reserve(count);
   std::vector<uint32_t> element(expansion.axes.size(), 0);
@@ -124,8 +116,7 @@ Expansion Expand(const GraphSpec& spec, const NodeSpec& node, const Scope& vars,
   return expansion;
 }
 
-ElementFilter::ElementFilter(const GraphSpec& spec, const SpecValue& where,
-                             const Expansion& expansion, const Scope& vars,
+ElementFilter::ElementFilter(const SpecValue& where, const Expansion& expansion, const Scope& vars,
                              Diagnostics& diagnostics) {
   if (!where) return;
   for (const auto& [name, written] : where.value->items()) {
@@ -136,17 +127,17 @@ ElementFilter::ElementFilter(const GraphSpec& spec, const SpecValue& where,
     if (axis == expansion.axes.end()) {
       std::vector<std::string> names;
       for (const Axis& a : expansion.axes) names.push_back(a.name);
-      spec.Complain(place,
-                    names.empty() ? "the node has no foreach, hence no axis \"" + name + "\""
-                                  : fmt::format("the node has no axis \"{}\"", name),
-                    DidYouMean(name, names), diagnostics);
+      Complain(place,
+               names.empty() ? "the node has no foreach, hence no axis \"" + name + "\""
+                             : fmt::format("the node has no axis \"{}\"", name),
+               DidYouMean(name, names), diagnostics);
       broken_ = true;
       continue;
     }
     SubstituteError error;
     std::optional<ordered_json> value = Substitute(written, vars, error);
     if (!value) {
-      spec.Complain(place, error.message, error.hint, diagnostics);
+      Complain(place, error.message, error.hint, diagnostics);
       broken_ = true;
       continue;
     }
@@ -154,7 +145,7 @@ ElementFilter::ElementFilter(const GraphSpec& spec, const SpecValue& where,
     std::vector<bool> allowed(axis->texts.size(), false);
     for (const ordered_json& item : *value) {
       if (!item.is_primitive() || item.is_null()) {
-        spec.Complain(place, "expected a value of the axis or a list of them", "", diagnostics);
+        Complain(place, "expected a value of the axis or a list of them", "", diagnostics);
         broken_ = true;
         break;
       }
@@ -163,8 +154,8 @@ ElementFilter::ElementFilter(const GraphSpec& spec, const SpecValue& where,
       if (found != axis->texts.end()) {
         allowed[static_cast<size_t>(found - axis->texts.begin())] = true;
       } else if (!where.setting.empty()) {  // in a file it may belong to another --set vars.x=...
-        spec.Complain(place, fmt::format("the axis \"{}\" has no value \"{}\"", name, text),
-                      DidYouMean(text, axis->texts), diagnostics);
+        Complain(place, fmt::format("the axis \"{}\" has no value \"{}\"", name, text),
+                 DidYouMean(text, axis->texts), diagnostics);
       }
     }
     allowed_.emplace_back(static_cast<size_t>(axis - expansion.axes.begin()), std::move(allowed));

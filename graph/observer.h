@@ -31,7 +31,7 @@ struct RunEvent {
     kStepWaits,    // another run computes it: `message` says who
     kStepStarted,  // begins to compute
     kProgress,     // Poll of a running step, at most ten times a second per step
-    kStepRetried,  // has to begin again on a lane, because of `message`
+    kStepRetried,  // begins again, because of `message`; `reason` says how
     kStepSaving,   // has computed; its result is being saved
     kStepDone,     // has its outcome
     kWarning,      // `message`; `step` says about whom when `has_step`

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <unordered_map>
@@ -15,6 +16,8 @@ namespace puzzle {
 namespace {
 
 using nlohmann::ordered_json;
+
+constexpr int kMaxRetries = 100;
 
 /// One parameter as written in the graph, looked up in the kind's table.
 struct WrittenParam {
@@ -47,26 +50,64 @@ class Planner {
 
   Plan Make() {
     plan_.environment = options_.environment;
-    vars_ = EvaluateVars(spec_, diagnostics_);
-    for (const auto& [name, value] : vars_) scope_.SetVar(name, &value);
+    EvaluateFiles();
     for (const NodeSpec& node : spec_.nodes) AddNode(node);
-    Resolver resolver(spec_, plan_, expansions_, diagnostics_);
+    Resolver resolver(plan_, expansions_, diagnostics_);
     for (size_t n = 0; n < spec_.nodes.size(); ++n) ConnectNode(n, resolver);
     if (const std::vector<StepId> cycle = plan_.Link(); !cycle.empty()) ComplainCycle(cycle);
     return std::move(plan_);
   }
 
  private:
+  void EvaluateFiles() {
+    vars_.resize(spec_.files.size());
+    scopes_.resize(spec_.files.size());
+    for (size_t f = 0; f < spec_.files.size(); ++f) {
+      const FileSpec& file = spec_.files[f];
+      vars_[f] = EvaluateVars(file, scopes_[file.parent], diagnostics_);
+      for (const auto& [name, value] : vars_[f]) scopes_[f].SetVar(name, &value);
+    }
+  }
+
+  /// The value of "retries" or "timeout", or `otherwise` when it is not given or no good.
+  double NodeNumber(const NodeSpec& node, const SpecValue& place, double otherwise,
+                    const std::function<bool(const ordered_json&)>& good, const char* expected) {
+    if (!place) return otherwise;
+    SubstituteError error;
+    const auto value = Substitute(*place.value, scopes_[node.file], error);
+    if (!value) {
+      Complain(place, error.message, error.hint, diagnostics_);
+    } else if (!value->is_number() || !good(*value)) {
+      Complain(place, fmt::format("expected {}, got {}", expected, value->dump()), "",
+               diagnostics_);
+    } else {
+      return value->get<double>();
+    }
+    return otherwise;
+  }
+
   void AddNode(const NodeSpec& node) {
     PlanNode entry{node.name, node.doc, registry_.Find(node.kind),
                    static_cast<StepId>(plan_.steps.size()), 0};
+    entry.retries = static_cast<int>(NodeNumber(
+        node, node.retries, 0,
+        [](const ordered_json& n) { return n.is_number_integer() && n >= 0 && n <= kMaxRetries; },
+        "an integer from 0 to 100"));
+    entry.timeout_s = NodeNumber(
+        node, node.timeout, 0, [](const ordered_json& n) { return n > 0; },
+        "a number of seconds above 0");
     if (entry.kind == nullptr && !node.kind.empty()) {
       std::vector<std::string> names;
       for (const NodeKind& kind : registry_.kinds()) names.push_back(kind.name);
-      diagnostics_.Add(*spec_.text, node.pointer + "/kind",
-                       fmt::format("unknown kind \"{}\"", node.kind), DidYouMean(node.kind, names));
+      ComplainAt(node, "/kind", fmt::format("unknown kind \"{}\"", node.kind),
+                 DidYouMean(node.kind, names));
     }
-    Expansion expansion = Expand(spec_, node, scope_, diagnostics_);
+    Expansion expansion = Expand(node, scopes_[node.file], diagnostics_);
+    if (plan_.steps.size() + expansion.elements.size() > options_.max_steps) {
+      ComplainAt(node, "/foreach",
+                 fmt::format("more than {} steps in the graph", options_.max_steps));
+      expansion.elements.clear();
+    }
     entry.count = static_cast<uint32_t>(expansion.elements.size());
     const auto index = static_cast<uint32_t>(plan_.nodes.size());
     for (size_t e = 0; e < entry.count; ++e) {
@@ -80,12 +121,20 @@ class Planner {
     expansions_.push_back(std::move(expansion));
   }
 
+  /// A mistake at a member of a node, or at the node when it has no such member.
+  void ComplainAt(const NodeSpec& node, const std::string& member, std::string message,
+                  std::string hint = {}) {
+    SpecValue place = node.place;
+    if (place.value->contains(member.substr(1))) place.pointer += member;
+    Complain(place, std::move(message), std::move(hint), diagnostics_);
+  }
+
   WrittenParam Lookup(const ParamBinder& binder, const std::string& kind, const std::string& name,
                       const SpecValue& place) {
     const int index = binder.Find(name);
     if (index < 0) {
-      spec_.Complain(place, fmt::format("kind \"{}\" has no parameter \"{}\"", kind, name),
-                     DidYouMean(name, binder.Names()), diagnostics_);
+      Complain(place, fmt::format("kind \"{}\" has no parameter \"{}\"", kind, name),
+               DidYouMean(name, binder.Names()), diagnostics_);
     }
     const bool varies = HasReference(*place.value);
     return {&place, index, varies,
@@ -101,14 +150,14 @@ class Planner {
     std::vector<WrittenOverride> overrides;
     for (const OverrideSpec& spec : node.overrides) {
       WrittenOverride entry_override{
-          ElementFilter(spec_, spec.where, expansion, scope_, diagnostics_), {}};
+          ElementFilter(spec.where, expansion, scopes_[node.file], diagnostics_), {}};
       for (const auto& [name, place] : spec.params) {
         entry_override.params.push_back(Lookup(binder, node.kind, name, place));
       }
       overrides.push_back(std::move(entry_override));
     }
 
-    Scope scope = scope_;
+    Scope scope = scopes_[node.file];
     const size_t n_params = entry.kind->params.size();
     std::vector<const ordered_json*> given(n_params);
     std::vector<const SpecValue*> places(n_params);
@@ -123,7 +172,7 @@ class Planner {
       SubstituteError error;
       std::optional<ordered_json> value = Substitute(*param.place->value, scope, error);
       if (!value) {
-        spec_.Complain(*param.place, error.message, error.hint, diagnostics_);
+        Complain(*param.place, error.message, error.hint, diagnostics_);
         substituted_failed_ = true;
         return;
       }
@@ -158,12 +207,10 @@ class Planner {
     const int index = mistake.param.empty() ? -1 : binder.Find(mistake.param);
     const SpecValue* place = index < 0 ? nullptr : places[static_cast<size_t>(index)];
     if (place != nullptr) {
-      spec_.Complain(*place, mistake.message, mistake.hint, diagnostics_);
+      Complain(*place, mistake.message, mistake.hint, diagnostics_);
       return;
     }
-    const bool has_params = spec_.text->value()["nodes"][node.name].contains("params");
-    diagnostics_.Add(*spec_.text, node.pointer + (has_params ? "/params" : ""), mistake.message,
-                     mistake.hint);
+    ComplainAt(node, "/params", mistake.message, mistake.hint);
   }
 
   static void SetAxes(const Expansion& expansion, size_t element, Scope& scope) {
@@ -180,10 +227,12 @@ class Planner {
     const NodeKind& kind = *entry.kind;
     std::vector<WrittenInput> written = CheckPorts(node, kind);
     const Expansion& expansion = expansions_[n];
-    Scope scope = scope_;
+    const std::string& prefix = spec_.files[node.file].prefix;
+    Scope scope = scopes_[node.file];
     for (WrittenInput& input : written) {
       if (input.varies) continue;
-      input.constant = resolver.Resolve(*input.place, *input.place->value, kind.ports[input.port]);
+      input.constant =
+          resolver.Resolve(*input.place, prefix, *input.place->value, kind.ports[input.port]);
     }
     for (uint32_t e = 0; e < entry.count; ++e) {
       Step& step = plan_.steps[entry.first + e];
@@ -197,9 +246,10 @@ class Planner {
         SubstituteError error;
         const auto value = Substitute(*input.place->value, scope, error);
         if (!value) {
-          spec_.Complain(*input.place, error.message, error.hint, diagnostics_);
+          Complain(*input.place, error.message, error.hint, diagnostics_);
         } else {
-          step.inputs[input.port] = resolver.Resolve(*input.place, *value, kind.ports[input.port]);
+          step.inputs[input.port] =
+              resolver.Resolve(*input.place, prefix, *value, kind.ports[input.port]);
         }
       }
     }
@@ -214,8 +264,8 @@ class Planner {
     for (const auto& [name, place] : node.in) {
       const auto port = std::find(names.begin(), names.end(), name);
       if (port == names.end()) {
-        spec_.Complain(place, fmt::format("kind \"{}\" has no input \"{}\"", kind.name, name),
-                       DidYouMean(name, names), diagnostics_);
+        Complain(place, fmt::format("kind \"{}\" has no input \"{}\"", kind.name, name),
+                 DidYouMean(name, names), diagnostics_);
         continue;
       }
       const auto index = static_cast<size_t>(port - names.begin());
@@ -224,12 +274,10 @@ class Planner {
     }
     for (size_t i = 0; i < names.size(); ++i) {
       if (connected[i] || kind.ports[i].arity == PortSpec::Arity::kOptional) continue;
-      const bool has_in = spec_.text->value()["nodes"][node.name].contains("in");
-      diagnostics_.Add(
-          *spec_.text, node.pointer + (has_in ? "/in" : ""),
-          fmt::format("input \"{}\" ({} of type \"{}\") is not connected", names[i],
-                      kind.ports[i].arity == PortSpec::Arity::kList ? "a list" : "a step",
-                      kind.ports[i].type));
+      ComplainAt(node, "/in",
+                 fmt::format("input \"{}\" ({} of type \"{}\") is not connected", names[i],
+                             kind.ports[i].arity == PortSpec::Arity::kList ? "a list" : "a step",
+                             kind.ports[i].type));
     }
     return written;
   }
@@ -240,17 +288,16 @@ class Planner {
       if (!text.empty()) text += " -> ";
       text += plan_.steps[step].name;
     }
-    const NodeSpec& node = spec_.nodes[plan_.steps[cycle.front()].node];
-    diagnostics_.Add(*spec_.text, node.pointer + "/in",
-                     "steps wait for each other in a circle: " + text);
+    ComplainAt(spec_.nodes[plan_.steps[cycle.front()].node], "/in",
+               "steps wait for each other in a circle: " + text);
   }
 
   const GraphSpec& spec_;
   const Registry& registry_;
   const PlanOptions& options_;
   Diagnostics& diagnostics_;
-  std::map<std::string, ordered_json> vars_;
-  Scope scope_;
+  std::vector<std::map<std::string, ordered_json>> vars_;  // per file
+  std::vector<Scope> scopes_;                              // likewise
   Plan plan_;
   std::vector<Expansion> expansions_;
   bool substituted_failed_ = false;

@@ -35,6 +35,8 @@ struct PlanNode {
   const NodeKind* kind = nullptr;
   StepId first = 0;
   uint32_t count = 0;
+  int retries = 0;       // how often a step that fails is tried again
+  double timeout_s = 0;  // after which a step is asked to stop, and fails; 0: never
 };
 
 /// Steps in the order of the graph file. REQUIRES: the registry it was made from outlives it.
@@ -46,6 +48,7 @@ struct Plan {
   std::map<std::string, std::string> environment;
 
   [[nodiscard]] const NodeKind& kind(StepId step) const { return *nodes[steps[step].node].kind; }
+  [[nodiscard]] const PlanNode& node(StepId step) const { return nodes[steps[step].node]; }
   [[nodiscard]] const std::string& node_name(StepId step) const {
     return nodes[steps[step].node].name;
   }
@@ -72,6 +75,7 @@ struct Plan {
 struct PlanOptions {
   FileDigester* files = nullptr;  // nullptr: external files are not looked at
   std::map<std::string, std::string> environment;
+  size_t max_steps = 10'000'000;  // a graph with more is refused
 };
 
 /// Expands, checks and orders. Every mistake goes to `diagnostics`; the plan is usable only if

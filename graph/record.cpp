@@ -44,14 +44,16 @@ std::string RecordText(const RecordDraft& d) {
   std::string text = fmt::format(
       R"({{"puzzle_record":{},"key":"{}","step":{},"kind":"{}","type":"{}","digest":"{}",)"
       R"("bytes":{},"mtime_ns":{},"wall_s":{:.6g},"cpu_s":{:.6g},"save_s":{:.6g},)"
-      R"("peak_rss_mib":{:.6g},"memory_mib":{:.6g},"host":{},"device":{},"threads":{},"tool":{},"finished":{},)"
-      R"("recipe":{},"inputs":{},"paths":{},"scalars":{},"warnings":{})",
+      R"("peak_rss_mib":{:.6g},"memory_mib":{:.6g},"host":{},"device":{},"threads":{},"tool":{},)"
+      R"("finished":{},"recipe":{},"inputs":{},"parents":{},"paths":{},"scalars":{},"warnings":{})",
       kRecordFormat, d.key, Quoted(d.step), d.kind, d.type, d.digest, d.bytes, d.mtime_ns, d.wall_s,
       d.cpu_s, d.save_s, d.peak_rss_mib, d.memory_mib, Quoted(d.host), Quoted(d.device), d.threads,
       Quoted(d.tool), Quoted(d.finished), d.recipe_json, or_empty(d.inputs_json),
-      or_empty(d.paths_json), or_empty(d.scalars_json),
+      or_empty(d.parents_json), or_empty(d.paths_json), or_empty(d.scalars_json),
       d.warnings_json.empty() ? "[]" : d.warnings_json);
   if (!d.output_files_json.empty()) text += ",\"output_files\":" + d.output_files_json;
+  if (!d.accepted_json.empty()) text += ",\"accepted\":" + d.accepted_json;
+  if (!d.command.empty()) text += ",\"command\":" + Quoted(d.command);
   if (!d.display.empty()) text += ",\"display\":" + Quoted(d.display);
   const std::string sum = Checksum(text);
   return text.append(kSumMember).append(sum).append("\"}");

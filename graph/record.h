@@ -34,11 +34,14 @@ struct RecordDraft {
   int64_t mtime_ns = 0;
   std::string recipe_json;        // as fingerprinted
   std::string inputs_json;        // port -> names of the steps behind the digests
+  std::string parents_json;       // port -> keys of the same, in the same order
   std::string paths_json;         // external files and folders by parameter
   std::string scalars_json;       // scalar attributes of the artifact
   std::string display;            // what a user wants to read
   std::string output_files_json;  // {name: bytes} in the output folder, or ""
   std::string warnings_json;
+  std::string accepted_json;  // {"key", "change"} of the result that was kept (--accept), or ""
+  std::string command;        // the command line that made it, without a selection of steps
   double wall_s = 0, cpu_s = 0, save_s = 0, peak_rss_mib = 0;
   double memory_mib = 0;                     // what the step added to the process; 0: not measured
   std::string host, device, tool, finished;  // `finished` is UTC, ISO 8601

@@ -9,26 +9,26 @@ namespace puzzle {
 
 using nlohmann::ordered_json;
 
-Resolver::Resolver(const GraphSpec& spec, const Plan& plan,
-                   const std::vector<Expansion>& expansions, Diagnostics& diagnostics)
-    : spec_(spec), plan_(plan), expansions_(expansions), diagnostics_(diagnostics) {
+Resolver::Resolver(const Plan& plan, const std::vector<Expansion>& expansions,
+                   Diagnostics& diagnostics)
+    : plan_(plan), expansions_(expansions), diagnostics_(diagnostics) {
   for (size_t n = 0; n < plan.nodes.size(); ++n) nodes_.emplace(plan.nodes[n].name, n);
 }
 
 void Resolver::Complain(const SpecValue& place, std::string message, std::string hint) {
-  spec_.Complain(place, std::move(message), std::move(hint), diagnostics_);
+  puzzle::Complain(place, std::move(message), std::move(hint), diagnostics_);
 }
 
-std::vector<StepId> Resolver::Resolve(const SpecValue& place, const ordered_json& value,
-                                      const PortSpec& port) {
+std::vector<StepId> Resolver::Resolve(const SpecValue& place, const std::string& prefix,
+                                      const ordered_json& value, const PortSpec& port) {
   std::vector<StepId> steps;
   if (port.arity == PortSpec::Arity::kList) {
     if (value.is_string()) {
-      Select(place, value.get_ref<const std::string&>(), port, steps);
+      Select(place, prefix, value.get_ref<const std::string&>(), port, steps);
     } else if (value.is_array() && std::all_of(value.begin(), value.end(),
                                                [](const auto& item) { return item.is_string(); })) {
       for (const auto& item : value) {
-        if (!Select(place, item.get_ref<const std::string&>(), port, steps)) break;
+        if (!Select(place, prefix, item.get_ref<const std::string&>(), port, steps)) break;
       }
       std::sort(steps.begin(), steps.end());
       steps.erase(std::unique(steps.begin(), steps.end()), steps.end());
@@ -42,12 +42,12 @@ std::vector<StepId> Resolver::Resolve(const SpecValue& place, const ordered_json
     return steps;
   }
   const std::string& text = value.get_ref<const std::string&>();
-  if (!Select(place, text, port, steps)) return steps;
+  if (!Select(place, prefix, text, port, steps)) return steps;
   if (steps.empty()) {
     Complain(place, fmt::format("\"{}\" has no steps", text));
   } else if (steps.size() > 1) {
     const PlanNode& node = plan_.nodes[plan_.steps[steps.front()].node];
-    std::string form = node.name + "[";
+    std::string form = node.name.substr(prefix.size()) + "[";
     for (const Axis& axis : expansions_[plan_.steps[steps.front()].node].axes) {
       if (form.back() != '[') form += ',';
       form += axis.name + "=...";
@@ -59,18 +59,20 @@ std::vector<StepId> Resolver::Resolve(const SpecValue& place, const ordered_json
   return steps;
 }
 
-bool Resolver::Select(const SpecValue& place, std::string_view text, const PortSpec& port,
-                      std::vector<StepId>& steps) {
+bool Resolver::Select(const SpecValue& place, const std::string& prefix, const std::string& text,
+                      const PortSpec& port, std::vector<StepId>& steps) {
   Selector selector;
   std::string error;
   if (!ParseSelector(text, selector, error)) {
     Complain(place, error);
     return false;
   }
-  const auto found = nodes_.find(selector.node);
+  const auto found = nodes_.find(prefix + selector.node);
   if (found == nodes_.end()) {
     std::vector<std::string> names;
-    for (const PlanNode& node : plan_.nodes) names.push_back(node.name);
+    for (const PlanNode& node : plan_.nodes) {
+      if (node.name.starts_with(prefix)) names.push_back(node.name.substr(prefix.size()));
+    }
     Complain(place, fmt::format("there is no node \"{}\"", selector.node),
              DidYouMean(selector.node, names));
     return false;
@@ -80,7 +82,7 @@ bool Resolver::Select(const SpecValue& place, std::string_view text, const PortS
   if (node.kind->output != port.type) {
     Complain(place,
              fmt::format("input \"{}\" takes \"{}\", but \"{}\" (kind \"{}\") makes \"{}\"",
-                         port.name, port.type, node.name, node.kind->name, node.kind->output));
+                         port.name, port.type, selector.node, node.kind->name, node.kind->output));
     return false;
   }
   if (selector.where.empty()) {
@@ -95,7 +97,7 @@ bool Resolver::Select(const SpecValue& place, std::string_view text, const PortS
     if (axis == expansion.axes.end()) {
       std::vector<std::string> names;
       for (const Axis& a : expansion.axes) names.push_back(a.name);
-      Complain(place, fmt::format("node \"{}\" has no axis \"{}\"", node.name, name),
+      Complain(place, fmt::format("node \"{}\" has no axis \"{}\"", selector.node, name),
                DidYouMean(name, names));
       return false;
     }
@@ -112,7 +114,9 @@ bool Resolver::Select(const SpecValue& place, std::string_view text, const PortS
   if (match == index.end()) {
     std::vector<std::string> names;
     if (node.count <= 10'000) {
-      for (uint32_t i = 0; i < node.count; ++i) names.push_back(plan_.steps[node.first + i].name);
+      for (uint32_t i = 0; i < node.count; ++i) {
+        names.push_back(plan_.steps[node.first + i].name.substr(prefix.size()));
+      }
     }
     const bool whole = std::find(axes.begin(), axes.end(), false) == axes.end();
     Complain(place, fmt::format("there is no step \"{}\"", text),

@@ -4,7 +4,6 @@
 
 #include <nlohmann/json_fwd.hpp>
 #include <string>
-#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -18,12 +17,11 @@ namespace puzzle {
 class Resolver {
  public:
   /// REQUIRES: everything passed outlives the resolver and no longer changes its steps.
-  Resolver(const GraphSpec& spec, const Plan& plan, const std::vector<Expansion>& expansions,
-           Diagnostics& diagnostics);
+  Resolver(const Plan& plan, const std::vector<Expansion>& expansions, Diagnostics& diagnostics);
 
-  /// The steps that `value` (text or list of texts, without `${`) connects to `port`. Mistakes are
-  /// diagnostics at `place`.
-  [[nodiscard]] std::vector<StepId> Resolve(const SpecValue& place,
+  /// The steps that `value` (text or list of texts, without `${`) connects to `port`; the nodes it
+  /// names have names that begin with `prefix`. Mistakes are diagnostics at `place`.
+  [[nodiscard]] std::vector<StepId> Resolve(const SpecValue& place, const std::string& prefix,
                                             const nlohmann::ordered_json& value,
                                             const PortSpec& port);
 
@@ -31,11 +29,10 @@ class Resolver {
   using Index = std::unordered_map<std::string, std::vector<StepId>>;
 
   void Complain(const SpecValue& place, std::string message, std::string hint = {});
-  bool Select(const SpecValue& place, std::string_view text, const PortSpec& port,
-              std::vector<StepId>& steps);
+  bool Select(const SpecValue& place, const std::string& prefix, const std::string& text,
+              const PortSpec& port, std::vector<StepId>& steps);
   const Index& IndexOf(size_t node, const std::vector<bool>& axes);
 
-  const GraphSpec& spec_;
   const Plan& plan_;
   const std::vector<Expansion>& expansions_;
   Diagnostics& diagnostics_;

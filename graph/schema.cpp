@@ -118,6 +118,15 @@ ordered_json KindSchema(const NodeKind& kind) {
   then["properties"]["overrides"] = {{"type", "array"},
                                      {"items", {{"properties", {{"params", params_schema}}}}}};
   if (!required_ports.empty()) then["required"] = {"in"};
+  ordered_json required_params = ordered_json::array();
+  for (const ParamSpec& param : kind.params) {
+    if (FindRule(param, ParamRule::Type::kRequired)) required_params.push_back(param.name);
+  }
+  if (!required_params.empty()) {  // unless overrides may give them
+    then["if"] = {{"not", {{"required", {"overrides"}}}}};
+    then["then"] = {{"required", {"params"}},
+                    {"properties", {{"params", {{"required", required_params}}}}}};
+  }
   return {{"if", {{"properties", {{"kind", {{"const", kind.name}}}}}, {"required", {"kind"}}}},
           {"then", then}};
 }
@@ -142,17 +151,36 @@ std::string GraphSchema(const Registry& registry) {
   schema["$schema"] = "https://json-schema.org/draft/2020-12/schema";
   schema["title"] = "Puzzleflow graph";
   schema["type"] = "object";
-  schema["required"] = {"puzzle", "nodes"};
+  schema["required"] = {"puzzle"};
+  schema["anyOf"] = {{{"required", {"nodes"}}}, {{"required", {"include"}}}};
   schema["additionalProperties"] = false;
   const ordered_json names = {{"pattern", "^[A-Za-z_][A-Za-z0-9_-]*$"}};
   ordered_json& top = schema["properties"];
-  top["$schema"] = {{"type", "string"}};
+  top["$schema"] = {{"type", "string"}, {"description", "this schema, for editors"}};
   top["puzzle"] = {{"const", 1}, {"description", "version of the graph language"}};
-  top["doc"] = {{"type", "string"}};
+  top["doc"] = {{"type", "string"}, {"description", "for readers"}};
   top["vars"] = {{"type", "object"},
+                 {"description", "values for \"${name}\" and --set vars.NAME=VALUE"},
                  {"propertyNames", names},
                  {"additionalProperties", {{"$ref", "#/$defs/variable"}}}};
+  top["include"] = {
+      {"type", "object"},
+      {"description",
+       "other graph files: the nodes of `file` are called PREFIX/NODE here, and `vars` replaces "
+       "values of its variables"},
+      {"propertyNames", names},
+      {"additionalProperties",
+       {{"type", "object"},
+        {"properties",
+         {{"file", {{"type", "string"}, {"description", "relative to this file"}}},
+          {"vars",
+           {{"type", "object"},
+            {"propertyNames", names},
+            {"additionalProperties", {{"$ref", "#/$defs/variable"}}}}}}},
+        {"required", {"file"}},
+        {"additionalProperties", false}}}};
   top["nodes"] = {{"type", "object"},
+                  {"description", "node name -> node"},
                   {"propertyNames", names},
                   {"additionalProperties", {{"$ref", "#/$defs/node"}}}};
 
@@ -175,22 +203,42 @@ std::string GraphSchema(const Registry& registry) {
   node["type"] = "object";
   node["required"] = {"kind"};
   node["additionalProperties"] = false;
-  std::vector<std::string> kinds;
-  for (const NodeKind& kind : registry.kinds()) kinds.push_back(kind.name);
-  node["properties"]["kind"] = {{"enum", kinds}};
-  node["properties"]["doc"] = {{"type", "string"}};
-  node["properties"]["in"] = {{"type", "object"}};
-  node["properties"]["params"] = {{"type", "object"}};
+  std::vector<std::string> kinds, docs;
+  for (const NodeKind& kind : registry.kinds()) {
+    kinds.push_back(kind.name);
+    docs.push_back(kind.doc);
+  }
+  const ordered_json reference = {{"$ref", "#/$defs/reference"}};
+  node["properties"]["kind"] = {
+      {"description", "what the node does"}, {"enum", kinds}, {"enumDescriptions", docs}};
+  node["properties"]["doc"] = {{"type", "string"}, {"description", "for readers"}};
+  node["properties"]["in"] = {
+      {"type", "object"},
+      {"description", "port -> NODE, NODE[axis=value,...], or for list ports a list of those"}};
+  node["properties"]["params"] = {{"type", "object"},
+                                  {"description",
+                                   "parameters of the kind; \"${name}\" stands for "
+                                   "an axis or a variable"}};
+  node["properties"]["retries"] = {
+      {"description", "how often a step that fails is tried again"},
+      {"default", 0},
+      {"anyOf", {{{"type", "integer"}, {"minimum", 0}, {"maximum", 100}}, reference}}};
+  node["properties"]["timeout"] = {
+      {"description", "seconds after which a step is stopped at its next poll, and fails"},
+      {"anyOf", {{{"type", "number"}, {"exclusiveMinimum", 0}}, reference}}};
   node["properties"]["foreach"] = {
       {"type", "object"},
+      {"description", "axis -> values; one step for every combination"},
       {"minProperties", 1},
       {"propertyNames", names},
       {"additionalProperties",
        {{"anyOf",
          {{{"type", "array"}, {"items", scalar}}, {{"$ref", "#/$defs/reference"}}, range}}}}};
-  node["properties"]["exclude"] = {{"type", "array"}, {"items", where}};
+  node["properties"]["exclude"] = {
+      {"type", "array"}, {"description", "combinations to leave out"}, {"items", where}};
   node["properties"]["overrides"] = {
       {"type", "array"},
+      {"description", "parameters for some combinations only; later entries win"},
       {"items",
        {{"type", "object"},
         {"properties", {{"where", where}, {"params", {{"type", "object"}}}}},

@@ -18,10 +18,15 @@ namespace puzzle {
 struct SpecValue {
   std::shared_ptr<const nlohmann::ordered_json> value;  // nullptr: not given
   std::string pointer;                                  // in the graph file
-  std::string setting;  // the whole `--set` argument when the value comes from there
+  std::string setting;             // the whole `--set` argument when the value comes from there
+  const JsonText* file = nullptr;  // else the file, which lives as long as the spec
 
   explicit operator bool() const { return value != nullptr; }
 };
+
+/// Adds a diagnostic at the place of `value`.
+void Complain(const SpecValue& value, std::string message, std::string hint,
+              Diagnostics& diagnostics);
 
 /// Parameters for some elements of a `foreach` only.
 struct OverrideSpec {
@@ -31,8 +36,9 @@ struct OverrideSpec {
 
 /// One entry of "nodes".
 struct NodeSpec {
-  std::string name;
-  std::string pointer;  // "/nodes/blocks"
+  std::string name;  // "blocks", "base/blocks" in a file included as "base"
+  size_t file = 0;   // in GraphSpec::files
+  SpecValue place;   // the entry itself
   std::string kind;
   std::string doc;
   std::vector<std::pair<std::string, SpecValue>> in;       // port -> text or list of texts
@@ -40,21 +46,30 @@ struct NodeSpec {
   std::vector<std::pair<std::string, SpecValue>> foreach;  // axis -> list or "${var}"
   std::vector<SpecValue> exclude;                          // objects: axis -> value or list
   std::vector<OverrideSpec> overrides;                     // later ones win; `--set` comes last
+  SpecValue retries;
+  SpecValue timeout;
 };
 
-/// A whole graph file with the `--set` arguments worked in.
-struct GraphSpec {
+/// One file of a graph: the one that was asked for, or one that is included under a prefix.
+struct FileSpec {
   std::shared_ptr<const JsonText> text;
+  std::string prefix;  // of its nodes: "" or "base/"
+  size_t parent = 0;   // the file that includes it
   std::vector<std::pair<std::string, SpecValue>> vars;
-  std::vector<NodeSpec> nodes;
+  /// Values for some of `vars`, written in `parent` and meant there.
+  std::vector<std::pair<std::string, SpecValue>> given;
+};
 
-  /// Adds a diagnostic at the place of `value`.
-  void Complain(const SpecValue& value, std::string message, std::string hint,
-                Diagnostics& diagnostics) const;
+/// A whole graph with the files it includes and the `--set` arguments worked in.
+struct GraphSpec {
+  std::vector<FileSpec> files;  // the main one first, each after its parent
+  std::vector<NodeSpec> nodes;
 };
 
 /// Reads the structure of a graph. `settings` are the arguments of `--set`: `vars.x=VALUE`,
-/// `NODE.PARAM=VALUE` or `NODE[axis=value,...].PARAM=VALUE`, where VALUE is JSON or else text.
+/// `NODE.PARAM=VALUE` or `NODE[axis=value,...].PARAM=VALUE`, where VALUE is JSON or else text;
+/// `base/vars.x` and `base/NODE` belong to a file included as "base". Included files are found
+/// relative to the file that names them.
 /// Mistakes go to `diagnostics`; what could be understood is returned all the same, so that later
 /// checks can add theirs.
 [[nodiscard]] GraphSpec ParseSpec(std::shared_ptr<const JsonText> text,
@@ -64,9 +79,9 @@ struct GraphSpec {
 /// True for [A-Za-z_][A-Za-z0-9_-]*: names of nodes, variables and axes.
 [[nodiscard]] bool IsName(std::string_view text);
 
-/// A reference to steps: "blocks" or "blocks[layer=3,variant=ffn:50%]".
+/// A reference to steps: "blocks" or "base/blocks[layer=3,variant=ffn:50%]".
 struct Selector {
-  std::string node;
+  std::string node;                                        // names joined by '/'
   std::vector<std::pair<std::string, std::string>> where;  // axis, text of its value
 };
 

@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "graph/reason.h"
 #include "io/error.h"
 
 namespace puzzle {
@@ -17,58 +18,6 @@ using nlohmann::json;
 /// Guesses for kinds that never ran.
 constexpr double kGuessDevice_s = 1.0;
 constexpr double kGuessHost_s = 0.05;
-
-std::string Shown(const json& value) {
-  std::string text = CanonicalText(value);
-  if (text.size() > 48) text = text.substr(0, 45) + "...";
-  return text;
-}
-
-std::string Change(const json& before, const json& after, const std::string& name) {
-  const auto side = [&](const json& all) {
-    return all.contains(name) ? Shown(all[name]) : std::string("(none)");
-  };
-  return fmt::format("{} -> {}", side(before), side(after));
-}
-
-/// The first member in which two objects differ, or "".
-std::string FirstDifference(const json& before, const json& after) {
-  for (const auto& [name, value] : after.items()) {
-    if (!before.contains(name) || before[name] != value) return name;
-  }
-  for (const auto& [name, value] : before.items()) {
-    if (!after.contains(name)) return name;
-  }
-  return {};
-}
-
-std::string ParamsDifference(const Step& step, const json& before, const json& after) {
-  const std::string name = FirstDifference(before, after);
-  if (name.empty()) return {};
-  for (const auto& [param, path] : step.params.input_paths) {
-    if (param == name) return fmt::format("params.{}: content of {} changed", name, path);
-  }
-  return fmt::format("params.{}: {}", name, Change(before, after, name));
-}
-
-std::string InputDifference(const Plan& plan, StepId id, const std::string& port,
-                            const json& before, const json& after) {
-  const Step& step = plan.steps[id];
-  const auto& ports = plan.kind(id).ports;
-  const auto found = std::find_if(ports.begin(), ports.end(),
-                                  [&](const PortSpec& spec) { return spec.name == port; });
-  if (found == ports.end()) return fmt::format("input {} is gone", port);
-  const auto& inputs = step.inputs[static_cast<size_t>(found - ports.begin())];
-  const size_t n_before = before.contains(port) ? before[port].size() : 0;
-  const size_t n_after = after.contains(port) ? after[port].size() : 0;
-  if (n_before != n_after) {
-    return fmt::format("input {}: {} artifacts -> {}", port, n_before, n_after);
-  }
-  if (inputs.size() == 1) {
-    return fmt::format("input {} changed ({})", port, plan.steps[inputs.front()].name);
-  }
-  return fmt::format("input {} changed", port);
-}
 
 /// The path of the first file of an output folder that is gone or has another size, or "".
 std::string LostOutput(const Step& step, const Record& record) {
@@ -121,8 +70,16 @@ class Estimator {
   std::map<const NodeKind*, std::pair<double, double>> known_;
 };
 
-void MarkStep(const Plan& plan, StepId id, Store& store, Forecast& forecast) {
+/// Whether the user asked for this step; lists that were not given ask for nothing.
+bool Asked(const std::vector<bool>& list, StepId id) {
+  return !list.empty() && list[id];
+}
+
+void MarkStep(const Plan& plan, StepId id, Store& store, const StepOrders& orders,
+              Forecast& forecast) {
   StepForecast& step = forecast.steps[id];
+  step.forced = Asked(orders.forced, id);
+  step.accept = Asked(orders.accepted, id);
   const StepId* waits_for = nullptr;
   for (const StepId& input : plan.predecessors(id)) {
     if (forecast.steps[input].fate != Fate::kHit) {
@@ -131,7 +88,11 @@ void MarkStep(const Plan& plan, StepId id, Store& store, Forecast& forecast) {
     }
   }
   if (waits_for != nullptr) {
-    step.reason = ExplainMiss(plan, id, "", store);
+    if (step.forced) {
+      step.reason = "forced";
+    } else if (!step.accept) {
+      step.reason = ExplainMiss(plan, id, "", store);
+    }
     step.fate = step.reason.empty() ? Fate::kWait : Fate::kRun;
     step.group = step.reason;
     if (step.fate == Fate::kWait) {
@@ -145,17 +106,29 @@ void MarkStep(const Plan& plan, StepId id, Store& store, Forecast& forecast) {
                                         }));
   step.key_closed = true;
   step.key = KeyOf(recipe);
+  if (step.forced) {
+    step.reason = step.group = "forced";
+    return;
+  }
   HitTest test = TestHit(plan, id, step.key, store);
   if (test.hit) {
     step.fate = Fate::kHit;
     step.record = test.record;
     return;
   }
-  step.fate = Fate::kRun;
   step.outputs_lost = test.outputs_lost;
   step.reason =
       test.presence == Presence::kAbsent ? ExplainMiss(plan, id, recipe, store) : test.reason;
   step.group = step.reason;
+  if (step.accept && test.presence == Presence::kAbsent) {
+    if (auto earlier = FindAcceptable(plan, id, store)) {
+      step.fate = Fate::kHit;
+      step.accepts = true;
+      step.record = std::move(*earlier);
+      return;
+    }
+    step.warning = plan.steps[id].name + ": there is no earlier result to accept";
+  }
   if (test.presence != Presence::kAbsent) {
     step.group = test.outputs_lost ? "output files lost" : test.reason;
     step.warning = plan.steps[id].name + ": " + test.reason + ", computing it again";
@@ -163,6 +136,18 @@ void MarkStep(const Plan& plan, StepId id, Store& store, Forecast& forecast) {
 }
 
 }  // namespace
+
+std::string_view FateName(const StepForecast& step) {
+  switch (step.fate) {
+    case Fate::kHit:
+      return step.accepts ? "KEEP" : "HIT";
+    case Fate::kRun:
+      return "RUN";
+    case Fate::kWait:
+      return "WAIT";
+  }
+  return {};
+}
 
 void SortUnique(std::vector<std::string_view>& digests) {
   if (digests.size() < 2) return;
@@ -196,45 +181,35 @@ std::string ExplainMiss(const Plan& plan, StepId step, const std::string& recipe
   const auto last = store.LastKey(plan.steps[step].name);
   const auto record = last ? store.FindRecord(*last) : std::nullopt;
   if (!record) return "missing";
-  json before;
+  std::optional<Change> change;
   try {
-    before = RecordJson(*record).at("recipe");
+    change = FirstChange(RecordJson(*record).at("recipe"),
+                         recipe.empty() ? OpenRecipe(plan, step) : json::parse(recipe));
   } catch (const std::exception&) {
     return "missing";
   }
-  const NodeKind& kind = plan.kind(step);
-  if (before.value("format", 0) != kKeyFormat) return "key format changed";
-  if (before.value("kind", "") != kind.name) {
-    return fmt::format("kind {} -> {}", before.value("kind", ""), kind.name);
-  }
-  if (before.value("version", 0) != kind.version) {
-    return fmt::format("kind version {} -> {}", before.value("version", 0), kind.version);
-  }
-  std::string difference = ParamsDifference(plan.steps[step], before["params"],
-                                            json::parse(plan.steps[step].params.keyed));
-  if (!difference.empty()) return difference;
-  if (kind.needs == Needs::kQuietDevice) {
-    const json now(plan.environment);
-    const json then = before.value("environment", json::object());
-    const std::string name = FirstDifference(then, now);
-    if (!name.empty()) return fmt::format("environment.{}: {}", name, Change(then, now, name));
-  }
-  if (recipe.empty()) return {};  // the inputs are not known yet
-  const json after = json::parse(recipe);
-  const std::string port = FirstDifference(before["inputs"], after["inputs"]);
-  if (!port.empty()) {
-    return InputDifference(plan, step, port, before["inputs"], after["inputs"]);
-  }
-  return "missing";
+  if (!change) return recipe.empty() ? "" : "missing";  // open: the inputs are not known yet
+  NameSubject(plan, step, *change);
+  return change->Text();
 }
 
-Forecast MarkStale(const Plan& plan, Store& store) {
+std::optional<Record> FindAcceptable(const Plan& plan, StepId step, Store& store) {
+  const auto last = store.LastKey(plan.steps[step].name);
+  if (!last) return std::nullopt;
+  Store::Lookup found = store.Find(*last);
+  if (found.presence != Presence::kWhole || found.record.type != plan.kind(step).output) {
+    return std::nullopt;
+  }
+  return std::move(found.record);
+}
+
+Forecast MarkStale(const Plan& plan, Store& store, const StepOrders& orders) {
   Forecast forecast;
   const size_t n = plan.steps.size();
   forecast.steps.resize(n);
   Estimator estimator(plan, store);
   for (const StepId id : plan.order) {
-    MarkStep(plan, id, store, forecast);
+    MarkStep(plan, id, store, orders, forecast);
     StepForecast& step = forecast.steps[id];
     switch (step.fate) {
       case Fate::kHit:

@@ -2,7 +2,9 @@
 // changes nothing. Thread-compatible.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "graph/key.h"
@@ -22,6 +24,9 @@ struct StepForecast {
   Fate fate = Fate::kRun;
   bool key_closed = false;    // all inputs are known, hence the key is
   bool outputs_lost = false;  // runs although its artifact is in the store: see kOutputFolder
+  bool forced = false;        // likewise: the user wants it
+  bool accept = false;        // the user wants its last result to count
+  bool accepts = false;       // ... and it does: a hit whose record has another key
   std::string key;            // empty while open
   Record record;              // of a hit
   std::string reason;         // "params.lr: 1e-4 -> 3e-4", "waits for bld[layer=3]", ...
@@ -30,6 +35,9 @@ struct StepForecast {
   double expected_s = 0;      // from past runs, or a guess
   bool guessed = false;       // nothing of its kind ran before
 };
+
+/// HIT, KEEP (an accepted hit), RUN or WAIT.
+[[nodiscard]] std::string_view FateName(const StepForecast& step);
 
 struct Forecast {
   std::vector<StepForecast> steps;
@@ -43,8 +51,14 @@ struct Forecast {
   [[nodiscard]] double Estimate(size_t lanes) const;
 };
 
+/// What the user asks for besides, per step. Empty lists ask for nothing and cost nothing.
+struct StepOrders {
+  std::vector<bool> forced;    // run it, even if its result is in the store
+  std::vector<bool> accepted;  // let its last result count, although its recipe has changed
+};
+
 /// Decides every step of `plan`. O(steps + edges).
-[[nodiscard]] Forecast MarkStale(const Plan& plan, Store& store);
+[[nodiscard]] Forecast MarkStale(const Plan& plan, Store& store, const StepOrders& orders = {});
 
 /// The hit test for a closed key: the record of a usable result, or why there is none.
 struct HitTest {
@@ -60,6 +74,9 @@ struct HitTest {
 /// last time; "missing" when there was none. An empty `recipe` (open key) compares what is known.
 [[nodiscard]] std::string ExplainMiss(const Plan& plan, StepId step, const std::string& recipe,
                                       Store& store);
+
+/// The last result of a step, whatever its recipe was, if it is whole and of the right type.
+[[nodiscard]] std::optional<Record> FindAcceptable(const Plan& plan, StepId step, Store& store);
 
 /// Digests at the ports of a step from those of its inputs: sorted, without duplicates.
 template <class DigestOf>

@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "graph/memory_meter.h"
+#include "graph/step_record.h"
 #include "io/error.h"
 
 namespace puzzle {
@@ -66,7 +67,7 @@ struct StepRunner::Flight {
   std::string key;
   std::string recipe;
   std::string reason;
-  bool outputs_lost = false;
+  bool replace = false;  // a whole result of this key is there and must not count
   std::unique_ptr<Claim> claim;
   std::string waits_for;        // whom it waits for, or waited last
   std::optional<Record> found;  // what another run made meanwhile
@@ -154,7 +155,12 @@ class StepRunner::PortInputs final : public Inputs {
 class StepRunner::Context final : public RunContext {
  public:
   Context(StepRunner& runner, StepId id, Lane& lane, Flight& flight)
-      : runner_(runner), id_(id), lane_(lane), flight_(flight), last_(runner.Now()) {}
+      : runner_(runner),
+        id_(id),
+        lane_(lane),
+        flight_(flight),
+        begin_(runner.Now()),
+        last_(begin_) {}
 
   const Device& device() const override { return lane_.device(); }
   uint64_t seed() const override { return SeedOf(runner_.plan_, id_); }
@@ -162,6 +168,11 @@ class StepRunner::Context final : public RunContext {
     if (runner_.options_.stop.stop_requested()) throw Cancelled();
     lane_.Adapt();
     const double now = runner_.Now();
+    const double timeout_s = runner_.plan_.node(id_).timeout_s;
+    if (timeout_s > 0 && now - begin_ > timeout_s) {
+      throw Error(fmt::format("stopped after {}: the node's timeout is {}s",
+                              DurationText(now - begin_), timeout_s));
+    }
     if (now - last_ < kProgressInterval_s) return;
     last_ = now;
     if (flight_.memory) flight_.memory->Sample();
@@ -189,6 +200,7 @@ class StepRunner::Context final : public RunContext {
   const StepId id_;
   Lane& lane_;
   Flight& flight_;
+  const double begin_;
   double last_;
 };
 
@@ -237,12 +249,43 @@ void StepRunner::Start(size_t lanes) {
   RunEvent event;
   event.lanes = lanes;
   Emit(event);
+  bool accepts = false;
   for (StepId id = 0; id < plan_.steps.size(); ++id) {
     const StepForecast& step = forecast_.steps[id];
     if (!step.warning.empty()) Warn(nullptr, step.warning);
     if (step.fate != Fate::kHit) continue;
     report_.steps[id] = {Outcome::kCached, step.record, {}, 0};
-    store_.Remember(plan_.steps[id].name, step.key);
+    accepts = accepts || step.accepts;
+    if (!step.accepts) store_.Remember(plan_.steps[id].name, step.key);
+  }
+  if (!accepts) return;
+  for (const StepId id : plan_.order) {  // inputs first: records name the keys of theirs
+    const StepForecast& step = forecast_.steps[id];
+    if (step.accepts && Adopt(id, step.record, step.reason)) {
+      store_.Remember(plan_.steps[id].name, step.key);
+    }
+  }
+}
+
+std::string StepRunner::Recipe(StepId id) const {
+  return RecipeText(plan_, id, CollectDigests(plan_.steps[id], [&](StepId input) {
+                      return report_.steps[input].record.digest;
+                    }));
+}
+
+RecordDraft StepRunner::Described(StepId id, const std::string& recipe) const {
+  return DescribeStep(plan_, id, recipe,
+                      [&](StepId input) { return report_.steps[input].record.key; });
+}
+
+bool StepRunner::Adopt(StepId id, const Record& earlier, const std::string& change) {
+  try {
+    report_.steps[id] = {
+        Outcome::kCached, AdoptResult(store_, earlier, Described(id, Recipe(id)), change), {}, 0};
+    return true;
+  } catch (const std::exception& error) {
+    Warn(&id, fmt::format("its earlier result could not be stored again: {}", error.what()));
+    return false;
   }
 }
 
@@ -316,12 +359,11 @@ StepRunner::Next StepRunner::Prepare(StepId id) {
 }
 
 StepRunner::Next StepRunner::CloseKey(StepId id, Flight& flight) {
-  flight.recipe = RecipeText(plan_, id, CollectDigests(plan_.steps[id], [&](StepId input) {
-                               return report_.steps[input].record.digest;
-                             }));
+  flight.recipe = Recipe(id);
   flight.key = KeyOf(flight.recipe);
   HitTest test = TestHit(plan_, id, flight.key, store_);
-  if (test.hit) {
+  const StepForecast& forecast = forecast_.steps[id];
+  if (test.hit && !forecast.forced) {
     Settle(id, {Outcome::kCached, test.record, {}, 0});
     return Next::kDone;
   }
@@ -329,13 +371,19 @@ StepRunner::Next StepRunner::CloseKey(StepId id, Flight& flight) {
     Settle(id, {Outcome::kCancelled, {}, {}, 0});
     return Next::kDone;
   }
+  if (forecast.accept && test.presence == Presence::kAbsent) {
+    const std::optional<Record> earlier = FindAcceptable(plan_, id, store_);
+    if (earlier && Adopt(id, *earlier, ExplainMiss(plan_, id, flight.recipe, store_))) {
+      Settle(id, {Outcome::kCached, report_.steps[id].record, {}, 0});
+      return Next::kDone;
+    }
+  }
   const NodeKind& kind = plan_.kind(id);
   PUZZLE_CHECK(kind.body != nullptr, "kind \"" + kind.name + "\" has no body in this program");
-  const StepForecast& forecast = forecast_.steps[id];
-  flight.outputs_lost = test.outputs_lost;
+  flight.replace = test.outputs_lost || test.hit;
   if (!flight.waits_for.empty()) {
     // Asked before: it waited for another run, which did not finish it.
-  } else if (forecast.key_closed) {
+  } else if (forecast.key_closed || forecast.forced) {
     flight.reason = forecast.reason;
   } else if (test.presence == Presence::kAbsent) {
     flight.reason = ExplainMiss(plan_, id, flight.recipe, store_);
@@ -364,6 +412,7 @@ bool StepRunner::TakeClaim(StepId id, Flight& flight) {
     return false;
   }
   flight.claim = std::move(attempt.claim);
+  if (forecast_.steps[id].forced) return true;
   const HitTest test = TestHit(plan_, id, flight.key, store_);
   if (test.hit) flight.found = test.record;
   return true;
@@ -385,26 +434,46 @@ StepRunner::Verdict StepRunner::Compute(StepId id, Lane& lane) {
   event.reason = flight.reason;
   const double begin = Now();
   const double cpu_begin = ThreadSeconds();
-  try {
-    if (Stopping()) throw Cancelled();  // it waited in the queue meanwhile
-    flight.draft = store_.Begin();
-    if (!TakeClaim(id, flight)) return Verdict::kWait;
-    if (flight.found) return Verdict::kFinish;
-    Emit(event);
-    lane.Adapt();
-    if (kind.needs != Needs::kHost) flight.memory.emplace();
-    Context context(*this, id, lane, flight);
-    const PortInputs inputs(*this, id);
-    flight.product =
-        kind.body(plan_.steps[id].params.value.get(), inputs, context, flight.draft->writer());
-  } catch (...) {
-    flight.failure = std::current_exception();
+  const int attempts = 1 + plan_.node(id).retries;
+  for (int attempt = 1; attempt <= attempts; ++attempt) {
+    flight.failure = nullptr;
+    try {
+      if (Stopping()) throw Cancelled();  // it waited in the queue meanwhile
+      flight.draft = store_.Begin();  // without what a failed attempt wrote
+      if (!TakeClaim(id, flight)) return Verdict::kWait;
+      if (flight.found) return Verdict::kFinish;
+      Emit(event);
+      lane.Adapt();
+      if (kind.needs != Needs::kHost) flight.memory.emplace();
+      Context context(*this, id, lane, flight);
+      const PortInputs inputs(*this, id);
+      flight.product =
+          kind.body(plan_.steps[id].params.value.get(), inputs, context, flight.draft->writer());
+      break;
+    } catch (...) {
+      flight.failure = std::current_exception();
+    }
+    if (Stopping() || attempt == attempts || !MayRetry(kind, flight.failure)) break;
+    const std::string message = MessageOf(flight.failure);
+    flight.warnings.push_back(fmt::format("attempt {} of {}: {}", attempt, attempts, message));
+    const std::string next = fmt::format("attempt {} of {}", attempt + 1, attempts);
+    RunEvent again;
+    again.type = RunEvent::Type::kStepRetried;
+    again.has_step = true;
+    again.step = id;
+    again.message = message;
+    again.reason = next;
+    Emit(again);
   }
   flight.threads = lane.threads();
   flight.wall_s = Now() - begin;
   flight.cpu_s = ThreadSeconds() - cpu_begin;
   if (flight.memory) flight.memory_bytes = flight.memory->peak_bytes();
   return flight.failure && kind.needs != Needs::kHost ? Judge(id, lane, flight) : Verdict::kFinish;
+}
+
+bool StepRunner::MayRetry(const NodeKind& kind, const std::exception_ptr& failure) const {
+  return kind.needs == Needs::kHost || Classify(failure) == FailureKind::kOrdinary;
 }
 
 FailureKind StepRunner::Classify(const std::exception_ptr& failure) const {
@@ -481,7 +550,7 @@ void StepRunner::Finish(StepId id) {
     record.save_s = Now() - begin;
     Store::PublishOptions options;
     options.sync = wall_s > kSyncAfter_s;
-    options.replace = flight->outputs_lost;
+    options.replace = flight->replace;
     const Record published = store_.Publish(std::move(flight->draft), std::move(record), options);
     Settle(id, {Outcome::kOk, published, {}, wall_s, flight->memory_bytes});
   } catch (const Cancelled&) {
@@ -498,23 +567,7 @@ void StepRunner::Finish(StepId id) {
 
 RecordDraft StepRunner::Describe(StepId id, const Flight& flight) const {
   const Step& step = plan_.steps[id];
-  const NodeKind& kind = plan_.kind(id);
-  RecordDraft record;
-  record.key = flight.key;
-  record.step = step.name;
-  record.kind = kind.name;
-  record.type = kind.output;
-  record.recipe_json = flight.recipe;
-  json inputs = json::object();
-  for (size_t p = 0; p < step.inputs.size(); ++p) {
-    json& names = inputs[kind.ports[p].name] = json::array();
-    for (const StepId input : step.inputs[p]) names.push_back(plan_.steps[input].name);
-  }
-  record.inputs_json = inputs.dump();
-  json paths = json::object();
-  for (const auto& [param, path] : step.params.input_paths) paths[param] = path;
-  for (const auto& [param, path] : step.params.output_paths) paths[param] = path;
-  record.paths_json = paths.dump(-1, ' ', false, json::error_handler_t::replace);
+  RecordDraft record = Described(id, flight.recipe);
   record.scalars_json = flight.draft->scalars_json();
   record.display = flight.draft->display();
   if (!step.params.output_paths.empty()) record.output_files_json = flight.draft->files_json();
@@ -527,6 +580,7 @@ RecordDraft StepRunner::Describe(StepId id, const Flight& flight) const {
   record.device = flight.lane;
   record.threads = flight.threads;
   record.tool = options_.tool;
+  record.command = options_.command;
   record.finished = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
   return record;
 }

@@ -51,7 +51,14 @@ class StepRunner final : public StepWork {
   bool TakeClaim(StepId id, Flight& flight);
   Verdict Judge(StepId id, Lane& lane, Flight& flight);
   [[nodiscard]] FailureKind Classify(const std::exception_ptr& failure) const;
+  /// False for what Judge decides.
+  [[nodiscard]] bool MayRetry(const NodeKind& kind, const std::exception_ptr& failure) const;
   RecordDraft Describe(StepId id, const Flight& flight) const;
+  /// What decides the result, once the inputs have theirs.
+  [[nodiscard]] std::string Recipe(StepId id) const;
+  [[nodiscard]] RecordDraft Described(StepId id, const std::string& recipe) const;
+  /// Makes `earlier` the result of a step in spite of `change`; warns when that fails.
+  bool Adopt(StepId id, const Record& earlier, const std::string& change);
   ResidentCache& CacheOf(const Device& device);
   [[nodiscard]] bool Stopping() const;
 

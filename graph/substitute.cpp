@@ -76,16 +76,58 @@ std::optional<ordered_json> SubstituteText(std::string_view text, const Scope& s
   return ordered_json(std::move(result));
 }
 
-/// {"range": ...} and {"layers_of": ...} become the lists they stand for.
+ordered_json Range(const SpecValue& place, const ordered_json& range, Diagnostics& diagnostics) {
+  const auto fits = [](const ordered_json& n) { return n.is_number_integer() && n <= INT64_MAX; };
+  if (!range.is_array() || range.size() != 2 || !fits(range[0]) || !fits(range[1]) ||
+      range[0] > range[1] ||
+      range[1].get<uint64_t>() - range[0].get<uint64_t>() > uint64_t{kMaxElements}) {
+    Complain(place,
+             fmt::format("a range is [first, end] with integers, first <= end and at most {} "
+                         "elements",
+                         kMaxElements),
+             "", diagnostics);
+    return nullptr;
+  }
+  ordered_json list = ordered_json::array();
+  for (int64_t i = range[0].get<int64_t>(); i < range[1].get<int64_t>(); ++i) list.push_back(i);
+  return list;
+}
+
+ordered_json LayersOf(const SpecValue& place, const ordered_json& folder,
+                      Diagnostics& diagnostics) {
+  if (!folder.is_string()) {
+    Complain(place, "\"layers_of\" takes the folder of a checkpoint", "", diagnostics);
+    return nullptr;
+  }
+  const std::string path = folder.get<std::string>() + "/config.json";
+  try {
+    const JsonText config = JsonText::ParseFile(path);
+    const ordered_json& value = config.value();
+    if (!value.is_object() || !value.contains("num_hidden_layers") ||
+        !value["num_hidden_layers"].is_number_integer()) {
+      Complain(place, path + ": has no integer \"num_hidden_layers\"", "", diagnostics);
+      return nullptr;
+    }
+    return Range(place, ordered_json::array({0, value["num_hidden_layers"]}), diagnostics);
+  } catch (const Error& error) {
+    Complain(place, error.what(), "", diagnostics);
+    return nullptr;
+  }
+}
+
+/// Works out the variables of one file in the order of their references.
 class VarEvaluator {
  public:
-  VarEvaluator(const GraphSpec& spec, Diagnostics& diagnostics)
-      : spec_(spec), diagnostics_(diagnostics) {
-    for (const auto& [name, value] : spec.vars) values_.emplace(name, &value);
+  VarEvaluator(const FileSpec& file, const Scope& outer, Diagnostics& diagnostics)
+      : file_(file), diagnostics_(diagnostics) {
+    for (const auto& [name, value] : file.vars) values_.emplace(name, &value);
+    for (const auto& [name, place] : file.given) {
+      if (values_.contains(name)) done_[name] = Evaluated(place, outer);
+    }
   }
 
   std::map<std::string, ordered_json> Run() {
-    for (const auto& [name, unused] : spec_.vars) Evaluate(name);
+    for (const auto& [name, unused] : file_.vars) Evaluate(name);
     // A variable that failed has been complained about; null keeps its users quiet.
     return std::move(done_);
   }
@@ -99,7 +141,7 @@ class VarEvaluator {
       for (auto it = std::find(path_.begin(), path_.end(), name); it != path_.end(); ++it) {
         circle += *it + " -> ";
       }
-      spec_.Complain(value, "variables go round in a circle: " + circle + name, "", diagnostics_);
+      Complain(value, "variables go round in a circle: " + circle + name, "", diagnostics_);
       done_[name] = nullptr;
       return;
     }
@@ -109,13 +151,17 @@ class VarEvaluator {
     for (const auto& [other, result] : done_) scope.SetVar(other, &result);
     path_.pop_back();
     if (done_.contains(name)) return;  // a circle
+    done_[name] = Evaluated(value, scope);
+  }
+
+  ordered_json Evaluated(const SpecValue& place, const Scope& scope) {
     SubstituteError error;
-    std::optional<ordered_json> result = Substitute(*value.value, scope, error);
+    std::optional<ordered_json> result = Substitute(*place.value, scope, error);
     if (!result) {
-      spec_.Complain(value, error.message, error.hint, diagnostics_);
-      result = nullptr;
+      Complain(place, error.message, error.hint, diagnostics_);
+      return nullptr;
     }
-    done_[name] = Special(value, std::move(*result));
+    return EvaluateSpecial(place, std::move(*result), diagnostics_);
   }
 
   void EvaluateReferences(const ordered_json& value) {
@@ -134,58 +180,7 @@ class VarEvaluator {
     }
   }
 
-  ordered_json Special(const SpecValue& place, ordered_json value) {
-    if (!value.is_object()) return value;
-    const std::vector<std::string> known = {"range", "layers_of"};
-    if (value.size() != 1 || (!value.contains("range") && !value.contains("layers_of"))) {
-      spec_.Complain(place,
-                     "a variable is a scalar, a list, {\"range\": [first, end]} or "
-                     "{\"layers_of\": folder}",
-                     value.empty() ? "" : DidYouMean(value.begin().key(), known), diagnostics_);
-      return nullptr;
-    }
-    return value.contains("range") ? Range(place, value["range"])
-                                   : LayersOf(place, value["layers_of"]);
-  }
-
-  ordered_json Range(const SpecValue& place, const ordered_json& range) {
-    if (!range.is_array() || range.size() != 2 || !range[0].is_number_integer() ||
-        !range[1].is_number_integer() || range[0] > range[1] ||
-        range[1].get<int64_t>() - range[0].get<int64_t>() > kMaxElements) {
-      spec_.Complain(place,
-                     fmt::format("a range is [first, end] with integers, first <= end and at most "
-                                 "{} elements",
-                                 kMaxElements),
-                     "", diagnostics_);
-      return nullptr;
-    }
-    ordered_json list = ordered_json::array();
-    for (int64_t i = range[0].get<int64_t>(); i < range[1].get<int64_t>(); ++i) list.push_back(i);
-    return list;
-  }
-
-  ordered_json LayersOf(const SpecValue& place, const ordered_json& folder) {
-    if (!folder.is_string()) {
-      spec_.Complain(place, "\"layers_of\" takes the folder of a checkpoint", "", diagnostics_);
-      return nullptr;
-    }
-    const std::string path = folder.get<std::string>() + "/config.json";
-    try {
-      const JsonText config = JsonText::ParseFile(path);
-      const ordered_json& value = config.value();
-      if (!value.is_object() || !value.contains("num_hidden_layers") ||
-          !value["num_hidden_layers"].is_number_integer()) {
-        spec_.Complain(place, path + ": has no integer \"num_hidden_layers\"", "", diagnostics_);
-        return nullptr;
-      }
-      return Range(place, ordered_json::array({0, value["num_hidden_layers"]}));
-    } catch (const Error& error) {
-      spec_.Complain(place, error.what(), "", diagnostics_);
-      return nullptr;
-    }
-  }
-
-  const GraphSpec& spec_;
+  const FileSpec& file_;
   Diagnostics& diagnostics_;
   std::unordered_map<std::string, const SpecValue*> values_;
   std::map<std::string, ordered_json> done_;
@@ -276,8 +271,23 @@ std::string ScalarText(const ordered_json& scalar) {
   return scalar.dump();
 }
 
-std::map<std::string, ordered_json> EvaluateVars(const GraphSpec& spec, Diagnostics& diagnostics) {
-  return VarEvaluator(spec, diagnostics).Run();
+std::map<std::string, ordered_json> EvaluateVars(const FileSpec& file, const Scope& outer,
+                                                 Diagnostics& diagnostics) {
+  return VarEvaluator(file, outer, diagnostics).Run();
+}
+
+ordered_json EvaluateSpecial(const SpecValue& place, ordered_json value, Diagnostics& diagnostics) {
+  if (!value.is_object()) return value;
+  const std::vector<std::string> known = {"range", "layers_of"};
+  if (value.size() != 1 || (!value.contains("range") && !value.contains("layers_of"))) {
+    Complain(place,
+             "a variable is a scalar, a list, {\"range\": [first, end]} or "
+             "{\"layers_of\": folder}",
+             value.empty() ? "" : DidYouMean(value.begin().key(), known), diagnostics);
+    return nullptr;
+  }
+  return value.contains("range") ? Range(place, value["range"], diagnostics)
+                                 : LayersOf(place, value["layers_of"], diagnostics);
 }
 
 }  // namespace puzzle

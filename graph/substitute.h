@@ -53,10 +53,17 @@ struct SubstituteError {
 /// The shortest text that reads back as `value`; 1 and 1.0 give the same.
 [[nodiscard]] std::string NumberText(double value);
 
-/// The variables of a graph, with {"range": [first, end]} and {"layers_of": folder} worked out.
-/// Variables may refer to each other; circles are diagnostics.
-[[nodiscard]] std::map<std::string, nlohmann::ordered_json> EvaluateVars(const GraphSpec& spec,
+/// The variables of a file, with {"range": [first, end]} and {"layers_of": folder} worked out.
+/// Variables may refer to each other; circles are diagnostics. `outer` is the scope of the file
+/// that includes this one, which its `given` values refer to.
+[[nodiscard]] std::map<std::string, nlohmann::ordered_json> EvaluateVars(const FileSpec& file,
+                                                                         const Scope& outer,
                                                                          Diagnostics& diagnostics);
+/// What a value without references stands for: {"range": ...} and {"layers_of": ...} become lists,
+/// everything but those, lists and scalars is a diagnostic and becomes null.
+[[nodiscard]] nlohmann::ordered_json EvaluateSpecial(const SpecValue& place,
+                                                     nlohmann::ordered_json value,
+                                                     Diagnostics& diagnostics);
 
 /// One axis of a `foreach`. Elements are known by the text of their values.
 struct Axis {
@@ -75,15 +82,14 @@ struct Expansion {
 };
 
 /// Expands the `foreach` of a node. `vars` holds the variables only.
-[[nodiscard]] Expansion Expand(const GraphSpec& spec, const NodeSpec& node, const Scope& vars,
-                               Diagnostics& diagnostics);
+[[nodiscard]] Expansion Expand(const NodeSpec& node, const Scope& vars, Diagnostics& diagnostics);
 
 /// A partial assignment (`exclude`, `where`) made ready to be compared with elements.
 class ElementFilter {
  public:
   /// Unknown axes are diagnostics at the place of `where`.
-  ElementFilter(const GraphSpec& spec, const SpecValue& where, const Expansion& expansion,
-                const Scope& vars, Diagnostics& diagnostics);
+  ElementFilter(const SpecValue& where, const Expansion& expansion, const Scope& vars,
+                Diagnostics& diagnostics);
   [[nodiscard]] bool Matches(const std::vector<uint32_t>& element) const;
 
  private:

@@ -183,6 +183,12 @@ void GraphTest::ReopenStore() {
   store_ = std::make_unique<Store>(folder() + "/store", format_, shared_stores_);
 }
 
+void GraphTest::WriteFile(const std::string& name, const std::string& text) const {
+  const std::filesystem::path path = folder() + "/" + name;
+  std::filesystem::create_directories(path.parent_path());
+  std::ofstream(path) << text;
+}
+
 void GraphTest::Load(const std::string& graph) {
   graph_ = graph;
 }
@@ -192,12 +198,19 @@ std::string GraphTest::Problems() {
   registry_ = std::make_unique<Registry>(MakeToyRegistry(playground_));
   FileDigester files(folder() + "/files");
   try {
-    const auto text = std::make_shared<const JsonText>(JsonText::Parse(graph_, "graph.json"));
+    const auto text = std::make_shared<const JsonText>(JsonText::Parse(graph_, source_));
     const GraphSpec spec = ParseSpec(text, settings_, diagnostics_);
     PlanOptions options;
     options.files = &files;
     options.environment = environment_;
     plan_ = MakePlan(spec, *registry_, options, diagnostics_);
+    if (!diagnostics_.empty()) return diagnostics_.Text();
+    SelectedPlan selected = Select(std::move(*plan_), selection_, diagnostics_);
+    plan_ = std::move(selected.plan);
+    orders_ = std::move(selected.orders);
+    ReopenStore();
+    forecast_ = MarkStale(*plan_, *store_, orders_);
+    CheckOutside({*plan_, orders_, selected.outside}, forecast_, diagnostics_);
   } catch (const Error& error) {
     return error.what() + std::string("\n");
   }
@@ -210,12 +223,11 @@ void GraphTest::Plan() {
 
 std::vector<std::string> GraphTest::Forecasts() {
   Plan();
-  ReopenStore();
   std::vector<std::string> lines;
-  const Forecast forecast = MarkStale(*plan_, *store_);
   for (StepId id = 0; id < plan_->steps.size(); ++id) {
-    const StepForecast& step = forecast.steps[id];
-    std::string line = step.fate == Fate::kHit   ? "HIT "
+    const StepForecast& step = forecast_.steps[id];
+    std::string line = step.accepts              ? "KEEP "
+                       : step.fate == Fate::kHit ? "HIT "
                        : step.fate == Fate::kRun ? "RUN "
                                                  : "WAIT ";
     line += plan_->steps[id].name;
@@ -227,7 +239,6 @@ std::vector<std::string> GraphTest::Forecasts() {
 
 void GraphTest::Run() {
   ASSERT_NO_FATAL_FAILURE(Plan());
-  ReopenStore();
   observer_.lines.clear();
   observer_.warnings.clear();
   observer_.reasons.clear();
@@ -239,8 +250,8 @@ void GraphTest::Run() {
       make_lanes_ ? make_lanes_()
                   : std::unique_ptr<Lanes>(std::make_unique<LocalLanes>(std::move(lane_options)));
   store_->AnnounceRun();
-  const Forecast forecast = MarkStale(*plan_, *store_);
-  report_ = Execute(*plan_, forecast, *store_, *lanes, &observer_, options_);
+  forecast_ = MarkStale(*plan_, *store_, orders_);
+  report_ = Execute(*plan_, forecast_, *store_, *lanes, &observer_, options_);
 }
 
 std::set<std::string> GraphTest::With(Outcome outcome) const {

@@ -14,6 +14,7 @@
 
 #include "graph/executor.h"
 #include "graph/plan.h"
+#include "graph/select.h"
 #include "graph/stale.h"
 #include "graph/store.h"
 #include "tests/graph/toy_kinds.h"
@@ -56,10 +57,12 @@ class GraphTest : public ::testing::Test {
   void Load(const std::string& graph);
   void Set(const std::string& setting) { settings_.push_back(setting); }
   void ClearSettings() { settings_.clear(); }
+  /// Writes a file that the graph can name or include.
+  void WriteFile(const std::string& name, const std::string& text) const;
 
-  /// Plans and returns the diagnostics, one per line.
+  /// Plans, applies selection_ and returns the diagnostics, one per line.
   std::string Problems();
-  /// Plans; the graph must be good.
+  /// Plans and looks into the store; the graph must be good.
   void Plan();
   /// What a run would do: "HIT a", "RUN b: missing", "WAIT c: waits for b".
   std::vector<std::string> Forecasts();
@@ -86,6 +89,7 @@ class GraphTest : public ::testing::Test {
   void ReopenStore();
 
   Playground playground_;
+  Selection selection_;
   ExecuteOptions options_;
   std::vector<Device> devices_{Device{}, Device{}};
   std::map<std::string, uint64_t> memory_bytes_;        // of the lanes, by device
@@ -96,6 +100,9 @@ class GraphTest : public ::testing::Test {
   RecordingObserver observer_;
   std::unique_ptr<Store> store_;
   std::optional<puzzle::Plan> plan_;
+  StepOrders orders_;                  // what selection_ asks for
+  Forecast forecast_;                  // of plan_
+  std::string source_ = "graph.json";  // where the graph stands, for messages and includes
   std::unique_ptr<Registry> registry_;
   TemporaryFolder folder_;
 

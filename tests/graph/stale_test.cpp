@@ -54,7 +54,7 @@ TEST_F(StaleTest, ANewInputIsNamed) {
     "a": {"kind": "text", "params": {"value": "v"}},
     "b": {"kind": "upper", "in": {"in": "a"}},
     "c": {"kind": "concat", "in": {"parts": ["b", "a"]}}}})");
-  EXPECT_EQ(Forecasts()[2], "RUN c: input parts: 1 artifacts -> 2");
+  EXPECT_EQ(Forecasts()[2], "RUN c: input parts: 1 artifact -> 2");
   Load(R"({"puzzle": 1, "nodes": {
     "a": {"kind": "text", "params": {"value": "v"}},
     "b": {"kind": "upper", "in": {"in": "a"}},

@@ -1,0 +1,19 @@
+// `puzzle show`: everything about one result.
+#pragma once
+
+#include <string>
+
+#include "apps/cli.h"
+
+namespace puzzle {
+
+struct ShowOptions {
+  std::string name;  // a step or a key
+  std::string store = "store";
+  bool json = false;
+};
+
+[[nodiscard]] int ShowCommand(const ShowOptions& options);
+void AddShowVerb(Verbs& verbs);
+
+}  // namespace puzzle
