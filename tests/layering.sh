@@ -32,6 +32,7 @@ layer apps "apps nodes graph model io"
 layer tests/io "tests io"
 layer tests/graph "tests graph io"
 layer tests/model "tests model io"
+layer tests/fuzz "tests graph io"
 layer tests/nodes "tests nodes graph model io"
 
 # home "HEADERS" "FILES": angled includes of these headers appear only in these files.
