@@ -34,6 +34,7 @@ std::unique_ptr<Store> OpenStore(const GraphOptions& options) {
 std::string GraphOptions::Command() const {
   std::string command = "puzzle run " + ShellWord(graph);
   for (const std::string& setting : settings) command += " --set " + ShellWord(setting);
+  if (store != GraphOptions().store) command += " --store " + ShellWord(store);
   return command;
 }
 

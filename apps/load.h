@@ -24,7 +24,7 @@ struct GraphOptions {
   std::vector<std::string> shared_stores;  // read after the store, never written
 
   void Declare(CLI::App& verb, bool with_store);
-  /// "puzzle run GRAPH --set ...", as it can be typed.
+  /// "puzzle run GRAPH --set ... --store ...", as it can be typed.
   [[nodiscard]] std::string Command() const;
 };
 

@@ -209,7 +209,8 @@ std::string ExplanationText(const Plan& plan, const Forecast& forecast,
          i == 0 ? cause.reason : fmt::format("{}: {}", cause.step, cause.reason));
   }
   if (!explanation.chain.empty()) line("because", explanation.chain.back().Text());
-  for (size_t i = 0; i < explanation.changes.size(); ++i) {
+  const bool more = explanation.changes.size() > 1;  // one alone is the reason
+  for (size_t i = 0; more && i < explanation.changes.size(); ++i) {
     line(i == 0 ? "changed" : "", explanation.changes[i].Text());
   }
   line("key", step.key.empty() ? "not known before its inputs are made" : step.key);

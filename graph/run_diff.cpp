@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
@@ -12,6 +13,8 @@ namespace {
 
 using nlohmann::json;
 using nlohmann::ordered_json;
+
+constexpr double kShownSeconds = 0.1;  // shorter times are noise
 
 /// Whether there is a result; where it came from does not matter.
 std::string_view Matters(const RunStep& step) {
@@ -96,7 +99,8 @@ std::string StepText(const StepDifference& difference) {
     text += fmt::format("           {}: {} -> {}\n", scalar.name, Shown(scalar.before),
                         Shown(scalar.after));
   }
-  if (difference.seconds_before > 0 && difference.seconds_after > 0) {
+  if (std::min(difference.seconds_before, difference.seconds_after) > 0 &&
+      std::max(difference.seconds_before, difference.seconds_after) >= kShownSeconds) {
     text += fmt::format("           took {} -> {}\n", DurationText(difference.seconds_before),
                         DurationText(difference.seconds_after));
   }

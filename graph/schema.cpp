@@ -199,6 +199,8 @@ std::string GraphSchema(const Registry& registry) {
   const ordered_json where = {
       {"type", "object"},
       {"additionalProperties", {{"anyOf", {scalar, {{"type", "array"}, {"items", scalar}}}}}}};
+  ordered_json condition = where;
+  condition["minProperties"] = 1;
   ordered_json& node = defs["node"];
   node["type"] = "object";
   node["required"] = {"kind"};
@@ -235,7 +237,7 @@ std::string GraphSchema(const Registry& registry) {
        {{"anyOf",
          {{{"type", "array"}, {"items", scalar}}, {{"$ref", "#/$defs/reference"}}, range}}}}};
   node["properties"]["exclude"] = {
-      {"type", "array"}, {"description", "combinations to leave out"}, {"items", where}};
+      {"type", "array"}, {"description", "combinations to leave out"}, {"items", condition}};
   node["properties"]["overrides"] = {
       {"type", "array"},
       {"description", "parameters for some combinations only; later entries win"},

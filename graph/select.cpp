@@ -85,6 +85,26 @@ StepSet MatchAll(const Plan& plan, const std::vector<std::string>& patterns, con
   return set;
 }
 
+/// Like MatchAll, among `chosen`: a pattern that matches only others is a mistake.
+StepSet MatchAmong(const Plan& plan, const std::vector<std::string>& patterns, const char* flag,
+                   const StepSet& chosen, Diagnostics& diagnostics) {
+  StepSet set(plan.steps.size(), false);
+  for (const std::string& pattern : patterns) {
+    const std::string source = fmt::format("{} {}", flag, pattern);
+    const std::vector<StepId> matches = MatchSteps(plan, pattern, source, diagnostics);
+    bool any = matches.empty();  // has been complained about
+    for (const StepId id : matches) {
+      set[id] = set[id] || chosen[id];
+      any = any || chosen[id];
+    }
+    if (!any) {
+      diagnostics.Add(
+          {source, {}, {}, "matches no step selected by --until, --from and --only", {}});
+    }
+  }
+  return set;
+}
+
 /// Adds whatever the steps in `set` depend on.
 void AddAncestors(const Plan& plan, StepSet& set) {
   for (size_t i = plan.order.size(); i-- > 0;) {
@@ -215,19 +235,8 @@ SelectedPlan Select(Plan plan, const Selection& selection, Diagnostics& diagnost
       std::find(chosen.begin(), chosen.end(), true) == chosen.end()) {
     diagnostics.Add({"--until, --from, --only", {}, {}, "together they select no step", {}});
   }
-  StepSet forced = MatchAll(plan, selection.force, "--force", diagnostics);
-  StepSet accepted = MatchAll(plan, selection.accept, "--accept", diagnostics);
-  for (StepId id = 0; id < chosen.size(); ++id) {
-    if (chosen[id]) continue;
-    for (const auto& [set, flag] : {std::pair(&forced, "--force"), {&accepted, "--accept"}}) {
-      if (!(*set)[id]) continue;
-      diagnostics.Add({std::string(flag) + ' ' + plan.steps[id].name,
-                       {},
-                       {},
-                       "is not among the steps selected by --until, --from and --only",
-                       {}});
-    }
-  }
+  StepSet forced = MatchAmong(plan, selection.force, "--force", chosen, diagnostics);
+  const StepSet accepted = MatchAmong(plan, selection.accept, "--accept", chosen, diagnostics);
   if (selection.force_all) forced = chosen;
   StepSet keep = chosen;
   AddAncestors(plan, keep);

@@ -62,7 +62,6 @@ Record AdoptResult(Store& store, const Record& earlier, RecordDraft record,
   record.threads = old.value("threads", 0);
   record.tool = old.value("tool", "");
   record.finished = old.value("finished", "");
-  record.command = old.value("command", "");
   record.accepted_json = Dump({{"key", earlier.key}, {"change", change}});
   return store.Publish(std::move(draft), std::move(record), {});
 }

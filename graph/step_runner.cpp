@@ -274,8 +274,10 @@ std::string StepRunner::Recipe(StepId id) const {
 }
 
 RecordDraft StepRunner::Described(StepId id, const std::string& recipe) const {
-  return DescribeStep(plan_, id, recipe,
-                      [&](StepId input) { return report_.steps[input].record.key; });
+  RecordDraft record = DescribeStep(plan_, id, recipe,
+                                    [&](StepId input) { return report_.steps[input].record.key; });
+  record.command = options_.command;
+  return record;
 }
 
 bool StepRunner::Adopt(StepId id, const Record& earlier, const std::string& change) {
@@ -580,7 +582,6 @@ RecordDraft StepRunner::Describe(StepId id, const Flight& flight) const {
   record.device = flight.lane;
   record.threads = flight.threads;
   record.tool = options_.tool;
-  record.command = options_.command;
   record.finished = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
   return record;
 }

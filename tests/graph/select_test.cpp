@@ -171,8 +171,10 @@ TEST_F(SelectTest, ForcingWhatIsNotSelectedIsAnError) {
   Run();
   selection_.until = {"left"};
   selection_.force = {"end"};
-  EXPECT_EQ(Problems(),
-            "--force end: is not among the steps selected by --until, --from and --only\n");
+  EXPECT_EQ(Problems(), "--force end: matches no step selected by --until, --from and --only\n");
+  selection_.force = {"*"};
+  Run();
+  EXPECT_EQ(ran(), Steps("a", "left"));
 }
 
 TEST_F(SelectTest, AnAcceptedStepKeepsItsResultUnderTheNewKey) {
