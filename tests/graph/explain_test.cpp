@@ -40,10 +40,7 @@ class ExplainTest : public GraphTest {
     SaveRunLog(folder() + "/store", log);
     return log;
   }
-  Shown Show(const std::string& name) {
-    ReopenStore();
-    return FindShown(*store_, name);
-  }
+  Shown Show(const std::string& name) { return FindShown(*store_, name); }
 };
 
 constexpr const char* kChain = R"({"puzzle": 1, "nodes": {
