@@ -33,6 +33,7 @@ void AddPlanVerb(Verbs& verbs, const Registry& registry, const Hooks& hooks) {
       verbs.Add("plan", "Say what a run would do: HIT, RUN or WAIT per step, with the reason.",
                 "  puzzle plan configs/demo.json\n"
                 "  puzzle plan configs/demo.json --set blocks.lr=3e-4 --all\n"
+                "  puzzle plan configs/demo.json -v --until choice\n"
                 "  puzzle plan configs/demo.json --json",
                 [options, &registry, &hooks] { return PlanCommand(*options, registry, hooks); });
   options->graph.Declare(verb, /*with_store=*/true);

@@ -158,6 +158,9 @@ void AddRunVerb(Verbs& verbs, const Registry& registry, const Hooks& hooks) {
       "  puzzle run configs/demo.json\n"
       "  puzzle run configs/demo.json --set vars.steps=100 --devices cpu,cpu\n"
       "  puzzle run configs/demo.json --set 'blocks[layer=3].lr=3e-4' --summary out.json\n"
+      "  puzzle run configs/demo.json --until 'blocks[layer=3,variant=ffn:*]' -k\n"
+      "  puzzle run configs/demo.json --only choice --force choice\n"
+      "  puzzle run configs/demo.json --accept blocks    # an edit that does not matter\n"
       "Run the same command again to resume; exit status 0 done, 1 a step failed, 2 bad input,\n"
       "130 interrupted.",
       [options, &registry, &hooks] { return RunCommand(*options, registry, hooks); });

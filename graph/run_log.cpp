@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -146,11 +147,19 @@ RunLog MakeRunLog(const Plan& plan, const Report& report) {
 }
 
 void SaveRunLog(const std::string& store, RunLog& log) {
-  const std::time_t now = std::time(nullptr);
-  const std::time_t began = now - static_cast<std::time_t>(log.wall_s);
-  log.started = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(began));
-  log.id = fmt::format("{:%Y%m%dT%H%M%SZ}-{}", fmt::gmtime(now), ::getpid());
-  const fs::path path = fs::path(Folder(store)) / (log.id + ".jsonl");
+  using std::chrono::milliseconds;
+  auto now = std::chrono::time_point_cast<milliseconds>(std::chrono::system_clock::now());
+  log.started =
+      fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(now) -
+                                                       static_cast<std::time_t>(log.wall_s)));
+  fs::path path;
+  do {  // one process may run twice in a millisecond
+    log.id = fmt::format("{:%Y%m%dT%H%M%S}.{:03}Z-{}",
+                         fmt::gmtime(std::chrono::system_clock::to_time_t(now)),
+                         now.time_since_epoch().count() % 1000, ::getpid());
+    path = fs::path(Folder(store)) / (log.id + ".jsonl");
+    now += milliseconds(1);
+  } while (fs::exists(path));
   const fs::path temporary = path.string() + ".tmp";
   std::error_code failure;
   fs::create_directories(path.parent_path(), failure);

@@ -22,7 +22,7 @@ struct RunStep {
 };
 
 struct RunLog {
-  std::string id;       // "20261122T151204Z-4711": UTC and process
+  std::string id;       // "20261122T151204.123Z-4711": UTC and process
   std::string started;  // UTC, ISO 8601
   std::string graph;    // file
   std::string command;  // as typed

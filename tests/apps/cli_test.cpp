@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -149,7 +150,8 @@ TEST_F(CliTest, ExitCodesTellWhatHappened) {
 }
 
 TEST_F(CliTest, EveryVerbHelpsWithExamples) {
-  for (const char* verb : {"run", "plan", "validate", "graph", "kinds", "schema"}) {
+  for (const char* verb :
+       {"run", "plan", "explain", "show", "runs", "diff", "validate", "graph", "kinds", "schema"}) {
     const Result help = Puzzle({verb, "--help"});
     EXPECT_EQ(help.status, 0);
     EXPECT_THAT(help.out, HasSubstr("Examples:\n  puzzle " + std::string(verb)));
@@ -218,6 +220,78 @@ TEST_F(CliTest, TheMemoryBudgetIsAnOption) {
   ASSERT_EQ(times.size(), 4u);
   for (size_t i = 1; i < times.size(); ++i) EXPECT_GE(times[i].first, times[i - 1].second);
   EXPECT_EQ(Puzzle({"run", "g.json", "--memory", "-1"}).status, 2);
+}
+
+TEST_F(CliTest, ValidateSaysWhatRunSays) {
+  Write("commented.json", "// one\n{\"puzzle\": 1, /* two */ \"nodes\": {}}\n// three\n");
+  EXPECT_EQ(Puzzle({"validate", "commented.json"}).status, 0);
+  EXPECT_EQ(Puzzle({"run", "commented.json"}).status, 0);
+  Write("base.json", R"({"puzzle": 1, "vars": {"v": 1}, "nodes": {"t": {"kind": "txt"}}})");
+  Write("g.json", R"({"puzzle": 1, "include": {"b": {"file": "base.json", "vars": {"w": 1}}},
+    "nodes": {"f": {"kind": "file", "params": {"path": "none"}, "retries": "x", "timout": 1}}})");
+  const std::vector<std::string> set = {"--set", "f.path=gone", "--set", "g.x=1"};
+  std::vector<std::string> validate = {"validate", "g.json"}, run = {"run", "g.json"};
+  validate.insert(validate.end(), set.begin(), set.end());
+  run.insert(run.end(), set.begin(), set.end());
+  const Result checked = Puzzle(validate);
+  EXPECT_EQ(checked.status, 2);
+  EXPECT_EQ(std::count(checked.err.begin(), checked.err.end(), '\n'), 6) << checked.err;
+  EXPECT_EQ(checked.err, Puzzle(run).err);
+}
+
+TEST_F(CliTest, SelectionsLimitARunAndItsPlanAlike) {
+  Write("g.json", kGraph);
+  EXPECT_THAT(Puzzle({"run", "g.json", "--until", "s[i=1]"}).out, HasSubstr("2 steps: 0 cached"));
+  EXPECT_THAT(Puzzle({"plan", "g.json", "--until", "s"}).out, HasSubstr("6 steps: 2 HIT, 4 RUN"));
+  EXPECT_THAT(Puzzle({"plan", "g.json", "--only", "s[i=1]", "--force", "s[i=1]"}).out,
+              HasSubstr("RUN   s[i=1]  forced\n"));
+  const Result outside = Puzzle({"run", "g.json", "--only", "all"});
+  EXPECT_EQ(outside.status, 2);
+  EXPECT_THAT(outside.err, HasSubstr("t[i=0]: is needed and would have to run (missing)"));
+  const Result nothing = Puzzle({"plan", "g.json", "--until", "al"});
+  EXPECT_EQ(nothing.status, 2);
+  EXPECT_EQ(nothing.err, "--until al: matches no step (did you mean \"all\"?)\n");
+}
+
+TEST_F(CliTest, TheCommandThatShowPrintsMakesThatStepAgain) {
+  Write("g.json", kGraph);
+  EXPECT_EQ(Puzzle({"run", "g.json", "--store", "st", "--set", "all.separator=; "}).status, 0);
+  const Result show = Puzzle({"show", "all", "--store", "st"});
+  EXPECT_EQ(show.status, 0) << show.err;
+  EXPECT_THAT(show.out, HasSubstr("  puzzle run g.json --set 'all.separator=; ' --store st --only "
+                                  "all --force all\n"));
+  const Result again = Puzzle({"run", "g.json", "--set", "all.separator=; ", "--store", "st",
+                               "--only", "all", "--force", "all"});
+  EXPECT_THAT(again.out, HasSubstr("7 steps: 6 cached"));
+  EXPECT_THAT(again.out, HasSubstr(", 1 run"));
+  EXPECT_EQ(Puzzle({"show", "nothing", "--store", "st"}).status, 2);
+}
+
+TEST_F(CliTest, RunsAreListedAndComparedAndOnesThatComputeNothingLeaveNoLog) {
+  Write("g.json", kGraph);
+  EXPECT_EQ(Puzzle({"diff"}).status, 2);
+  EXPECT_EQ(Puzzle({"run", "g.json"}).status, 0);
+  EXPECT_EQ(Puzzle({"run", "g.json"}).status, 0);
+  EXPECT_EQ(Puzzle({"run", "g.json", "--set", "t[i=2].value=w"}).status, 0);
+  EXPECT_EQ(nlohmann::json::parse(Puzzle({"runs", "--json"}).out).size(), 2u);
+  const Result diff = Puzzle({"diff"});
+  EXPECT_EQ(diff.status, 0) << diff.err;
+  EXPECT_THAT(diff.out, HasSubstr("changed  t[i=2]  params.value: \"v2\" -> \"w\"\n"));
+  EXPECT_THAT(diff.out, HasSubstr("5 steps the same, 3 changed\n"));
+  EXPECT_EQ(nlohmann::json::parse(Puzzle({"diff", "2", "1", "--json"}).out)["same"], 5);
+}
+
+TEST_F(CliTest, ExplainFollowsAChangeToItsOrigin) {
+  Write("g.json", kGraph);
+  EXPECT_EQ(Puzzle({"run", "g.json"}).status, 0);
+  const Result text = Puzzle({"explain", "g.json", "all", "--set", "t[i=1].value=w"});
+  EXPECT_EQ(text.status, 0) << text.err;
+  EXPECT_THAT(text.out, HasSubstr("params.value of t[i=1] changed: \"v1\" -> \"w\"\n"));
+  const auto json =
+      nlohmann::json::parse(Puzzle({"explain", "g.json", "s", "--json"}).out, nullptr, false);
+  ASSERT_EQ(json.size(), 3u);
+  EXPECT_EQ(json[0]["fate"], "HIT");
+  EXPECT_EQ(Puzzle({"explain", "g.json", "alll"}).status, 2);
 }
 
 TEST_F(CliTest, InterruptingStopsCleanlyAndTheNextRunGoesOn) {

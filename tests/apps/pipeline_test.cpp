@@ -137,7 +137,7 @@ TEST_F(PipelineTest, ANewBudgetSearchesAgainAndTrainsNoBlock) {
 
 TEST_F(PipelineTest, ABudgetThatNoChildMeetsEndsWithTheNearestThatWorks) {
   const Result run =
-      Puzzle("run graph.json --set 'choice.max={\"kv_heads\": -1}' --set 'choice.method=mip'");
+      Puzzle("run graph.json --set 'choice.max={\"kv_heads\": -1}' --set 'choice.method=exact'");
   EXPECT_EQ(run.status, 1);
   EXPECT_THAT(run.text, HasSubstr("infeasible"));
   EXPECT_THAT(run.text, HasSubstr("kv_heads"));

@@ -20,7 +20,9 @@ class SpecTest : public GraphTest {
 };
 
 TEST_F(SpecTest, UnknownKeysAreErrorsAtEveryLevel) {
-  const std::string problems = ProblemsOf(R"({"puzzle": 1, "var": {},
+  const std::string problems =
+      ProblemsOf(R"({"puzzle": 1, "var": {}, "include": {"c": {"flie": "x"}},
+  "vars": {"r": {"range": [0, 1], "step": 1}},
   "nodes": {"a": {"kind": "text", "parms": {}, "params": {"valeu": "x"}},
             "b": {"kind": "concat", "in": {"part": ["a"]}, "foreach": {"i": [1]},
                   "overrides": [{"where": {"j": 1}, "param": {}, "params": {}}],
@@ -29,9 +31,11 @@ TEST_F(SpecTest, UnknownKeysAreErrorsAtEveryLevel) {
   EXPECT_THAT(problems, HasSubstr("/nodes/a/parms: unknown key (did you mean \"params\"?)"));
   EXPECT_THAT(problems, HasSubstr("/nodes/a/params/valeu: kind \"text\" has no parameter \"valeu\" "
                                   "(did you mean \"value\"?)"));
-  EXPECT_THAT(problems, HasSubstr("graph.json:3:44: /nodes/b/in/part: kind \"concat\" has no input "
+  EXPECT_THAT(problems, HasSubstr("graph.json:4:44: /nodes/b/in/part: kind \"concat\" has no input "
                                   "\"part\" (did you mean \"parts\"?)"));
   EXPECT_THAT(problems, HasSubstr("/nodes/b/overrides/0/param: unknown key"));
+  EXPECT_THAT(problems, HasSubstr("/include/c/flie: unknown key (did you mean \"file\"?)"));
+  EXPECT_THAT(problems, HasSubstr("/vars/r: a variable is a scalar, a list"));
   EXPECT_THAT(problems, HasSubstr("/nodes/b/overrides/0/where/j: the node has no axis \"j\""));
   EXPECT_THAT(problems, HasSubstr("/nodes/b/exclude/0/k: the node has no axis \"k\""));
 }
@@ -59,6 +63,13 @@ INSTANTIATE_TEST_SUITE_P(
         BadGraph{"FutureVersion", R"({"puzzle": 2, "nodes": {}})",
                  "graph.json:1:2: /puzzle: this program reads version 1"},
         BadGraph{"NoNodes", R"({"puzzle": 1})", "\"nodes\" is missing"},
+        BadGraph{"DocNotAText", R"({"puzzle": 1, "doc": 3, "nodes": {}})", "/doc: expected a text"},
+        BadGraph{"IncludeNotAnObject", R"({"puzzle": 1, "include": []})",
+                 "/include: expected an object"},
+        BadGraph{"IncludeEntryNotAnObject", R"({"puzzle": 1, "include": {"a": "a.json"}})",
+                 "/include/a: expected an object"},
+        BadGraph{"IncludeFileNotAText", R"({"puzzle": 1, "include": {"a": {"file": 1}}})",
+                 "/include/a/file: expected a text"},
         BadGraph{"NodesNotAnObject", R"({"puzzle": 1, "nodes": []})", "/nodes: expected an object"},
         BadGraph{"NodeNotAnObject", R"({"puzzle": 1, "nodes": {"a": 1}})", "/nodes/a: expected an"},
         BadGraph{"BadNodeName", R"({"puzzle": 1, "nodes": {"a b": {"kind": "text"}}})",
@@ -159,7 +170,10 @@ TEST_F(SpecTest, SelectorsAreSplitIntoNodeAndAxes) {
   EXPECT_EQ(selector.where[1].second, "ffn:50%");
   ASSERT_TRUE(ParseSelector("a[x=p=q]", selector, error));
   EXPECT_EQ(selector.where[0].second, "p=q");
-  for (const char* bad : {"", "a b", "a[", "a[]", "a[x]", "a[x=1", "a[x=1]b", "a[x=1,x=2]", "3"}) {
+  ASSERT_TRUE(ParseSelector("base/in/a[x=1]", selector, error));
+  EXPECT_EQ(selector.node, "base/in/a");
+  for (const char* bad : {"", "a b", "/a", "a/", "a//b", "a[", "a[]", "a[x]", "a[x=1", "a[x=1]b",
+                          "a[x=1,x=2]", "3"}) {
     EXPECT_FALSE(ParseSelector(bad, selector, error)) << bad;
   }
 }
