@@ -90,6 +90,18 @@ ModelWeights Child(const ModelWeights& parent) {
   return child;
 }
 
+// One kv head of layer 1, with its query heads.
+std::string OneGroup(const ModelConfig& config) {
+  return "attn:kv1q" + std::to_string(config.n_heads / config.blocks[1].attention.n_kv_heads);
+}
+
+ModelWeights Pruned(const ModelWeights& parent) {
+  ModelWeights child = parent;
+  const VariantSpec spec = ResolveVariant(OneGroup(parent.config), parent.config, 1);
+  Replace(child, 1, spec, InitVariant(parent, 1, spec));
+  return child;
+}
+
 TEST_P(FamilyTest, ConfigIsWrittenInItsOwnFormatAndReadBack) {
   const ModelConfig config = ConfigOf(GetParam());
   const Json written = ToHfJson(config);
@@ -100,7 +112,7 @@ TEST_P(FamilyTest, ConfigIsWrittenInItsOwnFormatAndReadBack) {
 
 TEST_P(FamilyTest, ParentsAndChildrenComeBackBitForBit) {
   const ModelWeights parent = RandomWeights(ConfigOf(GetParam()));
-  for (const ModelWeights& model : {parent, Child(parent)}) {
+  for (const ModelWeights& model : {parent, Child(parent), Pruned(parent)}) {
     SaveCheckpoint(folder_, model);
     ModelWeights loaded = LoadCheckpoint(folder_), original = model;
     EXPECT_EQ(loaded.config, model.config);
@@ -188,6 +200,23 @@ TEST_P(FamilyTest, EqualKvHeadsMergeWithoutLoss) {
       ApplySubBlock(attention, own, parent.config, model.rotary(), x), 1e-4);
 }
 
+TEST_P(FamilyTest, KvHeadsThatSayNothingAreLostWithoutLoss) {
+  const at::NoGradGuard no_grad;
+  ModelWeights parent = RandomWeights(ConfigOf(GetParam()));
+  Tensor& o = parent.blocks[1].attention.o;
+  const AttentionSpec& own = parent.config.blocks[1].attention;
+  const int64_t kept = o.size(1) / own.n_kv_heads;
+  o.narrow(1, kept, o.size(1) - kept).zero_();
+  const ModelWeights pruned = Pruned(parent);
+  const Transformer model(parent);
+  const Tensor x = RandomTensor({2, 10, 32}, 1);
+  EXPECT_EQ(pruned.blocks[1].attention.q.size(0), kept);
+  EXPECT_TENSORS_NEAR(
+      ApplySubBlock(pruned.blocks[1].attention, pruned.config.blocks[1].attention, parent.config,
+                    model.rotary(), x),
+      ApplySubBlock(parent.blocks[1].attention, own, parent.config, model.rotary(), x), 1e-5);
+}
+
 TEST_P(FamilyTest, ChannelsThatSayNothingAreLostWithoutLoss) {
   const at::NoGradGuard no_grad;
   ModelWeights parent = RandomWeights(ConfigOf(GetParam()));
@@ -202,8 +231,8 @@ TEST_P(FamilyTest, ChannelsThatSayNothingAreLostWithoutLoss) {
 }
 
 TEST_P(FamilyTest, ParametersAreCountedAsTheyAre) {
-  for (const ModelWeights& model :
-       {RandomWeights(ConfigOf(GetParam())), Child(RandomWeights(ConfigOf(GetParam())))}) {
+  const ModelWeights parent = RandomWeights(ConfigOf(GetParam()));
+  for (const ModelWeights& model : {parent, Child(parent), Pruned(parent)}) {
     int64_t count = 0;
     for (const Tensor& tensor : Parameters(model)) count += tensor.numel();
     EXPECT_EQ(CountBlockParameters(model.config) + CountNonBlockParameters(model.config), count);
