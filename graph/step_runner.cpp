@@ -441,7 +441,7 @@ StepRunner::Verdict StepRunner::Compute(StepId id, Lane& lane) {
     flight.failure = nullptr;
     try {
       if (Stopping()) throw Cancelled();  // it waited in the queue meanwhile
-      flight.draft = store_.Begin();  // without what a failed attempt wrote
+      flight.draft = store_.Begin();      // without what a failed attempt wrote
       if (!TakeClaim(id, flight)) return Verdict::kWait;
       if (flight.found) return Verdict::kFinish;
       Emit(event);
