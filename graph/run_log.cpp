@@ -110,9 +110,10 @@ fs::path FindLog(const std::string& store, const std::string& name) {
       number > 0) {
     return files[files.size() - number];
   }
+  constexpr size_t kDate = 8;  // shorter ones are numbers
   std::vector<fs::path> matches;
   for (const fs::path& file : files) {
-    if (!name.empty() && file.stem().string().starts_with(name)) matches.push_back(file);
+    if (name.size() >= kDate && file.stem().string().starts_with(name)) matches.push_back(file);
   }
   if (matches.size() == 1) return matches.front();
   throw Error(fmt::format("{} \"{}\" in {}; `puzzle runs` lists the {} that there are",

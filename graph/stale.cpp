@@ -157,7 +157,7 @@ void SortUnique(std::vector<std::string_view>& digests) {
 
 HitTest TestHit(const Plan& plan, StepId step, const std::string& key, Store& store) {
   HitTest test;
-  Lookup found = store.Find(key);
+  const Lookup found = store.Find(key);
   test.presence = found.presence;
   test.record = found.record;
   if (found.presence != Presence::kWhole) {
@@ -196,11 +196,11 @@ std::string ExplainMiss(const Plan& plan, StepId step, const std::string& recipe
 std::optional<Record> FindAcceptable(const Plan& plan, StepId step, Store& store) {
   const auto last = store.LastKey(plan.steps[step].name);
   if (!last) return std::nullopt;
-  Lookup found = store.Find(*last);
+  const Lookup found = store.Find(*last);
   if (found.presence != Presence::kWhole || found.record.type != plan.kind(step).output) {
     return std::nullopt;
   }
-  return std::move(found.record);
+  return found.record;
 }
 
 Forecast MarkStale(const Plan& plan, Store& store, const StepOrders& orders) {

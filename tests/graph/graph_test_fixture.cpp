@@ -193,7 +193,7 @@ void GraphTest::Load(const std::string& graph) {
   graph_ = graph;
 }
 
-std::string GraphTest::Problems() {
+std::string GraphTest::Problems(bool for_run) {
   diagnostics_ = {};
   registry_ = std::make_unique<Registry>(MakeToyRegistry(playground_));
   FileDigester files(folder() + "/files");
@@ -209,6 +209,7 @@ std::string GraphTest::Problems() {
     plan_ = std::move(selected.plan);
     orders_ = std::move(selected.orders);
     ReopenStore();
+    if (for_run) store_->AnnounceRun();
     forecast_ = MarkStale(*plan_, *store_, orders_);
     CheckOutside({*plan_, orders_, selected.outside}, forecast_, diagnostics_);
   } catch (const Error& error) {
@@ -238,7 +239,7 @@ std::vector<std::string> GraphTest::Forecasts() {
 }
 
 void GraphTest::Run() {
-  ASSERT_NO_FATAL_FAILURE(Plan());
+  ASSERT_EQ(Problems(/*for_run=*/true), "");
   observer_.lines.clear();
   observer_.warnings.clear();
   observer_.reasons.clear();
@@ -249,8 +250,6 @@ void GraphTest::Run() {
   const auto lanes =
       make_lanes_ ? make_lanes_()
                   : std::unique_ptr<Lanes>(std::make_unique<LocalLanes>(std::move(lane_options)));
-  store_->AnnounceRun();
-  forecast_ = MarkStale(*plan_, *store_, orders_);
   report_ = Execute(*plan_, forecast_, *store_, *lanes, &observer_, options_);
 }
 

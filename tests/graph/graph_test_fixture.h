@@ -61,7 +61,7 @@ class GraphTest : public ::testing::Test {
   void WriteFile(const std::string& name, const std::string& text) const;
 
   /// Plans, applies selection_ and returns the diagnostics, one per line.
-  std::string Problems();
+  std::string Problems(bool for_run = false);
   /// Plans and looks into the store; the graph must be good.
   void Plan();
   /// What a run would do: "HIT a", "RUN b: missing", "WAIT c: waits for b".

@@ -45,6 +45,7 @@ std::vector<Score> Scores(double base) {
   std::vector<Score> scores;
   for (int64_t layer = 0; layer < 2; ++layer) {
     for (const std::string& variant : kVariants) {
+      if (variant == "ffn:100%") continue;  // the parent's own needs no score
       Score score;
       score.layer = layer;
       score.variant = variant;
