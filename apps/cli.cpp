@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "apps/cache.h"
 #include "apps/explain.h"
 #include "apps/graph_verb.h"
 #include "apps/kinds.h"
@@ -85,6 +86,7 @@ int PuzzleMain(int argc, char** argv, const Registry& registry, const Hooks& hoo
   AddGraphVerb(verbs, registry);
   AddKindsVerb(verbs, registry);
   AddSchemaVerb(verbs, registry);
+  AddCacheVerb(verbs);
   if (hooks.add_verbs) hooks.add_verbs(verbs);
   try {
     app.parse(argc, argv);

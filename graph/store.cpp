@@ -2,19 +2,17 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
-#include <charconv>
 #include <cstring>
 #include <filesystem>
 #include <mutex>
 #include <nlohmann/json.hpp>
 
 #include "graph/draft_writer.h"
+#include "graph/leftovers.h"
 #include "io/error.h"
 
 namespace puzzle {
@@ -53,20 +51,6 @@ void SyncFile(const std::string& path) {
   const bool good = ::fsync(fd) == 0;
   ::close(fd);
   if (!good) throw FileError("write", path);
-}
-
-/// Whether a file "host.pid.number" may have a living writer. Of other machines nothing is known
-/// for sure: not every network file system carries locks from one to the other.
-bool MayLive(std::string_view name, const std::vector<LiveRun>& runs) {
-  const std::string own = HostName() + '.';
-  int64_t pid = 0;
-  if (!name.starts_with(own)) return true;
-  std::from_chars(name.data() + own.size(), name.data() + name.size(), pid);
-  if (pid <= 0 || ::kill(static_cast<pid_t>(pid), 0) == 0 || errno != ESRCH) return true;
-  // In a container with this machine's name, a living process may have a number unknown here.
-  return std::any_of(runs.begin(), runs.end(), [&](const LiveRun& run) {
-    return run.pid == 0 || (run.pid == pid && own.starts_with(run.host));
-  });
 }
 
 }  // namespace
@@ -250,11 +234,8 @@ void Store::RememberAll(const StepKeys& results) {
 }
 
 void Store::RemoveLeftovers() {
-  std::error_code failure;
-  const std::vector<LiveRun> runs = state_->locks.Others();
-  for (fs::directory_iterator it(folder() + "/tmp", failure), end; !failure && it != end;
-       it.increment(failure)) {
-    if (!MayLive(it->path().filename().string(), runs)) fs::remove(it->path(), failure);
+  for (const std::string& path : FindLeftovers(folder() + "/tmp", state_->locks)) {
+    ::unlink(path.c_str());
   }
 }
 
