@@ -219,7 +219,10 @@ TEST_F(CliTest, TheMemoryBudgetIsAnOption) {
   }
   std::sort(times.begin(), times.end());
   ASSERT_EQ(times.size(), 4u);
-  for (size_t i = 1; i < times.size(); ++i) EXPECT_GE(times[i].first, times[i - 1].second);
+  // The next one may begin while the end of the last is being noted.
+  constexpr double kNoting_us = 10'000;
+  for (size_t i = 1; i < times.size(); ++i)
+    EXPECT_GE(times[i].first + kNoting_us, times[i - 1].second);
   EXPECT_EQ(Puzzle({"run", "g.json", "--memory", "-1"}).status, 2);
 }
 

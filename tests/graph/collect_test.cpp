@@ -130,9 +130,12 @@ TEST_F(CollectTest, APinKeepsAResultAndAllItWasMadeFrom) {
   EXPECT_EQ(Do({0, {}}).results, 1u);
   RunAndEnd();
   EXPECT_EQ(ran(), Steps("d"));
-  Unpin(*cache_, *found[0]);
+  const Inventory reopened = TakeInventory(*cache_);  // the run closed the store of the other one
+  const auto pinned = FindResults(reopened, "c");
+  ASSERT_EQ(pinned.size(), 1u);
+  Unpin(*cache_, *pinned[0]);
   EXPECT_EQ(Goes({0, {}}).size(), 4u);
-  EXPECT_THROW(Unpin(*cache_, *found[0]), Error);
+  EXPECT_THROW(Unpin(*cache_, *pinned[0]), Error);
 }
 
 TEST_F(CollectTest, ALiveRunKeepsWhatItFoundAndWhatItMade) {
