@@ -243,7 +243,7 @@ Report Execute(const Plan& plan, const Forecast& forecast, Store& store, Lanes& 
     }
     store.AnnounceRun();
     if (store.locks().unsupported()) {
-      runner.Warn(nullptr, "the file system of " + store.folder() +
+      runner.Warn("the file system of " + store.folder() +
                                " has no locks: runs at the same time may compute a step twice");
     }
     store.RemoveLeftovers();

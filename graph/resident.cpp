@@ -60,4 +60,12 @@ std::shared_ptr<const void> ResidentCache::Get(const std::string& key,
   return value.value;
 }
 
+ResidentCache& ResidentCaches::Of(const Device& device) {
+  const std::string name = device.type == "cpu" ? "cpu" : device.name();
+  const std::scoped_lock lock(mutex_);
+  auto& cache = caches_[name];
+  if (!cache) cache = std::make_unique<ResidentCache>(budget_);
+  return *cache;
+}
+
 }  // namespace puzzle

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -47,6 +48,20 @@ class ResidentCache {
   std::unordered_map<std::string, int> making_;  // key -> threads waiting for it
   std::list<std::string> uses_;                  // most recent first
   size_t bytes_ = 0;
+};
+
+/// A cache per device, made when it is first asked for; all cpu lanes share one.
+class ResidentCaches {
+ public:
+  /// The budget is that of each cache.
+  explicit ResidentCaches(size_t budget_bytes) : budget_(budget_bytes) {}
+
+  [[nodiscard]] ResidentCache& Of(const Device& device);
+
+ private:
+  const size_t budget_;
+  std::mutex mutex_;
+  std::map<std::string, std::unique_ptr<ResidentCache>> caches_;
 };
 
 }  // namespace puzzle

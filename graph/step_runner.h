@@ -1,18 +1,16 @@
-// What it takes to run one step, without the question of when: closing its key, collecting inputs,
-// calling its body, saving and publishing its result. Used by the executor.
+// What becomes of the steps of a plan, without the question of when: closing a key, computing or
+// finding the result, publishing it. Used by the executor.
 #pragma once
 
-#include <atomic>
-#include <chrono>
-#include <map>
 #include <memory>
-#include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "graph/executor.h"
+#include "graph/flight.h"
 #include "graph/flow.h"
-#include "graph/resident.h"
+#include "graph/run_scope.h"
 
 namespace puzzle {
 
@@ -21,7 +19,6 @@ class StepRunner final : public StepWork {
  public:
   StepRunner(const Plan& plan, const Forecast& forecast, Store& store, Observer* observer,
              const ExecuteOptions& options);
-  ~StepRunner() override;
 
   Next Prepare(StepId id) override;
   Verdict Compute(StepId id, Lane& lane) override;
@@ -34,47 +31,27 @@ class StepRunner final : public StepWork {
   void Start(size_t lanes);
   [[nodiscard]] Report TakeReport();
 
-  /// Says that something is wrong but no reason to fail.
-  void Warn(const StepId* id, const std::string& message);
+  /// Says that something is wrong with the run but no reason to fail.
+  void Warn(const std::string& message) { run_.announcer.Warn(std::nullopt, message); }
 
  private:
-  class Context;
-  class Handle;
-  class PortInputs;
-  struct Flight;
-
-  [[nodiscard]] double Now() const;
-  void Emit(RunEvent event);
   void Settle(StepId id, StepResult result);
+  /// The outcome of a step that the current exception ended.
   void SettleFailure(StepId id, double wall_s);
   Next CloseKey(StepId id, Flight& flight);
-  bool TakeClaim(StepId id, Flight& flight);
-  Verdict Judge(StepId id, Lane& lane, Flight& flight);
-  [[nodiscard]] FailureKind Classify(const std::exception_ptr& failure) const;
-  /// False for what Judge decides.
-  [[nodiscard]] bool MayRetry(const NodeKind& kind, const std::exception_ptr& failure) const;
+  /// Makes the last result of a step count again, where the user wants that.
+  bool AcceptEarlier(StepId id, const HitTest& test, const std::string& recipe);
+  Record Save(StepId id, Flight& flight);
   RecordDraft Describe(StepId id, const Flight& flight) const;
   /// What decides the result, once the inputs have theirs.
   [[nodiscard]] std::string Recipe(StepId id) const;
   [[nodiscard]] RecordDraft Described(StepId id, const std::string& recipe) const;
   /// Makes `earlier` the result of a step in spite of `change`; warns when that fails.
   bool Adopt(StepId id, const Record& earlier, const std::string& change);
-  ResidentCache& CacheOf(const Device& device);
-  [[nodiscard]] bool Stopping() const;
 
-  const Plan& plan_;
-  const Forecast& forecast_;
-  Store& store_;
-  Observer* const observer_;
-  const ExecuteOptions& options_;
-  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
-  std::string host_;
-  Report report_;
+  RunScope run_;
+  const std::string host_;
   std::vector<std::unique_ptr<Flight>> flights_;  // per step, while it runs
-  std::atomic<bool> failed_{false};
-  std::mutex events_;  // one event at a time; also guards report_.warnings
-  std::mutex caches_mutex_;
-  std::map<std::string, std::unique_ptr<ResidentCache>> caches_;  // by device, one for all CPUs
 };
 
 }  // namespace puzzle
