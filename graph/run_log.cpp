@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -168,10 +170,12 @@ void SaveRunLog(const std::string& store, RunLog& log) {
   file << Dump(HeaderJson(log)) << '\n';
   for (const RunStep& step : log.steps) file << StepLine(step);
   file.close();
+  const int reason = errno;
   if (file) fs::rename(temporary, path, failure);
   if (!file || failure) {
+    const std::string why = file ? failure.message() : std::strerror(reason);
     fs::remove(temporary, failure);
-    throw Error(fmt::format("cannot write \"{}\"", path.string()));
+    throw Error(fmt::format("cannot write \"{}\": {}", path.string(), why));
   }
   const std::vector<fs::path> files = LogFiles(store);
   for (size_t i = 0; i + kMaxRunLogs < files.size(); ++i) fs::remove(files[i], failure);

@@ -41,6 +41,16 @@ class Hdf5Lock {
   const std::lock_guard<std::recursive_mutex> lock_;
 };
 
+/// HDF5 gives everything that it knows of a failed call of the system ("file write failed: time = ...,
+/// errno = 28, error message = 'No space left on device', buf = 0x..."): what failed, and why.
+std::string SystemFailure(const std::string& text) {
+  constexpr std::string_view kReason = "error message = '";
+  const size_t reason = text.find(kReason), what = text.find(':');
+  if (reason == std::string::npos || what == std::string::npos) return text;
+  const size_t begin = reason + kReason.size();
+  return text.substr(0, what) + ": " + text.substr(begin, text.find('\'', begin) - begin);
+}
+
 /// Throws what the innermost function of the failed HDF5 call has to say.
 [[noreturn]] void ThrowHdf5(const std::string& subject) {
   std::string message = "HDF5 failed";
@@ -49,7 +59,7 @@ class Hdf5Lock {
     return 0;
   };
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, visit, &message);
-  throw Error(fmt::format("{}: {}", subject, message));
+  throw Error(fmt::format("{}: {}", subject, SystemFailure(message)));
 }
 
 /// Passes a call's result on; negative means that it failed.

@@ -3,22 +3,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <array>
-#include <cstdio>
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <random>
 
 #include "io/safetensors.h"
+#include "tests/apps/program_folder.h"
 
-namespace puzzle {
+namespace puzzle::testing {
 namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 constexpr int64_t kHidden = 16, kVocab = 258, kPositions = 32, kLayers = 2;
 
@@ -51,15 +48,12 @@ constexpr const char* kGraph = R"({
     "exported": { "kind": "export", "in": { "model": "student" }, "params": { "folder": "out" } }
   } })";
 
-class FamilyPipelineTest : public testing::Test {
+class FamilyPipelineTest : public ::testing::Test {
  protected:
   FamilyPipelineTest() {
-    std::string name = (fs::temp_directory_path() / "puzzle_family_XXXXXX").string();
-    folder_ = mkdtemp(name.data());
-    std::ofstream(folder_ + "/graph.json") << kGraph;
+    folder_.Write("graph.json", kGraph);
     WriteGpt2();
   }
-  ~FamilyPipelineTest() override { fs::remove_all(folder_); }
 
   // A random GPT-2 with the byte tokenizer.
   void WriteGpt2() {
@@ -87,11 +81,11 @@ class FamilyPipelineTest : public testing::Test {
     }
     Add("ln_f.weight", {kHidden});
     Add("ln_f.bias", {kHidden});
-    fs::create_directories(folder_ + "/parent");
+    fs::create_directories(folder_.path() + "/parent");
     WriteConfig(config);
-    std::ofstream(folder_ + "/parent/byte_tokenizer.json") << R"({"kind": "byte", "version": 1})";
+    folder_.Write("parent/byte_tokenizer.json", R"({"kind": "byte", "version": 1})");
     for (size_t i = 0; i < tensors_.size(); ++i) tensors_[i].data = values_[i].data();
-    WriteSafetensors(folder_ + "/parent", tensors_);
+    WriteSafetensors(folder_.path() + "/parent", tensors_);
   }
 
   void Add(const std::string& name, const Shape& shape) {
@@ -103,61 +97,44 @@ class FamilyPipelineTest : public testing::Test {
     tensors_.push_back({name, shape, nullptr, DType::kF32});
   }
 
-  void WriteConfig(const json& config) const {
-    std::ofstream(folder_ + "/parent/config.json") << config.dump();
-  }
-
-  std::pair<int, std::string> Puzzle(const std::string& arguments) const {
-    const std::string command = "cd '" + folder_ + "' && " PUZZLE_PROGRAM " " + arguments + " 2>&1";
-    FILE* pipe = popen(command.c_str(), "r");
-    std::string text;
-    std::array<char, 4096> buffer;
-    while (const size_t n = fread(buffer.data(), 1, buffer.size(), pipe))
-      text.append(buffer.data(), n);
-    const int status = pclose(pipe);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text};
-  }
-
-  json ReadJson(const std::string& name) const {
-    std::ifstream file(folder_ + "/" + name);
-    return json::parse(file, nullptr, false);
-  }
+  void WriteConfig(const json& config) const { folder_.Write("parent/config.json", config.dump()); }
 
   std::mt19937 random_{5};
-  std::string folder_;
+  const ProgramFolder folder_{PUZZLE_PROGRAM};
   std::vector<std::vector<float>> values_;
   std::vector<TensorToWrite> tensors_;
 };
 
 TEST_F(FamilyPipelineTest, AGpt2IsCompressedAndExportedAsOne) {
-  const auto [status, text] = Puzzle("run graph.json --summary summary.json");
-  ASSERT_EQ(status, 0) << text;
-  const json quality = ReadJson("summary.json")["results"]["quality"];
+  const ProgramResult run = folder_.Run({"run", "graph.json", "--summary", "summary.json"});
+  ASSERT_EQ(run.status, 0) << run.text();
+  const json quality = folder_.ReadJson("summary.json")["results"]["quality"];
   const int64_t attention = 4 * (kHidden * kHidden + kHidden) + 2 * kHidden;
   const int64_t ffn = 2 * 4 * kHidden * kHidden + 5 * kHidden + 2 * kHidden;
   EXPECT_LE(quality["block_parameters"].get<double>(),
             0.6 * static_cast<double>(kLayers * (attention + ffn)));
   EXPECT_GT(quality["kl"].get<double>(), 0);
 
-  const json config = ReadJson("out/config.json");
+  const json config = folder_.ReadJson("out/config.json");
   EXPECT_EQ(config["model_type"], "gpt2");
   EXPECT_EQ(config["block_configs"].size(), 2u);
-  std::ofstream(folder_ + "/text.txt") << std::string(400, 'a');
-  const auto [evaluated, metrics] = Puzzle("eval out --parent parent --text text.txt --json");
-  ASSERT_EQ(evaluated, 0) << metrics;
-  EXPECT_GT(json::parse(metrics)["kl"].get<double>(), 0);
-  EXPECT_EQ(Puzzle("generate out --prompt Tom --tokens 5").first, 0);
+  folder_.Write("text.txt", std::string(400, 'a'));
+  const ProgramResult eval =
+      folder_.Run({"eval", "out", "--parent", "parent", "--text", "text.txt", "--json"});
+  ASSERT_EQ(eval.status, 0) << eval.text();
+  EXPECT_GT(json::parse(eval.out)["kl"].get<double>(), 0);
+  EXPECT_EQ(folder_.Run({"generate", "out", "--prompt", "Tom", "--tokens", "5"}).status, 0);
 }
 
 TEST_F(FamilyPipelineTest, CheckpointsThatCannotBeUsedAreRefusedByName) {
-  const json good = ReadJson("parent/config.json");
+  const json good = folder_.ReadJson("parent/config.json");
   const auto refusal = [&](const char* field, const json& value) {
     json config = good;
     config[field] = value;
     WriteConfig(config);
-    const auto [status, text] = Puzzle("run graph.json");
-    EXPECT_NE(status, 0) << field;
-    return text;
+    const ProgramResult run = folder_.Run({"run", "graph.json"});
+    EXPECT_NE(run.status, 0) << field;
+    return run.text();
   };
   EXPECT_THAT(refusal("model_type", "mamba"), HasSubstr("model_type \"mamba\""));
   EXPECT_THAT(refusal("quantization_config", {{"bits", 4}}), HasSubstr("quantised"));
@@ -166,16 +143,17 @@ TEST_F(FamilyPipelineTest, CheckpointsThatCannotBeUsedAreRefusedByName) {
   EXPECT_THAT(refusal("n_inner", 48), HasSubstr("h.0.mlp.c_fc.weight has shape [16, 64]"));
   WriteConfig(good);
 
-  std::ofstream(folder_ + "/parent/tokenizer.json")
-      << R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []},
-             "pre_tokenizer": {"type": "BertPreTokenizer"}})";
-  EXPECT_THAT(Puzzle("run graph.json").second, HasSubstr("pre_tokenizer: \"BertPreTokenizer\""));
-  std::ofstream(folder_ + "/parent/tokenizer.json")
-      << R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 300}, "merges": []},
-             "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}})";
-  EXPECT_THAT(Puzzle("run graph.json").second,
+  folder_.Write("parent/tokenizer.json",
+                R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []},
+             "pre_tokenizer": {"type": "BertPreTokenizer"}})");
+  EXPECT_THAT(folder_.Run({"run", "graph.json"}).text(),
+              HasSubstr("pre_tokenizer: \"BertPreTokenizer\""));
+  folder_.Write("parent/tokenizer.json",
+                R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 300}, "merges": []},
+             "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}})");
+  EXPECT_THAT(folder_.Run({"run", "graph.json"}).text(),
               HasSubstr("the tokenizer has 301 ids, the model a vocabulary of 258"));
 }
 
 }  // namespace
-}  // namespace puzzle
+}  // namespace puzzle::testing

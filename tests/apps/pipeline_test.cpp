@@ -2,19 +2,20 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <array>
-#include <cstdio>
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
+#include <memory>
 #include <nlohmann/json.hpp>
 
-namespace puzzle {
+#include "tests/apps/program_folder.h"
+
+namespace puzzle::testing {
 namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
 
 constexpr const char* kGraph = R"({
   "puzzle": 1,
@@ -52,142 +53,130 @@ constexpr const char* kGraph = R"({
                                           "exported": "exported" } }
   } })";
 
-class PipelineTest : public testing::Test {
+class PipelineTest : public ::testing::Test {
  protected:
-  struct Result {
-    int status;
-    std::string text;  // stdout and stderr
-  };
-
   // One folder for all tests: the first run is the expensive one.
   static void SetUpTestSuite() {
-    std::string name = (fs::temp_directory_path() / "puzzle_pipeline_XXXXXX").string();
-    folder_ = mkdtemp(name.data());
-    std::ofstream(folder_ + "/graph.json") << kGraph;
-    first_ = Puzzle("run graph.json --summary summary.json");
+    folder_ = std::make_unique<ProgramFolder>(PUZZLE_PROGRAM);
+    folder_->Write("graph.json", kGraph);
+    first_ = Run({});
     first_summary_ = Summary();
   }
-  static void TearDownTestSuite() { fs::remove_all(folder_); }
+  static void TearDownTestSuite() { folder_.reset(); }
 
-  static Result Puzzle(const std::string& arguments) {
-    const std::string command = "cd '" + folder_ + "' && " PUZZLE_PROGRAM " " + arguments + " 2>&1";
-    FILE* pipe = popen(command.c_str(), "r");
-    std::string text;
-    std::array<char, 4096> buffer;
-    while (const size_t n = fread(buffer.data(), 1, buffer.size(), pipe))
-      text.append(buffer.data(), n);
-    const int status = pclose(pipe);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text};
+  static ProgramResult Puzzle(const std::vector<std::string>& arguments) {
+    return folder_->Run(arguments);
   }
-  static json Summary() {
-    std::ifstream file(folder_ + "/summary.json");
-    return json::parse(file, nullptr, false);
+  /// The graph, with further options.
+  static ProgramResult Run(const std::vector<std::string>& options) {
+    std::vector<std::string> arguments = {"run", "graph.json", "--summary", "summary.json"};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    return Puzzle(arguments);
   }
+  static json Summary() { return folder_->ReadJson("summary.json"); }
 
-  static std::string folder_;
-  static Result first_;
+  static std::unique_ptr<ProgramFolder> folder_;
+  static ProgramResult first_;
   static json first_summary_;
 };
 
-std::string PipelineTest::folder_;
-PipelineTest::Result PipelineTest::first_;
+std::unique_ptr<ProgramFolder> PipelineTest::folder_;
+ProgramResult PipelineTest::first_;
 json PipelineTest::first_summary_;
 
 TEST_F(PipelineTest, TheFirstRunMakesAChildWithinItsBudgetAndReportsIt) {
-  ASSERT_EQ(first_.status, 0) << first_.text;
+  ASSERT_EQ(first_.status, 0) << first_.text();
   const json& results = first_summary_["results"];
   EXPECT_LE(results["child_quality"]["block_parameters"].get<double>(),
             0.6 * 2 * (32 + 2 * 32 * 8 * 6 + 32 + 3 * 32 * 64));
   EXPECT_EQ(results["choice"]["status"], "optimal");
   EXPECT_LT(results["student_quality"]["kl"].get<double>(),
             results["child_quality"]["kl"].get<double>());
-  EXPECT_THAT(first_.text, HasSubstr("KL to parent"));
-  EXPECT_THAT(first_.text, HasSubstr("block_0:  attention"));
-  EXPECT_THAT(first_.text, HasSubstr("model.safetensors"));
+  EXPECT_THAT(first_.text(), HasSubstr("KL to parent"));
+  EXPECT_THAT(first_.text(), HasSubstr("block_0:  attention"));
+  EXPECT_THAT(first_.text(), HasSubstr("model.safetensors"));
 }
 
 TEST_F(PipelineTest, TheSameCommandAgainRunsNothing) {
-  const Result again = Puzzle("run graph.json --summary summary.json");
-  EXPECT_EQ(again.status, 0) << again.text;
+  const ProgramResult again = Run({});
+  EXPECT_EQ(again.status, 0) << again.text();
   const json summary = Summary();
   EXPECT_EQ(summary["steps"]["ran"], 0);
   EXPECT_EQ(summary["steps"]["cached"], summary["steps"]["total"]);
   EXPECT_EQ(summary["results"], first_summary_["results"]);
-  EXPECT_THAT(again.text, HasSubstr("KL to parent")) << "cached reports are shown as well";
+  EXPECT_THAT(again.text(), HasSubstr("KL to parent")) << "cached reports are shown as well";
 }
 
 TEST_F(PipelineTest, OneLayersParameterRerunsItsConeOnly) {
-  const Result run = Puzzle(
-      "run graph.json --summary summary.json --set 'blocks[layer=1,variant=ffn:50%].lr=0.002'");
-  ASSERT_EQ(run.status, 0) << run.text;
-  EXPECT_THAT(run.text, HasSubstr("blocks[layer=1,variant=ffn:50%]"));
-  EXPECT_THAT(run.text, testing::Not(HasSubstr("blocks[layer=0")));
+  const ProgramResult run = Run({"--set", "blocks[layer=1,variant=ffn:50%].lr=0.002"});
+  ASSERT_EQ(run.status, 0) << run.text();
+  EXPECT_THAT(run.text(), HasSubstr("blocks[layer=1,variant=ffn:50%]"));
+  EXPECT_THAT(run.text(), Not(HasSubstr("blocks[layer=0")));
   // The block, its score, and what follows from them: at most the chain behind `choice`.
   EXPECT_LE(Summary()["steps"]["ran"].get<int>(), 2 + 7);
   EXPECT_GE(Summary()["steps"]["ran"].get<int>(), 3);
 }
 
 TEST_F(PipelineTest, ANewBudgetSearchesAgainAndTrainsNoBlock) {
-  const Result run = Puzzle("run graph.json --summary summary.json --set vars.budget=80%");
-  ASSERT_EQ(run.status, 0) << run.text;
-  EXPECT_THAT(run.text, testing::Not(HasSubstr("blocks[")));
+  const ProgramResult run = Run({"--set", "vars.budget=80%"});
+  ASSERT_EQ(run.status, 0) << run.text();
+  EXPECT_THAT(run.text(), Not(HasSubstr("blocks[")));
   EXPECT_GT(Summary()["results"]["child_quality"]["block_parameters"].get<double>(),
             first_summary_["results"]["child_quality"]["block_parameters"].get<double>());
 }
 
 TEST_F(PipelineTest, ABudgetThatNoChildMeetsEndsWithTheNearestThatWorks) {
-  const Result run =
-      Puzzle("run graph.json --set 'choice.max={\"kv_heads\": -1}' --set 'choice.method=exact'");
+  const ProgramResult run =
+      Run({"--set", R"(choice.max={"kv_heads": -1})", "--set", "choice.method=exact"});
   EXPECT_EQ(run.status, 1);
-  EXPECT_THAT(run.text, HasSubstr("infeasible"));
-  EXPECT_THAT(run.text, HasSubstr("kv_heads"));
-  EXPECT_EQ(Puzzle("run graph.json").status, 0) << "the store is still valid";
+  EXPECT_THAT(run.text(), HasSubstr("infeasible"));
+  EXPECT_THAT(run.text(), HasSubstr("kv_heads"));
+  EXPECT_EQ(Run({}).status, 0) << "the store is still valid";
 }
 
 TEST_F(PipelineTest, MistakesInTheGraphAreNamedBeforeAnythingRuns) {
   const std::pair<const char*, const char*> cases[] = {
-      {"--set blocks.variant=attn:kw1", "is not a variant"},
-      {"--set blocks.epcohs=1", "did you mean"},
-      {"--set parent.heads=3", "hidden must be a multiple"},
-      {"--set costs.batch=1.5", "costs"},
-      {"--set vars.budgte=1", "did you mean"}};
-  for (const auto& [arguments, message] : cases) {
-    const Result run = Puzzle(std::string("run graph.json ") + arguments);
-    EXPECT_EQ(run.status, 2) << arguments;
-    EXPECT_THAT(run.text, HasSubstr(message)) << arguments;
+      {"blocks.variant=attn:kw1", "is not a variant"},
+      {"blocks.epcohs=1", "did you mean"},
+      {"parent.heads=3", "hidden must be a multiple"},
+      {"costs.batch=1.5", "costs"},
+      {"vars.budgte=1", "did you mean"}};
+  for (const auto& [setting, message] : cases) {
+    const ProgramResult run = Run({"--set", setting});
+    EXPECT_EQ(run.status, 2) << setting;
+    EXPECT_THAT(run.text(), HasSubstr(message)) << setting;
   }
 }
 
 TEST_F(PipelineTest, AVariantTheParentCannotHaveFailsByLayerAndName) {
-  const Result run =
-      Puzzle("run graph.json --set 'blocks[layer=1,variant=attn:kv1].variant=attn:kv4'");
+  const ProgramResult run = Run({"--set", "blocks[layer=1,variant=attn:kv1].variant=attn:kv4"});
   EXPECT_EQ(run.status, 1);
-  EXPECT_THAT(run.text, HasSubstr("layer 1: variant attn:kv4: 4 kv heads do not divide"));
+  EXPECT_THAT(run.text(), HasSubstr("layer 1: variant attn:kv4: 4 kv heads do not divide"));
 }
 
 TEST_F(PipelineTest, TheExportIsReadByEvalAndGenerate) {
-  std::ofstream(folder_ + "/text.txt")
-      << std::string(4000, 'a') + "\n<|endoftext|>\nTom saw a cat.";
-  const Result eval = Puzzle("eval out --text text.txt --positions 100 --json");
-  ASSERT_EQ(eval.status, 0) << eval.text;
-  const json metrics = json::parse(eval.text);
+  folder_->Write("text.txt", std::string(4000, 'a') + "\n<|endoftext|>\nTom saw a cat.");
+  const ProgramResult eval =
+      Puzzle({"eval", "out", "--text", "text.txt", "--positions", "100", "--json"});
+  ASSERT_EQ(eval.status, 0) << eval.text();
+  const json metrics = json::parse(eval.out);
   EXPECT_EQ(metrics["positions"], 100);
   EXPECT_GT(metrics["nll"].get<double>(), 0);
-  const Result generated = Puzzle("generate out --prompt Tom --tokens 5");
+  const ProgramResult generated = Puzzle({"generate", "out", "--prompt", "Tom", "--tokens", "5"});
   EXPECT_EQ(generated.status, 0);
-  EXPECT_THAT(generated.text, testing::StartsWith("Tom"));
-  EXPECT_EQ(Puzzle("eval out --text text.txt --without attn:9").status, 1);
-  EXPECT_EQ(Puzzle("eval nowhere --text text.txt").status, 1);
-  EXPECT_EQ(Puzzle("eval").status, 2);
+  EXPECT_THAT(generated.out, StartsWith("Tom"));
+  EXPECT_EQ(Puzzle({"eval", "out", "--text", "text.txt", "--without", "attn:9"}).status, 1);
+  EXPECT_EQ(Puzzle({"eval", "nowhere", "--text", "text.txt"}).status, 1);
+  EXPECT_EQ(Puzzle({"eval"}).status, 2);
 }
 
 TEST_F(PipelineTest, AnExportThatWasDeletedIsWrittenAgain) {
-  fs::remove_all(folder_ + "/out");
-  const Result run = Puzzle("run graph.json --summary summary.json");
-  ASSERT_EQ(run.status, 0) << run.text;
+  fs::remove_all(folder_->path() + "/out");
+  const ProgramResult run = Run({});
+  ASSERT_EQ(run.status, 0) << run.text();
   EXPECT_GE(Summary()["steps"]["ran"].get<int>(), 1);
-  EXPECT_TRUE(fs::exists(folder_ + "/out/model.safetensors"));
+  EXPECT_TRUE(fs::exists(folder_->path() + "/out/model.safetensors"));
 }
 
 }  // namespace
-}  // namespace puzzle
+}  // namespace puzzle::testing
