@@ -7,25 +7,18 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
-#include <fstream>
 
 #include "graph/html_report.h"
 #include "graph/timeline_svg.h"
 #include "graph/trace.h"
 #include "io/error.h"
+#include "io/file.h"
 
 namespace puzzle {
 namespace {
 
 Error CannotWrite(const std::string& path) {
   return Error(fmt::format("cannot write \"{}\": {}", path, std::strerror(errno)));
-}
-
-void WriteFile(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.close();
-  if (!file) throw CannotWrite(path);
 }
 
 }  // namespace
@@ -64,9 +57,10 @@ void RunOutputs::Write(const Plan& plan, const Report& report, const Store& stor
   if (timeline_) {
     const Timeline timeline = timeline_->Take();
     if (options_.trace.ends_with(".svg")) {
-      WriteFile(options_.trace, TimelineSvg(plan, timeline, CriticalPath(plan, report)) + '\n');
+      WriteWholeFile(options_.trace,
+                     TimelineSvg(plan, timeline, CriticalPath(plan, report)) + '\n');
     } else if (!options_.trace.empty()) {
-      WriteFile(options_.trace, TraceJson(plan, timeline));
+      WriteWholeFile(options_.trace, TraceJson(plan, timeline));
     }
     if (!options_.report.empty()) {
       HtmlReportOptions head;
@@ -74,11 +68,11 @@ void RunOutputs::Write(const Plan& plan, const Report& report, const Store& stor
       head.command = command;
       head.tool = std::string("puzzle ") + PUZZLE_VERSION;
       head.date = fmt::format("{:%Y-%m-%d %H:%M:%S} UTC", fmt::gmtime(std::time(nullptr)));
-      WriteFile(options_.report,
-                HtmlReport(plan, report, timeline, CollectPictures(plan, report, store), head));
+      WriteWholeFile(options_.report, HtmlReport(plan, report, timeline,
+                                                 CollectPictures(plan, report, store), head));
     }
   }
-  if (!options_.summary.empty()) WriteFile(options_.summary, SummaryJson(plan, report));
+  if (!options_.summary.empty()) WriteWholeFile(options_.summary, SummaryJson(plan, report));
 }
 
 }  // namespace puzzle

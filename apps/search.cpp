@@ -70,12 +70,6 @@ SearchSettings SettingsOf(const SearchOptions& options) {
   return settings;
 }
 
-void WriteFile(const std::string& path, const std::string& text) {
-  AtomicFile file(path);
-  file.Append(text.data(), text.size());
-  file.Commit();
-}
-
 ordered_json PointJson(const FrontierPoint& point) {
   ordered_json json = {{"method", point.method},
                        {"budget", point.budget.Text()},
@@ -102,7 +96,7 @@ int SweepLibrary(const SearchOptions& options, const Query& query) {
   SweepRequest request{ReadBudgetRange(options.sweep), query.objective, query.settings, {}};
   if (options.compare) request.baselines = {"greedy", "paper_greedy", "uniform", "depth", "random"};
   const Frontier frontier = Sweep({query.table}, request, query.min, query.max, Warn);
-  if (!options.svg.empty()) WriteFile(options.svg, FrontierSvg(frontier));
+  if (!options.svg.empty()) WriteWholeFile(options.svg, FrontierSvg(frontier));
   if (options.json) {
     ordered_json points = ordered_json::array();
     for (const auto* list : {&frontier.points, &frontier.baselines}) {

@@ -6,6 +6,7 @@
 
 #include "graph/show.h"
 #include "io/error.h"
+#include "io/file.h"
 #include "io/hdf5_archive.h"
 
 namespace puzzle {
@@ -14,6 +15,7 @@ int ShowCommand(const ShowOptions& options) {
   Store store(options.store, Hdf5Format());
   try {
     const Shown shown = FindShown(store, options.name);
+    if (!options.picture.empty()) WriteWholeFile(options.picture, ShownPicture(shown, store));
     fmt::print("{}", options.json ? ShownJson(shown) : ShownText(shown, store));
   } catch (const Error& error) {
     fmt::print(stderr, "{}\n", error.what());
@@ -28,11 +30,13 @@ void AddShowVerb(Verbs& verbs) {
       "show", "Show a result: figures, what it was made from, how to make it again alone.",
       "  puzzle show choice\n"
       "  puzzle show 'blocks[layer=3,variant=ffn:50%]'\n"
-      "  puzzle show 4f0c92 --store store --json",
+      "  puzzle show 4f0c92 --store store --json\n"
+      "  puzzle show frontier --picture frontier.svg",
       [options] { return ShowCommand(*options); });
   verb.add_option("STEP|KEY", options->name, "a step, a key, or the first six digits of a key")
       ->required();
   verb.add_option("--store", options->store, "folder of finished results")->capture_default_str();
+  verb.add_option("--picture", options->picture, "write the result's picture to this file (SVG)");
   verb.add_flag("--json", options->json, "print JSON");
 }
 

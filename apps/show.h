@@ -10,6 +10,7 @@ namespace puzzle {
 struct ShowOptions {
   std::string name;  // a step or a key
   std::string store = "store";
+  std::string picture;  // file for the result's picture; "": none
   bool json = false;
 };
 

@@ -238,4 +238,13 @@ std::string ShownJson(const Shown& shown) {
   return document.dump(2, ' ', false, ordered_json::error_handler_t::replace) + '\n';
 }
 
+std::string ShownPicture(const Shown& shown, const Store& store) {
+  if (!shown.record || shown.presence != Presence::kWhole)
+    throw Error(fmt::format("{}: its result is not there", shown.step));
+  const auto archive = store.Open(*shown.record);
+  if (!archive->HasAttribute("picture_svg"))
+    throw Error(fmt::format("{}: its result brings no picture", shown.step));
+  return archive->Attribute("picture_svg").get<std::string>();
+}
+
 }  // namespace puzzle

@@ -31,4 +31,7 @@ struct Shown {
 [[nodiscard]] std::string ShownText(const Shown& shown, Store& store);
 [[nodiscard]] std::string ShownJson(const Shown& shown);
 
+/// The picture that the result brings along (SVG). Throws Error when there is none.
+[[nodiscard]] std::string ShownPicture(const Shown& shown, const Store& store);
+
 }  // namespace puzzle

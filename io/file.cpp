@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
+#include <fstream>
 #include <system_error>
 #include <utility>
 
@@ -102,6 +104,21 @@ void AtomicFile::Commit() {
   file_.Close();
   if (rename(temporary_path_.c_str(), path_.c_str()) != 0) ThrowErrno(path_, "replace");
   committed_ = true;
+}
+
+void WriteWholeFile(const std::string& path, std::string_view text) {
+  std::error_code failure;
+  const auto status = std::filesystem::status(path, failure);
+  if (std::filesystem::is_other(status) || std::filesystem::is_character_file(status) ||
+      std::filesystem::is_fifo(status)) {
+    std::ofstream stream(path, std::ios::binary);
+    stream << text << std::flush;
+    if (!stream) ThrowErrno(path, "write");
+    return;
+  }
+  AtomicFile file(path);
+  file.Append(text.data(), text.size());
+  file.Commit();
 }
 
 std::string ReadWholeFile(const std::string& path, uint64_t max_bytes) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace puzzle {
 
@@ -75,6 +76,10 @@ class AtomicFile {
   uint64_t size_ = 0;
   bool committed_ = false;
 };
+
+/// Puts `text` into a file, whole or not at all; a path that exists and is no ordinary file
+/// (/dev/stdout, a pipe) is simply written to.
+void WriteWholeFile(const std::string& path, std::string_view text);
 
 /// All bytes of a file. More than `max_bytes` is a failure.
 [[nodiscard]] std::string ReadWholeFile(const std::string& path, uint64_t max_bytes);

@@ -422,6 +422,7 @@ FrontierArtifact FrontierArtifact::Load(std::shared_ptr<const ArchiveReader> in)
 
 void Evaluation::Save(ArchiveWriter& out) const {
   out.SetAttribute("label", label);
+  out.SetAttribute("series", series);
   out.SetAttribute("model_digest", model_digest);
   out.SetAttribute("has_kl", has_kl);
   if (predicted) out.SetAttribute("predicted_kl", *predicted);
@@ -441,6 +442,7 @@ void Evaluation::Save(ArchiveWriter& out) const {
 Evaluation Evaluation::Load(std::shared_ptr<const ArchiveReader> in) {
   Evaluation evaluation;
   evaluation.label = in->Attribute("label");
+  evaluation.series = in->Attribute("series");
   evaluation.model_digest = in->Attribute("model_digest").get<std::string>();
   evaluation.has_kl = in->Attribute("has_kl");
   if (in->HasAttribute("predicted_kl"))
@@ -469,10 +471,13 @@ ExportManifest ExportManifest::Load(std::shared_ptr<const ArchiveReader> in) {
 
 void ReportText::Save(ArchiveWriter& out) const {
   out.SetAttribute("display", text);
+  if (!picture_svg.empty()) out.SetAttribute("picture_svg", picture_svg);
 }
 
 ReportText ReportText::Load(std::shared_ptr<const ArchiveReader> in) {
-  return {in->Attribute("display")};
+  ReportText report{in->Attribute("display"), {}};
+  if (in->HasAttribute("picture_svg")) report.picture_svg = in->Attribute("picture_svg");
+  return report;
 }
 
 }  // namespace puzzle

@@ -231,6 +231,7 @@ struct FrontierArtifact {
 struct Evaluation {
   static constexpr std::string_view kType = "evaluation";
   std::string label;
+  std::string series;        // of a report's picture; may be empty
   std::string model_digest;  // of the checkpoint that was measured
   TokenMetrics metrics;
   bool has_kl = false;
@@ -263,10 +264,11 @@ struct ExportManifest {
 struct ReportText {
   static constexpr std::string_view kType = "report";
   std::string text;
+  std::string picture_svg;  // empty: none
 
   void Save(ArchiveWriter& out) const;
   static ReportText Load(std::shared_ptr<const ArchiveReader> in);
-  [[nodiscard]] size_t ResidentBytes() const { return text.size(); }
+  [[nodiscard]] size_t ResidentBytes() const { return text.size() + picture_svg.size(); }
 };
 
 }  // namespace puzzle

@@ -84,6 +84,7 @@ Evaluation RunEvaluate(const EvaluateParams& params, const Inputs& inputs, RunCo
   const ModelConfig& config = checkpoint->model.config;
   Evaluation evaluation;
   evaluation.label = params.label;
+  evaluation.series = params.series;
   evaluation.model_digest = measured.digest();
   evaluation.has_kl = parent.has_value();
   if (inputs.Has("choice")) evaluation.predicted = inputs.Get<Choice>("choice")->objective;

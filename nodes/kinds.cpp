@@ -138,7 +138,7 @@ NodeKind BldKind() {
 }
 
 NodeKind ScoreKind() {
-  return Kind<ScoreParams>("score", 2,
+  return Kind<ScoreParams>("score", 3,
                            "Damage to a whole model when one sub-block is replaced: KL from the "
                            "parent, NLL, accuracies, cosine.")
       .In("parent", "checkpoint", "whose distribution is the measure")
@@ -335,13 +335,14 @@ NodeKind GkdKind() {
 }
 
 NodeKind EvaluateKind() {
-  return Kind<EvaluateParams>("evaluate", 2, "Quality of a model on held-out text.")
+  return Kind<EvaluateParams>("evaluate", 3, "Quality of a model on held-out text.")
       .In("model", "checkpoint", "what to measure")
       .InOptional("parent", "checkpoint", "to measure KL and cosine against")
       .In("tokens", "tokens", "held-out text")
       .InOptional("choice", "choice",
                   "the search it came from: its sum of KL scores is shown beside the measured KL")
       .Param("label", &EvaluateParams::label, {}, "its name in tables")
+      .Param("series", &EvaluateParams::series, {}, "the curve it belongs to in a report's picture")
       .Param("positions", &EvaluateParams::positions, {AtLeast(0)}, "predictions; 0: all")
       .Param("batch", &EvaluateParams::batch, {AtLeast(1), Unkeyed()}, "sequences at a time")
       .Param("questions", &EvaluateParams::questions, {InputFile()},
@@ -363,11 +364,17 @@ NodeKind ExportKind() {
 }
 
 NodeKind ReportKind() {
-  return Kind<ReportParams>("report", 1, "A table of evaluations, the architecture, samples.")
+  return Kind<ReportParams>(
+             "report", 2,
+             "A table of evaluations, the architecture, samples; a picture of KL against size, if "
+             "evaluations name their series.")
       .InList("rows", "evaluation", "the models to compare")
       .InOptional("choice", "choice", "the child's architecture")
       .InOptional("exported", "export", "where the files are")
       .Param("order", &ReportParams::order, {}, "labels, top to bottom")
+      .Param("main", &ReportParams::main, {},
+             "series that the picture is about; the others are baselines")
+      .Param("loose", &ReportParams::loose, {}, "series whose points are not joined")
       .Out("report");
 }
 

@@ -150,6 +150,7 @@ struct GkdParams : TrainingParams {
 
 struct EvaluateParams {
   std::string label = "model";
+  std::string series;
   int64_t positions = 0;  // 0: all
   int64_t batch = 8;
   std::string questions;
@@ -164,6 +165,8 @@ struct ExportParams {
 
 struct ReportParams {
   std::vector<std::string> order;
+  std::vector<std::string> main;
+  std::vector<std::string> loose;
 };
 
 }  // namespace puzzle

@@ -1,8 +1,11 @@
 #include "nodes/report.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "nodes/plot.h"
 
 namespace puzzle {
 
@@ -15,6 +18,17 @@ std::string Indented(const std::string& text) {
     if (c == '\n') result += "    ";
   }
   return result;
+}
+
+// The parent has the most, where it is among the rows.
+double LargestBlocks(const std::vector<Evaluation>& rows) {
+  int64_t most = 1;
+  for (const Evaluation& row : rows) most = std::max(most, row.block_parameters);
+  return static_cast<double>(most);
+}
+
+bool Contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
 }
 
 }  // namespace
@@ -30,13 +44,7 @@ std::string EvaluationTable(const std::vector<Evaluation>& rows) {
       "{:<{}}  {:>12}  {:>12}  {:>11}  {:>7}  {:>15}{}  {:>6}  {:>6}  {:>6}{}\n", "model", width,
       "parameters", "in blocks", "weights MiB", "NLL", "KL to parent",
       predictions ? "  sum of scores" : "", "top-1", "top-5", "top-10", tasks ? "   tasks" : "");
-  const double parent_blocks =
-      rows.empty()
-          ? 1.0
-          : static_cast<double>(
-                std::max_element(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
-                  return a.block_parameters < b.block_parameters;
-                })->block_parameters);
+  const double parent_blocks = LargestBlocks(rows);
   for (const Evaluation& row : rows) {
     const TokenMetrics& m = row.metrics;
     const std::string kl =
@@ -58,6 +66,23 @@ std::string EvaluationTable(const std::vector<Evaluation>& rows) {
         answered);
   }
   return table;
+}
+
+std::string EvaluationPicture(const std::vector<Evaluation>& rows, const ReportParams& params) {
+  std::map<std::string, std::vector<PlotPoint>> series;
+  const double parent_blocks = LargestBlocks(rows);
+  for (const Evaluation& row : rows) {
+    if (row.series.empty() || !row.has_kl) continue;
+    series[row.series].push_back({100.0 * static_cast<double>(row.block_parameters) / parent_blocks,
+                                  row.metrics.MeanKl(), row.metrics.KlError()});
+  }
+  if (series.empty()) return {};
+  Plot plot{"block parameters, % of the parent's", "KL to the parent (lower is better)", {}};
+  for (const auto& [name, points] : series) {
+    plot.series.push_back(
+        {name, points, !Contains(params.loose, name), Contains(params.main, name)});
+  }
+  return PlotSvg(plot);
 }
 
 ReportText RunReport(const ReportParams& params, const Inputs& inputs, RunContext&) {
@@ -86,7 +111,7 @@ ReportText RunReport(const ReportParams& params, const Inputs& inputs, RunContex
     for (const auto& [name, bytes] : exported->files)
       text += fmt::format("    {:<28} {:>12} bytes\n", name, bytes);
   }
-  return {text};
+  return {text, EvaluationPicture(rows, params)};
 }
 
 }  // namespace puzzle

@@ -204,6 +204,15 @@ TEST_F(ExplainTest, AResultIsShownWithItsOriginAndItsCommand) {
   EXPECT_THROW((void)Show("0123456789"), Error);
 }
 
+TEST_F(ExplainTest, APictureIsGivenOutWhereAResultBringsOne) {
+  Load(R"({"puzzle": 1, "nodes": {
+      "plot": {"kind": "picture", "params": {"svg": "<svg>drawn</svg>"}},
+      "a": {"kind": "text"}}})");
+  Run();
+  EXPECT_EQ(ShownPicture(Show("plot"), *store_), "<svg>drawn</svg>");
+  EXPECT_THROW((void)ShownPicture(Show("a"), *store_), Error);
+}
+
 TEST_F(ExplainTest, AnAcceptedResultIsShownAsOne) {
   Load(kChain);
   Run();

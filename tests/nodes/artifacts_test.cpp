@@ -100,7 +100,9 @@ TEST(ArtifactsTest, ScoresCostsChoicesAndEvaluations) {
   evaluation.metrics = score.metrics;
   evaluation.has_kl = true;
   evaluation.sample = "abc";
+  evaluation.series = "greedy";
   const Evaluation evaluation_back = RoundTrip(evaluation);
+  EXPECT_EQ(evaluation_back.series, "greedy");
   EXPECT_EQ(evaluation_back.model_digest, "0123");
   EXPECT_EQ(evaluation_back.metrics.MeanKl(), evaluation.metrics.MeanKl());
   EXPECT_EQ(evaluation_back.sample, "abc");
