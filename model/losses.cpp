@@ -71,6 +71,47 @@ Tensor Ranks(const Tensor& logits, const Tensor& targets, const Tensor& target_l
   return ranks;
 }
 
+// How a chunk of a child's predictions compares with the parent's. [n] each; without a parent only
+// the first.
+struct ChunkComparison {
+  Tensor log_sum;  // of the child
+  Tensor kl;
+  Tensor parent_hidden;  // [n, hidden]
+};
+
+// The metrics of `child`; `compare(first, hidden, logits)` knows the parent.
+template <class CompareChunk>
+TokenMetrics MeasureChunks(const HeadInput& child, const Tensor& targets,
+                           const CompareChunk& compare) {
+  const at::NoGradGuard no_grad;
+  TokenMetrics metrics;
+  metrics.tokens = child.hidden.size(0);
+  const int64_t chunk = ChunkTokens(child.matrix.size(0));
+  auto add = [](const Tensor& values, double& sum, double* sum_squared) {
+    const Tensor exact = values.to(at::kDouble);
+    sum += exact.sum().item<double>();
+    if (sum_squared != nullptr) *sum_squared += exact.square().sum().item<double>();
+  };
+  for (int64_t first = 0; first < metrics.tokens; first += chunk) {
+    const int64_t n = std::min(chunk, metrics.tokens - first);
+    const Tensor h = child.hidden.narrow(0, first, n);
+    const Tensor own_targets = targets.narrow(0, first, n).contiguous();
+    const Tensor logits = at::mm(h, child.matrix.t());
+    const Tensor target_logits = logits.gather(1, own_targets.unsqueeze(1)).squeeze(1);
+    const ChunkComparison rows = compare(first, h, logits);
+    if (rows.kl.defined()) {
+      add(rows.kl, metrics.kl, &metrics.kl_squared);
+      add(1.0 - at::cosine_similarity(h, rows.parent_hidden, -1), metrics.cosine, nullptr);
+    }
+    add(rows.log_sum - target_logits, metrics.nll, &metrics.nll_squared);
+    const Tensor rank = Ranks(logits, own_targets, target_logits);
+    metrics.top1 += rank.lt(1).sum().item<int64_t>();
+    metrics.top5 += rank.lt(5).sum().item<int64_t>();
+    metrics.top10 += rank.lt(10).sum().item<int64_t>();
+  }
+  return metrics;
+}
+
 // What a head is trained towards: target ids, or else a teacher's distribution.
 struct HeadTarget {
   Tensor ids;  // [tokens]
@@ -196,38 +237,44 @@ Tensor NextTokens(const Tensor& ids) {
 }
 
 TokenMetrics Measure(const HeadInput& child, const Tensor& targets, const HeadInput* parent) {
+  return MeasureChunks(child, targets, [&](int64_t first, const Tensor& h, const Tensor& logits) {
+    if (parent == nullptr) return ChunkComparison{RowLogSums(logits), {}, {}};
+    const Tensor parent_h = parent->hidden.narrow(0, first, h.size(0));
+    const Comparison rows = Compare(at::mm(parent_h, parent->matrix.t()), logits);
+    return ChunkComparison{rows.child_log_sum, rows.kl, parent_h};
+  });
+}
+
+FoldedParent FoldedParent::Narrow(int64_t first, int64_t count) const {
+  return {hidden.narrow(0, first, count), expected_row.narrow(0, first, count),
+          negentropy.narrow(0, first, count)};
+}
+
+FoldedParent FoldParent(const HeadInput& parent, const Tensor& matrix) {
   const at::NoGradGuard no_grad;
-  TokenMetrics metrics;
-  metrics.tokens = child.hidden.size(0);
-  const int64_t chunk = ChunkTokens(child.matrix.size(0));
-  auto add = [](const Tensor& values, double& sum, double* sum_squared) {
-    const Tensor exact = values.to(at::kDouble);
-    sum += exact.sum().item<double>();
-    if (sum_squared != nullptr) *sum_squared += exact.square().sum().item<double>();
-  };
-  for (int64_t first = 0; first < metrics.tokens; first += chunk) {
-    const int64_t n = std::min(chunk, metrics.tokens - first);
-    const Tensor h = child.hidden.narrow(0, first, n);
-    const Tensor own_targets = targets.narrow(0, first, n).contiguous();
-    const Tensor logits = at::mm(h, child.matrix.t());
-    const Tensor target_logits = logits.gather(1, own_targets.unsqueeze(1)).squeeze(1);
-    Tensor log_sum;
-    if (parent == nullptr) {
-      log_sum = RowLogSums(logits);
-    } else {
-      const Tensor parent_h = parent->hidden.narrow(0, first, n);
-      const Comparison rows = Compare(at::mm(parent_h, parent->matrix.t()), logits);
-      log_sum = rows.child_log_sum;
-      add(rows.kl, metrics.kl, &metrics.kl_squared);
-      add(1.0 - at::cosine_similarity(h, parent_h, -1), metrics.cosine, nullptr);
-    }
-    add(log_sum - target_logits, metrics.nll, &metrics.nll_squared);
-    const Tensor rank = Ranks(logits, own_targets, target_logits);
-    metrics.top1 += rank.lt(1).sum().item<int64_t>();
-    metrics.top5 += rank.lt(5).sum().item<int64_t>();
-    metrics.top10 += rank.lt(10).sum().item<int64_t>();
+  const int64_t tokens = parent.hidden.size(0), chunk = ChunkTokens(matrix.size(0));
+  FoldedParent folded{parent.hidden, at::empty({tokens, matrix.size(1)}, matrix.options()),
+                      at::empty({tokens}, matrix.options())};
+  for (int64_t first = 0; first < tokens; first += chunk) {
+    const int64_t n = std::min(chunk, tokens - first);
+    Tensor log_p = at::mm(parent.hidden.narrow(0, first, n), parent.matrix.t());
+    log_p.sub_(RowLogSums(log_p).unsqueeze(1));
+    const Tensor p = log_p.exp();
+    Tensor rows = folded.expected_row.narrow(0, first, n);
+    at::mm_out(rows, p, matrix);
+    folded.negentropy.narrow(0, first, n).copy_(log_p.mul_(p).sum(-1));
   }
-  return metrics;
+  return folded;
+}
+
+TokenMetrics Measure(const HeadInput& child, const Tensor& targets, const FoldedParent& parent) {
+  return MeasureChunks(child, targets, [&](int64_t first, const Tensor& h, const Tensor& logits) {
+    const FoldedParent own = parent.Narrow(first, h.size(0));
+    const Tensor log_sum = RowLogSums(logits);
+    // In doubles: three numbers of about ten nats make up a KL that may be a thousandth.
+    const Tensor agreement = (h.to(at::kDouble) * own.expected_row.to(at::kDouble)).sum(-1);
+    return ChunkComparison{log_sum, own.negentropy - agreement + log_sum, own.hidden};
+  });
 }
 
 Tensor CrossEntropyLoss(const HeadInput& head, const Tensor& targets) {

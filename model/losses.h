@@ -44,6 +44,25 @@ struct HeadInput {
 [[nodiscard]] TokenMetrics Measure(const HeadInput& child, const at::Tensor& targets,
                                    const HeadInput* parent);
 
+/// What is left of a parent's distributions p when many children with one head matrix W are
+/// measured against them, a few numbers per token instead of a vocabulary: KL = sum_v p_v log p_v -
+/// child_hidden . (W^T p) + log sum_v exp(W child_hidden)_v.
+struct FoldedParent {
+  at::Tensor hidden;        // [tokens, hidden], of the parent
+  at::Tensor expected_row;  // [tokens, hidden]: W^T p, the mean row of the head matrix
+  at::Tensor negentropy;    // [tokens]: sum_v p_v log p_v
+
+  /// Tokens first .. first + count.
+  [[nodiscard]] FoldedParent Narrow(int64_t first, int64_t count) const;
+};
+
+/// Folds `parent` for children whose head matrix is `matrix`, in chunks.
+[[nodiscard]] FoldedParent FoldParent(const HeadInput& parent, const at::Tensor& matrix);
+
+/// As above, for half the work or less. REQUIRES: `parent` was folded for child.matrix.
+[[nodiscard]] TokenMetrics Measure(const HeadInput& child, const at::Tensor& targets,
+                                   const FoldedParent& parent);
+
 /// Mean cross entropy; differentiable in hidden and matrix. The gradient is computed on the way
 /// forward, chunk by chunk.
 [[nodiscard]] at::Tensor CrossEntropyLoss(const HeadInput& head, const at::Tensor& targets);

@@ -21,18 +21,18 @@ HeadInput Head(const Transformer& model, const Tensor& last_state) {
 
 // The sum of the metrics over all batches, given the last state of every batch.
 template <class LastState>
-TokenMetrics MeasureAll(const Transformer& model, const Captured& parent, int64_t batch,
-                        const LastState& last_state, const std::function<void(double)>& poll) {
+TokenMetrics MeasureAll(const Transformer& model, const Activations& states,
+                        const FoldedParent& parent, int64_t batch, const LastState& last_state,
+                        const std::function<void(double)>& poll) {
   const at::NoGradGuard no_grad;
   const at::Device device = model.weights().embedding.device();
-  const int64_t layers = parent.model.config().n_layers(), sequences = parent.states.sequences();
+  const int64_t sequences = states.sequences(), predictions = states.length() - 1;
   TokenMetrics metrics;
   for (int64_t first = 0; first < sequences; first += batch) {
     const int64_t count = std::min(batch, sequences - first);
-    const HeadInput reference =
-        Head(parent.model, parent.states.Read(layers, first, count).to(device));
     metrics += Measure(Head(model, last_state(first, count)),
-                       NextTokens(parent.states.Ids(first, count).to(device)), &reference);
+                       NextTokens(states.Ids(first, count).to(device)),
+                       parent.Narrow(first * predictions, count * predictions));
     poll(static_cast<double>(first + count) / static_cast<double>(sequences));
   }
   return metrics;
@@ -54,15 +54,32 @@ SubBlockWeights WeightsOf(const Block& block, const Transformer& parent, const a
 
 }  // namespace
 
+FoldedParent FoldCaptured(const Transformer& model, const Captured& parent, int64_t batch) {
+  const at::NoGradGuard no_grad;
+  const at::Device device = model.weights().embedding.device();
+  const int64_t layers = parent.model.config().n_layers(), sequences = parent.states.sequences();
+  std::vector<Tensor> hidden, expected_row, negentropy;
+  for (int64_t first = 0; first < sequences; first += batch) {
+    const int64_t count = std::min(batch, sequences - first);
+    const FoldedParent part =
+        FoldParent(Head(parent.model, parent.states.Read(layers, first, count).to(device)),
+                   model.weights().HeadMatrix());
+    hidden.push_back(part.hidden);
+    expected_row.push_back(part.expected_row);
+    negentropy.push_back(part.negentropy);
+  }
+  return {at::cat(hidden), at::cat(expected_row), at::cat(negentropy)};
+}
+
 TokenMetrics ScoreReplacement(const Captured& model, int64_t layer, const VariantSpec& spec,
-                              const SubBlockWeights& weights, const Captured& parent, int64_t batch,
-                              const std::function<void(double)>& poll) {
+                              const SubBlockWeights& weights, const FoldedParent& parent,
+                              int64_t batch, const std::function<void(double)>& poll) {
   ModelWeights replaced = model.model.weights();
   Replace(replaced, layer, spec, weights);
   const Transformer child(replaced, model.states.length());
   const at::Device device = replaced.embedding.device();
   return MeasureAll(
-      child, parent, batch,
+      child, model.states, parent, batch,
       [&](int64_t first, int64_t count) {
         return child.Blocks(model.states.Read(layer, first, count).to(device), layer,
                             child.config().n_layers());
@@ -70,15 +87,33 @@ TokenMetrics ScoreReplacement(const Captured& model, int64_t layer, const Varian
       poll);
 }
 
-TokenMetrics ScoreAsIs(const Captured& model, const Captured& parent, int64_t batch) {
+TokenMetrics ScoreAsIs(const Captured& model, const FoldedParent& parent, int64_t batch) {
   const at::Device device = model.model.weights().embedding.device();
   return MeasureAll(
-      model.model, parent, batch,
+      model.model, model.states, parent, batch,
       [&](int64_t first, int64_t count) {
         return model.states.Read(model.model.config().n_layers(), first, count).to(device);
       },
       [](double) {});
 }
+
+namespace {
+
+// What all scores of one model share.
+struct Reference {
+  FoldedParent parent;
+  TokenMetrics as_is;
+};
+
+SizedValue MakeReference(const Captured& model, const Captured& parent, int64_t batch) {
+  FoldedParent folded = FoldCaptured(model.model, parent, batch);
+  const TokenMetrics as_is = ScoreAsIs(model, folded, batch);
+  const auto bytes = static_cast<size_t>(folded.hidden.nbytes() + folded.expected_row.nbytes() +
+                                         folded.negentropy.nbytes());
+  return {std::make_shared<const Reference>(Reference{std::move(folded), as_is}), bytes};
+}
+
+}  // namespace
 
 Score RunScore(const ScoreParams& params, const Inputs& inputs, RunContext& context) {
   const std::string device = context.device().name();
@@ -106,20 +141,20 @@ Score RunScore(const ScoreParams& params, const Inputs& inputs, RunContext& cont
     CheckSameTokens(*parent.states, *child->states);
   }
   const Source& source = child ? *child : parent;
-  const Captured model{source.model, *source.states}, reference{parent.model, *parent.states};
+  const Captured model{source.model, *source.states};
   const auto block = inputs.Get<Block>("block");
+  const auto reference = context.Resident<Reference>(
+      fmt::format("score reference {} {}", source.name, parent.name), [&] {
+        return MakeReference(model, {parent.model, *parent.states}, params.batch);
+      });
   Score score;
   score.layer = block->layer;
   score.variant = block->variant;
   score.spec = block->spec;
-  score.base = *context.Resident<TokenMetrics>(
-      fmt::format("score as is {} {}", source.name, parent.name), [&] {
-        auto base = std::make_shared<const TokenMetrics>(ScoreAsIs(model, reference, params.batch));
-        return SizedValue{base, sizeof(TokenMetrics)};
-      });
-  score.metrics = ScoreReplacement(model, block->layer, block->spec,
-                                   WeightsOf(*block, parent.model, at::Device(device)), reference,
-                                   params.batch, [&](double fraction) { context.Poll(fraction); });
+  score.base = reference->as_is;
+  score.metrics = ScoreReplacement(
+      model, block->layer, block->spec, WeightsOf(*block, parent.model, at::Device(device)),
+      reference->parent, params.batch, [&](double fraction) { context.Poll(fraction); });
   return score;
 }
 

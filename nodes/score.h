@@ -2,6 +2,7 @@
 #pragma once
 
 #include "graph/node.h"
+#include "model/losses.h"
 #include "model/transformer.h"
 #include "nodes/artifacts.h"
 #include "nodes/params.h"
@@ -14,18 +15,23 @@ struct Captured {
   const Activations& states;
 };
 
+/// The parent's distribution on those tokens, folded for children that share `model`'s head. From
+/// the parent's cached last state. REQUIRES: both were captured on the same tokens.
+[[nodiscard]] FoldedParent FoldCaptured(const Transformer& model, const Captured& parent,
+                                        int64_t batch);
+
 /// Metrics, against the parent, of a model with `spec` in place of one sub-block. The model is the
 /// parent itself (replace-1-block scores) or a child of it (the same in the child's context, where
-/// sub-blocks interact differently). Starts at that layer from the cached hidden state; the
-/// parent's logits come from its cached last state.
-/// REQUIRES: both were captured on the same tokens.
+/// sub-blocks interact differently). Starts at that layer from the cached hidden state.
+/// REQUIRES: `parent` was folded for the model.
 [[nodiscard]] TokenMetrics ScoreReplacement(const Captured& model, int64_t layer,
                                             const VariantSpec& spec, const SubBlockWeights& weights,
-                                            const Captured& parent, int64_t batch,
+                                            const FoldedParent& parent, int64_t batch,
                                             const std::function<void(double)>& poll);
 
 /// The same of the model as it is, from its cached last state.
-[[nodiscard]] TokenMetrics ScoreAsIs(const Captured& model, const Captured& parent, int64_t batch);
+[[nodiscard]] TokenMetrics ScoreAsIs(const Captured& model, const FoldedParent& parent,
+                                     int64_t batch);
 
 [[nodiscard]] Score RunScore(const ScoreParams& params, const Inputs& inputs, RunContext& context);
 

@@ -50,6 +50,19 @@ TEST(LossesTest, AModelDivergesFromItselfByNothing) {
   EXPECT_NEAR(metrics.MeanCosine(), 0, 1e-6);
 }
 
+TEST(LossesTest, AFoldedParentGivesTheSameMetrics) {
+  // Another state and another head: what a child of a repaired child has.
+  const HeadInput child = Head(1), parent = Head(3);
+  const TokenMetrics plain = Measure(child, Targets(), &parent);
+  const TokenMetrics folded = Measure(child, Targets(), FoldParent(parent, child.matrix));
+  EXPECT_NEAR(folded.MeanKl(), plain.MeanKl(), 1e-6);
+  EXPECT_NEAR(folded.KlError(), plain.KlError(), 1e-6);
+  EXPECT_EQ(folded.MeanNll(), plain.MeanNll());
+  EXPECT_EQ(folded.MeanCosine(), plain.MeanCosine());
+  EXPECT_EQ(folded.top5, plain.top5);
+  EXPECT_NEAR(Measure(child, Targets(), FoldParent(child, child.matrix)).MeanKl(), 0, 1e-6);
+}
+
 TEST(LossesTest, CrossEntropyAndItsGradientsAgreeWithPlainOperators) {
   HeadInput head = Head(1);
   head.hidden.requires_grad_(true);

@@ -55,9 +55,13 @@ class DistillTest : public testing::Test {
   }
   TokenMetrics Score(const char* variant) {
     const VariantSpec spec = ResolveVariant(variant, parent_.config(), 1);
-    const Captured parent{parent_, states_};
-    return ScoreReplacement(parent, 1, spec, InitVariant(parent_.weights(), 1, spec), parent, 7,
-                            [](double) {});
+    return ScoreReplacement({parent_, states_}, 1, spec, InitVariant(parent_.weights(), 1, spec),
+                            FoldedFor(parent_), 7, [](double) {});
+  }
+
+  // The parent, for models with the head of `model`.
+  FoldedParent FoldedFor(const Transformer& model) {
+    return FoldCaptured(model, {parent_, states_}, 3);
   }
 
   Transformer parent_;
@@ -148,7 +152,7 @@ TEST_F(DistillTest, AScoreFromTheCachedStateEqualsTheWholeForwardPass) {
     EXPECT_NEAR(score.MeanNll(), whole.MeanNll(), 1e-5) << variant;
     EXPECT_GT(score.MeanKl(), 1e-4) << variant;
   }
-  const TokenMetrics as_is = ScoreAsIs({parent_, states_}, {parent_, states_}, 8);
+  const TokenMetrics as_is = ScoreAsIs({parent_, states_}, FoldedFor(parent_), 8);
   EXPECT_NEAR(as_is.MeanNll(),
               EvaluateModel(parent_, nullptr, tokens_, 0, 8, [](double) {}).MeanNll(), 1e-5);
   EXPECT_NEAR(as_is.MeanKl(), 0, 1e-6);
@@ -166,12 +170,12 @@ TEST_F(DistillTest, AScoreInAChildsContextIsThatOfTheChildWithTheReplacement) {
   auto measured = [&](const ModelWeights& model) {
     return EvaluateModel(Transformer(model), &parent_, tokens_, 0, 8, [](double) {}).MeanKl();
   };
-  EXPECT_NEAR(ScoreAsIs({child, child_states}, {parent_, states_}, 8).MeanKl(),
+  EXPECT_NEAR(ScoreAsIs({child, child_states}, FoldedFor(child), 8).MeanKl(),
               measured(child.weights()), 1e-5);
   const VariantSpec spec = ResolveVariant("attn:none", parent_.config(), 1);
   const TokenMetrics score =
       ScoreReplacement({child, child_states}, 1, spec, InitVariant(parent_.weights(), 1, spec),
-                       {parent_, states_}, 8, [](double) {});
+                       FoldedFor(child), 8, [](double) {});
   EXPECT_NEAR(score.MeanKl(), measured(with(child.weights(), 1, "attn:none")), 1e-5);
 }
 
