@@ -257,12 +257,13 @@ FoldedParent FoldParent(const HeadInput& parent, const Tensor& matrix) {
                       at::empty({tokens}, matrix.options())};
   for (int64_t first = 0; first < tokens; first += chunk) {
     const int64_t n = std::min(chunk, tokens - first);
-    Tensor log_p = at::mm(parent.hidden.narrow(0, first, n), parent.matrix.t());
-    log_p.sub_(RowLogSums(log_p).unsqueeze(1));
-    const Tensor p = log_p.exp();
+    const Tensor logits = at::mm(parent.hidden.narrow(0, first, n), parent.matrix.t());
+    const Tensor log_sum = RowLogSums(logits);
+    Tensor p = (logits - log_sum.unsqueeze(1)).exp_();
     Tensor rows = folded.expected_row.narrow(0, first, n);
     at::mm_out(rows, p, matrix);
-    folded.negentropy.narrow(0, first, n).copy_(log_p.mul_(p).sum(-1));
+    // Rounded like the product with a child's hidden state, so that both cancel where they agree.
+    folded.negentropy.narrow(0, first, n).copy_(p.mul_(logits).sum(-1) - log_sum);
   }
   return folded;
 }

@@ -30,8 +30,9 @@ void Append(Plot& plot, const std::map<std::string, std::vector<PlotPoint>>& ser
 std::string FrontierSvg(const Frontier& frontier) {
   std::map<std::string, std::vector<PlotPoint>> optima, baselines;
   for (const FrontierPoint& point : frontier.points) {
-    if (point.variants.empty() || point.dominated) continue;
-    optima[SeriesName(frontier, point)].push_back(MarkOf(point, frontier.resource));
+    if (point.variants.empty()) continue;
+    std::vector<PlotPoint>& points = optima[SeriesName(frontier, point)];
+    if (!point.dominated) points.push_back(MarkOf(point, frontier.resource));
   }
   for (const FrontierPoint& point : frontier.baselines) {
     std::vector<PlotPoint>& points = baselines[point.method];  // named even where it found nothing

@@ -55,7 +55,7 @@ TEST(LossesTest, AFoldedParentGivesTheSameMetrics) {
   const HeadInput child = Head(1), parent = Head(3);
   const TokenMetrics plain = Measure(child, Targets(), &parent);
   const TokenMetrics folded = Measure(child, Targets(), FoldParent(parent, child.matrix));
-  EXPECT_NEAR(folded.MeanKl(), plain.MeanKl(), 1e-6);
+  EXPECT_NEAR(folded.MeanKl(), plain.MeanKl(), 3e-6);  // of 9.9
   EXPECT_NEAR(folded.KlError(), plain.KlError(), 1e-6);
   EXPECT_EQ(folded.MeanNll(), plain.MeanNll());
   EXPECT_EQ(folded.MeanCosine(), plain.MeanCosine());
