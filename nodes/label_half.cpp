@@ -2,112 +2,122 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace puzzle {
 
-LabelHalf::LabelHalf(const MipCore& core, const LagrangeBound& lagrange, const GroupOrder& order,
-                     double tolerance, LabelIncumbent& incumbent)
-    : core_(core),
-      lagrange_(lagrange),
-      order_(order),
-      tolerance_(tolerance),
-      incumbent_(incumbent),
-      bounds_(core, lagrange, order) {
-  LabelLevel first;
-  first.Add(0, std::vector<double>(core.n_rows(), 0), -1, -1);
-  levels_.push_back(std::move(first));
+LabelHalf::LabelHalf(const LabelProblem& problem, bool from_first)
+    : problem_(problem), from_first_(from_first), bounds_(problem, from_first) {
+  labels_.rows = problem.rows.size();
+  labels_.Resize(1);  // the base choice
+  labels_.parent[0] = -1;
+  current_ = {0};
 }
 
-bool LabelHalf::Expand(size_t max_labels, const MipClock& clock) {
+const LabelGroup& LabelHalf::Next() const {
+  return problem_.groups[from_first_ ? level_ : problem_.groups.size() - 1 - level_];
+}
+
+bool LabelHalf::Expand(double most, double distance, size_t max_labels, const MipClock& clock) {
   constexpr size_t kThinAt = 1 << 18;
-  const size_t rows = core_.n_rows(), level = levels_.size();
-  const LabelLevel& from = levels_.back();
-  const std::vector<int>& columns = order_.columns[level - 1];
-  size_t thin_at = kThinAt;
-  LabelLevel next;
+  const LabelGroup& group = Next();
+  ++level_;
+  std::vector<uint32_t> from = std::move(current_);
+  std::erase_if(from, [&](uint32_t id) { return labels_.excess[id] > most; });
+  current_.clear();
+  for (const uint32_t id : from) {  // the cheapest option changes nothing
+    if (bounds_.Bound(level_, labels_.excess[id], labels_.totals_of(id)) <= distance) {
+      current_.push_back(id);
+    }
+  }
+  const size_t first_new = labels_.size();
+  size_t thin_at = first_new + kThinAt;
+  std::vector<uint32_t> made;
+  const auto collect = [&] {
+    made.resize(labels_.size() - first_new);
+    std::iota(made.begin(), made.end(), static_cast<uint32_t>(first_new));
+  };
+  for (size_t o = 1; o < group.options.size(); ++o) {
+    if (!Extend(from, group.group, group.options[o], most, distance, clock)) return false;
+    if (labels_.size() < thin_at) continue;
+    collect();
+    Thin(made, first_new);
+    if (labels_.size() > max_labels) return false;
+    thin_at = std::max(first_new + kThinAt, 2 * labels_.size() - first_new);
+  }
+  collect();
+  current_.insert(current_.end(), made.begin(), made.end());
+  ThinWherePays(first_new);
+  return labels_.size() <= max_labels;
+}
+
+bool LabelHalf::Extend(const std::vector<uint32_t>& from, size_t group, const LabelOption& option,
+                       double most, double distance, const MipClock& clock) {
+  const size_t rows = labels_.rows;
   std::vector<double> totals(rows);
   for (size_t i = 0; i < from.size(); ++i) {
     if ((i & 4095) == 0 && clock.Expired()) return false;
-    for (const int c : columns) {
-      const double score = from.score[i] + core_.score[c];
-      for (size_t r = 0; r < rows; ++r) totals[r] = from.totals[i * rows + r] + core_.costs(c)[r];
-      const double limit = incumbent_.threshold + tolerance_;
-      // Columns come in order of this bound: the rest would fail as well.
-      if (bounds_.PricedBound(level, score, totals.data()) > limit) break;
-      if (bounds_.Bound(level, score, totals.data()) > limit) continue;
-      next.Add(score, totals, static_cast<int>(i), c);
-    }
-    if (next.size() < thin_at) continue;
-    KeepUndominated(next, rows, Senses(next));
-    if (next.size() > max_labels) return false;
-    thin_at = std::max(kThinAt, 2 * next.size());
+    const uint32_t id = from[i];
+    const double excess = labels_.excess[id] + option.excess;
+    if (excess > most) continue;
+    for (size_t r = 0; r < rows; ++r) totals[r] = labels_.totals_of(id)[r] + option.costs[r];
+    if (bounds_.Bound(level_, excess, totals.data()) > distance) continue;
+    labels_.excess.push_back(excess);
+    labels_.score.push_back(labels_.score[id] + option.score);
+    labels_.totals.insert(labels_.totals.end(), totals.begin(), totals.end());
+    labels_.parent.push_back(static_cast<int32_t>(id));
+    labels_.group.push_back(static_cast<int32_t>(group));
+    labels_.column.push_back(option.column);
   }
-  Thin(next);
-  size_ += next.size();
-  levels_.push_back(std::move(next));
-  if (size_ > max_labels) return false;
-  TryCheapestRest(levels_.back());
   return true;
 }
 
-void LabelHalf::Thin(LabelLevel& labels) {
-  constexpr size_t kCheap = 1024;
-  constexpr size_t kRetry = 6;
-  if (!thinning_pays_ && labels.size() > kCheap && levels_.size() % kRetry != 0) return;
-  const size_t before = labels.size();
-  KeepUndominated(labels, core_.n_rows(), Senses(labels));
-  thinning_pays_ = labels.size() < before - before / 10;
+// Thinning has to sort.
+void LabelHalf::ThinWherePays(size_t first_new) {
+  constexpr size_t kCheap = 256;
+  const size_t before = current_.size();
+  if (before > kCheap && level_ < thin_from_) return;
+  Thin(current_, first_new);
+  if (before <= kCheap) return;
+  thin_pause_ = current_.size() < before - before / 10 ? 1 : 2 * thin_pause_;
+  thin_from_ = level_ + thin_pause_;
 }
 
-// Which direction of each row can still break a limit.
-std::vector<RowSense> LabelHalf::Senses(const LabelLevel& labels) const {
-  const size_t rows = core_.n_rows(), level = levels_.size();
-  std::vector<RowSense> senses(rows);
-  for (size_t r = 0; r < rows; ++r) {
+void LabelHalf::Thin(std::vector<uint32_t>& ids, size_t first_new) {
+  KeepUndominated(labels_, Senses(ids), ids);
+  std::sort(ids.begin(), ids.end());
+  size_t end = first_new;
+  for (uint32_t& id : ids) {
+    if (id < first_new) continue;
+    labels_.Move(id, end);
+    id = static_cast<uint32_t>(end++);
+  }
+  labels_.Resize(end);
+}
+
+// Which direction of each row can still break a limit. A direction with a price counts always:
+// what beats a label then has no more excess either, so that it is not cut off earlier.
+std::vector<RowSense> LabelHalf::Senses(const std::vector<uint32_t>& ids) const {
+  std::vector<RowSense> senses(labels_.rows);
+  for (size_t r = 0; r < labels_.rows; ++r) {
+    const LabelRow& row = problem_.rows[r];
     double least = std::numeric_limits<double>::infinity(), most = -least;
-    for (size_t i = 0; i < labels.size(); ++i) {
-      least = std::min(least, labels.totals[i * rows + r]);
-      most = std::max(most, labels.totals[i * rows + r]);
+    for (const uint32_t id : ids) {
+      least = std::min(least, labels_.totals_of(id)[r]);
+      most = std::max(most, labels_.totals_of(id)[r]);
     }
-    senses[r].above = most + bounds_.Most(level, r) > core_.rows[r].high;
-    senses[r].below = least + bounds_.Least(level, r) < core_.rows[r].low;
-    senses[r].rounding = 1e-15 * (1 + std::abs(most) + bounds_.Most(level, r));
+    const double rest_least = bounds_.Least(level_, r), rest_most = bounds_.Most(level_, r);
+    senses[r].above = row.price > 0 || most + rest_most > row.high;
+    senses[r].below = row.price < 0 || least + rest_least < row.low;
+    senses[r].rounding = 1e-15 * (1 + std::max(std::abs(least), std::abs(most)) +
+                                  std::max(std::abs(rest_least), std::abs(rest_most)));
   }
   return senses;
 }
 
-// Completes labels with every remaining group's cheapest option: a choice early on lowers the
-// threshold for all that follows.
-void LabelHalf::TryCheapestRest(const LabelLevel& labels) {
-  const size_t rows = core_.n_rows();
-  std::vector<double> rest(rows, 0);
-  double rest_score = 0;
-  for (size_t l = level(); l < order_.groups.size(); ++l) {
-    const int c = order_.columns[l].front();
-    rest_score += core_.score[c];
-    for (size_t r = 0; r < rows; ++r) rest[r] += core_.costs(c)[r];
-  }
-  for (size_t i = 0; i < labels.size(); ++i) {
-    if (labels.score[i] + rest_score >= incumbent_.score) continue;
-    bool within = true;
-    for (size_t r = 0; r < rows && within; ++r) {
-      const double total = labels.totals[i * rows + r] + rest[r];
-      within = total <= core_.rows[r].high && total >= core_.rows[r].low;
-    }
-    if (!within) continue;
-    std::vector<int> columns(core_.groups());
-    for (size_t l = level(); l < order_.groups.size(); ++l) {
-      columns[order_.groups[l]] = order_.columns[l].front();
-    }
-    Fill(i, columns);
-    incumbent_.Offer(labels.score[i] + rest_score, std::move(columns));
-  }
-}
-
 void LabelHalf::Fill(size_t label, std::vector<int>& columns) const {
-  for (size_t l = level(); l > 0; --l) {
-    columns[order_.groups[l - 1]] = levels_[l].column[label];
-    label = static_cast<size_t>(levels_[l].parent[label]);
+  for (; labels_.parent[label] >= 0; label = static_cast<size_t>(labels_.parent[label])) {
+    columns[static_cast<size_t>(labels_.group[label])] = labels_.column[label];
   }
 }
 

@@ -1,64 +1,52 @@
-// One of the two halves of the label search: partial choices over the first groups of an order,
-// grown one group at a time. An object belongs to one thread.
+// One of the two halves of the label search: partial choices over the groups from one end of the
+// order, grown one group at a time. An object belongs to one thread.
 #pragma once
 
-#include <limits>
 #include <vector>
 
 #include "nodes/label_dominance.h"
+#include "nodes/label_problem.h"
 #include "nodes/mip_clock.h"
 #include "nodes/suffix_bounds.h"
 
 namespace puzzle {
 
-/// What both halves of a search know.
-struct LabelIncumbent {
-  double threshold = 0;  // choices above are of no interest; falls to `score`
-  double score = std::numeric_limits<double>::infinity();
-  std::vector<int> columns;  // per group; empty: none yet
-
-  void Offer(double better_score, std::vector<int> better_columns) {
-    if (better_score >= score) return;
-    score = better_score;
-    columns = std::move(better_columns);
-    threshold = std::min(threshold, score);
-  }
-};
-
 class LabelHalf {
  public:
-  /// Columns of every group of `order` are sorted by their priced scores. `tolerance` is by how
-  /// much bounds may be off. REQUIRES: the arguments outlive the object.
-  LabelHalf(const MipCore& core, const LagrangeBound& lagrange, const GroupOrder& order,
-            double tolerance, LabelIncumbent& incumbent);
+  /// Decides the groups from the first on, or from the last. REQUIRES: `problem` outlives the
+  /// object.
+  LabelHalf(const LabelProblem& problem, bool from_first);
 
-  /// Decides the next group. False when more than `max_labels` would stay or `clock` ends it.
-  [[nodiscard]] bool Expand(size_t max_labels, const MipClock& clock);
+  /// Decides the next group. Labels with an excess above `most`, and those that lead to nothing
+  /// within `distance` of the bound, go. False when there would be more than `max_labels` or
+  /// `clock` ends it. REQUIRES: `most` is no higher than the last time.
+  [[nodiscard]] bool Expand(double most, double distance, size_t max_labels, const MipClock& clock);
 
-  /// Groups decided so far, and the labels over them.
-  [[nodiscard]] size_t level() const { return levels_.size() - 1; }
-  [[nodiscard]] const LabelLevel& labels() const { return levels_.back(); }
-  /// Labels of all levels.
-  [[nodiscard]] size_t size() const { return size_; }
-  /// Enters the columns that lead to a label, by group.
+  /// All labels ever made, and those over the groups decided so far.
+  [[nodiscard]] const Labels& labels() const { return labels_; }
+  [[nodiscard]] const std::vector<uint32_t>& current() const { return current_; }
+  /// Enters the columns by which a label differs from the base choice.
   void Fill(size_t label, std::vector<int>& columns) const;
 
  private:
-  // Drops labels that others beat; where that removed next to nothing it is tried again only every
-  // few levels, since it has to sort.
-  void Thin(LabelLevel& labels);
-  [[nodiscard]] std::vector<RowSense> Senses(const LabelLevel& labels) const;
-  void TryCheapestRest(const LabelLevel& labels);
+  [[nodiscard]] const LabelGroup& Next() const;
+  // Adds `option` to the labels `from`; false when `clock` ended it.
+  bool Extend(const std::vector<uint32_t>& from, size_t group, const LabelOption& option,
+              double most, double distance, const MipClock& clock);
+  // Drops labels of `ids` that others of them beat, and forgets those of them behind `first_new`.
+  void Thin(std::vector<uint32_t>& ids, size_t first_new);
+  void ThinWherePays(size_t first_new);
+  [[nodiscard]] std::vector<RowSense> Senses(const std::vector<uint32_t>& ids) const;
 
-  const MipCore& core_;
-  const LagrangeBound& lagrange_;
-  const GroupOrder& order_;
-  double tolerance_;
-  LabelIncumbent& incumbent_;
+  const LabelProblem& problem_;
+  bool from_first_;
   SuffixBounds bounds_;
-  std::vector<LabelLevel> levels_;
-  size_t size_ = 1;
-  bool thinning_pays_ = true;
+  size_t level_ = 0;  // groups decided so far
+  Labels labels_;
+  std::vector<uint32_t> current_;
+  size_t thin_from_ =
+      0;  // level; where thinning removes next to nothing it is tried ever less often
+  size_t thin_pause_ = 1;
 };
 
 }  // namespace puzzle

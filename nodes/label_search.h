@@ -1,6 +1,7 @@
 // The label search: partial choices ("labels") grow from both ends of an order of the groups, those
-// that another one beats or whose bound is not good enough are dropped, and where the two ends meet
-// the best pair is found by sorting. Thread-safe.
+// that another one beats or whose bound is not good enough are dropped, and where a choice's
+// distance from the bound is shared out between its ends (`label_schedule`) matching pairs are
+// looked up. Thread-safe.
 #pragma once
 
 #include <vector>
@@ -18,9 +19,9 @@ struct LabelSearchResult {
   size_t labels = 0;         // the effort
 };
 
-/// The best choice within the limits among those that score at most `threshold`. Stops incomplete
-/// when it would need more than `max_labels` or `clock` ends it; whatever it found by then is
-/// returned. REQUIRES: core.feasible.
+/// The best choice within the limits among those that score at most `threshold`; without one, a
+/// choice a little above it if one was met. Stops incomplete when it would need more than
+/// `max_labels` or `clock` ends it; whatever it found by then is returned. REQUIRES: core.feasible.
 [[nodiscard]] LabelSearchResult SearchLabels(const MipCore& core, const LagrangeBound& lagrange,
                                              double threshold, size_t max_labels,
                                              const MipClock& clock);

@@ -46,7 +46,9 @@ class Reduction {
       for (size_t r = 0; r < limits_.size(); ++r) {
         if (!Tighten(r)) return false;
       }
-      for (size_t g = 0; g < alive_.size(); ++g) DropDominated(g);
+      for (size_t g = 0; g < alive_.size(); ++g) {
+        alive_[g] = UndominatedOptions(problem_.groups[g], alive_[g], limits_);
+      }
       if (Size() == before) break;
     }
     return true;
@@ -90,14 +92,6 @@ class Reduction {
       if (alive_[g].empty()) return false;
     }
     return true;
-  }
-
-  void DropDominated(size_t g) {
-    std::vector<MipOption> options;
-    for (int o : alive_[g]) options.push_back(problem_.groups[g][o]);
-    std::vector<int> kept;
-    for (int i : UndominatedOptions(options, limits_)) kept.push_back(alive_[g][i]);
-    alive_[g] = std::move(kept);
   }
 
   const MipProblem& problem_;

@@ -113,6 +113,11 @@ class ExactSolver {
         return true;
       }
       distance *= Step(found.labels);
+      // Just short of the incumbent would be a search wasted.
+      const double incumbent = best_score_ - lagrange_.bound;
+      if (incumbent < distance * std::sqrt(Step(found.labels))) {
+        distance = std::max(distance, incumbent);
+      }
     }
   }
 

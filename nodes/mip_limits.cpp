@@ -34,9 +34,9 @@ bool NoWorse(const MipOption& a, const MipOption& b, const std::vector<MipLimit>
 }  // namespace
 
 std::vector<int> UndominatedOptions(const std::vector<MipOption>& group,
+                                    const std::vector<int>& among,
                                     const std::vector<MipLimit>& limits) {
-  std::vector<int> order(group.size());
-  std::iota(order.begin(), order.end(), 0);
+  std::vector<int> order = among;
   std::stable_sort(order.begin(), order.end(),
                    [&](int a, int b) { return group[a].score < group[b].score; });
   std::vector<int> kept;
@@ -53,6 +53,13 @@ std::vector<int> UndominatedOptions(const std::vector<MipOption>& group,
   }
   std::sort(kept.begin(), kept.end());
   return kept;
+}
+
+std::vector<int> UndominatedOptions(const std::vector<MipOption>& group,
+                                    const std::vector<MipLimit>& limits) {
+  std::vector<int> all(group.size());
+  std::iota(all.begin(), all.end(), 0);
+  return UndominatedOptions(group, all, limits);
 }
 
 MipReach ReachOf(const MipProblem& problem, size_t limit) {

@@ -19,9 +19,13 @@ struct MipReach {
 /// `bound` moved by what still counts as keeping it: up for `direction` 1, down for -1.
 [[nodiscard]] double Loosened(double bound, double direction, double magnitude);
 
-/// Indices, ascending, of the options of `group` that are worth considering: none of the others is
-/// ever needed, because one of these scores no worse and is no worse for any limit. Of equals the
-/// first stays.
+/// Those of the options `among` of `group`, ascending, that are worth considering: none of the
+/// others is ever needed, because one of these scores no worse and is no worse for any limit. Of
+/// equals the first stays.
+[[nodiscard]] std::vector<int> UndominatedOptions(const std::vector<MipOption>& group,
+                                                  const std::vector<int>& among,
+                                                  const std::vector<MipLimit>& limits);
+/// The same among all options of `group`.
 [[nodiscard]] std::vector<int> UndominatedOptions(const std::vector<MipOption>& group,
                                                   const std::vector<MipLimit>& limits);
 

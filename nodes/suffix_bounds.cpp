@@ -53,44 +53,24 @@ double SuffixBounds::Envelope::LeastWithin(double low, double high) const {
   return y[lowest];
 }
 
-SuffixBounds::SuffixBounds(const MipCore& core, const LagrangeBound& lagrange,
-                           const GroupOrder& order)
-    : core_(core), rows_(core.n_rows()), prices_(lagrange.prices) {
-  for (size_t r = 0; r < rows_; ++r) {
-    const MipCore::Row& row = core.rows[r];
-    refunds_.push_back(prices_[r] > 0   ? prices_[r] * row.high
-                       : prices_[r] < 0 ? prices_[r] * row.low
-                                        : 0);
-    refund_ += refunds_.back();
-  }
-  const size_t levels = order.groups.size();
-  envelopes_.resize((levels + 1) * rows_, {{0}, {0}, 0});
-  cheapest_.assign(levels + 1, 0);
+SuffixBounds::SuffixBounds(const LabelProblem& problem, bool from_first) : rows_(problem.rows) {
+  const size_t levels = problem.groups.size();
+  envelopes_.resize((levels + 1) * rows_.size(), {{0}, {0}, 0});
   for (size_t level = levels; level-- > 0;) {
-    double cheapest = kInfinity;
-    for (int c : order.columns[level]) {
-      double value = core.score[c];
-      for (size_t r = 0; r < rows_; ++r) value += prices_[r] * core.costs(c)[r];
-      cheapest = std::min(cheapest, value);
-    }
-    cheapest_[level] = cheapest_[level + 1] + cheapest;
-    for (size_t r = 0; r < rows_; ++r) {
-      envelopes_[level * rows_ + r] =
-          Extend(envelopes_[(level + 1) * rows_ + r], order.columns[level], r);
+    const LabelGroup& group = problem.groups[from_first ? level : levels - 1 - level];
+    for (size_t r = 0; r < rows_.size(); ++r) {
+      envelopes_[level * rows_.size() + r] =
+          Extend(envelopes_[(level + 1) * rows_.size() + r], group, r, rows_[r].price);
     }
   }
 }
 
 // The envelope of a sum is the merge of the envelopes' segments by slope.
-SuffixBounds::Envelope SuffixBounds::Extend(const Envelope& rest, const std::vector<int>& columns,
-                                            size_t row) const {
+SuffixBounds::Envelope SuffixBounds::Extend(const Envelope& rest, const LabelGroup& group,
+                                            size_t row, double price) {
   std::vector<Point> points;
-  for (int c : columns) {
-    Point point{core_.costs(c)[row], core_.score[c]};
-    for (size_t r = 0; r < rows_; ++r) {
-      if (r != row) point.y += prices_[r] * core_.costs(c)[r];
-    }
-    points.push_back(point);
+  for (const LabelOption& option : group.options) {
+    points.push_back({option.costs[row], option.excess - price * option.costs[row]});
   }
   const std::vector<Point> hull = LowerHull(std::move(points));
   Envelope sum;
@@ -119,16 +99,15 @@ SuffixBounds::Envelope SuffixBounds::Extend(const Envelope& rest, const std::vec
   return sum;
 }
 
-// Scores and totals of the prefix are known; the rest is bounded once with all rows priced, and
-// once per row with that row exact and the others priced. The largest of these lower bounds counts.
-double SuffixBounds::Bound(size_t level, double score, const double* totals) const {
-  double bound = PricedBound(level, score, totals);
-  const double priced = bound - cheapest_[level] + refund_;
-  for (size_t r = 0; r < rows_; ++r) {
-    const MipCore::Row& row = core_.rows[r];
+// Beside the excess itself, which has all rows priced, one bound per row: that row exact and the
+// others priced. The largest counts.
+double SuffixBounds::Bound(size_t level, double excess, const double* totals) const {
+  double bound = excess;
+  for (size_t r = 0; r < rows_.size(); ++r) {
+    const LabelRow& row = rows_[r];
     const double rest =
-        envelopes_[level * rows_ + r].LeastWithin(row.low - totals[r], row.high - totals[r]);
-    bound = std::max(bound, priced - prices_[r] * totals[r] + rest - (refund_ - refunds_[r]));
+        envelopes_[level * rows_.size() + r].LeastWithin(row.low - totals[r], row.high - totals[r]);
+    bound = std::max(bound, excess + row.Slack(totals[r]) + rest);
   }
   return bound;
 }

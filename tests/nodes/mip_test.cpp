@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
@@ -123,14 +124,63 @@ TEST(MipTest, HintsChangeNothingButTheTime) {
 
 // Limits that leave a single total: no partial choice beats another one there.
 TEST(MipTest, TotalsCanBeDemandedExactly) {
-  MipProblem problem = HardProblem(9, 5);
+  MipProblem problem = HardProblem(12, 2);
   std::vector<int> choice;
   for (size_t g = 0; g < problem.groups.size(); ++g) choice.push_back(static_cast<int>(g % 8));
   const std::vector<double> totals = ChoiceTotals(problem, choice);
   for (size_t r = 0; r < 2; ++r) problem.limits[r].low = problem.limits[r].high = totals[r];
   const MipSolution solution = SolveMip(problem);
   EXPECT_EQ(solution.status, SolveStatus::kOptimal);
-  EXPECT_EQ(solution.choice, choice);  // no other of the 8^9 sums up to the same
+  EXPECT_EQ(solution.choice, choice);  // no other of the 8^12 sums up to the same
+}
+
+// The least score of every pair of totals, group by group: costs are whole numbers here.
+double ByDynamicProgramming(const MipProblem& problem, int first, int second) {
+  std::map<std::pair<int, int>, double> best = {{{0, 0}, 0}};
+  for (const auto& group : problem.groups) {
+    std::map<std::pair<int, int>, double> next;
+    for (const auto& [totals, score] : best) {
+      for (const MipOption& option : group) {
+        const std::pair<int, int> sum = {totals.first + static_cast<int>(option.costs[0]),
+                                         totals.second + static_cast<int>(option.costs[1])};
+        const auto [at, is_new] = next.try_emplace(sum, score + option.score);
+        if (!is_new) at->second = std::min(at->second, score + option.score);
+      }
+    }
+    best = std::move(next);
+  }
+  return best.at({first, second});
+}
+
+TEST(MipTest, WholeTotalsDemandedExactlyAreMetByTheBestOfManyChoices) {
+  for (const int groups : {14, 24}) {
+    for (uint64_t seed = 1; seed <= 5; ++seed) {
+      SCOPED_TRACE(seed);
+      Random random(seed);
+      MipProblem problem;
+      problem.limits = {{.resource = "kv_heads"}, {.resource = "layers"}};
+      std::vector<int> choice;
+      for (int g = 0; g < groups; ++g) {
+        auto& group = problem.groups.emplace_back();
+        for (int o = 0; o < 8; ++o) {
+          group.push_back(
+              {"option" + std::to_string(o),
+               random.Uniform(),
+               {static_cast<double>(random.Below(9)), static_cast<double>(random.Below(9))}});
+        }
+        choice.push_back(static_cast<int>(random.Below(8)));
+      }
+      const std::vector<double> totals = ChoiceTotals(problem, choice);
+      for (size_t r = 0; r < 2; ++r) problem.limits[r].low = problem.limits[r].high = totals[r];
+      const MipSolution solution = SolveMip(problem);
+      EXPECT_EQ(solution.status, SolveStatus::kOptimal);
+      EXPECT_EQ(solution.totals, totals);
+      EXPECT_NEAR(
+          solution.objective,
+          ByDynamicProgramming(problem, static_cast<int>(totals[0]), static_cast<int>(totals[1])),
+          1e-9);
+    }
+  }
 }
 
 TEST(MipTest, PricesAreWhatTheLimitsCost) {
