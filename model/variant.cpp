@@ -217,16 +217,4 @@ int64_t CountNonBlockParameters(const ModelConfig& config) {
          NormParameters(config);
 }
 
-double MemoryMib(const VariantSpec& spec, const ModelConfig& config, const Scenario& scenario) {
-  double bytes = static_cast<double>(CountParameters(spec, config)) * scenario.weight_bytes;
-  if (const auto* attention = std::get_if<AttentionSpec>(&spec);
-      attention != nullptr && attention->form == SubBlockForm::kFull) {
-    const int64_t seen =
-        attention->window > 0 ? std::min(scenario.sequence, attention->window) : scenario.sequence;
-    bytes += 2.0 * static_cast<double>(attention->n_kv_heads * config.head_dim) *
-             static_cast<double>(seen) * static_cast<double>(scenario.batch) * scenario.kv_bytes;
-  }
-  return bytes / (1 << 20);
-}
-
 }  // namespace puzzle

@@ -1,5 +1,5 @@
-// Variants of sub-blocks by name, and what they cost in parameters and KV memory. Torch-free;
-// thread-safe (pure functions).
+// Variants of sub-blocks by name, and how many parameters they have. Torch-free; thread-safe (pure
+// functions).
 #pragma once
 
 #include <cstdint>
@@ -47,18 +47,5 @@ void Place(const VariantSpec& spec, BlockSpec& block);
 [[nodiscard]] int64_t CountBlockParameters(const ModelConfig& config);
 /// Embedding, learned positions, final norm and head (a tied head counts once).
 [[nodiscard]] int64_t CountNonBlockParameters(const ModelConfig& config);
-
-/// What a model serves at once; memory depends on it.
-struct Scenario {
-  int64_t batch = 1;
-  int64_t sequence = 1;  // prefill + generation, tokens
-  double weight_bytes = 2;
-  double kv_bytes = 2;
-};
-
-/// Weights and KV cache of a sub-block in MiB: (parameters * weight bytes + 2 * kv heads * head_dim
-/// * min(sequence, window) * batch * kv bytes) / 2^20.
-[[nodiscard]] double MemoryMib(const VariantSpec& spec, const ModelConfig& config,
-                               const Scenario& scenario);
 
 }  // namespace puzzle

@@ -25,14 +25,6 @@ ModelConfig Llama8B() {
   return Uniform(128256, 4096, 32, 128, 8, 14336, 32, false);
 }
 
-double TotalMib(const ModelConfig& config, const Scenario& scenario) {
-  double total =
-      static_cast<double>(CountNonBlockParameters(config)) * scenario.weight_bytes / (1 << 20);
-  for (const BlockSpec& block : config.blocks)
-    total += MemoryMib(block.attention, config, scenario) + MemoryMib(block.ffn, config, scenario);
-  return total;
-}
-
 TEST(VariantTest, NamesResolveToShapesOfTheParentsLayer) {
   const ModelConfig parent = Uniform(100, 192, 6, 32, 2, 512, 6, true);
   EXPECT_EQ(ResolveVariant("attn:kv1", parent, 0),
@@ -67,23 +59,15 @@ TEST(VariantTest, WhatTheParentCannotHaveIsRefusedByName) {
   }
 }
 
-// Figures published for the open implementation and recomputed by hand: bf16, batch 96, 4096 +
-// 4096.
-TEST(VariantTest, MemoryOfLlama8BMatchesPublishedFigures) {
-  const Scenario scenario{96, 8192, 2, 2};
+TEST(VariantTest, ParametersOfLlama8BMatchPublishedFigures) {
   ModelConfig config = Llama8B();
   EXPECT_EQ(CountBlockParameters(config) + CountNonBlockParameters(config), 8'030'261'248);
-  EXPECT_NEAR(TotalMib(config, scenario), 113'620, 1);
-
   for (size_t layer = 26; layer < 32; ++layer)
     config.blocks[layer].attention = {SubBlockForm::kNone, 0};
   EXPECT_EQ(CountBlockParameters(config) + CountNonBlockParameters(config), 7'778'578'432);
-  EXPECT_DOUBLE_EQ(TotalMib(config, scenario), 94'708.4609375);
-
   for (size_t layer = 20; layer < 26; ++layer)
     config.blocks[layer].attention = {SubBlockForm::kNone, 0};
   EXPECT_EQ(CountBlockParameters(config) + CountNonBlockParameters(config), 7'526'895'616);
-  EXPECT_DOUBLE_EQ(TotalMib(config, scenario), 75'796.4140625);
 }
 
 TEST(VariantTest, ParametersOfSmallVariantsMatchTheReferenceTable) {
