@@ -21,6 +21,16 @@ namespace {
 using nlohmann::json;
 using nlohmann::ordered_json;
 
+// CLI::PositiveNumber names the largest double there is instead of what it wants.
+CLI::Validator Positive() {
+  return {[](std::string& text) -> std::string {
+            double value = 0;
+            if (CLI::detail::lexical_cast(text, value) && value > 0) return "";
+            return fmt::format("expected a number above 0, got {}", text);
+          },
+          "POSITIVE"};
+}
+
 void Warn(const std::string& message) {
   fmt::print(stderr, "warning: {}\n", message);
 }
@@ -115,7 +125,7 @@ int SearchLibrary(const SearchOptions& options, Query query) {
   query.settings.sizes = ParameterCounts(query.table, search);
   const std::vector<MipSolution> solutions = Search(search.problem, query.settings);
   if (options.json) {
-    ordered_json answer = AnswerJson(query.table, search, solutions, options.solver);
+    ordered_json answer = AnswerJson(query.table, search, solutions);
     if (options.compare) {
       answer["methods"] = ComparisonJson(CompareMethods(search.problem, query.settings));
     }
@@ -136,7 +146,10 @@ int SearchCommand(const SearchOptions& options) {
     const SignalWatcher signals;
     Query query{LibraryOf(options), ObjectiveOf(options.objective), LimitsOf(options.min, "--min"),
                 LimitsOf(options.max, "--max"), SettingsOf(options)};
-    if (options.throughput > 0) query.min["throughput"] = options.throughput;
+    if (options.throughput > 0) {
+      if (query.min.contains("throughput")) throw Error("--min throughput: given twice");
+      query.min["throughput"] = options.throughput;
+    }
     query.settings.should_stop = [stop = signals.token()] { return stop.stop_requested(); };
     const int status = options.sweep.empty() ? SearchLibrary(options, std::move(query))
                                              : SweepLibrary(options, query);
@@ -178,22 +191,22 @@ void AddSearchVerb(Verbs& verbs) {
   verb.add_option("--throughput", options->throughput,
                   "tokens per second at least: limits runtime_ms to 1000 * batch * sequence / "
                   "throughput")
-      ->check(CLI::PositiveNumber);
+      ->check(Positive());
   verb.add_option("--batch", options->batch,
                   "sequences at once when runtime_ms was measured (default: from "
                   "measurement_info.json beside the library)")
-      ->check(CLI::PositiveNumber);
+      ->check(Positive());
   verb.add_option("--sequence", options->sequence, "tokens per sequence, likewise")
-      ->check(CLI::PositiveNumber);
+      ->check(Positive());
   verb.add_option("--solver", options->solver, "how to search")
       ->check(CLI::IsMember(SearchMethods()))
       ->capture_default_str();
-  verb.add_option("--pool", options->pool, "how many solutions")->check(CLI::PositiveNumber);
+  verb.add_option("--pool", options->pool, "how many solutions")->check(Positive());
   verb.add_option("--distance", options->distance,
                   "in how many layers each differs at least from all before")
-      ->check(CLI::PositiveNumber);
+      ->check(Positive());
   verb.add_option("--time-limit", options->time_limit_s, "seconds per solution")
-      ->check(CLI::PositiveNumber)
+      ->check(Positive())
       ->capture_default_str();
   verb.add_option("--seed", options->seed, "of random, evolution and policy")
       ->capture_default_str();

@@ -55,9 +55,12 @@ MipSolution SolveMip(const MipProblem& problem, const MipOptions& options) {
     result.nearest = std::move(explanation.nearest);
   }
   if (result.status == SolveStatus::kNoSolution) {
-    result.explanation = fmt::format(
-        "no choice within the limits was found in {:.3g} s; allow more time or wider limits",
-        clock.elapsed_s());
+    const std::string time =
+        clock.left_s() > 0
+            ? fmt::format("{:.3g} s, when the search was stopped", clock.elapsed_s())
+            : fmt::format("the time limit of {:.3g} s; allow more time or wider limits",
+                          options.time_limit_s);
+    result.explanation = "no choice within the limits was found in " + time;
   }
   result.time_s = clock.elapsed_s();
   return result;

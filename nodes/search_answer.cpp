@@ -107,9 +107,8 @@ TableChoice ChoiceInTable(const VariantTable& table, const SearchProblem& search
 }
 
 ordered_json AnswerJson(const VariantTable& table, const SearchProblem& search,
-                        const std::vector<MipSolution>& solutions, const std::string& method) {
+                        const std::vector<MipSolution>& solutions) {
   ordered_json json = SolutionJson(table, search, solutions.front());
-  json["method"] = method;
   json["solutions"] = ordered_json::array();
   if (solutions.front().choice.empty()) {
     json["explanation"] = solutions.front().explanation;

@@ -20,14 +20,13 @@ struct TableChoice {
 [[nodiscard]] TableChoice ChoiceInTable(const VariantTable& table, const SearchProblem& search,
                                         const MipSolution& solution);
 
-/// {"status", "method", "objective", "bound", "gap", "time_s", "totals": {...}, "choice": [names],
-/// "solutions": [{"status", "objective", "bound", "gap", "totals", "choice"}, ...]}; without a
-/// solution "explanation" and "nearest": [{"resource", "side", "asked", "works"}] instead.
+/// {"status", "objective", "bound", "gap", "time_s", "totals": {...}, "choice": [names],
+/// "solutions": [{"status", "objective", "bound", "gap", "time_s", "totals", "choice"}, ...]};
+/// without a solution also "explanation" and "nearest": [{"resource", "side", "asked", "works"}].
 /// `solutions` are what Search returned for `search.problem`.
 [[nodiscard]] nlohmann::ordered_json AnswerJson(const VariantTable& table,
                                                 const SearchProblem& search,
-                                                const std::vector<MipSolution>& solutions,
-                                                const std::string& method);
+                                                const std::vector<MipSolution>& solutions);
 
 /// The same as a report: status, totals beside limits and parent, the blocks.
 [[nodiscard]] std::string AnswerText(const VariantTable& table, const SearchProblem& search,

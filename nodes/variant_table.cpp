@@ -30,11 +30,20 @@ std::optional<size_t> FindName(const std::vector<std::string>& names, const std:
 }
 
 // Targets of serving are sums of costs under another name.
-std::optional<size_t> FindResource(const VariantTable& table, const std::string& name) {
-  if (const auto index = FindName(table.resources, name)) return index;
-  if (name == "latency_ms") return FindName(table.resources, "runtime_ms");
-  if (name == "time_to_first_token_ms") return FindName(table.resources, "prefill_ms");
-  return std::nullopt;
+std::string CostName(const std::string& name) {
+  if (name == "latency_ms") return "runtime_ms";
+  if (name == "time_to_first_token_ms") return "prefill_ms";
+  return name;
+}
+
+// Throws Error when the table does not have it.
+size_t FindResource(const VariantTable& table, const std::string& name, const std::string& where) {
+  if (const auto index = FindName(table.resources, name)) return *index;
+  const std::string cost = CostName(name);
+  if (const auto index = FindName(table.resources, cost)) return *index;
+  throw Error(fmt::format("{}: {} \"{}\"; there are {}", where,
+                          cost == name ? "unknown resource" : name + " needs the resource", cost,
+                          Listed(table.resources)));
 }
 
 // 900 or "70%" of `whole`.
@@ -69,12 +78,8 @@ class LimitReader {
         ReadThroughput(value, high, where);
         continue;
       }
-      const auto resource = FindResource(table_, name);
-      if (!resource) {
-        throw Error(fmt::format("{}: unknown resource \"{}\"; there are {}", where, name,
-                                Listed(table_.resources)));
-      }
-      Bound(*resource, high, LimitValue(value, parent_[*resource], where));
+      const size_t resource = FindResource(table_, name, where);
+      Bound(resource, high, LimitValue(value, parent_[resource], where));
     }
   }
 

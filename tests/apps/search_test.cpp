@@ -17,6 +17,7 @@ using nlohmann::json;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
+using ::testing::UnorderedElementsAre;
 
 struct Output {
   int status = -1;
@@ -69,7 +70,10 @@ TEST_F(SearchVerbTest, PrintsOneJsonObject) {
   EXPECT_EQ(output.status, kExitDone) << output.err;
   const json answer = json::parse(output.out);
   EXPECT_EQ(answer["status"], "optimal");
-  EXPECT_EQ(answer["method"], "exact");
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : answer.items()) keys.push_back(key);
+  EXPECT_THAT(keys, UnorderedElementsAre("status", "objective", "bound", "gap", "time_s", "totals",
+                                         "choice", "solutions"));
   EXPECT_EQ(answer["objective"], 1);
   EXPECT_EQ(answer["bound"], 1);
   EXPECT_EQ(answer["gap"], 0);
@@ -124,6 +128,18 @@ TEST_F(SearchVerbTest, AnInfeasibleBudgetExplainsItself) {
   EXPECT_THAT(answer["solutions"], ::testing::IsEmpty());
 }
 
+TEST_F(SearchVerbTest, ATimeLimitThatIsTooShortSaysSo) {
+  options_.max = {"memory_mib=15"};
+  options_.time_limit_s = 1e-9;
+  const Output output = Searched(options_);
+  EXPECT_EQ(output.status, kExitFailed);
+  const json answer = json::parse(output.out);
+  EXPECT_EQ(answer["status"], "no solution");
+  EXPECT_EQ(answer["explanation"],
+            "no choice within the limits was found in the time limit of 1e-09 s; allow more time "
+            "or wider limits");
+}
+
 TEST_F(SearchVerbTest, BadInputEndsInOneMessage) {
   const struct {
     const char* what;
@@ -142,6 +158,15 @@ TEST_F(SearchVerbTest, BadInputEndsInOneMessage) {
          o.max = {"memory_mib=1", "memory_mib=2"};
        },
        "--max memory_mib: given twice\n"},
+      {"throughput twice",
+       [](auto& o) {
+         o.min = {"throughput=5"};
+         o.throughput = 6;
+       },
+       "--min throughput: given twice\n"},
+      {"no time to first token", [](auto& o) { o.max = {"time_to_first_token_ms=1"}; },
+       "max.time_to_first_token_ms: time_to_first_token_ms needs the resource \"prefill_ms\"; "
+       "there are memory_mib, runtime_ms, num_params\n"},
       {"contradiction",
        [](auto& o) {
          o.max = {"memory_mib=1"};

@@ -270,7 +270,7 @@ TEST(VariantTableTest, WrongLimitsAreRefusedByName) {
   EXPECT_THAT(LimitFailure(untimed, {{"throughput", 5}}, none),
               HasSubstr("min.throughput: throughput needs the resource runtime_ms and the batch"));
   EXPECT_THAT(LimitFailure(table, none, {{"time_to_first_token_ms", 5}}),
-              HasSubstr("unknown resource"));
+              HasSubstr("time_to_first_token_ms needs the resource \"prefill_ms\"; there are"));
 }
 
 TEST(VariantTableTest, WrongObjectivesAreRefusedByName) {
