@@ -144,27 +144,40 @@ class LibraryReader {
     Refuse(at, fmt::format("{} of \"{}\" is {}, expected a number", what, name, value.dump()));
   }
 
+  // One warning, however many layers differ from the first.
   void CompareLayers() {
     std::set<std::string> first;
     for (const auto& variant : table_.groups.front().variants) first.insert(variant.name);
+    std::string difference;
+    int more = 0;
     for (VariantTable::Group& group : table_.groups) {
       std::set<std::string> names;
       for (VariantTable::Variant& variant : group.variants) {
         variant.metrics.resize(table_.metrics.size());
         names.insert(variant.name);
       }
-      for (const std::string& name : first) {
-        if (!names.contains(name)) Differs(group.name, "lacks", name);
-      }
-      for (const std::string& name : names) {
-        if (!first.contains(name)) Differs(group.name, "has besides", name);
+      if (names == first) continue;
+      if (difference.empty()) {
+        difference =
+            group.name + Besides(" lacks", first, names) + Besides(" has besides", names, first);
+      } else {
+        ++more;
       }
     }
+    if (difference.empty()) return;
+    if (more > 0) difference += fmt::format("; {} more differ from layer_0", more);
+    warn_(fmt::format("{}: layers differ in their variants: {}", text_.source(), difference));
   }
 
-  void Differs(const std::string& layer, const char* how, const std::string& name) const {
-    warn_(fmt::format("{}: layers differ in their variants: {} {} \"{}\"", text_.source(), layer,
-                      how, Shown(name)));
+  // What `these` hold and `those` do not, behind `how`; nothing when that is nothing.
+  static std::string Besides(const std::string& how, const std::set<std::string>& these,
+                             const std::set<std::string>& those) {
+    std::string text;
+    for (const std::string& name : these) {
+      if (those.contains(name)) continue;
+      text += fmt::format("{} \"{}\"", text.empty() ? how : ",", Shown(name));
+    }
+    return text;
   }
 
   JsonText text_;

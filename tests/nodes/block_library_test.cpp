@@ -144,6 +144,15 @@ TEST_F(BlockLibraryTest, LayersThatDifferInTheirVariantsAreNamed) {
   EXPECT_THAT(warnings_, ElementsAre(HasSubstr("layer_1 has besides \"none\"")));
 }
 
+TEST_F(BlockLibraryTest, ManyLayersThatDifferAreOneWarning) {
+  const std::string two = "{" + kParent + "," + kSmall + "}";
+  (void)Read(R"({"layer_0": {)" + kParent + R"(}, "layer_1": )" + two + R"(, "layer_2": )" + two +
+             R"(, "layer_3": {)" + kSmall + "}}");
+  EXPECT_THAT(warnings_,
+              ElementsAre(testing::EndsWith("layers differ in their variants: layer_1 has besides "
+                                            "\"none\"; 2 more differ from layer_0")));
+}
+
 TEST_F(BlockLibraryTest, AMissingMetricDropsTheVariantLoudly) {
   const VariantTable table =
       Read(Layers(kParent + R"(, "b": )" + Variant(R"("ms": 1, "mib": 1)", ""), kParent));
