@@ -76,10 +76,10 @@ SubBlockData RandomData(const Transformer& parent, SubBlock which) {
   const at::NoGradGuard no_grad;
   const Shape shape = {kSequences, kLength, parent.config().hidden_size};
   SubBlockData data;
-  data.normalized = at::randn(shape).to(at::kBFloat16);
+  data.input = at::randn(shape).to(at::kBFloat16);
   data.target = SubBlockOutput(SubBlockOf(parent.weights(), 0, which),
                                ParentVariant(parent.config(), 0, which), parent.config(),
-                               parent.rotary(), data.normalized.to(at::kFloat))
+                               parent.rotary(), data.input.to(at::kFloat))
                     .to(at::kBFloat16);
   data.power = data.target.to(at::kFloat).square().sum(-1);
   return data;

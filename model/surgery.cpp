@@ -119,6 +119,11 @@ FfnWeights SortChannels(const FfnWeights& ffn, const Tensor& order) {
 
 SubBlockWeights InitVariant(const ModelWeights& parent, int64_t layer, const VariantSpec& spec,
                             const SurgeryHints& hints) {
+  if (const auto* both = std::get_if<BlockSpec>(&spec)) {
+    return BlockWeights{
+        std::get<AttentionWeights>(InitVariant(parent, layer, both->attention, hints)),
+        std::get<FfnWeights>(InitVariant(parent, layer, both->ffn, hints))};
+  }
   const at::NoGradGuard no_grad;
   const auto index = static_cast<size_t>(layer);
   const BlockWeights& block = parent.blocks.at(index);

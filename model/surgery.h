@@ -29,6 +29,7 @@ struct SurgeryHints {
 ///   query heads are kept, and so are their columns of W_o;
 ///   FFN smaller: the first `size` channels of `hints.sorted_ffn`, else of the parent;
 ///   linear: W_o * repeat(W_v) or W_down * W_up.
+///   a whole block: both sub-blocks, each for itself.
 /// At the parent's own shape the result equals the parent bit for bit. Fresh storage, detached.
 /// REQUIRES: spec came from ResolveVariant for this parent and layer.
 [[nodiscard]] SubBlockWeights InitVariant(const ModelWeights& parent, int64_t layer,

@@ -15,6 +15,17 @@ std::vector<Tensor*> DefinedSlots(SubBlockWeights& weights, const VariantSpec& s
   return slots;
 }
 
+// As FoldNorm leaves it.
+template <class Weights>
+void DropFoldedNorm(Weights& own) {
+  if (!own.norm_bias.defined()) own.norm = Tensor();
+}
+
+void DropFoldedNorm(BlockWeights& own) {
+  DropFoldedNorm(own.attention);
+  DropFoldedNorm(own.ffn);
+}
+
 }  // namespace
 
 Trainable TrainableSubBlock(const SubBlockWeights& weights, const VariantSpec& spec,
@@ -30,10 +41,7 @@ Trainable TrainableSubBlock(const SubBlockWeights& weights, const VariantSpec& s
   trainable.output = [weights, spec, &config, &rotary](const std::vector<Tensor>& prepared,
                                                        const Tensor& input) {
     SubBlockWeights folded = weights;
-    auto without_norm = [](auto& own) {
-      if (!own.norm_bias.defined()) own.norm = Tensor();
-    };
-    std::visit(without_norm, folded);  // as FoldNorm leaves it
+    std::visit([](auto& own) { DropFoldedNorm(own); }, folded);
     auto tensor = prepared.begin();
     for (Tensor* slot : DefinedSlots(folded, spec)) *slot = (tensor++)->to(input.scalar_type());
     return SubBlockOutput(folded, spec, config, rotary, input).to(at::kFloat);

@@ -1,4 +1,5 @@
-// A sub-block as a function of a list of tensors: what optimizers and GradientParts work on.
+// A sub-block, or a whole block, as a function of a list of tensors: what optimizers and
+// GradientParts work on.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -24,7 +25,7 @@ struct Trainable {
       output;
 };
 
-/// SubBlockOutput; its input is normalized already. `config` and `rotary` have to live as long.
+/// SubBlockOutput; its input is what InputOf gives. `config` and `rotary` have to live as long.
 /// REQUIRES: not `none`.
 [[nodiscard]] Trainable TrainableSubBlock(const SubBlockWeights& weights, const VariantSpec& spec,
                                           const ModelConfig& config, const RotaryTable& rotary);

@@ -166,37 +166,71 @@ const Tensor& OutputBias(const SubBlockWeights& weights, const VariantSpec& spec
   return std::get<FfnSpec>(spec).form == SubBlockForm::kLinear ? own.linear_bias : own.down_bias;
 }
 
+Tensor InputOf(const VariantSpec& spec, const ModelConfig& config, const Tensor& x) {
+  return WhichSubBlock(spec) == SubBlock::kBoth ? x : Normalize(x, config);
+}
+
+namespace {
+
+// The residual stays fp32, whatever the type of input and matrices.
+Tensor BlockOutput(const BlockWeights& weights, const BlockSpec& spec, const ModelConfig& config,
+                   const RotaryTable& rotary, const Tensor& input) {
+  const Tensor x = input.to(at::kFloat);
+  Tensor added;
+  if (!IsNone(spec.attention))
+    added = SubBlockOutput(weights.attention, spec.attention, config, rotary, Normalize(x, config))
+                .to(at::kFloat);
+  if (IsNone(spec.ffn)) return added;
+  const Tensor behind = Normalize(added.defined() ? x + added : x, config);
+  const Tensor ffn = SubBlockOutput(weights.ffn, spec.ffn, config, rotary, behind).to(at::kFloat);
+  return added.defined() ? added + ffn : ffn;
+}
+
+}  // namespace
+
 Tensor SubBlockOutput(const SubBlockWeights& weights, const VariantSpec& spec,
-                      const ModelConfig& config, const RotaryTable& rotary,
-                      const Tensor& normalized) {
-  if (std::visit([](const auto& s) { return s.form; }, spec) == SubBlockForm::kNone) return {};
+                      const ModelConfig& config, const RotaryTable& rotary, const Tensor& input) {
+  if (IsNone(spec)) return {};
+  if (const auto* block = std::get_if<BlockSpec>(&spec))
+    return BlockOutput(std::get<BlockWeights>(weights), *block, config, rotary, input);
   SubBlockWeights handles = weights;
-  return Linear(Features(weights, spec, config, rotary, normalized), OutputMatrix(handles, spec),
+  return Linear(Features(weights, spec, config, rotary, input), OutputMatrix(handles, spec),
                 OutputBias(weights, spec));
 }
 
 Tensor ApplySubBlock(const SubBlockWeights& weights, const VariantSpec& spec,
                      const ModelConfig& config, const RotaryTable& rotary, const Tensor& x) {
-  const Tensor out = SubBlockOutput(weights, spec, config, rotary, Normalize(x, config));
+  const Tensor out = SubBlockOutput(weights, spec, config, rotary, InputOf(spec, config, x));
   return out.defined() ? x + out : x;
 }
 
+namespace {
+
+void FoldInto(Tensor& norm, const Tensor& norm_bias, std::initializer_list<Tensor*> matrices) {
+  if (norm_bias.defined()) return;  // folded, it would be a bias of matrices that have none
+  for (Tensor* matrix : matrices)
+    if (matrix->defined()) *matrix = *matrix * norm;
+  norm = Tensor();
+}
+
+void Fold(AttentionWeights& own) {
+  FoldInto(own.norm, own.norm_bias, {&own.q, &own.k, &own.v, &own.linear});
+}
+
+void Fold(FfnWeights& own) {
+  FoldInto(own.norm, own.norm_bias, {&own.gate, &own.up, &own.linear});
+}
+
+void Fold(BlockWeights& own) {
+  Fold(own.attention);
+  Fold(own.ffn);
+}
+
+}  // namespace
+
 SubBlockWeights FoldNorm(const SubBlockWeights& weights) {
-  const bool has_bias =
-      std::visit([](const auto& own) { return own.norm_bias.defined(); }, weights);
-  if (has_bias) return weights;
   SubBlockWeights folded = weights;
-  auto fold = [](Tensor& norm, std::initializer_list<Tensor*> matrices) {
-    for (Tensor* matrix : matrices)
-      if (matrix->defined()) *matrix = *matrix * norm;
-    norm = Tensor();
-  };
-  if (auto* attention = std::get_if<AttentionWeights>(&folded)) {
-    fold(attention->norm, {&attention->q, &attention->k, &attention->v, &attention->linear});
-  } else {
-    auto& ffn = std::get<FfnWeights>(folded);
-    fold(ffn.norm, {&ffn.gate, &ffn.up, &ffn.linear});
-  }
+  std::visit([](auto& own) { Fold(own); }, folded);
   return folded;
 }
 

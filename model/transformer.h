@@ -56,24 +56,27 @@ class Transformer {
 
 /// The input of a sub-block's last matrix (attention: the mixed heads; FFN: the gated channels;
 /// linear: the norm's output): [batch, seq, n]. `normalized` is Normalize(x), without the norm's
-/// weight and bias: [batch, seq, hidden]. REQUIRES: not `none`.
+/// weight and bias: [batch, seq, hidden]. REQUIRES: one sub-block, not `none`.
 [[nodiscard]] at::Tensor Features(const SubBlockWeights& weights, const VariantSpec& spec,
                                   const ModelConfig& config, const RotaryTable& rotary,
                                   const at::Tensor& normalized);
-/// That last matrix: o_proj, down_proj or the linear map, [hidden, n]. REQUIRES: not `none`.
+/// That last matrix: o_proj, down_proj or the linear map, [hidden, n]. REQUIRES: as Features.
 [[nodiscard]] at::Tensor& OutputMatrix(SubBlockWeights& weights, const VariantSpec& spec);
-/// What is added behind it; undefined when there is nothing. REQUIRES: not `none`.
+/// What is added behind it; undefined when there is nothing. REQUIRES: as Features.
 [[nodiscard]] const at::Tensor& OutputBias(const SubBlockWeights& weights, const VariantSpec& spec);
-/// Features times the output matrix, plus the bias: what the sub-block adds to the residual.
-/// Undefined for `none`.
+/// What SubBlockOutput reads where the state is x: Normalize(x), or x itself for a whole block.
+[[nodiscard]] at::Tensor InputOf(const VariantSpec& spec, const ModelConfig& config,
+                                 const at::Tensor& x);
+/// What the sub-block adds to the residual: features times the output matrix, plus the bias. Of a
+/// whole block, what both add in turn. Undefined for `none`.
 [[nodiscard]] at::Tensor SubBlockOutput(const SubBlockWeights& weights, const VariantSpec& spec,
                                         const ModelConfig& config, const RotaryTable& rotary,
-                                        const at::Tensor& normalized);
+                                        const at::Tensor& input);
 /// The same sub-block with its norm's weight multiplied into the matrices that read the norm's
 /// output, and no norm weight: for Features and SubBlockOutput only. Training then needs no
-/// gradient of the states, which costs as much as that of the matrices. REQUIRES: not `none`.
+/// gradient of the states, which costs as much as that of the matrices.
 [[nodiscard]] SubBlockWeights FoldNorm(const SubBlockWeights& weights);
-/// x + sub-block(x).
+/// x + sub-block(x), or the whole block(x).
 [[nodiscard]] at::Tensor ApplySubBlock(const SubBlockWeights& weights, const VariantSpec& spec,
                                        const ModelConfig& config, const RotaryTable& rotary,
                                        const at::Tensor& x);

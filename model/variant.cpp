@@ -61,34 +61,138 @@ std::optional<ParsedName> ParseName(std::string_view name) {
   parsed.number = *number;
   return parsed;
 }
+// The halves of "attn:kv2+ffn:256" and of "none"; all other names are their only part.
+std::vector<std::string_view> PartNames(std::string_view name) {
+  if (name == "none") return {"attn:none", "ffn:none"};
+  const size_t plus = name.find('+');
+  if (plus == std::string_view::npos) return {name};
+  return {name.substr(0, plus), name.substr(plus + 1)};
+}
+
+// A name per sub-block, attention first; nothing when `name` is not a variant's.
+std::optional<std::vector<ParsedName>> ParseNames(std::string_view name) {
+  std::vector<ParsedName> parts;
+  for (const std::string_view part : PartNames(name)) {
+    const auto parsed = ParseName(part);
+    if (!parsed) return std::nullopt;
+    parts.push_back(*parsed);
+  }
+  if (parts.size() == 2 &&
+      (parts[0].which != SubBlock::kAttention || parts[1].which != SubBlock::kFfn))
+    return std::nullopt;
+  return parts;
+}
+
+// A name on its way to a shape in one layer of a parent.
+class Resolver {
+ public:
+  Resolver(std::string_view name, const ModelConfig& parent, int64_t layer, int64_t multiple_of)
+      : name_(name), parent_(parent), layer_(layer), multiple_of_(multiple_of) {}
+
+  [[nodiscard]] AttentionSpec Attention(const ParsedName& parsed) const {
+    const AttentionSpec& own = Block().attention;
+    AttentionSpec spec{parsed.form, 0};
+    if (spec.form == SubBlockForm::kNone) return spec;
+    if (own.form == SubBlockForm::kNone) Refuse("the parent has no attention here");
+    if (spec.form == SubBlockForm::kLinear) return spec;
+    if (own.form != SubBlockForm::kFull) Refuse("the parent's attention is linear");
+    const int64_t kv = own.n_kv_heads;
+    const double wanted =
+        parsed.percent ? parsed.number / 100 * static_cast<double>(kv) : parsed.number;
+    spec.n_kv_heads = std::max<int64_t>(1, std::llround(wanted));
+    spec.window = own.window;
+    spec.n_query_heads = own.n_query_heads;
+    if (parsed.query_heads == 0) {
+      if (kv % spec.n_kv_heads != 0)
+        Refuse(fmt::format("{} kv heads do not divide the parent's {}", spec.n_kv_heads, kv));
+      return spec;
+    }
+    const auto query_heads = static_cast<int64_t>(parsed.query_heads);
+    const int64_t group = QueryHeads(own, parent_) / kv;
+    if (spec.n_kv_heads > kv || query_heads != group * spec.n_kv_heads)
+      Refuse(fmt::format("the parent has {} kv heads with {} query heads each", kv, group));
+    if (spec.n_kv_heads < kv) spec.n_query_heads = query_heads;
+    return spec;
+  }
+
+  [[nodiscard]] FfnSpec Ffn(const ParsedName& parsed) const {
+    const FfnSpec& own = Block().ffn;
+    FfnSpec spec{parsed.form, 0};
+    if (spec.form == SubBlockForm::kNone) return spec;
+    if (own.form == SubBlockForm::kNone) Refuse("the parent has no FFN here");
+    if (spec.form == SubBlockForm::kLinear) return spec;
+    if (own.form != SubBlockForm::kFull) Refuse("the parent's FFN is linear");
+    if (!parsed.percent) {
+      spec.size = static_cast<int64_t>(parsed.number);
+    } else if (parsed.number == 100) {
+      spec.size = own.size;
+    } else {
+      const double exact = parsed.number / 100.0 * static_cast<double>(own.size);
+      const auto multiples = std::llround(exact / static_cast<double>(multiple_of_));
+      spec.size = std::min(std::max<int64_t>(1, multiples) * multiple_of_, own.size);
+    }
+    if (spec.size > own.size) Refuse(fmt::format("larger than the parent's FFN of {}", own.size));
+    return spec;
+  }
+
+ private:
+  [[nodiscard]] const BlockSpec& Block() const {
+    return parent_.blocks[static_cast<size_t>(layer_)];
+  }
+  [[noreturn]] void Refuse(const std::string& why) const {
+    throw Error(fmt::format("layer {}: variant {}: {}", layer_, name_, why));
+  }
+
+  std::string_view name_;
+  const ModelConfig& parent_;
+  int64_t layer_;
+  int64_t multiple_of_;
+};
+
 }  // namespace
 
 std::string_view SubBlockName(SubBlock which) {
+  if (which == SubBlock::kBoth) return "block";
   return which == SubBlock::kAttention ? "attn" : "ffn";
 }
 
 SubBlock WhichSubBlock(const VariantSpec& spec) {
+  if (std::holds_alternative<BlockSpec>(spec)) return SubBlock::kBoth;
   return std::holds_alternative<AttentionSpec>(spec) ? SubBlock::kAttention : SubBlock::kFfn;
 }
 
+std::vector<VariantSpec> PartsOf(const VariantSpec& spec) {
+  if (const auto* block = std::get_if<BlockSpec>(&spec)) return {block->attention, block->ffn};
+  return {spec};
+}
+
+bool IsNone(const VariantSpec& spec) {
+  if (const auto* attention = std::get_if<AttentionSpec>(&spec))
+    return attention->form == SubBlockForm::kNone;
+  if (const auto* ffn = std::get_if<FfnSpec>(&spec)) return ffn->form == SubBlockForm::kNone;
+  const auto& block = std::get<BlockSpec>(spec);
+  return IsNone(block.attention) && IsNone(block.ffn);
+}
+
 std::string VariantName(const VariantSpec& spec) {
-  return std::visit(
-      [&](const auto& s) {
-        return fmt::format("{}:{}", SubBlockName(WhichSubBlock(spec)), Describe(s));
-      },
-      spec);
+  if (const auto* attention = std::get_if<AttentionSpec>(&spec))
+    return "attn:" + Describe(*attention);
+  if (const auto* ffn = std::get_if<FfnSpec>(&spec)) return "ffn:" + Describe(*ffn);
+  if (IsNone(spec)) return "none";
+  const auto& block = std::get<BlockSpec>(spec);
+  return VariantName(block.attention) + '+' + VariantName(block.ffn);
 }
 
 std::optional<std::string> CheckVariantName(std::string_view name) {
-  const auto parsed = ParseName(name);
-  if (!parsed)
+  const auto parts = ParseNames(name);
+  if (!parts)
     return fmt::format(
         "\"{}\" is not a variant; expected attn:kvN, attn:kvP%, attn:kvNqM, attn:linear, "
-        "attn:none, "
-        "ffn:N, ffn:P%, ffn:linear or ffn:none",
+        "attn:none, ffn:N, ffn:P%, ffn:linear, ffn:none, a pair such as attn:kvN+ffn:P%, or none",
         name);
-  if (parsed->percent && parsed->number > 100)
-    return fmt::format("\"{}\": a variant cannot be larger than the parent", name);
+  for (const ParsedName& part : *parts)
+    if (part.percent && part.number > 100)
+      return fmt::format("\"{}\": a variant cannot be larger than the parent", name);
   return std::nullopt;
 }
 
@@ -98,56 +202,16 @@ VariantSpec ResolveVariant(std::string_view name, const ModelConfig& parent, int
   if (layer < 0 || layer >= parent.n_layers())
     throw Error(
         fmt::format("layer {}: the parent has layers 0 to {}", layer, parent.n_layers() - 1));
-  const ParsedName parsed = *ParseName(name);
-  const BlockSpec& block = parent.blocks[static_cast<size_t>(layer)];
-  auto refuse = [&](const std::string& why) {
-    throw Error(fmt::format("layer {}: variant {}: {}", layer, name, why));
-  };
-  if (parsed.which == SubBlock::kAttention) {
-    AttentionSpec spec{parsed.form, 0};
-    if (spec.form == SubBlockForm::kNone) return spec;
-    if (block.attention.form == SubBlockForm::kNone) refuse("the parent has no attention here");
-    if (spec.form == SubBlockForm::kLinear) return spec;
-    if (block.attention.form != SubBlockForm::kFull) refuse("the parent's attention is linear");
-    const int64_t kv = block.attention.n_kv_heads;
-    const double wanted =
-        parsed.percent ? parsed.number / 100 * static_cast<double>(kv) : parsed.number;
-    spec.n_kv_heads = std::max<int64_t>(1, std::llround(wanted));
-    spec.window = block.attention.window;
-    spec.n_query_heads = block.attention.n_query_heads;
-    if (parsed.query_heads == 0) {
-      if (kv % spec.n_kv_heads != 0)
-        refuse(fmt::format("{} kv heads do not divide the parent's {}", spec.n_kv_heads, kv));
-      return spec;
-    }
-    const auto query_heads = static_cast<int64_t>(parsed.query_heads);
-    const int64_t group = QueryHeads(block.attention, parent) / kv;
-    if (spec.n_kv_heads > kv || query_heads != group * spec.n_kv_heads)
-      refuse(fmt::format("the parent has {} kv heads with {} query heads each", kv, group));
-    if (spec.n_kv_heads < kv) spec.n_query_heads = query_heads;
-    return spec;
-  }
-  FfnSpec spec{parsed.form, 0};
-  if (spec.form == SubBlockForm::kNone) return spec;
-  if (block.ffn.form == SubBlockForm::kNone) refuse("the parent has no FFN here");
-  if (spec.form == SubBlockForm::kLinear) return spec;
-  if (block.ffn.form != SubBlockForm::kFull) refuse("the parent's FFN is linear");
-  if (!parsed.percent) {
-    spec.size = static_cast<int64_t>(parsed.number);
-  } else if (parsed.number == 100) {
-    spec.size = block.ffn.size;
-  } else {
-    const double exact = parsed.number / 100.0 * static_cast<double>(block.ffn.size);
-    const auto multiples = std::llround(exact / static_cast<double>(multiple_of));
-    spec.size = std::min(std::max<int64_t>(1, multiples) * multiple_of, block.ffn.size);
-  }
-  if (spec.size > block.ffn.size)
-    refuse(fmt::format("larger than the parent's FFN of {}", block.ffn.size));
-  return spec;
+  const Resolver resolver(name, parent, layer, multiple_of);
+  const std::vector<ParsedName> parts = *ParseNames(name);
+  if (parts.size() == 2) return BlockSpec{resolver.Attention(parts[0]), resolver.Ffn(parts[1])};
+  if (parts[0].which == SubBlock::kAttention) return resolver.Attention(parts[0]);
+  return resolver.Ffn(parts[0]);
 }
 
 VariantSpec ParentVariant(const ModelConfig& parent, int64_t layer, SubBlock which) {
   const BlockSpec& block = parent.blocks.at(static_cast<size_t>(layer));
+  if (which == SubBlock::kBoth) return block;
   if (which == SubBlock::kAttention) return block.attention;
   return block.ffn;
 }
@@ -155,8 +219,10 @@ VariantSpec ParentVariant(const ModelConfig& parent, int64_t layer, SubBlock whi
 void Place(const VariantSpec& spec, BlockSpec& block) {
   if (const auto* attention = std::get_if<AttentionSpec>(&spec)) {
     block.attention = *attention;
+  } else if (const auto* ffn = std::get_if<FfnSpec>(&spec)) {
+    block.ffn = *ffn;
   } else {
-    block.ffn = std::get<FfnSpec>(spec);
+    block = std::get<BlockSpec>(spec);
   }
 }
 
@@ -184,16 +250,14 @@ int64_t CountFull(const FfnSpec& spec, const ModelConfig& config) {
   return spec.size * d * (into + 1) + (config.arch.ffn_bias ? into * spec.size + d : 0);
 }
 
-}  // namespace
-
-int64_t CountParameters(const VariantSpec& spec, const ModelConfig& config) {
-  const bool is_attention = std::holds_alternative<AttentionSpec>(spec);
+template <class Spec>
+int64_t CountParametersOf(const Spec& spec, const ModelConfig& config) {
   const int64_t d = config.hidden_size;
-  const bool biased = is_attention ? config.arch.o_bias : config.arch.ffn_bias;
-  switch (std::visit([](const auto& s) { return s.form; }, spec)) {
+  const bool biased =
+      std::is_same_v<Spec, AttentionSpec> ? config.arch.o_bias : config.arch.ffn_bias;
+  switch (spec.form) {
     case SubBlockForm::kFull:
-      return NormParameters(config) +
-             std::visit([&](const auto& s) { return CountFull(s, config); }, spec);
+      return NormParameters(config) + CountFull(spec, config);
     case SubBlockForm::kLinear:
       return NormParameters(config) + d * d + (biased ? d : 0);
     case SubBlockForm::kNone:
@@ -202,10 +266,19 @@ int64_t CountParameters(const VariantSpec& spec, const ModelConfig& config) {
   throw BugError("unknown sub-block form");
 }
 
+int64_t CountParametersOf(const BlockSpec& spec, const ModelConfig& config) {
+  return CountParametersOf(spec.attention, config) + CountParametersOf(spec.ffn, config);
+}
+
+}  // namespace
+
+int64_t CountParameters(const VariantSpec& spec, const ModelConfig& config) {
+  return std::visit([&](const auto& s) { return CountParametersOf(s, config); }, spec);
+}
+
 int64_t CountBlockParameters(const ModelConfig& config) {
   int64_t total = 0;
-  for (const BlockSpec& block : config.blocks)
-    total += CountParameters(block.attention, config) + CountParameters(block.ffn, config);
+  for (const BlockSpec& block : config.blocks) total += CountParameters(block, config);
   return total;
 }
 

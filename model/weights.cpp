@@ -1,6 +1,7 @@
 #include "model/weights.h"
 
 #include <cmath>
+#include <iterator>
 
 #include "io/error.h"
 #include "model/pch.h"
@@ -50,6 +51,11 @@ template <typename Weights>
 std::vector<NamedSlot> EverySlot(Weights& weights) {
   std::vector<NamedSlot> slots;
   for (const auto& [name, member] : Table(weights)) slots.emplace_back(name, &(weights.*member));
+  return slots;
+}
+
+std::vector<NamedSlot> Joined(std::vector<NamedSlot> slots, std::vector<NamedSlot> more) {
+  std::move(more.begin(), more.end(), std::back_inserter(slots));
   return slots;
 }
 
@@ -118,6 +124,10 @@ FfnWeights OutlineOf(const FfnSpec& spec, const ModelConfig& config) {
   return made;
 }
 
+BlockWeights OutlineOf(const BlockSpec& spec, const ModelConfig& config) {
+  return {OutlineOf(spec.attention, config), OutlineOf(spec.ffn, config)};
+}
+
 }  // namespace
 
 SubBlockWeights Outline(const VariantSpec& spec, const ModelConfig& config) {
@@ -132,8 +142,7 @@ ModelWeights Outline(const ModelConfig& config) {
   model.embedding = Shaped({config.vocab_size, d});
   model.positions = ShapedIf(arch.positions == Architecture::Positions::kLearned,
                              {config.max_positions + arch.position_offset, d});
-  for (const BlockSpec& block : config.blocks)
-    model.blocks.push_back({OutlineOf(block.attention, config), OutlineOf(block.ffn, config)});
+  for (const BlockSpec& block : config.blocks) model.blocks.push_back(OutlineOf(block, config));
   model.norm = Shaped({d});
   model.norm_bias = ShapedIf(arch.norm == Architecture::Norm::kLayer, {d});
   model.head = ShapedIf(!config.tied_embeddings, {config.vocab_size, d});
@@ -151,11 +160,24 @@ std::vector<NamedSlot> Slots(FfnWeights& weights, const FfnSpec& spec) {
 std::vector<NamedSlot> Slots(SubBlockWeights& weights, const VariantSpec& spec) {
   if (const auto* attention = std::get_if<AttentionSpec>(&spec))
     return Slots(std::get<AttentionWeights>(weights), *attention);
-  return Slots(std::get<FfnWeights>(weights), std::get<FfnSpec>(spec));
+  if (const auto* ffn = std::get_if<FfnSpec>(&spec))
+    return Slots(std::get<FfnWeights>(weights), *ffn);
+  const auto& block = std::get<BlockSpec>(spec);
+  auto& own = std::get<BlockWeights>(weights);
+  return Joined(Slots(own.attention, block.attention), Slots(own.ffn, block.ffn));
 }
 
 std::vector<NamedSlot> AllSlots(SubBlockWeights& weights) {
-  return std::visit([](auto& w) { return EverySlot(w); }, weights);
+  if (auto* block = std::get_if<BlockWeights>(&weights))
+    return Joined(EverySlot(block->attention), EverySlot(block->ffn));
+  if (auto* attention = std::get_if<AttentionWeights>(&weights)) return EverySlot(*attention);
+  return EverySlot(std::get<FfnWeights>(weights));
+}
+
+SubBlockWeights NoWeights(SubBlock which) {
+  if (which == SubBlock::kAttention) return AttentionWeights{};
+  if (which == SubBlock::kFfn) return FfnWeights{};
+  return BlockWeights{};
 }
 
 std::vector<NamedSlot> Slots(ModelWeights& model) {
@@ -168,9 +190,8 @@ std::vector<NamedSlot> Slots(ModelWeights& model) {
   for (size_t i = 0; i < model.blocks.size(); ++i) {
     const BlockSpec& spec = model.config.blocks[i];
     const std::string prefix = "model.layers." + std::to_string(i) + ".";
-    for (auto& [name, slot] : Slots(model.blocks[i].attention, spec.attention))
-      slots.emplace_back(prefix + name, slot);
-    for (auto& [name, slot] : Slots(model.blocks[i].ffn, spec.ffn))
+    for (auto& [name, slot] : Joined(Slots(model.blocks[i].attention, spec.attention),
+                                     Slots(model.blocks[i].ffn, spec.ffn)))
       slots.emplace_back(prefix + name, slot);
   }
   add("model.norm.weight", model.norm);
@@ -213,6 +234,7 @@ ModelWeights ToDevice(const ModelWeights& model, const std::string& device) {
 
 SubBlockWeights SubBlockOf(const ModelWeights& model, int64_t layer, SubBlock which) {
   const BlockWeights& block = model.blocks.at(static_cast<size_t>(layer));
+  if (which == SubBlock::kBoth) return block;
   if (which == SubBlock::kAttention) return block.attention;
   return block.ffn;
 }
@@ -221,10 +243,16 @@ void Replace(ModelWeights& model, int64_t layer, const VariantSpec& spec,
              const SubBlockWeights& weights) {
   BlockWeights& block = model.blocks.at(static_cast<size_t>(layer));
   Place(spec, model.config.blocks[static_cast<size_t>(layer)]);
-  if (WhichSubBlock(spec) == SubBlock::kAttention) {
-    block.attention = std::get<AttentionWeights>(weights);
-  } else {
-    block.ffn = std::get<FfnWeights>(weights);
+  switch (WhichSubBlock(spec)) {
+    case SubBlock::kAttention:
+      block.attention = std::get<AttentionWeights>(weights);
+      break;
+    case SubBlock::kFfn:
+      block.ffn = std::get<FfnWeights>(weights);
+      break;
+    case SubBlock::kBoth:
+      block = std::get<BlockWeights>(weights);
+      break;
   }
 }
 

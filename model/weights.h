@@ -35,13 +35,13 @@ struct FfnWeights {
   at::Tensor linear, linear_bias;  // [hidden, hidden], [hidden]
 };
 
-/// Weights of one sub-block; the alternative matches the VariantSpec's.
-using SubBlockWeights = std::variant<AttentionWeights, FfnWeights>;
-
 struct BlockWeights {
   AttentionWeights attention;
   FfnWeights ffn;
 };
+
+/// Weights of one variant; the alternative matches the VariantSpec's.
+using SubBlockWeights = std::variant<AttentionWeights, FfnWeights, BlockWeights>;
 
 struct ModelWeights {
   ModelConfig config;
@@ -71,8 +71,10 @@ using NamedTensor = std::pair<std::string, at::Tensor>;
 [[nodiscard]] std::vector<NamedSlot> Slots(SubBlockWeights& weights, const VariantSpec& spec);
 /// Every tensor of the model by its whole name ("model.layers.3.mlp.up_proj.weight").
 [[nodiscard]] std::vector<NamedSlot> Slots(ModelWeights& model);
-/// Every slot of a sub-block, whether it holds a tensor or not.
+/// Every slot of a sub-block or block, whether it holds a tensor or not.
 [[nodiscard]] std::vector<NamedSlot> AllSlots(SubBlockWeights& weights);
+/// Weights without any tensor.
+[[nodiscard]] SubBlockWeights NoWeights(SubBlock which);
 
 /// Tensors only, without names: what an optimizer wants.
 [[nodiscard]] std::vector<at::Tensor> Parameters(const ModelWeights& model);
@@ -85,9 +87,9 @@ using NamedTensor = std::pair<std::string, at::Tensor>;
 /// The same weights on `device` ("cpu", "cuda:0").
 [[nodiscard]] ModelWeights ToDevice(const ModelWeights& model, const std::string& device);
 
-/// The sub-block in `layer`, sharing storage with the model.
+/// The sub-block in `layer`, or the block, sharing storage with the model.
 [[nodiscard]] SubBlockWeights SubBlockOf(const ModelWeights& model, int64_t layer, SubBlock which);
-/// Replaces one sub-block; config follows.
+/// Replaces one sub-block, or both; config follows.
 void Replace(ModelWeights& model, int64_t layer, const VariantSpec& spec,
              const SubBlockWeights& weights);
 

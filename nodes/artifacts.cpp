@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "io/error.h"
 #include "model/hf_config.h"
@@ -247,9 +248,8 @@ void Block::Save(ArchiveWriter& out) const {
 
 SubBlockWeights Block::Weights() const {
   PUZZLE_CHECK(!parents_own, "the parent's own block has no weights of its own");
-  SubBlockWeights weights = trained;
-  if (reader == nullptr) return weights;
-  if (WhichSubBlock(spec) == SubBlock::kFfn) weights = FfnWeights{};
+  if (reader == nullptr) return trained;
+  SubBlockWeights weights = NoWeights(WhichSubBlock(spec));
   for (const auto& [name, slot] : AllSlots(weights))
     if (reader->HasArray(name)) *slot = ReadTensor(*reader, name);
   return weights;
@@ -334,11 +334,17 @@ CostTable CostTable::Load(std::shared_ptr<const ArchiveReader> in) {
 
 std::string Choice::Listing() const {
   std::map<int64_t, BlockSpec> blocks;
-  for (const Pick& pick : picks) Place(pick.spec, blocks[pick.layer]);
+  std::set<int64_t> coupled;
+  for (const Pick& pick : picks) {
+    Place(pick.spec, blocks[pick.layer]);
+    if (WhichSubBlock(pick.spec) == SubBlock::kBoth && !IsNone(pick.spec))
+      coupled.insert(pick.layer);
+  }
   std::string text;
   for (const auto& [layer, block] : blocks)
     text += fmt::format("block_{}:  attention {:<7} ffn {}\n", layer, Describe(block.attention),
-                        Describe(block.ffn));
+                        coupled.contains(layer) ? fmt::format("{:<7} coupled", Describe(block.ffn))
+                                                : Describe(block.ffn));
   return text;
 }
 

@@ -113,7 +113,8 @@ struct Importance {
   [[nodiscard]] size_t ResidentBytes() const;
 };
 
-/// One trained variant of one sub-block. Without tensors when it is the parent's own or `none`.
+/// One trained variant of one sub-block, or of a whole block. Without tensors when it is the
+/// parent's own or `none`.
 /// Loading reads what it is; its weights are read when asked for.
 struct Block {
   static constexpr std::string_view kType = "block";
@@ -123,7 +124,7 @@ struct Block {
   bool parents_own = false;
   SubBlockWeights trained;                      // of a block that was just made
   std::shared_ptr<const ArchiveReader> reader;  // of a block that was loaded
-  double init_loss = 0;  // held-out MSE / MSE(target, 0) before and after training
+  double init_loss = 0;  // held-out MSE / MSE(target, 0) before and after training; 0: no training
   double loss = 0;
 
   /// REQUIRES: not the parent's own.
@@ -134,7 +135,7 @@ struct Block {
   [[nodiscard]] size_t ResidentBytes() const { return sizeof(Block); }
 };
 
-/// How much a whole model suffers when one sub-block is replaced.
+/// How much a whole model suffers when one sub-block, or block, is replaced.
 struct Score {
   static constexpr std::string_view kType = "score";
   int64_t layer = 0;
@@ -167,14 +168,15 @@ struct CostTable {
   std::vector<std::string> resources;
   std::vector<double> fixed;         // what the model costs beside its blocks
   std::vector<double> parent_total;  // fixed included
-  std::vector<Row> rows;             // by layer, attention before FFN, the parent's own first
+  // By layer, attention before FFN before whole blocks, the parent's own sub-blocks first.
+  std::vector<Row> rows;
 
   void Save(ArchiveWriter& out) const;
   static CostTable Load(std::shared_ptr<const ArchiveReader> in);
   [[nodiscard]] size_t ResidentBytes() const { return rows.size() * 128; }
 };
 
-/// One variant for every sub-block: the answer of a search.
+/// One variant for every sub-block, or for whole blocks: the answer of a search.
 struct Choice {
   static constexpr std::string_view kType = "choice";
   struct Pick {
@@ -193,7 +195,7 @@ struct Choice {
   std::map<std::string, double> totals;  // resource -> total, fixed part included
   std::string comparison;  // with other methods, a table without times; empty: not made
 
-  /// Lines "block_3:  attention kv1  ffn 256".
+  /// Lines "block_3:  attention kv1  ffn 256", with "coupled" behind what was trained as one.
   [[nodiscard]] std::string Listing() const;
   /// Status, totals and listing, for people.
   [[nodiscard]] std::string Report() const;

@@ -7,7 +7,7 @@
 
 namespace puzzle {
 
-/// Reads only the blocks that were chosen. Throws Error when one of them was not trained.
+/// Reads only the blocks that were chosen. Throws Error when one of them was not trained, or twice.
 [[nodiscard]] Checkpoint RunAssemble(const AssembleParams& params, const Inputs& inputs,
                                      RunContext& context);
 

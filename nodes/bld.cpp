@@ -5,10 +5,12 @@
 
 #include <fmt/format.h>
 
+#include "io/error.h"
 #include "model/optim.h"
 #include "model/pch.h"
 #include "model/surgery.h"
 #include "nodes/batches.h"
+#include "nodes/join.h"
 #include "nodes/trainee.h"
 
 namespace puzzle {
@@ -17,8 +19,11 @@ using at::Tensor;
 
 namespace {
 
-bool HasForm(const VariantSpec& spec, SubBlockForm form) {
-  return std::visit([form](const auto& s) { return s.form == form; }, spec);
+bool IsLinear(const VariantSpec& spec) {
+  if (const auto* attention = std::get_if<AttentionSpec>(&spec))
+    return attention->form == SubBlockForm::kLinear;
+  const auto* ffn = std::get_if<FfnSpec>(&spec);
+  return ffn != nullptr && ffn->form == SubBlockForm::kLinear;
 }
 
 // The best state that was seen, by held-out loss.
@@ -71,10 +76,8 @@ SurgeryHints Hints(const BldParams& params, SubBlock which, const Transformer& t
   if (!inputs.Has("importance")) return hints;
   const auto importance = inputs.One<Importance>("importance");
   const auto layer = static_cast<size_t>(params.layer);
-  if (which == SubBlock::kAttention) {
-    hints.head_scores = importance.Load()->head_scores.at(layer);
-    return hints;
-  }
+  if (which != SubBlock::kFfn) hints.head_scores = importance.Load()->head_scores.at(layer);
+  if (which == SubBlock::kAttention) return hints;
   const std::string key =
       fmt::format("sorted-ffn {} {} {}", parent_digest, importance.digest(), params.layer);
   hints.sorted_ffn = *context.Resident<FfnWeights>(key, [&] {
@@ -85,6 +88,30 @@ SurgeryHints Hints(const BldParams& params, SubBlock which, const Transformer& t
     return SizedValue{sorted, order.defined() ? 3 * ffn.down.nbytes() : 0};
   });
   return hints;
+}
+
+// What is to be trained, without weights.
+Block Wanted(const BldParams& params, const ModelConfig& parent, const Block* start) {
+  Block block;
+  block.layer = params.layer;
+  block.variant = params.variant;
+  if (start != nullptr && start->layer != params.layer)
+    throw Error(fmt::format("layer {} is to be trained, but the start is {} of layer {}",
+                            params.layer, start->variant, start->layer));
+  if (params.variant == kVariantOfStart) {
+    if (start == nullptr) throw Error("the variant is that of the start: connect the port `start`");
+    block.variant = start->variant;
+    block.spec = start->spec;
+  } else {
+    block.spec = ResolveVariant(params.variant, parent, params.layer, params.multiple_of);
+    if (start != nullptr && !(start->spec == block.spec))
+      throw Error(fmt::format("layer {}: {} is to be trained, but the start is {}", params.layer,
+                              params.variant, start->variant));
+  }
+  const SubBlock which = WhichSubBlock(block.spec);
+  block.parents_own = block.spec == ParentVariant(parent, params.layer, which);
+  block.trained = NoWeights(which);
+  return block;
 }
 
 }  // namespace
@@ -102,7 +129,7 @@ Distilled DistillSubBlock(const SubBlockWeights& start, const VariantSpec& spec,
     result.refit_loss = trainee.HeldOutLoss();
     best.Offer(trainee, result.refit_loss);
   }
-  const bool solved = HasForm(spec, SubBlockForm::kLinear) && params.refit_tokens > 0;
+  const bool solved = IsLinear(spec) && params.refit_tokens > 0;
   const auto steps = static_cast<int64_t>(std::ceil(
       params.epochs * static_cast<double>(trainee.n_train()) / static_cast<double>(params.batch)));
   if (!solved) result.complaint = Train(trainee, steps, params, seed, best, poll);
@@ -114,18 +141,11 @@ Distilled DistillSubBlock(const SubBlockWeights& start, const VariantSpec& spec,
 Block RunBld(const BldParams& params, const Inputs& inputs, RunContext& context) {
   const auto parent = inputs.One<Checkpoint>("parent");
   const auto checkpoint = parent.Load();
-  Block block;
-  block.layer = params.layer;
-  block.variant = params.variant;
-  block.spec =
-      ResolveVariant(params.variant, checkpoint->model.config, params.layer, params.multiple_of);
+  const auto start = inputs.Has("start") ? inputs.Get<Block>("start") : nullptr;
+  Block block = Wanted(params, checkpoint->model.config, start.get());
   const SubBlock which = WhichSubBlock(block.spec);
-  if (which == SubBlock::kFfn) block.trained = FfnWeights{};
-  if (block.spec == ParentVariant(checkpoint->model.config, params.layer, which)) {
-    block.parents_own = true;
-    return block;
-  }
-  if (HasForm(block.spec, SubBlockForm::kNone)) {
+  if (block.parents_own) return block;
+  if (IsNone(block.spec)) {
     block.init_loss = block.loss = 1;
     return block;
   }
@@ -142,11 +162,13 @@ Block RunBld(const BldParams& params, const Inputs& inputs, RunContext& context)
         teacher, *states, params.layer, which, [&] { context.Poll(0, "the parent's answers"); }));
     return SizedValue{made, made->bytes()};
   });
-  const SubBlockWeights start =
-      InitVariant(teacher.weights(), params.layer, block.spec,
-                  Hints(params, which, teacher, parent.digest(), inputs, context));
+  const SubBlockWeights untrained =
+      start != nullptr
+          ? WeightsOf(*start, teacher.weights())
+          : InitVariant(teacher.weights(), params.layer, block.spec,
+                        Hints(params, which, teacher, parent.digest(), inputs, context));
   Distilled distilled = DistillSubBlock(
-      start, block.spec, teacher, *data, params,
+      untrained, block.spec, teacher, *data, params,
       context.seed() + static_cast<uint64_t>(params.seed), device,
       [&](double fraction, std::string_view note) { context.Poll(fraction, note); });
   if (!distilled.complaint.empty())

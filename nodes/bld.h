@@ -1,4 +1,5 @@
-// `bld`: blockwise local distillation of one variant of one sub-block (paper section 3).
+// `bld`: blockwise local distillation of one variant of one sub-block, or of a whole block (paper
+// section 3; the paper's "coupled").
 #pragma once
 
 #include <functional>
@@ -21,10 +22,10 @@ struct Distilled {
   std::string complaint;  // what went wrong in training; empty: nothing
 };
 
-/// Trains `start` to imitate the parent's sub-block on `data`, whose last `params.holdout`
-/// sequences are kept for the losses. The output matrix is first solved in closed form; a linear
-/// variant is finished with that. A training that diverges is cut short. Deterministic in `seed`.
-/// `poll(fraction, note)` once per step.
+/// Trains `start` to imitate the parent's sub-block (or block, in what it adds to its input) on
+/// `data`, whose last `params.holdout` sequences are kept for the losses. The last output matrix is
+/// first solved in closed form; a linear variant is finished with that. A training that diverges is
+/// cut short. Deterministic in `seed`. `poll(fraction, note)` once per step.
 [[nodiscard]] Distilled DistillSubBlock(const SubBlockWeights& start, const VariantSpec& spec,
                                         const Transformer& parent, const SubBlockData& data,
                                         const BldParams& params, uint64_t seed,

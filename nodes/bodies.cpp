@@ -2,6 +2,7 @@
 
 #include "io/error.h"
 #include "model/pch.h"
+#include "nodes/additivity.h"
 #include "nodes/assemble.h"
 #include "nodes/best.h"
 #include "nodes/bld.h"
@@ -12,6 +13,7 @@
 #include "nodes/export_model.h"
 #include "nodes/gkd.h"
 #include "nodes/importance.h"
+#include "nodes/join.h"
 #include "nodes/latency.h"
 #include "nodes/load_model.h"
 #include "nodes/pretrain.h"
@@ -42,6 +44,7 @@ Body Plainly(Body body) {
 
 std::map<std::string, Body> PuzzleBodies() {
   std::map<std::string, Body> bodies = {{"activations", MakeStreamingBody(RunActivations)},
+                                        {"additivity", MakeBody(RunAdditivity)},
                                         {"assemble", MakeBody(RunAssemble)},
                                         {"best", MakeBody(RunBest)},
                                         {"bld", MakeBody(RunBld)},
@@ -51,6 +54,7 @@ std::map<std::string, Body> PuzzleBodies() {
                                         {"export", MakeBody(RunExport)},
                                         {"gkd", MakeBody(RunGkd)},
                                         {"importance", MakeBody(RunImportance)},
+                                        {"join", MakeBody(RunJoin)},
                                         {"latency", MakeBody(RunLatency)},
                                         {"load_model", MakeBody(RunLoadModel)},
                                         {"model_latency", MakeBody(RunModelLatency)},
@@ -58,6 +62,7 @@ std::map<std::string, Body> PuzzleBodies() {
                                         {"report", MakeBody(RunReport)},
                                         {"score", MakeBody(RunScore)},
                                         {"search", MakeBody(RunSearch)},
+                                        {"shortlist", MakeBody(RunShortlist)},
                                         {"sweep", MakeBody(RunSweep)},
                                         {"synthetic_text", MakeBody(RunSyntheticText)},
                                         {"tokenize", MakeBody(RunTokenize)}};

@@ -96,21 +96,26 @@ CostTable CountCosts(const ModelConfig& parent, const std::vector<std::string>& 
   table.fixed = columns.Row(CountNonBlock(parent, scenario, rules), 0, head + norm, "");
   table.parent_total = table.fixed;
   const auto add = [&](int64_t layer, const std::string& name, const VariantSpec& spec, bool own) {
-    const ServingCosts costs = CountSubBlock(spec, parent, scenario, rules);
-    table.rows.push_back(
-        {layer, name, spec, own,
-         columns.Row(costs, costs.parameters, costs.parameters, VariantName(spec))});
+    std::vector<double> sum(table.resources.size());
+    for (const VariantSpec& part : PartsOf(spec)) {
+      const ServingCosts costs = CountSubBlock(part, parent, scenario, rules);
+      const std::vector<double> row =
+          columns.Row(costs, costs.parameters, costs.parameters, VariantName(part));
+      for (size_t r = 0; r < sum.size(); ++r) sum[r] += row[r];
+    }
+    table.rows.push_back({layer, name, spec, own, std::move(sum)});
   };
   for (int64_t layer = 0; layer < parent.n_layers(); ++layer) {
-    for (const SubBlock which : {SubBlock::kAttention, SubBlock::kFfn}) {
+    for (const SubBlock which : {SubBlock::kAttention, SubBlock::kFfn, SubBlock::kBoth}) {
       const VariantSpec own = ParentVariant(parent, layer, which);
-      add(layer, VariantName(own), own, true);
-      const std::vector<double>& costs = table.rows.back().costs;
-      for (size_t r = 0; r < costs.size(); ++r) table.parent_total[r] += costs[r];
+      if (which != SubBlock::kBoth) {
+        add(layer, VariantName(own), own, true);
+        const std::vector<double>& costs = table.rows.back().costs;
+        for (size_t r = 0; r < costs.size(); ++r) table.parent_total[r] += costs[r];
+      }
       for (const std::string& name : variants) {
-        if (!name.starts_with(SubBlockName(which))) continue;
         const VariantSpec spec = ResolveVariant(name, parent, layer, multiple_of);
-        if (!(spec == own)) add(layer, name, spec, false);
+        if (WhichSubBlock(spec) == which && !(spec == own)) add(layer, name, spec, false);
       }
     }
   }

@@ -15,7 +15,8 @@ namespace puzzle {
 /// Where times come from; nothing: there are none.
 using TimeSource = std::variant<std::monostate, DeviceModel, Latencies>;
 
-/// Costs of all `variants` in all layers of `parent`, and of the parent's own sub-blocks.
+/// Costs of all `variants` in all layers of `parent`, and of the parent's own sub-blocks; a whole
+/// block costs what its sub-blocks do.
 /// Resources: block_parameters, parameters (embedding and head included), active_parameters (that a
 /// token meets: no embedding table), memory_mib = weight_mib + kv_mib, kv_heads, prefill_gflops,
 /// decode_gflops; with a source of times prefill_ms, decode_ms (of all generated tokens) and their

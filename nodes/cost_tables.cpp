@@ -23,23 +23,33 @@ void CheckComparable(const ServingScenario& a, ServingScenario b) {
 }
 
 const Score* FindScore(const std::vector<Score>& scores, const CostTable::Row& row) {
-  const auto it = std::find_if(scores.begin(), scores.end(), [&](const Score& score) {
+  const auto is_of_row = [&](const Score& score) {
     return score.layer == row.layer && score.spec == row.spec;
-  });
-  return it == scores.end() ? nullptr : &*it;
+  };
+  const auto it = std::find_if(scores.begin(), scores.end(), is_of_row);
+  if (it == scores.end()) return nullptr;
+  if (std::find_if(it + 1, scores.end(), is_of_row) != scores.end())
+    throw Error(fmt::format("layer {}: there are two scores of {}", row.layer, row.variant));
+  return &*it;
 }
 
-VariantTable::Variant VariantOf(const CostTable::Row& row, const std::vector<Score>& scores) {
-  VariantTable::Variant variant{row.variant, row.costs, {}};
+// A variant, and what it puts into the child.
+struct Option {
+  VariantTable::Variant variant;
+  std::vector<Choice::Pick> picks;
+};
+
+Option OptionOf(const CostTable::Row& row, const std::vector<Score>& scores) {
+  Option option{{row.variant, row.costs, {}}, {{row.layer, row.variant, row.spec}}};
   const Score* score = FindScore(scores, row);
   for (const std::string& metric : kMetrics) {
     if (score != nullptr) {
-      variant.metrics.push_back(score->Value(metric));
+      option.variant.metrics.push_back(score->Value(metric));
     } else {
-      variant.metrics.push_back(row.parents_own ? std::optional<double>(0) : std::nullopt);
+      option.variant.metrics.push_back(row.parents_own ? std::optional<double>(0) : std::nullopt);
     }
   }
-  return variant;
+  return option;
 }
 
 VariantTable EmptyTable(const CostTable& costs) {
@@ -74,36 +84,127 @@ std::string PartName(const VariantSpec& spec, const ModelConfig& parent, int64_t
   return ffn.form == SubBlockForm::kLinear ? "ffn = linear" : "ffn = no_op (parent * 0%)";
 }
 
-// Rows [first, last) of one sub-block of one layer.
-struct Slot {
-  size_t first = 0;
-  size_t last = 0;
+// The rows of one layer.
+struct LayerRows {
+  int64_t layer = 0;
+  std::vector<CostTable::Row> attention, ffn, whole;
 };
 
-std::vector<Slot> SlotsOf(const CostTable& costs) {
-  std::vector<Slot> slots;
-  for (size_t i = 0; i < costs.rows.size(); ++i) {
-    const bool same = i > 0 && costs.rows[i].layer == costs.rows[i - 1].layer &&
-                      WhichSubBlock(costs.rows[i].spec) == WhichSubBlock(costs.rows[i - 1].spec);
-    if (!same) slots.push_back({i, i});
-    slots.back().last = i + 1;
-  }
-  return slots;
+const CostTable::Row* FindRow(const std::vector<CostTable::Row>& rows, const VariantSpec& spec) {
+  const auto it = std::find_if(rows.begin(), rows.end(),
+                               [&](const CostTable::Row& row) { return row.spec == spec; });
+  return it == rows.end() ? nullptr : &*it;
 }
 
-VariantTable::Variant Combined(const VariantTable::Variant& attention,
-                               const VariantTable::Variant& ffn) {
-  VariantTable::Variant both{attention.name + "\t&&\t" + ffn.name, attention.costs,
-                             attention.metrics};
-  for (size_t r = 0; r < both.costs.size(); ++r) both.costs[r] += ffn.costs[r];
-  for (size_t m = 0; m < both.metrics.size(); ++m) {
-    if (both.metrics[m] && ffn.metrics[m]) {
-      *both.metrics[m] += *ffn.metrics[m];
+// A whole block that was scored but is not listed costs what its parts do.
+CostTable::Row WholeRow(const LayerRows& rows, const Score& score) {
+  const auto& spec = std::get<BlockSpec>(score.spec);
+  const CostTable::Row* parts[] = {FindRow(rows.attention, spec.attention),
+                                   FindRow(rows.ffn, spec.ffn)};
+  CostTable::Row whole{rows.layer, score.variant, spec, true, {}};
+  for (const CostTable::Row* part : parts) {
+    if (part == nullptr)
+      throw Error(fmt::format("layer {}: there is a score of {}, but the costs lack a part of it",
+                              rows.layer, score.variant));
+    whole.parents_own = whole.parents_own && part->parents_own;
+    whole.costs.resize(part->costs.size());
+    for (size_t r = 0; r < part->costs.size(); ++r) whole.costs[r] += part->costs[r];
+  }
+  return whole;
+}
+
+std::vector<LayerRows> RowsByLayer(const CostTable& costs, const std::vector<Score>& scores) {
+  std::vector<LayerRows> layers(static_cast<size_t>(costs.parent.n_layers()));
+  for (const CostTable::Row& row : costs.rows) {
+    LayerRows& rows = layers.at(static_cast<size_t>(row.layer));
+    rows.layer = row.layer;
+    const SubBlock which = WhichSubBlock(row.spec);
+    auto& list = which == SubBlock::kAttention ? rows.attention
+                 : which == SubBlock::kFfn     ? rows.ffn
+                                               : rows.whole;
+    list.push_back(row);
+  }
+  for (const Score& score : scores) {
+    if (WhichSubBlock(score.spec) != SubBlock::kBoth) continue;
+    if (score.layer >= costs.parent.n_layers())
+      throw Error(fmt::format("there is a score of layer {}, but the costs end with layer {}",
+                              score.layer, costs.parent.n_layers() - 1));
+    LayerRows& rows = layers[static_cast<size_t>(score.layer)];
+    if (FindRow(rows.whole, score.spec) == nullptr) rows.whole.push_back(WholeRow(rows, score));
+  }
+  return layers;
+}
+
+Option Combined(const Option& attention, const Option& ffn, const std::string& name) {
+  Option both{{name, attention.variant.costs, attention.variant.metrics},
+              {attention.picks[0], ffn.picks[0]}};
+  VariantTable::Variant& sum = both.variant;
+  for (size_t r = 0; r < sum.costs.size(); ++r) sum.costs[r] += ffn.variant.costs[r];
+  for (size_t m = 0; m < sum.metrics.size(); ++m) {
+    if (sum.metrics[m] && ffn.variant.metrics[m]) {
+      *sum.metrics[m] += *ffn.variant.metrics[m];
     } else {
-      both.metrics[m].reset();
+      sum.metrics[m].reset();
     }
   }
   return both;
+}
+
+using BlockName = std::string (*)(const BlockSpec&, const ModelConfig&, int64_t layer);
+
+std::string LibraryName(const BlockSpec& spec, const ModelConfig& parent, int64_t layer) {
+  return PartName(spec.attention, parent, layer) + "\t&&\t" + PartName(spec.ffn, parent, layer);
+}
+
+// Everything that a layer may become, the parent's own block first.
+std::vector<Option> BlockOptions(const LayerRows& rows, const std::vector<Score>& scores,
+                                 const ModelConfig& parent, BlockName sum_name,
+                                 BlockName whole_name) {
+  std::vector<Option> options;
+  std::vector<BlockSpec> specs;
+  for (const CostTable::Row& attention : rows.attention) {
+    for (const CostTable::Row& ffn : rows.ffn) {
+      specs.push_back({std::get<AttentionSpec>(attention.spec), std::get<FfnSpec>(ffn.spec)});
+      options.push_back(Combined(OptionOf(attention, scores), OptionOf(ffn, scores),
+                                 sum_name(specs.back(), parent, rows.layer)));
+    }
+  }
+  for (const CostTable::Row& row : rows.whole) {
+    const auto& spec = std::get<BlockSpec>(row.spec);
+    Option whole = OptionOf(row, scores);
+    whole.variant.name = whole_name(spec, parent, rows.layer);
+    const auto same = std::find(specs.begin(), specs.end(), spec);
+    if (same == specs.end()) {
+      options.push_back(std::move(whole));
+      continue;
+    }
+    Option& sum = options[static_cast<size_t>(same - specs.begin())];
+    if (FindScore(scores, row) != nullptr) {
+      sum = std::move(whole);
+    } else if (whole.variant.name != sum.variant.name) {
+      options.push_back(std::move(whole));  // without metrics: who searches is told
+    }
+  }
+  return options;
+}
+
+void AddGroup(std::string name, std::vector<Option> options, OptionTable& table) {
+  auto& group = table.table.groups.emplace_back();
+  auto& picks = table.picks.emplace_back();
+  group.name = std::move(name);
+  for (Option& option : options) {
+    group.variants.push_back(std::move(option.variant));
+    picks.push_back(std::move(option.picks));
+  }
+}
+
+void AddSubBlockGroup(const std::vector<CostTable::Row>& rows, const std::vector<Score>& scores,
+                      OptionTable& table) {
+  std::vector<Option> options;
+  for (const CostTable::Row& row : rows) options.push_back(OptionOf(row, scores));
+  const CostTable::Row& own = rows.front();
+  AddGroup(fmt::format("layer {} {}", own.layer, SubBlockName(WhichSubBlock(own.spec))),
+           std::move(options), table);
 }
 
 }  // namespace
@@ -124,37 +225,33 @@ std::vector<CostTable> ByBatch(std::vector<CostTable> tables) {
   return tables;
 }
 
-VariantTable TableOf(const CostTable& costs, const std::vector<Score>& scores) {
-  VariantTable table = EmptyTable(costs);
-  for (const Slot& slot : SlotsOf(costs)) {
-    const CostTable::Row& row = costs.rows[slot.first];
-    auto& group = table.groups.emplace_back();
-    group.name = fmt::format("layer {} {}", row.layer, SubBlockName(WhichSubBlock(row.spec)));
-    for (size_t i = slot.first; i < slot.last; ++i) {
-      group.variants.push_back(VariantOf(costs.rows[i], scores));
+OptionTable TableOf(const CostTable& costs, const std::vector<Score>& scores) {
+  OptionTable table{EmptyTable(costs), {}};
+  for (const LayerRows& rows : RowsByLayer(costs, scores)) {
+    if (rows.whole.empty()) {
+      AddSubBlockGroup(rows.attention, scores, table);
+      AddSubBlockGroup(rows.ffn, scores, table);
+      continue;
     }
+    const BlockName sum_name = [](const BlockSpec& spec, const ModelConfig&, int64_t) {
+      return VariantName(spec.attention) + ' ' + VariantName(spec.ffn);
+    };
+    const BlockName whole_name = [](const BlockSpec& spec, const ModelConfig&, int64_t) {
+      return VariantName(spec);
+    };
+    AddGroup(fmt::format("layer {}", rows.layer),
+             BlockOptions(rows, scores, costs.parent, sum_name, whole_name), table);
   }
   return table;
 }
 
 VariantTable BlockTableOf(const CostTable& costs, const std::vector<Score>& scores) {
-  VariantTable table = EmptyTable(costs);
-  const std::vector<Slot> slots = SlotsOf(costs);
-  PUZZLE_CHECK(slots.size() % 2 == 0, "an attention and an FFN in every layer");
-  for (size_t s = 0; s < slots.size(); s += 2) {
-    auto& group = table.groups.emplace_back();
-    group.name = fmt::format("layer_{}", costs.rows[slots[s].first].layer);
-    for (size_t a = slots[s].first; a < slots[s].last; ++a) {
-      for (size_t f = slots[s + 1].first; f < slots[s + 1].last; ++f) {
-        VariantTable::Variant attention = VariantOf(costs.rows[a], scores);
-        VariantTable::Variant ffn = VariantOf(costs.rows[f], scores);
-        attention.name = PartName(costs.rows[a].spec, costs.parent, costs.rows[a].layer);
-        ffn.name = PartName(costs.rows[f].spec, costs.parent, costs.rows[f].layer);
-        group.variants.push_back(Combined(attention, ffn));
-      }
-    }
+  OptionTable table{EmptyTable(costs), {}};
+  for (const LayerRows& rows : RowsByLayer(costs, scores)) {
+    AddGroup(fmt::format("layer_{}", rows.layer),
+             BlockOptions(rows, scores, costs.parent, LibraryName, LibraryName), table);
   }
-  return table;
+  return std::move(table.table);
 }
 
 }  // namespace puzzle

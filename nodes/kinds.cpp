@@ -110,15 +110,17 @@ NodeKind ImportanceKind() {
 
 NodeKind BldKind() {
   Kind<BldParams> kind("bld", 2,
-                       "Blockwise local distillation of one variant of one sub-block (Puzzle, "
-                       "section 3).");
+                       "Blockwise local distillation of one variant of one sub-block, or of a "
+                       "whole block (Puzzle, section 3).");
   kind.In("parent", "checkpoint", "the teacher")
       .In("activations", "activations", "its hidden states on the calibration tokens")
       .InOptional("importance", "importance",
                   "which FFN channels and kv heads to keep; else the first ones")
+      .InOptional("start", "block", "trains this one further, not a variant made from the parent")
       .Param("layer", &BldParams::layer, {Required(), AtLeast(0)}, "of the parent")
       .Param("variant", &BldParams::variant, {Required()},
-             "attn:kvN attn:kvNqM attn:linear attn:none ffn:N ffn:P% ffn:linear ffn:none")
+             "attn:kvN attn:kvNqM attn:linear attn:none ffn:N ffn:P% ffn:linear ffn:none; a whole "
+             "block: attn:kvN+ffn:P%, none; or start: that of the port")
       .Param("multiple_of", &BldParams::multiple_of, {AtLeast(1)}, "rounds FFN percentages")
       .Param("kv_merge", &BldParams::kv_merge, {OneOf({"average", "first"})},
              "what fewer kv heads start from: each run's mean, or its first head")
@@ -131,16 +133,50 @@ NodeKind BldKind() {
              "last sequences kept for the reported loss")
       .Param("refit_tokens", &BldParams::refit_tokens, {AtLeast(0)},
              "tokens for the closed-form start of the output matrix; 0: none")
-      .Check([](const BldParams& p) { return CheckVariantName(p.variant); })
+      .Check([](const BldParams& p) {
+        return p.variant == kVariantOfStart ? std::nullopt : CheckVariantName(p.variant);
+      })
       .Out("block")
       .On(Needs::kDevice);
   return AddTraining(kind);
 }
 
+NodeKind JoinKind() {
+  return Kind<JoinParams>("join", 1,
+                          "A whole block from sub-blocks that were trained apart: where coupled "
+                          "training begins.")
+      .In("parent", "checkpoint", "the model")
+      .InList("blocks", "block", "trained sub-blocks; the parent's own need none")
+      .Param("layer", &JoinParams::layer, {Required(), AtLeast(0)}, "of the parent")
+      .Param("variant", &JoinParams::variant, {Required()}, "attn:kvN+ffn:P%")
+      .Param("multiple_of", &JoinParams::multiple_of, {AtLeast(1)}, "rounds FFN percentages")
+      .Check([](const JoinParams& p) -> std::optional<std::string> {
+        if (auto complaint = CheckVariantName(p.variant)) return complaint;
+        if (p.variant == "none" || p.variant.find('+') != std::string::npos) return std::nullopt;
+        return "\"" + p.variant +
+               "\" is not a whole block; expected a pair such as attn:kv1+ffn:50%";
+      })
+      .Out("block");
+}
+
+NodeKind ShortlistKind() {
+  return Kind<ShortlistParams>("shortlist", 1,
+                               "A whole block that searches liked, joined from trained "
+                               "sub-blocks: what is worth coupled training.")
+      .In("parent", "checkpoint", "the model")
+      .InList("blocks", "block", "trained sub-blocks")
+      .InList("choices", "choice", "searches over them: several budgets, a pool")
+      .Param("layer", &ShortlistParams::layer, {Required(), AtLeast(0)}, "of the parent")
+      .Param("rank", &ShortlistParams::rank, {AtLeast(1)},
+             "1: what most of them take there; beyond the last one the parent's own block")
+      .Out("block");
+}
+
 NodeKind ScoreKind() {
-  return Kind<ScoreParams>("score", 3,
-                           "Damage to a whole model when one sub-block is replaced: KL from the "
-                           "parent, NLL, accuracies, cosine.")
+  return Kind<ScoreParams>(
+             "score", 3,
+             "Damage to a whole model when a sub-block or block is replaced: KL from the "
+             "parent, NLL, accuracies, cosine.")
       .In("parent", "checkpoint", "whose distribution is the measure")
       .In("activations", "activations", "its hidden states on validation tokens, best in fp32")
       .In("block", "block", "the replacement")
@@ -268,6 +304,16 @@ NodeKind BestKind() {
       .Out("checkpoint");
 }
 
+NodeKind AdditivityKind() {
+  return Kind<AdditivityParams>("additivity", 1,
+                                "What whole blocks and children lose, beside the sums of their "
+                                "parts' scores.")
+      .In("parent", "checkpoint", "whose own sub-blocks add nothing")
+      .InList("scores", "score", "of sub-blocks and of whole blocks")
+      .InList("children", "evaluation", "with a parent and a choice: measured KL and sum of scores")
+      .Out("report");
+}
+
 NodeKind SweepKind() {
   return Kind<SweepParams>("sweep", 1,
                            "The best children for many budgets and batch sizes: the frontier, as a "
@@ -381,11 +427,12 @@ NodeKind ReportKind() {
 }  // namespace
 
 std::vector<NodeKind> PuzzleKinds() {
-  return {ActivationsKind(),  AssembleKind(),   BestKind(),          BldKind(),
-          BlockLibraryKind(), CostKind(),       EvaluateKind(),      ExportKind(),
-          GkdKind(),          ImportanceKind(), LatencyKind(),       LoadModelKind(),
-          ModelLatencyKind(), PretrainKind(),   ReportKind(),        ScoreKind(),
-          SearchKind(),       SweepKind(),      SyntheticTextKind(), TokenizeKind()};
+  return {ActivationsKind(), AdditivityKind(),    AssembleKind(),     BestKind(),
+          BldKind(),         BlockLibraryKind(),  CostKind(),         EvaluateKind(),
+          ExportKind(),      GkdKind(),           ImportanceKind(),   JoinKind(),
+          LatencyKind(),     LoadModelKind(),     ModelLatencyKind(), PretrainKind(),
+          ReportKind(),      ScoreKind(),         SearchKind(),       ShortlistKind(),
+          SweepKind(),       SyntheticTextKind(), TokenizeKind()};
 }
 
 }  // namespace puzzle

@@ -42,7 +42,9 @@ std::map<std::string, VariantSpec> Shapes(const ModelConfig& parent,
   for (int64_t layer = 0; layer < parent.n_layers(); ++layer) {
     for (SubBlock which : {SubBlock::kAttention, SubBlock::kFfn})
       add(ParentVariant(parent, layer, which));
-    for (const std::string& name : variants) add(ResolveVariant(name, parent, layer, multiple_of));
+    for (const std::string& name : variants)
+      for (const VariantSpec& part : PartsOf(ResolveVariant(name, parent, layer, multiple_of)))
+        add(part);
   }
   return shapes;
 }

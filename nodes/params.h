@@ -71,6 +71,20 @@ struct BldParams : TrainingParams {
   int64_t seed = 1;
 };
 
+/// In place of a variant's name: that of the block at port `start`.
+inline constexpr const char* kVariantOfStart = "start";
+
+struct JoinParams {
+  int64_t layer = 0;
+  std::string variant;
+  int64_t multiple_of = 8;
+};
+
+struct ShortlistParams {
+  int64_t layer = 0;
+  int64_t rank = 1;
+};
+
 struct ScoreParams {
   int64_t batch = 8;
 };
@@ -137,6 +151,8 @@ struct BlockLibraryParams {
 struct AssembleParams {};
 
 struct BestParams {};
+
+struct AdditivityParams {};
 
 struct GkdParams : TrainingParams {
   GkdParams() { lr = 5e-4; }

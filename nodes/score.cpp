@@ -7,6 +7,7 @@
 
 #include "io/error.h"
 #include "model/pch.h"
+#include "nodes/join.h"
 #include "nodes/sub_block_data.h"
 
 namespace puzzle {
@@ -42,14 +43,6 @@ void CheckSameTokens(const Activations& a, const Activations& b) {
   if (a.sequences() != b.sequences() || a.length() != b.length() ||
       !a.Ids(0, a.sequences()).equal(b.Ids(0, b.sequences())))
     throw Error("the activations of parent and context were captured on different tokens");
-}
-
-SubBlockWeights WeightsOf(const Block& block, const Transformer& parent, const at::Device& device) {
-  if (block.parents_own)
-    return SubBlockOf(parent.weights(), block.layer, WhichSubBlock(block.spec));
-  SubBlockWeights weights = block.Weights();
-  for (auto& [name, slot] : Slots(weights, block.spec)) *slot = slot->to(device);
-  return weights;
 }
 
 }  // namespace
@@ -152,9 +145,9 @@ Score RunScore(const ScoreParams& params, const Inputs& inputs, RunContext& cont
   score.variant = block->variant;
   score.spec = block->spec;
   score.base = reference->as_is;
-  score.metrics = ScoreReplacement(
-      model, block->layer, block->spec, WeightsOf(*block, parent.model, at::Device(device)),
-      reference->parent, params.batch, [&](double fraction) { context.Poll(fraction); });
+  score.metrics = ScoreReplacement(model, block->layer, block->spec,
+                                   WeightsOf(*block, parent.model.weights()), reference->parent,
+                                   params.batch, [&](double fraction) { context.Poll(fraction); });
   return score;
 }
 

@@ -1,4 +1,5 @@
-// `score`: how much worse does a model get when one sub-block is replaced? (paper section 4.2)
+// `score`: how much worse does a model get when one sub-block, or block, is replaced? (paper
+// section 4.2)
 #pragma once
 
 #include "graph/node.h"
@@ -20,10 +21,10 @@ struct Captured {
 [[nodiscard]] FoldedParent FoldCaptured(const Transformer& model, const Captured& parent,
                                         int64_t batch);
 
-/// Metrics, against the parent, of a model with `spec` in place of one sub-block. The model is the
-/// parent itself (replace-1-block scores) or a child of it (the same in the child's context, where
-/// sub-blocks interact differently). Starts at that layer from the cached hidden state.
-/// REQUIRES: `parent` was folded for the model.
+/// Metrics, against the parent, of a model with `spec` in place of one sub-block or block. The
+/// model is the parent itself (replace-1-block scores) or a child of it (the same in the child's
+/// context, where sub-blocks interact differently). Starts at that layer from the cached hidden
+/// state. REQUIRES: `parent` was folded for the model.
 [[nodiscard]] TokenMetrics ScoreReplacement(const Captured& model, int64_t layer,
                                             const VariantSpec& spec, const SubBlockWeights& weights,
                                             const FoldedParent& parent, int64_t batch,

@@ -27,7 +27,7 @@ SearchSettings SettingsOf(const SearchParams& params) {
 // A batch size, what it offers, and the best that was found there.
 struct Candidate {
   CostTable costs;
-  VariantTable table;
+  OptionTable options;
   SearchProblem search;
   std::vector<MipSolution> pool;
 };
@@ -55,7 +55,7 @@ std::string Explanation(const std::vector<Candidate>& candidates, int64_t rank) 
 
 Choice ChoiceOf(const Candidate& candidate, const MipSolution& solution,
                 const std::string& method) {
-  const TableChoice found = ChoiceInTable(candidate.table, candidate.search, solution);
+  const TableChoice found = ChoiceInTable(candidate.options.table, candidate.search, solution);
   Choice choice;
   choice.method = method;
   choice.status = SolveStatusName(solution.status);
@@ -65,12 +65,9 @@ Choice ChoiceOf(const Candidate& candidate, const MipSolution& solution,
   choice.batch = candidate.costs.scenario.batch;
   choice.timing = candidate.costs.timing;
   choice.totals = found.totals;
-  size_t row = 0;  // of the cost table, whose order the groups have
   for (size_t g = 0; g < found.variants.size(); ++g) {
-    const CostTable::Row& picked =
-        candidate.costs.rows[row + static_cast<size_t>(found.variants[g])];
-    choice.picks.push_back({picked.layer, picked.variant, picked.spec});
-    row += candidate.table.groups[g].variants.size();
+    const auto& picks = candidate.options.picks[g][static_cast<size_t>(found.variants[g])];
+    choice.picks.insert(choice.picks.end(), picks.begin(), picks.end());
   }
   return choice;
 }
@@ -88,11 +85,12 @@ Choice FindChild(const SearchParams& params, const std::vector<CostTable>& costs
   size_t best = 0;
   for (CostTable& table : ByBatch(costs)) {
     Candidate candidate{std::move(table), {}, {}, {}};
-    candidate.table = TableOf(candidate.costs, scores);
-    const auto limits = ReadLimits(candidate.table, params.min, params.max);
+    candidate.options = TableOf(candidate.costs, scores);
+    const VariantTable& offered = candidate.options.table;
+    const auto limits = ReadLimits(offered, params.min, params.max);
     candidate.search = MakeSearchProblem(
-        candidate.table, objective, limits, candidates.empty() ? warn : [](const std::string&) {});
-    settings.sizes = ParameterCounts(candidate.table, candidate.search);
+        offered, objective, limits, candidates.empty() ? warn : [](const std::string&) {});
+    settings.sizes = ParameterCounts(offered, candidate.search);
     candidate.pool = Search(candidate.search.problem, settings);
     const MipSolution& first = candidate.pool.front();
     if (!first.choice.empty()) settings.hint = {first.multipliers, first.choice};
@@ -110,7 +108,7 @@ Choice FindChild(const SearchParams& params, const std::vector<CostTable>& costs
   }
   Choice choice = ChoiceOf(chosen, *solution, params.method);
   if (params.compare) {
-    settings.sizes = ParameterCounts(chosen.table, chosen.search);
+    settings.sizes = ParameterCounts(chosen.options.table, chosen.search);
     choice.comparison = ComparisonTable(CompareMethods(chosen.search.problem, settings), false);
   }
   return choice;

@@ -1,5 +1,5 @@
-// `search`: one variant for every sub-block under limits (paper section 4.3), by the exact solver
-// or by a baseline.
+// `search`: one variant for every sub-block, or block, under limits (paper section 4.3), by the
+// exact solver or by a baseline.
 #pragma once
 
 #include <functional>

@@ -94,12 +94,17 @@ ServingCosts& ServingCosts::operator+=(const ServingCosts& other) {
 ServingCosts CountSubBlock(const VariantSpec& spec, const ModelConfig& config,
                            const ServingScenario& scenario, CountingRules rules) {
   ServingCosts costs;
+  if (const auto* block = std::get_if<BlockSpec>(&spec)) {
+    costs = CountSubBlock(block->attention, config, scenario, rules);
+    costs += CountSubBlock(block->ffn, config, scenario, rules);
+    return costs;
+  }
   costs.parameters = Double(CountParameters(spec, config));
   costs.weight_mib = costs.parameters * BytesOf(scenario.weights) / kMib;
-  const SubBlockForm form = std::visit([](const auto& s) { return s.form; }, spec);
-  if (form == SubBlockForm::kNone) return costs;
   const auto* attention = std::get_if<AttentionSpec>(&spec);
   const auto* ffn = std::get_if<FfnSpec>(&spec);
+  const SubBlockForm form = attention != nullptr ? attention->form : ffn->form;
+  if (form == SubBlockForm::kNone) return costs;
   double width = Double(config.hidden_size);
   if (form == SubBlockForm::kFull) {
     width = attention != nullptr

@@ -154,7 +154,7 @@ void CheckLoadFits(const ServingLoad& load, const ModelConfig& config) {
 ServingTimes TimeSubBlock(const ModelConfig& config, const VariantSpec& spec,
                           const ServingLoad& load, const std::string& device, int64_t copies,
                           const TimingEffort& effort) {
-  if (std::visit([](const auto& s) { return s.form == SubBlockForm::kNone; }, spec)) return {};
+  if (IsNone(spec)) return {};
   const at::NoGradGuard no_grad;
   if (copies == 0) copies = std::min<int64_t>(config.n_layers(), 8);
   // Block 2 i is one of the model's, block 2 i + 1 the copy behind it.

@@ -19,15 +19,15 @@ void CheckActivations(const Activations& activations, const std::string& parent_
 }
 
 int64_t SubBlockData::sequences() const {
-  return normalized.size(0);
+  return input.size(0);
 }
 
 int64_t SubBlockData::length() const {
-  return normalized.size(1);
+  return input.size(1);
 }
 
 size_t SubBlockData::bytes() const {
-  return normalized.nbytes() + target.nbytes() + power.nbytes();
+  return input.nbytes() + target.nbytes() + power.nbytes();
 }
 
 SubBlockData::Batch SubBlockData::Rows(const std::vector<int64_t>& rows, const std::string& device,
@@ -36,7 +36,7 @@ SubBlockData::Batch SubBlockData::Rows(const std::vector<int64_t>& rows, const s
   auto pick = [&](const Tensor& all, at::ScalarType type) {
     return all.index_select(0, index).to(at::Device(device), type);
   };
-  return {pick(normalized, as_bf16 ? at::kBFloat16 : at::kFloat), pick(target, at::kFloat)};
+  return {pick(input, as_bf16 ? at::kBFloat16 : at::kFloat), pick(target, at::kFloat)};
 }
 
 SubBlockData MakeSubBlockData(const Transformer& parent, const Activations& activations,
@@ -58,8 +58,8 @@ SubBlockData MakeSubBlockData(const Transformer& parent, const Activations& acti
     if (which == SubBlock::kFfn)
       x = ApplySubBlock(attention, attention_spec, config, parent.rotary(), x);
     // The target answers the rounded input, so that rounding is no error of the variant.
-    const Tensor rounded = Normalize(x, config).to(at::kBFloat16);
-    data.normalized.narrow(0, first, count).copy_(rounded);
+    const Tensor rounded = InputOf(own_spec, config, x).to(at::kBFloat16);
+    data.input.narrow(0, first, count).copy_(rounded);
     Tensor target = data.target.narrow(0, first, count);
     target.copy_(SubBlockOutput(own, own_spec, config, parent.rotary(), rounded.to(at::kFloat)));
     data.power.narrow(0, first, count).copy_(target.to(at::kFloat).square().sum(-1));

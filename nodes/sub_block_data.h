@@ -1,5 +1,5 @@
-// What a sub-block of the parent sees and answers on the calibration tokens: the training data of
-// blockwise distillation. Shared by all variants of the sub-block. Immutable.
+// What a sub-block, or a whole block, of the parent sees and answers on the calibration tokens: the
+// training data of blockwise distillation. Shared by all its variants. Immutable.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -20,16 +20,16 @@ void CheckActivations(const Activations& activations, const std::string& parent_
 
 /// bf16 on the host, to hold twice as many.
 struct SubBlockData {
-  at::Tensor normalized;  // [sequences, length, hidden], Normalize of the sub-block's input
-  at::Tensor target;      // [sequences, length, hidden], the parent's output without residual
-  at::Tensor power;       // [sequences, length], fp32: |target|^2 of every token
+  at::Tensor input;   // [sequences, length, hidden], InputOf the state before it
+  at::Tensor target;  // [sequences, length, hidden], the parent's output without residual
+  at::Tensor power;   // [sequences, length], fp32: |target|^2 of every token
 
   [[nodiscard]] int64_t sequences() const;
   [[nodiscard]] int64_t length() const;
   [[nodiscard]] size_t bytes() const;
   /// Input, as bf16 or in fp32, and fp32 target of some sequences on `device`.
   struct Batch {
-    at::Tensor normalized;
+    at::Tensor input;
     at::Tensor target;
   };
   [[nodiscard]] Batch Rows(const std::vector<int64_t>& rows, const std::string& device,

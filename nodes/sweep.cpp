@@ -27,7 +27,7 @@ FrontierArtifact RunSweep(const SweepParams& params, const Inputs& inputs, RunCo
   std::vector<Score> scores;
   for (const auto& input : inputs.List<Score>("scores")) scores.push_back(*input.Load());
   std::vector<VariantTable> tables;
-  for (const CostTable& table : ByBatch(costs)) tables.push_back(TableOf(table, scores));
+  for (const CostTable& table : ByBatch(costs)) tables.push_back(TableOf(table, scores).table);
   SweepRequest request{
       ReadBudgetRange(params.budgets), ReadObjective(params.objective), {}, params.baselines};
   request.settings.time_limit_s = params.time_limit_s;

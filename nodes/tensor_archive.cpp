@@ -33,6 +33,11 @@ at::ScalarType TorchType(DType dtype) {
   }
 }
 
+const char* FormName(SubBlockForm form) {
+  if (form == SubBlockForm::kFull) return "full";
+  return form == SubBlockForm::kLinear ? "linear" : "none";
+}
+
 SubBlockForm FormFromName(const std::string& name) {
   if (name == "full") return SubBlockForm::kFull;
   if (name == "linear") return SubBlockForm::kLinear;
@@ -67,24 +72,24 @@ Tensor ReadTensor(const ArchiveReader& in, const std::string& name) {
 }
 
 json ToJson(const VariantSpec& spec) {
-  return std::visit(
-      [](const auto& s) {
-        const char* form = s.form == SubBlockForm::kFull     ? "full"
-                           : s.form == SubBlockForm::kLinear ? "linear"
-                                                             : "none";
-        if constexpr (std::is_same_v<std::decay_t<decltype(s)>, AttentionSpec>) {
-          return json{{"attn", form},
-                      {"n_kv_heads", s.n_kv_heads},
-                      {"window", s.window},
-                      {"n_query_heads", s.n_query_heads}};
-        } else {
-          return json{{"ffn", form}, {"size", s.size}};
-        }
-      },
-      spec);
+  if (const auto* block = std::get_if<BlockSpec>(&spec)) {
+    json parts = json::array({ToJson(block->attention), ToJson(block->ffn)});
+    return {{"block", std::move(parts)}};
+  }
+  if (const auto* attention = std::get_if<AttentionSpec>(&spec)) {
+    return {{"attn", FormName(attention->form)},
+            {"n_kv_heads", attention->n_kv_heads},
+            {"window", attention->window},
+            {"n_query_heads", attention->n_query_heads}};
+  }
+  const auto& ffn = std::get<FfnSpec>(spec);
+  return {{"ffn", FormName(ffn.form)}, {"size", ffn.size}};
 }
 
 VariantSpec VariantFromJson(const json& value) {
+  if (value.contains("block"))
+    return BlockSpec{std::get<AttentionSpec>(VariantFromJson(value.at("block").at(0))),
+                     std::get<FfnSpec>(VariantFromJson(value.at("block").at(1)))};
   if (value.contains("attn"))
     return AttentionSpec{FormFromName(value.at("attn")), value.at("n_kv_heads"),
                          value.value("window", int64_t{0}),

@@ -27,6 +27,52 @@ std::vector<int64_t> Range(int64_t first, int64_t count) {
   return rows;
 }
 
+// The sub-block of a variant that answers last: of a whole block its FFN, or its attention where
+// the FFN is `none`. Shares the variant's tensors.
+class LastSubBlock {
+ public:
+  LastSubBlock(const SubBlockWeights& weights, const VariantSpec& spec)
+      : weights_(weights), spec_(spec) {
+    const auto* block = std::get_if<BlockSpec>(&spec);
+    if (block == nullptr) return;
+    const auto& own = std::get<BlockWeights>(weights);
+    is_whole_ = true;
+    if (IsNone(block->ffn)) {
+      weights_ = own.attention;
+      spec_ = block->attention;
+      return;
+    }
+    before_ = {own.attention, block->attention};
+    weights_ = own.ffn;
+    spec_ = block->ffn;
+  }
+
+  [[nodiscard]] Tensor& matrix() { return OutputMatrix(weights_, spec_); }
+
+  // Its features, and what its output matrix has to make of them.
+  [[nodiscard]] std::pair<Tensor, Tensor> Problem(SubBlockData::Batch batch,
+                                                  const ModelConfig& config,
+                                                  const RotaryTable& rotary) const {
+    Tensor input = batch.input, target = batch.target;
+    if (!IsNone(before_.second)) {
+      const Tensor added =
+          SubBlockOutput(before_.first, before_.second, config, rotary, Normalize(input, config));
+      input = input + added;
+      target = target - added;
+    }
+    if (is_whole_) input = Normalize(input, config);
+    if (const Tensor& bias = OutputBias(weights_, spec_); bias.defined()) target = target - bias;
+    return {Features(weights_, spec_, config, rotary, input), target};
+  }
+
+ private:
+  SubBlockWeights weights_;
+  VariantSpec spec_;
+  bool is_whole_ = false;
+  // What changes its input within the block; `none` where nothing does.
+  std::pair<AttentionWeights, AttentionSpec> before_ = {{}, {SubBlockForm::kNone, 0}};
+};
+
 }  // namespace
 
 Trainee::Trainee(const SubBlockWeights& start, const VariantSpec& spec, const Transformer& parent,
@@ -65,7 +111,7 @@ Tensor Trainee::LossWeights(const std::vector<int64_t>& rows,
 Tensor Trainee::Loss(const std::vector<Tensor>& tensors, const std::vector<int64_t>& rows,
                      const std::vector<int64_t>& all, bool in_bf16) const {
   const SubBlockData::Batch batch = data_.Rows(rows, device_, in_bf16);
-  return WeightedSquaredError(trainable_.output(tensors, batch.normalized), batch.target,
+  return WeightedSquaredError(trainable_.output(tensors, batch.input), batch.target,
                               LossWeights(rows, all).to(at::Device(device_)));
 }
 
@@ -83,20 +129,18 @@ double Trainee::HeldOutLoss() const {
 
 void Trainee::RefitOutput(int64_t tokens, const std::function<void()>& poll) {
   const at::NoGradGuard no_grad;
-  Tensor& matrix = OutputMatrix(weights_, spec_);
-  RidgeFit fit(matrix.size(1), matrix.size(0));
+  LastSubBlock last(weights_, spec_);
+  RidgeFit fit(last.matrix().size(1), last.matrix().size(0));
   const int64_t sequences = std::min(n_train_, (tokens + data_.length() - 1) / data_.length());
   const int64_t piece = 2 * PieceRows();
   for (int64_t first = 0; first < sequences; first += piece) {
-    SubBlockData::Batch batch =
-        data_.Rows(Range(first, std::min(piece, sequences - first)), device_);
-    if (const Tensor& bias = OutputBias(weights_, spec_); bias.defined()) batch.target.sub_(bias);
-    fit.Add(Features(weights_, spec_, parent_.config(), parent_.rotary(), batch.normalized)
-                .flatten(0, 1),
-            batch.target.flatten(0, 1));
+    const auto [features, target] =
+        last.Problem(data_.Rows(Range(first, std::min(piece, sequences - first)), device_),
+                     parent_.config(), parent_.rotary());
+    fit.Add(features.flatten(0, 1), target.flatten(0, 1));
     poll();
   }
-  matrix.copy_(fit.Solve());
+  last.matrix().copy_(fit.Solve());
 }
 
 double Trainee::Step(const std::vector<int64_t>& rows, double learning_rate) {

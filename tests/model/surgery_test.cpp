@@ -15,7 +15,7 @@ TEST(SurgeryTest, AtTheParentsOwnShapeNothingChanges) {
   const ModelWeights parent = TinyModel();
   const SurgeryHints hints{SortChannels(parent.blocks[1].ffn, at::arange(47, -1, -1, at::kLong)),
                            KvMerge::kFirst};
-  for (const char* name : {"attn:kv2", "ffn:100%", "ffn:48"}) {
+  for (const char* name : {"attn:kv2", "ffn:100%", "ffn:48", "attn:kv2+ffn:48"}) {
     const VariantSpec spec = ResolveVariant(name, parent.config, 1);
     const SubBlockWeights own = SubBlockOf(parent, 1, WhichSubBlock(spec));
     const std::vector<Tensor> made = Parameters(InitVariant(parent, 1, spec, hints), spec);

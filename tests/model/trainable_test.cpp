@@ -23,7 +23,8 @@ class TrainableTest : public testing::TestWithParam<const char*> {
         input_(RandomTensor({6, 12, 32}, 1)),
         target_(RandomTensor({6, 12, 32}, 2)),
         weight_(target_.square().sum().reciprocal().unsqueeze(0)) {
-    std::visit([](auto& own) { own.norm.add_(RandomTensor({32}, 3), 0.1); }, weights_);
+    for (const auto& [name, slot] : Slots(weights_, spec_))
+      if (name.ends_with("layernorm.weight")) slot->add_(RandomTensor({32}, 3), 0.1);
     for (Tensor& parameter : parameters()) parameter.requires_grad_(true);
   }
 
@@ -108,7 +109,8 @@ TEST_P(TrainableTest, GradientsAgreeWithFiniteDifferences) {
 
 INSTANTIATE_TEST_SUITE_P(Variants, TrainableTest,
                          testing::Values("attn:kv2", "attn:kv1", "attn:linear", "ffn:50%",
-                                         "ffn:linear"));
+                                         "ffn:linear", "attn:kv1+ffn:50%", "attn:none+ffn:25%",
+                                         "attn:linear+ffn:none"));
 
 }  // namespace
 }  // namespace puzzle

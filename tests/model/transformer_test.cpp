@@ -49,6 +49,11 @@ TEST(TransformerTest, BlocksAreTheSumOfTheirSubBlocks) {
       x = ApplySubBlock(SubBlockOf(model.weights(), layer, which),
                         ParentVariant(config, layer, which), config, model.rotary(), x);
   EXPECT_TENSORS_NEAR(x, expected, 1e-4);
+  x = model.Embed(Ids(2, 9));
+  for (int64_t layer = 0; layer < config.n_layers(); ++layer)
+    x = ApplySubBlock(SubBlockOf(model.weights(), layer, SubBlock::kBoth),
+                      ParentVariant(config, layer, SubBlock::kBoth), config, model.rotary(), x);
+  EXPECT_TENSORS_NEAR(x, expected, 1e-4);
 }
 
 TEST(TransformerTest, GradientsAgreeWithFiniteDifferences) {

@@ -44,11 +44,38 @@ TEST(VariantTest, NamesResolveToShapesOfTheParentsLayer) {
   EXPECT_EQ(VariantName(ResolveVariant("attn:linear", parent, 0)), "attn:linear");
 }
 
+TEST(VariantTest, WholeBlocksArePairsOrNothing) {
+  const ModelConfig parent = Uniform(100, 192, 6, 32, 2, 512, 6, true);
+  const VariantSpec pair = ResolveVariant("attn:kv1+ffn:50%", parent, 2);
+  EXPECT_EQ(pair, VariantSpec(BlockSpec{{SubBlockForm::kFull, 1}, {SubBlockForm::kFull, 256}}));
+  EXPECT_EQ(VariantName(pair), "attn:kv1+ffn:256");
+  EXPECT_EQ(WhichSubBlock(pair), SubBlock::kBoth);
+  EXPECT_EQ(PartsOf(pair), (std::vector<VariantSpec>{ResolveVariant("attn:kv1", parent, 2),
+                                                     ResolveVariant("ffn:256", parent, 2)}));
+  EXPECT_EQ(CountParameters(pair, parent), 86'208 + 147'648);
+  EXPECT_EQ(ResolveVariant("attn:kv2+ffn:100%", parent, 0),
+            ParentVariant(parent, 0, SubBlock::kBoth));
+  const VariantSpec none = ResolveVariant("none", parent, 0);
+  EXPECT_EQ(none, ResolveVariant("attn:none+ffn:none", parent, 0));
+  EXPECT_EQ(VariantName(none), "none");
+  EXPECT_TRUE(IsNone(none));
+  EXPECT_FALSE(IsNone(ResolveVariant("attn:none+ffn:linear", parent, 0)));
+  EXPECT_EQ(CountParameters(none, parent), 0);
+  BlockSpec block = parent.blocks[0];
+  Place(pair, block);
+  EXPECT_EQ(VariantSpec(block), pair);
+}
+
 TEST(VariantTest, WhatTheParentCannotHaveIsRefusedByName) {
   const ModelConfig parent = Uniform(100, 192, 6, 32, 2, 512, 6, true);
-  for (const char* name : {"attn:kv3", "attn:kv4", "attn:kv1q2", "attn:kv1q6", "attn:kv3q9",
-                           "attn:kv1q", "attn:kv101%", "ffn:513", "ffn:101%", "ffn:0", "attn:kv0",
-                           "attn:2", "mlp:50%", "ffn:", "ffn:-5", "attn:kv1.5", "ffn:1e99"})
+  for (const char* name :
+       {"attn:kv3",          "attn:kv4",      "attn:kv1q2",  "attn:kv1q6",
+        "attn:kv3q9",        "attn:kv1q",     "attn:kv101%", "ffn:513",
+        "ffn:101%",          "ffn:0",         "attn:kv0",    "ffn:50%+attn:kv1",
+        "attn:kv1+attn:kv1", "attn:kv1+",     "+ffn:50%",    "attn:kv1+ffn:50%+ffn:50%",
+        "attn:kv1+ffn:513",  "attn:kv1+none", "None",        "attn:2",
+        "mlp:50%",           "ffn:",          "ffn:-5",      "attn:kv1.5",
+        "ffn:1e99"})
     EXPECT_THROW((void)ResolveVariant(name, parent, 0), Error) << name;
   EXPECT_THROW((void)ResolveVariant("attn:kv1", parent, 6), Error);
   EXPECT_THROW((void)ResolveVariant("attn:kv1", parent, -1), Error);
@@ -56,6 +83,12 @@ TEST(VariantTest, WhatTheParentCannotHaveIsRefusedByName) {
     (void)ResolveVariant("attn:kv4", parent, 3);
   } catch (const Error& e) {
     EXPECT_STREQ(e.what(), "layer 3: variant attn:kv4: 4 kv heads do not divide the parent's 2");
+  }
+  try {
+    (void)ResolveVariant("attn:kv1+ffn:600", parent, 3);
+  } catch (const Error& e) {
+    EXPECT_STREQ(e.what(),
+                 "layer 3: variant attn:kv1+ffn:600: larger than the parent's FFN of 512");
   }
 }
 

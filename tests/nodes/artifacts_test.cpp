@@ -63,6 +63,21 @@ TEST(ArtifactsTest, BlocksReadTheirWeightsWhenAsked) {
   for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(a[i].equal(b[i]));
 }
 
+TEST(ArtifactsTest, WholeBlocksComeBackWithBothSubBlocks) {
+  const ModelWeights parent = TinyModel();
+  for (const char* name : {"attn:kv1+ffn:50%", "attn:none+ffn:linear", "none"}) {
+    Block block;
+    block.variant = name;
+    block.spec = ResolveVariant(name, parent.config, 0);
+    block.trained = InitVariant(parent, 0, block.spec);
+    const Block back = RoundTrip(block);
+    EXPECT_EQ(back.spec, block.spec);
+    const auto a = Parameters(block.trained, block.spec), b = Parameters(back.Weights(), back.spec);
+    ASSERT_EQ(a.size(), b.size());
+    for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(a[i].equal(b[i]));
+  }
+}
+
 TEST(ArtifactsTest, ScoresCostsChoicesAndEvaluations) {
   Score score;
   score.layer = 2;
@@ -93,6 +108,11 @@ TEST(ArtifactsTest, ScoresCostsChoicesAndEvaluations) {
   const Choice choice_back = RoundTrip(choice);
   EXPECT_EQ(choice_back.Listing(), "block_0:  attention none    ffn 24\n");
   EXPECT_EQ(choice_back.totals, choice.totals);
+  choice.picks = {{0, "attn:kv1+ffn:24", ResolveVariant("attn:kv1+ffn:24", TinyConfig(), 0)},
+                  {1, "none", ResolveVariant("none", TinyConfig(), 1)}};
+  EXPECT_EQ(RoundTrip(choice).Listing(),
+            "block_0:  attention kv1     ffn 24      coupled\n"
+            "block_1:  attention none    ffn none\n");
 
   Evaluation evaluation;
   evaluation.label = "child";

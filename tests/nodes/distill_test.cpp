@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <numeric>
 
 #include "io/error.h"
 #include "io/hdf5_archive.h"
@@ -11,6 +12,7 @@
 #include "nodes/evaluate.h"
 #include "nodes/gkd.h"
 #include "nodes/score.h"
+#include "nodes/trainee.h"
 #include "tests/model/tiny_model.h"
 
 namespace puzzle {
@@ -87,6 +89,70 @@ TEST_F(DistillTest, EveryStageOfBldLowersTheHeldOutLoss) {
   EXPECT_LT(attention.loss, attention.init_loss);
   const Distilled linear = Distill("ffn:linear", QuickParams());
   EXPECT_LT(linear.loss, 1.0) << "least squares is at least as good as nothing";
+}
+
+TEST_F(DistillTest, AWholeBlocksTargetIsWhatTheParentsBlockAdds) {
+  const SubBlockData data = MakeSubBlockData(parent_, states_, 1, SubBlock::kBoth, [] {});
+  const SubBlockData::Batch batch = data.Rows({3, 7}, "cpu");
+  const Tensor x = at::cat({states_.Read(1, 3, 1), states_.Read(1, 7, 1)});
+  EXPECT_TENSORS_NEAR(batch.input, x, 1e-2 * x.abs().max().item<double>());  // bf16
+  const Tensor added = parent_.Blocks(batch.input, 1, 2) - batch.input;
+  EXPECT_TENSORS_NEAR(batch.target, added, 1e-2 * added.abs().max().item<double>());
+}
+
+TEST_F(DistillTest, CoupledTrainingImprovesOnPartsThatWereTrainedApart) {
+  const VariantSpec spec = ResolveVariant("attn:kv1+ffn:50%", parent_.config(), 1);
+  const BlockWeights apart = {
+      std::get<AttentionWeights>(Distill("attn:kv1", QuickParams()).weights),
+      std::get<FfnWeights>(Distill("ffn:50%", QuickParams()).weights)};
+  const SubBlockData data = MakeSubBlockData(parent_, states_, 1, SubBlock::kBoth, [] {});
+  const Distilled coupled = DistillSubBlock(apart, spec, parent_, data, QuickParams(), 3, "cpu",
+                                            [](double, std::string_view) {});
+  const Distilled alone = Distill("attn:kv1+ffn:50%", QuickParams());
+  EXPECT_LT(coupled.init_loss, alone.init_loss) << "parts that were trained are a better start";
+  EXPECT_LT(coupled.loss, 0.95 * coupled.init_loss);
+  EXPECT_LT(alone.loss, alone.init_loss);
+  // The reported loss is that of the whole forward pass through the block.
+  const SubBlockData::Batch held_out = data.Rows({36, 37, 38, 39}, "cpu");
+  ModelWeights replaced = parent_.weights();
+  Replace(replaced, 1, spec, coupled.weights);
+  const at::NoGradGuard no_grad;
+  const Tensor added = Transformer(replaced).Blocks(held_out.input, 1, 2) - held_out.input;
+  EXPECT_NEAR(
+      coupled.loss,
+      ((added - held_out.target).square().sum() / held_out.target.square().sum()).item<double>(),
+      1e-4 * coupled.loss);
+}
+
+TEST_F(DistillTest, NoOtherOutputMatrixBehindAWholeBlocksFeaturesIsBetter) {
+  BldParams params = QuickParams();
+  params.refit_tokens = 36 * 16;  // all that is trained on
+  const SubBlockData data = MakeSubBlockData(parent_, states_, 1, SubBlock::kBoth, [] {});
+  for (const char* name : {"attn:kv1+ffn:50%", "attn:none+ffn:linear", "attn:kv1+ffn:none"}) {
+    const VariantSpec spec = ResolveVariant(name, parent_.config(), 1);
+    Trainee trainee(InitVariant(parent_.weights(), 1, spec), spec, parent_, data, params, "cpu");
+    trainee.RefitOutput(params.refit_tokens, [] {});
+    std::vector<int64_t> rows(36);
+    std::iota(rows.begin(), rows.end(), 0);
+    const SubBlockData::Batch batch = data.Rows(rows, "cpu");
+    auto weights = std::get<BlockWeights>(trainee.Weights());
+    Tensor& last = IsNone(std::get<BlockSpec>(spec).ffn) ? weights.attention.o
+                   : weights.ffn.down.defined()          ? weights.ffn.down
+                                                         : weights.ffn.linear;
+    const at::NoGradGuard no_grad;
+    const auto loss = [&] {
+      ModelWeights replaced = parent_.weights();
+      Replace(replaced, 1, spec, weights);
+      const Tensor added = Transformer(replaced).Blocks(batch.input, 1, 2) - batch.input;
+      return (added - batch.target).to(at::kDouble).square().sum().item<double>();
+    };
+    const double least = loss();
+    const Tensor best = last.clone();
+    for (uint64_t seed = 1; seed <= 6; ++seed) {
+      last.copy_(best + 0.01 * best.abs().mean() * RandomTensor(best.sizes().vec(), seed));
+      EXPECT_GT(loss(), least) << name;
+    }
+  }
 }
 
 TEST_F(DistillTest, BldIsAFunctionOfItsSeedAndParameters) {
@@ -177,6 +243,16 @@ TEST_F(DistillTest, AScoreInAChildsContextIsThatOfTheChildWithTheReplacement) {
       ScoreReplacement({child, child_states}, 1, spec, InitVariant(parent_.weights(), 1, spec),
                        FoldedFor(child), 8, [](double) {});
   EXPECT_NEAR(score.MeanKl(), measured(with(child.weights(), 1, "attn:none")), 1e-5);
+}
+
+TEST_F(DistillTest, AWholeBlocksScoreIsThatOfTheModelWithoutItsTwoSubBlocks) {
+  ModelWeights without = parent_.weights();
+  Replace(without, 1, AttentionSpec{SubBlockForm::kNone, 0}, AttentionWeights{});
+  Replace(without, 1, FfnSpec{SubBlockForm::kNone, 0}, FfnWeights{});
+  const TokenMetrics whole =
+      EvaluateModel(Transformer(without), &parent_, tokens_, 0, 8, [](double) {});
+  EXPECT_NEAR(Score("none").MeanKl(), whole.MeanKl(), 1e-5);
+  EXPECT_NEAR(Score("attn:kv2+ffn:100%").MeanKl(), 0, 1e-6);
 }
 
 TEST_F(DistillTest, EvaluationStopsAtTheWantedPosition) {

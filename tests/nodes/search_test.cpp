@@ -126,7 +126,7 @@ TEST(CostTablesTest, AScoreOfTheParentsOwnCounts) {
   own.spec = ParentVariant(Parent(), 0, SubBlock::kAttention);
   own.metrics.kl = -10;  // going back to the parent's helps the child
   scores.push_back(own);
-  EXPECT_EQ(TableOf(Costs(), scores).groups[0].variants[0].metrics[0], -1);
+  EXPECT_EQ(TableOf(Costs(), scores).table.groups[0].variants[0].metrics[0], -1);
 }
 
 TEST(CostTablesTest, WhatDoesNotFitTogetherIsRefused) {
@@ -149,7 +149,7 @@ TEST(CostTablesTest, WhatDoesNotFitTogetherIsRefused) {
 }
 
 TEST(CostTablesTest, EverySubBlockIsAGroupWhoseOwnVariantIsFree) {
-  const VariantTable table = TableOf(Costs(), Scores(0.5));
+  const VariantTable table = TableOf(Costs(), Scores(0.5)).table;
   ASSERT_EQ(table.groups.size(), 4u);
   EXPECT_EQ(table.groups[0].name, "layer 0 attn");
   EXPECT_EQ(table.groups[0].variants.size(), 3u);
@@ -157,6 +157,84 @@ TEST(CostTablesTest, EverySubBlockIsAGroupWhoseOwnVariantIsFree) {
   EXPECT_EQ(table.groups[0].variants[0].metrics[0], 0);
   EXPECT_DOUBLE_EQ(table.groups[2].variants[1].metrics[0].value(), 1.0);
   EXPECT_EQ(table.tokens, 4 * 256);
+}
+
+Score WholeScore(int64_t layer, const std::string& variant, double kl) {
+  Score score;
+  score.layer = layer;
+  score.variant = variant;
+  score.spec = ResolveVariant(variant, Parent(), layer);
+  score.metrics.tokens = score.base.tokens = 10;
+  score.metrics.kl = 10 * kl;
+  return score;
+}
+
+TEST(CostTablesTest, AWholeBlockThatWasScoredStandsInForTheSumOfItsParts) {
+  const CostTable costs = Costs();
+  std::vector<Score> scores = Scores(0.5);
+  scores.push_back(WholeScore(1, "attn:kv1+ffn:50%", 0.75));
+  const OptionTable options = TableOf(costs, scores);
+  ASSERT_EQ(options.table.groups.size(), 3u) << "layer 0 still has two";
+  const auto& group = options.table.groups[2];
+  EXPECT_EQ(group.name, "layer 1");
+  ASSERT_EQ(group.variants.size(), 3u * 2u);
+  EXPECT_EQ(group.variants[0].name, "attn:kv2 ffn:512");
+  EXPECT_EQ(group.variants[0].metrics[0], 0);
+  EXPECT_EQ(group.variants[3].name, "attn:kv1+ffn:256");
+  EXPECT_DOUBLE_EQ(group.variants[3].metrics[0].value(), 0.75);
+  EXPECT_DOUBLE_EQ(group.variants[3].costs[0], 86'208 + 147'648);
+  EXPECT_EQ(options.picks[2][3].size(), 1u);
+  EXPECT_EQ(options.picks[2][5].size(), 2u);
+  EXPECT_DOUBLE_EQ(group.variants[5].metrics[0].value(), 2.0) << "attn:none ffn:256, added up";
+}
+
+TEST(CostTablesTest, ListedWholeBlocksCostWhatTheirSubBlocksDo) {
+  const CostTable costs = CountCosts(
+      Parent(), {"ffn:50%", "none", "attn:kv1+ffn:50%", "attn:kv2+ffn:512"}, 8, Serving(4));
+  ASSERT_EQ(costs.rows.size(), 2u * 5u) << "the parent's own pair is no row";
+  EXPECT_EQ(costs.rows[4].variant, "attn:kv1+ffn:50%");
+  EXPECT_EQ(CostOf(costs, 4, "block_parameters"), 86'208 + 147'648);
+  EXPECT_EQ(CostOf(costs, 4, "kv_heads"), 1);
+  for (const std::string& resource : costs.resources) EXPECT_EQ(CostOf(costs, 3, resource), 0);
+  EXPECT_EQ(costs.parent_total[0], 2 * (98'496 + 295'104));
+  std::vector<Score> scores = {WholeScore(0, "none", 2)};
+  EXPECT_FALSE(TableOf(costs, scores).table.groups[0].variants.back().metrics[0])
+      << "the listed pair has no score";
+}
+
+TEST(CostTablesTest, LibrariesHoldEveryShapeOnce) {
+  const CostTable costs =
+      CountCosts(Parent(), {"attn:kv1", "ffn:50%", "none", "attn:kv1+ffn:50%"}, 8, Serving(4));
+  std::vector<Score> scores = Scores(0.5);
+  scores.push_back(WholeScore(1, "attn:kv1+ffn:50%", 0.75));
+  const VariantTable table = BlockTableOf(costs, scores);
+  for (const auto& group : table.groups) {
+    ASSERT_EQ(group.variants.size(), 2u * 2u + 1u);
+    EXPECT_EQ(group.variants.back().name,
+              "attention = no_op (parent * 0%)\t&&\tffn = no_op (parent * 0%)");
+  }
+  EXPECT_DOUBLE_EQ(table.groups[0].variants[3].metrics[0].value(), 1);
+  EXPECT_DOUBLE_EQ(table.groups[1].variants[3].metrics[0].value(), 0.75);
+}
+
+TEST(CostTablesTest, ScoresThatDoNotFitTheCostsAreRefused) {
+  const auto failure = [](const Score& more) -> std::string {
+    std::vector<Score> scores = Scores(0.5);
+    scores.push_back(more);
+    try {
+      (void)TableOf(Costs(), scores);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  EXPECT_EQ(failure(WholeScore(0, "attn:kv1+ffn:25%", 1)),
+            "layer 0: there is a score of attn:kv1+ffn:25%, but the costs lack a part of it");
+  Score twice = Scores(0.5)[0];
+  EXPECT_EQ(failure(twice), "layer 0: there are two scores of attn:kv1");
+  Score outside = WholeScore(1, "none", 1);
+  outside.layer = 2;
+  EXPECT_EQ(failure(outside), "there is a score of layer 2, but the costs end with layer 1");
 }
 
 TEST(CostTablesTest, WholeBlocksAddUpTheirSubBlocks) {
@@ -193,6 +271,49 @@ TEST(SearchTest, TakesTheBestChildWithinTheLimits) {
   EXPECT_EQ(choice.batch, 4);
   EXPECT_DOUBLE_EQ(choice.totals.at("block_parameters"), 2 * 393'600 - 147'456);
   EXPECT_EQ(choice.comparison, "");
+}
+
+// Against every combination of sub-blocks and whole blocks, by hand.
+TEST(SearchTest, SubBlocksAndWholeBlocksCompeteInOneSearch) {
+  std::vector<Score> scores = Scores(0.5);
+  scores.push_back(WholeScore(0, "none", 0.9));              // instead of the parts, which add to 1
+  scores.push_back(WholeScore(1, "attn:kv1+ffn:50%", 0.6));  // instead of 2
+  scores.push_back(WholeScore(1, "attn:kv2+ffn:512", 0));
+  struct Alternative {
+    double kl, parameters;
+  };
+  const auto alternatives = [&](int64_t layer) {
+    const double unit = 0.5 * static_cast<double>(layer + 1);
+    std::vector<Alternative> all;
+    for (const double attention : {98'496., 86'208., 0.})
+      for (const double ffn : {295'104., 147'648.})
+        all.push_back(
+            {(attention < 98'496 ? unit : 0) + (ffn < 295'104 ? unit : 0), attention + ffn});
+    if (layer == 0) all.push_back({0.9, 0});
+    if (layer == 1) all[3].kl = 0.6;
+    return all;
+  };
+  const std::vector<std::string> variants = {"attn:kv1", "attn:none", "ffn:50%", "none"};
+  const CostTable costs = CountCosts(Parent(), variants, 8, Serving(4));
+  std::vector<std::string> warnings;
+  for (const double share : {0.95, 0.85, 0.7, 0.5, 0.3}) {
+    double best = 1e9;
+    for (const Alternative& a : alternatives(0))
+      for (const Alternative& b : alternatives(1))
+        if (a.parameters + b.parameters <= share * 2 * 393'600) best = std::min(best, a.kl + b.kl);
+    const Choice choice =
+        FindChild(Params({{"block_parameters", share * 2 * 393'600}}), {costs}, scores,
+                  [&](const auto& text) { warnings.push_back(text); }, {});
+    EXPECT_NEAR(choice.objective, best, 1e-9) << share;
+    double parameters = 0;
+    std::vector<BlockSpec> blocks(2);
+    for (const Choice::Pick& pick : choice.picks)
+      Place(pick.spec, blocks[static_cast<size_t>(pick.layer)]);
+    for (const BlockSpec& block : blocks)
+      parameters += static_cast<double>(CountParameters(block, Parent()));
+    EXPECT_EQ(choice.totals.at("block_parameters"), parameters);
+  }
+  EXPECT_THAT(warnings, testing::Each(HasSubstr("layer 1: variant \"none\" has no kl")));
 }
 
 TEST(SearchTest, ComparesMethodsOnTheSameLimits) {
