@@ -48,8 +48,10 @@ Activations Capture(const Transformer& parent, const TokenSet& tokens, const std
   const at::NoGradGuard no_grad;
   const int64_t layers = parent.config().n_layers();
   auto archive = Hdf5Format().create(path);
-  Activations::Writer writer(*archive, layers + 1, tokens.sequences(), tokens.length,
-                             parent.config().hidden_size, DType::kF32, "parent");
+  Activations::Writer writer(
+      *archive,
+      {layers + 1, tokens.sequences(), tokens.length, parent.config().hidden_size, DType::kF32},
+      "parent");
   for (int64_t row = 0; row < tokens.sequences(); ++row) {
     const at::Tensor ids = tokens.Batch(row, 1);
     std::vector<at::Tensor> states = {parent.Embed(ids)};

@@ -151,25 +151,41 @@ Checkpoint Checkpoint::Load(std::shared_ptr<const ArchiveReader> in) {
   return checkpoint;
 }
 
-Activations::Writer::Writer(ArchiveWriter& out, int64_t n_states, int64_t sequences, int64_t length,
-                            int64_t hidden, DType dtype, const std::string& parent_digest)
-    : out_(out), dtype_(dtype) {
-  out.SetAttribute("states", n_states);
-  out.SetAttribute("sequences", sequences);
-  out.SetAttribute("length", length);
-  out.SetAttribute("hidden", hidden);
-  out.SetAttribute("dtype", std::string(DTypeName(dtype)));
+namespace {
+
+bool Kept(const Activations::Layout& layout, int64_t index) {
+  return layout.stride > 0 && index % layout.stride == 0;
+}
+
+at::ScalarType ScalarTypeOf(const Activations::Layout& layout) {
+  return layout.dtype == DType::kBF16 ? at::kBFloat16 : at::kFloat;
+}
+
+}  // namespace
+
+Activations::Writer::Writer(ArchiveWriter& out, const Layout& layout,
+                            const std::string& parent_digest)
+    : out_(out), layout_(layout) {
+  out.SetAttribute("states", layout.n_states);
+  out.SetAttribute("sequences", layout.sequences);
+  out.SetAttribute("length", layout.length);
+  out.SetAttribute("hidden", layout.hidden);
+  out.SetAttribute("dtype", std::string(DTypeName(layout.dtype)));
   out.SetAttribute("parent_digest", parent_digest);
-  for (int64_t i = 0; i < n_states; ++i)
-    out.Create(StateName(i), dtype, {sequences, length, hidden});
-  out.Create("ids", DType::kI32, {sequences, length});
+  if (layout.stride != 1) out.SetAttribute("stride", layout.stride);
+  for (int64_t i = 0; i < layout.n_states; ++i) {
+    if (Kept(layout, i))
+      out.Create(StateName(i), layout.dtype, {layout.sequences, layout.length, layout.hidden});
+  }
+  out.Create("ids", DType::kI32, {layout.sequences, layout.length});
 }
 
 void Activations::Writer::Append(const std::vector<Tensor>& states, const Tensor& ids) {
-  const auto type = dtype_ == DType::kBF16 ? at::kBFloat16 : at::kFloat;
-  for (size_t i = 0; i < states.size(); ++i) {
-    const Tensor host = states[i].detach().to(at::kCPU, type).contiguous();
-    out_.Append(StateName(static_cast<int64_t>(i)), ViewOf(host));
+  for (int64_t i = 0; i < layout_.n_states; ++i) {
+    if (!Kept(layout_, i)) continue;
+    const Tensor host =
+        states[static_cast<size_t>(i)].detach().to(at::kCPU, ScalarTypeOf(layout_)).contiguous();
+    out_.Append(StateName(i), ViewOf(host));
   }
   const Tensor host_ids = ids.to(at::kCPU, at::kInt).contiguous();
   out_.Append("ids", ViewOf(host_ids));
@@ -181,25 +197,31 @@ void Activations::Save(ArchiveWriter&) const {
 
 Activations Activations::Load(std::shared_ptr<const ArchiveReader> in) {
   Activations activations;
-  activations.n_states_ = in->Attribute("states");
-  activations.sequences_ = in->Attribute("sequences");
-  activations.length_ = in->Attribute("length");
-  activations.hidden_ = in->Attribute("hidden");
-  activations.dtype_ = ParseDType(in->Attribute("dtype").get<std::string>()).value();
+  Layout& layout = activations.layout_;
+  layout.n_states = in->Attribute("states");
+  layout.sequences = in->Attribute("sequences");
+  layout.length = in->Attribute("length");
+  layout.hidden = in->Attribute("hidden");
+  layout.dtype = ParseDType(in->Attribute("dtype").get<std::string>()).value();
+  if (in->HasAttribute("stride")) layout.stride = in->Attribute("stride");
   activations.parent_digest_ = in->Attribute("parent_digest");
   activations.reader_ = std::move(in);
   return activations;
 }
 
+bool Activations::Keeps(int64_t index) const {
+  return Kept(layout_, index);
+}
+
 Tensor Activations::Read(int64_t index, int64_t first, int64_t count) const {
-  const auto type = dtype_ == DType::kBF16 ? at::kBFloat16 : at::kFloat;
-  Tensor states = at::empty({count, length_, hidden_}, type);
+  PUZZLE_CHECK(Keeps(index), "this state was not kept");
+  Tensor states = at::empty({count, layout_.length, layout_.hidden}, ScalarTypeOf(layout_));
   reader_->ReadRows(StateName(index), first, count, states.data_ptr());
   return states.to(at::kFloat);
 }
 
 Tensor Activations::Ids(int64_t first, int64_t count) const {
-  Tensor ids = at::empty({count, length_}, at::kInt);
+  Tensor ids = at::empty({count, layout_.length}, at::kInt);
   reader_->ReadRows("ids", first, count, ids.data_ptr());
   return ids.to(at::kLong);
 }

@@ -66,29 +66,37 @@ class Activations {
  public:
   static constexpr std::string_view kType = "activations";
 
-  [[nodiscard]] int64_t n_states() const { return n_states_; }  // layers + 1
-  [[nodiscard]] int64_t sequences() const { return sequences_; }
-  [[nodiscard]] int64_t length() const { return length_; }
-  [[nodiscard]] int64_t hidden() const { return hidden_; }
-  /// The state at the input of block `index` (or behind the last one): sequences
-  /// [first, first + count) as fp32 [count, length, hidden].
+  [[nodiscard]] int64_t n_states() const { return layout_.n_states; }  // layers + 1
+  [[nodiscard]] int64_t sequences() const { return layout_.sequences; }
+  [[nodiscard]] int64_t length() const { return layout_.length; }
+  [[nodiscard]] int64_t hidden() const { return layout_.hidden; }
+  /// Is the state at the input of block `index` (or behind the last one) in the archive? Every
+  /// stride-th is, or none; `LayerInput` computes the others.
+  [[nodiscard]] bool Keeps(int64_t index) const;
+  /// That state: sequences [first, first + count) as fp32 [count, length, hidden].
+  /// REQUIRES: Keeps(index).
   [[nodiscard]] at::Tensor Read(int64_t index, int64_t first, int64_t count) const;
   /// Token ids of the same sequences, int64 [count, length].
   [[nodiscard]] at::Tensor Ids(int64_t first, int64_t count) const;
   /// Digest of the parent they come from: other inputs must be the same model.
   [[nodiscard]] const std::string& parent_digest() const { return parent_digest_; }
 
+  struct Layout {
+    int64_t n_states = 0, sequences = 0, length = 0, hidden = 0;
+    DType dtype = DType::kF32;
+    int64_t stride = 1;  // every stride-th state is kept; 0: none
+  };
   /// Streaming writer: one Append per batch of sequences.
   class Writer {
    public:
-    Writer(ArchiveWriter& out, int64_t n_states, int64_t sequences, int64_t length, int64_t hidden,
-           DType dtype, const std::string& parent_digest);
-    /// `states`: n_states tensors [count, length, hidden]; ids [count, length].
+    Writer(ArchiveWriter& out, const Layout& layout, const std::string& parent_digest);
+    /// `states`: n_states tensors [count, length, hidden], of which those that are not kept may be
+    /// undefined; ids [count, length].
     void Append(const std::vector<at::Tensor>& states, const at::Tensor& ids);
 
    private:
     ArchiveWriter& out_;
-    DType dtype_;
+    Layout layout_;
   };
 
   void Save(ArchiveWriter& out) const;  // only streamed; throws BugError
@@ -97,8 +105,7 @@ class Activations {
 
  private:
   std::shared_ptr<const ArchiveReader> reader_;
-  int64_t n_states_ = 0, sequences_ = 0, length_ = 0, hidden_ = 0;
-  DType dtype_ = DType::kF32;
+  Layout layout_;
   std::string parent_digest_;
 };
 

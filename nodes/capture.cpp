@@ -23,6 +23,35 @@ void CheckTokensFit(const TokenSet& tokens, const ModelConfig& config) {
                             *low < 0 ? *low : *high, config.vocab_size));
 }
 
+namespace {
+
+// The states of some sequences, computed in parts on several threads.
+using Parts = std::vector<std::vector<Tensor>>;
+
+Parts RunParent(const Transformer& model, const Tensor& ids, const at::Device& device) {
+  Parts parts(static_cast<size_t>(RowParts(ids.size(0), device)));
+  ParallelOverRows(ids.size(0), device, [&](int64_t part, int64_t begin, int64_t length) {
+    std::vector<Tensor>& own = parts[static_cast<size_t>(part)];
+    own.push_back(model.Embed(ids.narrow(0, begin, length).to(device)));
+    for (int64_t layer = 0; layer < model.config().n_layers(); ++layer)
+      own.push_back(model.Blocks(own.back(), layer, layer + 1));
+  });
+  return parts;
+}
+
+}  // namespace
+
+int64_t StrideWithin(const Activations::Layout& layout, int64_t max_mib) {
+  if (max_mib == 0) return 1;
+  const double state_mib = static_cast<double>(layout.sequences * layout.length * layout.hidden) *
+                           static_cast<double>(ElementSize(layout.dtype)) / (1 << 20);
+  for (int64_t stride = 1; stride <= layout.n_states; ++stride) {
+    const int64_t kept = (layout.n_states + stride - 1) / stride;
+    if (static_cast<double>(kept) * state_mib <= static_cast<double>(max_mib)) return stride;
+  }
+  return 0;
+}
+
 void RunActivations(const ActivationsParams& params, const Inputs& inputs, RunContext& context,
                     ArchiveWriter& out) {
   const at::NoGradGuard no_grad;
@@ -32,24 +61,23 @@ void RunActivations(const ActivationsParams& params, const Inputs& inputs, RunCo
   CheckTokensFit(*tokens, checkpoint->model.config);
   const at::Device device(context.device().name());
   const Transformer model(ToDevice(checkpoint->model, device.str()));
-  const int64_t layers = model.config().n_layers();
-  Activations::Writer writer(out, layers + 1, tokens->sequences(), tokens->length,
+  Activations::Layout layout{model.config().n_layers() + 1,
+                             tokens->sequences(),
+                             tokens->length,
                              model.config().hidden_size,
-                             params.dtype == "bf16" ? DType::kBF16 : DType::kF32, parent.digest());
+                             params.dtype == "bf16" ? DType::kBF16 : DType::kF32,
+                             0};
+  if (params.keep == "all") layout.stride = StrideWithin(layout, params.max_mib);
+  Activations::Writer writer(out, layout, parent.digest());
+  if (layout.stride == 0) return writer.Append({}, tokens->Batch(0, tokens->sequences()));
   for (int64_t first = 0; first < tokens->sequences(); first += params.batch) {
     const int64_t count = std::min(params.batch, tokens->sequences() - first);
     const Tensor ids = tokens->Batch(first, count);
-    std::vector<std::vector<Tensor>> states(static_cast<size_t>(RowParts(count, device)));
-    ParallelOverRows(count, device, [&](int64_t part, int64_t begin, int64_t length) {
-      std::vector<Tensor>& own = states[static_cast<size_t>(part)];
-      own.push_back(model.Embed(ids.narrow(0, begin, length).to(device)));
-      for (int64_t layer = 0; layer < layers; ++layer)
-        own.push_back(model.Blocks(own.back(), layer, layer + 1));
-    });
     int64_t begin = 0;
-    for (const std::vector<Tensor>& part : states) {
-      writer.Append(part, ids.narrow(0, begin, part.front().size(0)));
-      begin += part.front().size(0);
+    for (const std::vector<Tensor>& part : RunParent(model, ids, device)) {
+      const int64_t rows = part.front().size(0);
+      writer.Append(part, ids.narrow(0, begin, rows));
+      begin += rows;
     }
     context.Poll(static_cast<double>(first + count) / static_cast<double>(tokens->sequences()));
   }

@@ -7,7 +7,12 @@
 
 namespace puzzle {
 
-/// Streams the parent's hidden state at every layer's input and behind the last layer.
+/// The smallest stride with which the kept states of `layout` need at most `max_mib` (0: no limit);
+/// 0 when not even one fits.
+[[nodiscard]] int64_t StrideWithin(const Activations::Layout& layout, int64_t max_mib);
+
+/// Streams the parent's hidden state at every layer's input and behind the last layer, or those
+/// that the parameters leave. Where nothing is kept the parent does not run.
 void RunActivations(const ActivationsParams& params, const Inputs& inputs, RunContext& context,
                     ArchiveWriter& out);
 

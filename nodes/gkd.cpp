@@ -14,6 +14,7 @@
 #include "model/runtime.h"
 #include "nodes/batches.h"
 #include "nodes/capture.h"
+#include "nodes/layer_input.h"
 #include "nodes/sub_block_data.h"
 
 namespace puzzle {
@@ -114,16 +115,10 @@ Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& con
         activations->length() != tokens->length ||
         !activations->Ids(0, 1).equal(tokens->Batch(0, 1)))
       throw Error("the activations were captured on other tokens than the port `tokens` gives");
-    states = [activations, device,
+    states = [&teacher, activations,
               mutex = std::make_shared<std::mutex>()](const std::vector<int64_t>& rows) {
       const std::scoped_lock lock(*mutex);  // a reader serves one thread at a time
-      std::vector<Tensor> all;
-      for (int64_t i = 0; i < activations->n_states(); ++i) {
-        std::vector<Tensor> parts;
-        for (int64_t row : rows) parts.push_back(activations->Read(i, row, 1));
-        all.push_back(at::cat(parts).to(at::Device(device)));
-      }
-      return all;
+      return LayerInputs(teacher, *activations, rows);
     };
   } else {
     states = [&](const std::vector<int64_t>& rows) {

@@ -4,6 +4,7 @@
 #include "model/importance.h"
 #include "model/pch.h"
 #include "model/transformer.h"
+#include "nodes/layer_input.h"
 #include "nodes/sub_block_data.h"
 
 namespace puzzle {
@@ -49,7 +50,7 @@ Importance RunImportance(const ImportanceParams& params, const Inputs& inputs,
     const BlockSpec& spec = config.blocks[static_cast<size_t>(layer)];
     std::vector<Tensor> mixed, gated;
     for (int64_t batch = 0; batch < batches; ++batch) {
-      const Tensor x = states->Read(layer, batch * params.batch, params.batch);
+      const Tensor x = LayerInput(model, *states, layer, batch * params.batch, params.batch);
       auto features = [&](const SubBlockWeights& weights, const VariantSpec& variant,
                           const Tensor& input) {
         return Features(weights, variant, config, model.rotary(), Normalize(input, config));

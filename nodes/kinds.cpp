@@ -86,6 +86,10 @@ NodeKind ActivationsKind() {
       .In("tokens", "tokens", "what to run it on")
       .Param("dtype", &ActivationsParams::dtype, {OneOf({"bf16", "fp32"})},
              "bf16 is half the size; fp32 for scores")
+      .Param("keep", &ActivationsParams::keep, {OneOf({"all", "online"})},
+             "online stores nothing but the tokens: what is needed is computed when it is needed")
+      .Param("max_mib", &ActivationsParams::max_mib, {AtLeast(0)},
+             "keep only every k-th state, so that they fit into this; 0: no limit")
       .Param("batch", &ActivationsParams::batch, {AtLeast(1), Unkeyed()}, "sequences at a time")
       .Out("activations")
       .On(Needs::kDevice);

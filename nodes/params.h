@@ -48,6 +48,8 @@ struct PretrainParams : TrainingParams {
 
 struct ActivationsParams {
   std::string dtype = "bf16";
+  std::string keep = "all";
+  int64_t max_mib = 0;  // 0: no limit
   int64_t batch = 8;
 };
 

@@ -20,11 +20,19 @@ std::string Indented(const std::string& text) {
   return result;
 }
 
-// The parent has the most, where it is among the rows.
-double LargestBlocks(const std::vector<Evaluation>& rows) {
-  int64_t most = 1;
-  for (const Evaluation& row : rows) most = std::max(most, row.block_parameters);
-  return static_cast<double>(most);
+// Of the parent: the row that was not measured against one. 0 when it is not among the rows.
+int64_t ParentBlocks(const std::vector<Evaluation>& rows) {
+  int64_t most = 0;
+  for (const Evaluation& row : rows) {
+    if (!row.has_kl) most = std::max(most, row.block_parameters);
+  }
+  return most;
+}
+
+// Its blocks' parameters: a share of the parent's, or their number where there is no parent.
+double BlockSize(const Evaluation& row, int64_t parent_blocks) {
+  const auto own = static_cast<double>(row.block_parameters);
+  return parent_blocks > 0 ? 100.0 * own / static_cast<double>(parent_blocks) : own;
 }
 
 bool Contains(const std::vector<std::string>& names, const std::string& name) {
@@ -44,7 +52,7 @@ std::string EvaluationTable(const std::vector<Evaluation>& rows) {
       "{:<{}}  {:>12}  {:>12}  {:>11}  {:>7}  {:>15}{}  {:>6}  {:>6}  {:>6}{}\n", "model", width,
       "parameters", "in blocks", "weights MiB", "NLL", "KL to parent",
       predictions ? "  sum of scores" : "", "top-1", "top-5", "top-10", tasks ? "   tasks" : "");
-  const double parent_blocks = LargestBlocks(rows);
+  const int64_t parent_blocks = ParentBlocks(rows);
   for (const Evaluation& row : rows) {
     const TokenMetrics& m = row.metrics;
     const std::string kl =
@@ -58,26 +66,29 @@ std::string EvaluationTable(const std::vector<Evaluation>& rows) {
         !tasks ? ""
                : fmt::format("  {:>6}", row.questions > 0 ? fmt::format("{:.4f}", share) : "-");
     table += fmt::format(
-        "{:<{}}  {:>12}  {:>11.1f}%  {:>11.2f}  {:>7.4f}  {:>15}{}  {:>6.4f}  {:>6.4f}  "
+        "{:<{}}  {:>12}  {:>12}  {:>11.2f}  {:>7.4f}  {:>15}{}  {:>6.4f}  {:>6.4f}  "
         "{:>6.4f}{}\n",
         row.label, width, row.parameters,
-        100.0 * static_cast<double>(row.block_parameters) / parent_blocks, row.weights_mib,
-        m.MeanNll(), kl, predicted, m.TopAccuracy(1), m.TopAccuracy(5), m.TopAccuracy(10),
-        answered);
+        parent_blocks > 0 ? fmt::format("{:.1f}%", BlockSize(row, parent_blocks))
+                          : fmt::format("{}", row.block_parameters),
+        row.weights_mib, m.MeanNll(), kl, predicted, m.TopAccuracy(1), m.TopAccuracy(5),
+        m.TopAccuracy(10), answered);
   }
   return table;
 }
 
 std::string EvaluationPicture(const std::vector<Evaluation>& rows, const ReportParams& params) {
   std::map<std::string, std::vector<PlotPoint>> series;
-  const double parent_blocks = LargestBlocks(rows);
+  const int64_t parent_blocks = ParentBlocks(rows);
   for (const Evaluation& row : rows) {
     if (row.series.empty() || !row.has_kl) continue;
-    series[row.series].push_back({100.0 * static_cast<double>(row.block_parameters) / parent_blocks,
-                                  row.metrics.MeanKl(), row.metrics.KlError()});
+    series[row.series].push_back(
+        {BlockSize(row, parent_blocks), row.metrics.MeanKl(), row.metrics.KlError()});
   }
   if (series.empty()) return {};
-  Plot plot{"block parameters, % of the parent's", "KL to the parent (lower is better)", {}};
+  Plot plot{parent_blocks > 0 ? "block parameters, % of the parent's" : "block parameters",
+            "KL to the parent (lower is better)",
+            {}};
   for (const auto& [name, points] : series) {
     plot.series.push_back(
         {name, points, !Contains(params.loose, name), Contains(params.main, name)});

@@ -8,6 +8,7 @@
 #include "io/error.h"
 #include "model/pch.h"
 #include "nodes/join.h"
+#include "nodes/layer_input.h"
 #include "nodes/sub_block_data.h"
 
 namespace puzzle {
@@ -49,14 +50,13 @@ void CheckSameTokens(const Activations& a, const Activations& b) {
 
 FoldedParent FoldCaptured(const Transformer& model, const Captured& parent, int64_t batch) {
   const at::NoGradGuard no_grad;
-  const at::Device device = model.weights().embedding.device();
   const int64_t layers = parent.model.config().n_layers(), sequences = parent.states.sequences();
   std::vector<Tensor> hidden, expected_row, negentropy;
   for (int64_t first = 0; first < sequences; first += batch) {
     const int64_t count = std::min(batch, sequences - first);
-    const FoldedParent part =
-        FoldParent(Head(parent.model, parent.states.Read(layers, first, count).to(device)),
-                   model.weights().HeadMatrix());
+    const FoldedParent part = FoldParent(
+        Head(parent.model, LayerInput(parent.model, parent.states, layers, first, count)),
+        model.weights().HeadMatrix());
     hidden.push_back(part.hidden);
     expected_row.push_back(part.expected_row);
     negentropy.push_back(part.negentropy);
@@ -70,22 +70,20 @@ TokenMetrics ScoreReplacement(const Captured& model, int64_t layer, const Varian
   ModelWeights replaced = model.model.weights();
   Replace(replaced, layer, spec, weights);
   const Transformer child(replaced, model.states.length());
-  const at::Device device = replaced.embedding.device();
   return MeasureAll(
       child, model.states, parent, batch,
       [&](int64_t first, int64_t count) {
-        return child.Blocks(model.states.Read(layer, first, count).to(device), layer,
+        return child.Blocks(LayerInput(model.model, model.states, layer, first, count), layer,
                             child.config().n_layers());
       },
       poll);
 }
 
 TokenMetrics ScoreAsIs(const Captured& model, const FoldedParent& parent, int64_t batch) {
-  const at::Device device = model.model.weights().embedding.device();
   return MeasureAll(
       model.model, model.states, parent, batch,
       [&](int64_t first, int64_t count) {
-        return model.states.Read(model.model.config().n_layers(), first, count).to(device);
+        return LayerInput(model.model, model.states, model.model.config().n_layers(), first, count);
       },
       [](double) {});
 }

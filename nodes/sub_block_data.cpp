@@ -6,6 +6,7 @@
 
 #include "io/error.h"
 #include "model/pch.h"
+#include "nodes/layer_input.h"
 
 namespace puzzle {
 
@@ -54,7 +55,7 @@ SubBlockData MakeSubBlockData(const Transformer& parent, const Activations& acti
                     at::empty({shape[0], shape[1]}, at::kFloat)};
   for (int64_t first = 0; first < activations.sequences(); first += kBatch) {
     const int64_t count = std::min(kBatch, activations.sequences() - first);
-    Tensor x = activations.Read(layer, first, count).to(device);
+    Tensor x = LayerInput(parent, activations, layer, first, count);
     if (which == SubBlock::kFfn)
       x = ApplySubBlock(attention, attention_spec, config, parent.rotary(), x);
     // The target answers the rounded input, so that rounding is no error of the variant.

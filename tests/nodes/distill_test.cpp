@@ -9,8 +9,10 @@
 #include "io/hdf5_archive.h"
 #include "model/surgery.h"
 #include "nodes/bld.h"
+#include "nodes/capture.h"
 #include "nodes/evaluate.h"
 #include "nodes/gkd.h"
+#include "nodes/layer_input.h"
 #include "nodes/score.h"
 #include "nodes/trainee.h"
 #include "tests/model/tiny_model.h"
@@ -33,11 +35,12 @@ class DistillTest : public testing::Test {
   }
   ~DistillTest() override { fs::remove_all(folder_); }
 
-  Activations Capture(const Transformer& model, const std::string& name) {
+  Activations Capture(const Transformer& model, const std::string& name, int64_t stride = 1) {
     const at::NoGradGuard no_grad;
-    const std::string path = folder_ + "/" + name + ".h5";
+    const std::string path = folder_ + "/" + name + std::to_string(stride) + ".h5";
     auto archive = Hdf5Format().create(path);
-    Activations::Writer writer(*archive, 3, tokens_.sequences(), 16, 32, DType::kF32, name);
+    Activations::Writer writer(*archive, {3, tokens_.sequences(), 16, 32, DType::kF32, stride},
+                               name);
     for (int64_t first = 0; first < tokens_.sequences(); first += 8) {
       const Tensor ids = tokens_.Batch(first, 8);
       std::vector<Tensor> states = {model.Embed(ids)};
@@ -253,6 +256,35 @@ TEST_F(DistillTest, AWholeBlocksScoreIsThatOfTheModelWithoutItsTwoSubBlocks) {
       EvaluateModel(Transformer(without), &parent_, tokens_, 0, 8, [](double) {});
   EXPECT_NEAR(Score("none").MeanKl(), whole.MeanKl(), 1e-5);
   EXPECT_NEAR(Score("attn:kv2+ffn:100%").MeanKl(), 0, 1e-6);
+}
+
+TEST_F(DistillTest, StatesThatWereNotKeptAreComputed) {
+  for (const int64_t stride : {2, 3, 0}) {
+    const Activations sparse = Capture(parent_, "parent", stride);
+    EXPECT_EQ(sparse.Keeps(2), stride == 2);
+    EXPECT_EQ(sparse.Keeps(0), stride > 0);
+    const std::vector<Tensor> rows = LayerInputs(parent_, sparse, {5, 2});
+    for (int64_t layer = 0; layer <= 2; ++layer) {
+      const Tensor stored = states_.Read(layer, 2, 4);
+      EXPECT_TENSORS_NEAR(LayerInput(parent_, sparse, layer, 2, 4), stored, 1e-6);
+      EXPECT_TENSORS_NEAR(rows[static_cast<size_t>(layer)], at::stack({stored[3], stored[0]}),
+                          1e-6);
+    }
+    const FoldedParent folded = FoldCaptured(parent_, {parent_, sparse}, 8);
+    EXPECT_TENSORS_NEAR(folded.expected_row, FoldedFor(parent_).expected_row, 1e-6);
+  }
+}
+
+TEST(CaptureTest, TheStrideIsTheSmallestThatFits) {
+  // Nine states of a MiB each.
+  const Activations::Layout layout{9, 16, 256, 128, DType::kBF16};
+  EXPECT_EQ(StrideWithin(layout, 0), 1);
+  EXPECT_EQ(StrideWithin(layout, 9), 1);
+  EXPECT_EQ(StrideWithin(layout, 8), 2);  // 0, 2, 4, 6, 8
+  EXPECT_EQ(StrideWithin(layout, 5), 2);
+  EXPECT_EQ(StrideWithin(layout, 4), 3);  // 0, 3, 6
+  EXPECT_EQ(StrideWithin(layout, 1), 9);
+  EXPECT_EQ(StrideWithin({9, 16, 512, 128, DType::kBF16}, 1), 0);
 }
 
 TEST_F(DistillTest, EvaluationStopsAtTheWantedPosition) {
