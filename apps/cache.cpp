@@ -279,7 +279,8 @@ void AddCacheVerb(Verbs& verbs) {
     return *sub;
   };
   const auto names = [&](CLI::App& sub) {
-    return sub.add_option("NAME", options->names, "steps (blocks, blocks[layer=3,*]), or the beginning of a key");
+    return sub.add_option("NAME", options->names,
+                          "steps (blocks, blocks[layer=3,*]), or the beginning of a key");
   };
   const auto json = [&](CLI::App& sub) { sub.add_flag("--json", options->json, "print JSON"); };
 

@@ -156,8 +156,7 @@ std::vector<const StoredResult*> FindResults(const Inventory& inventory, const s
   }
   if (found.empty()) {
     throw Error(fmt::format(
-        "the store has no result of a step, and none with a key, that \"{}\" stands for",
-        name));
+        "the store has no result of a step, and none with a key, that \"{}\" stands for", name));
   }
   return found;
 }
