@@ -49,7 +49,9 @@ std::string Plural(size_t n, std::string_view what) {
   return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
 }
 
+/// Throws Error for a name that stands for nothing.
 std::vector<const StoredResult*> Chosen(const Inventory& inventory, const CacheOptions& options) {
+  for (const std::string& name : options.names) static_cast<void>(FindResults(inventory, name));
   std::vector<const StoredResult*> chosen;
   for (const StoredResult& result : inventory.results) {
     const auto meant = [&](const std::string& name) { return Means(name, result); };
@@ -277,13 +279,14 @@ void AddCacheVerb(Verbs& verbs) {
     return *sub;
   };
   const auto names = [&](CLI::App& sub) {
-    return sub.add_option("NAME", options->names, "a step, a node, or the beginning of a key");
+    return sub.add_option("NAME", options->names,
+                          "steps (blocks, blocks[layer=3,*]), or the beginning of a key");
   };
   const auto json = [&](CLI::App& sub) { sub.add_flag("--json", options->json, "print JSON"); };
 
   CLI::App& ls =
       add("ls", "List results: size, age, last use (to the hour), seconds they took.",
-          "  puzzle cache ls\n  puzzle cache ls 'blocks[layer=3,variant=ffn:50%]' --json", List);
+          "  puzzle cache ls\n  puzzle cache ls 'blocks[layer=3,variant=ffn:*]' --json", List);
   names(ls);
   json(ls);
   CLI::App& du = add("du", "Sum up results by node.", "  puzzle cache du --json", DiskUse);

@@ -43,6 +43,7 @@ class NoWork final : public StepWork {
   bool Waits(StepId) const override { return false; }
   void Finish(StepId) override { ++finished; }
   void Refuse(StepId, const std::string&) override {}
+  Resources Demand(StepId) override { return {}; }
   std::vector<uint64_t> InputNumbers(StepId) const override { return {}; }
 
   std::atomic<size_t> finished{0};
@@ -63,7 +64,7 @@ int Run() {
   for (int round = 0; round < kRounds; ++round) {
     NoWork work;
     const auto begin = std::chrono::steady_clock::now();
-    RunFlow(plan, forecast, std::vector<Resources>(kSteps), work, lanes, {});
+    RunFlow(plan, forecast, work, lanes, {});
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
     if (work.finished != kSteps) return 1;
     micros.push_back(took.count() * 1e6 / kSteps);

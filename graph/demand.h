@@ -2,6 +2,7 @@
 // Thread-compatible.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "graph/plan.h"
@@ -10,10 +11,14 @@
 
 namespace puzzle {
 
-/// Per step, for steps that may run on a lane. The memory is the larger one of what the kind
-/// declares and of the largest peak on record among the steps of the node: a single record may
-/// miss what the allocator had kept from an earlier step.
-[[nodiscard]] std::vector<Resources> EstimateDemand(const Plan& plan, const Forecast& forecast,
-                                                    Store& store);
+/// Per node with steps to run on a lane: the largest peak of memory on record among its steps. A
+/// single record may miss what the allocator had kept from an earlier step.
+[[nodiscard]] std::vector<uint64_t> RecordedPeaks(const Plan& plan, const Forecast& forecast,
+                                                  Store& store);
+
+/// What a step on a lane will occupy: its memory is the larger one of `recorded` and of what its
+/// kind declares. `record_of` tells the result of an input.
+[[nodiscard]] Resources EstimateDemand(const Plan& plan, StepId step, uint64_t recorded,
+                                       const std::function<const Record&(StepId)>& record_of);
 
 }  // namespace puzzle

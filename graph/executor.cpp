@@ -10,7 +10,6 @@
 #include <optional>
 
 #include "graph/claim_watch.h"
-#include "graph/demand.h"
 #include "graph/flow.h"
 #include "graph/step_runner.h"
 
@@ -64,12 +63,11 @@ class SaveQueue {
 class FlowRun {
  public:
   FlowRun(const Plan& plan, const Forecast& forecast, StepWork& work, Lanes& lanes,
-          std::vector<Resources> demand, const std::stop_token& stop)
+          const std::stop_token& stop)
       : plan_(plan),
         forecast_(forecast),
         work_(work),
         lanes_(lanes),
-        demand_(std::move(demand)),
         saves_(2 * lanes.size() + 2),
         to_lane_(graph_, flow::unlimited,
                  [this](StepId id, LaneNode::gateway_type& gateway) { Post(id, gateway); }),
@@ -141,9 +139,10 @@ class FlowRun {
     work.remaining_s = forecast_.remaining_s[id];
     work.order = id;
     work.quiet = plan_.kind(id).needs == Needs::kQuietDevice;
-    work.device_type = demand_[id].device_type;
-    work.memory_bytes = demand_[id].memory_bytes;
-    work.threads = demand_[id].threads;
+    Resources demand = work_.Demand(id);
+    work.device_type = std::move(demand.device_type);
+    work.memory_bytes = demand.memory_bytes;
+    work.threads = demand.threads;
     work.inputs = work_.InputNumbers(id);
     Offer(std::move(work), gateway);
   }
@@ -202,7 +201,6 @@ class FlowRun {
   const Forecast& forecast_;
   StepWork& work_;
   Lanes& lanes_;
-  const std::vector<Resources> demand_;
   HostLane host_;
   SaveQueue saves_;
   flow::graph graph_;
@@ -217,9 +215,9 @@ class FlowRun {
 
 }  // namespace
 
-void RunFlow(const Plan& plan, const Forecast& forecast, std::vector<Resources> demand,
-             StepWork& work, Lanes& lanes, const std::stop_token& stop) {
-  FlowRun(plan, forecast, work, lanes, std::move(demand), stop).Run();
+void RunFlow(const Plan& plan, const Forecast& forecast, StepWork& work, Lanes& lanes,
+             const std::stop_token& stop) {
+  FlowRun(plan, forecast, work, lanes, stop).Run();
 }
 
 Report ReportHits(const Plan& plan, const Forecast& forecast, Store& store, Observer* observer,
@@ -244,10 +242,11 @@ Report Execute(const Plan& plan, const Forecast& forecast, Store& store, Lanes& 
     store.AnnounceRun();
     if (store.locks().unsupported()) {
       runner.Warn("the file system of " + store.folder() +
-                               " has no locks: runs at the same time may compute a step twice");
+                  " has no locks: runs at the same time may compute a step twice");
     }
     store.RemoveLeftovers();
-    RunFlow(plan, forecast, EstimateDemand(plan, forecast, store), runner, lanes, options.stop);
+    runner.RecallMemory();
+    RunFlow(plan, forecast, runner, lanes, options.stop);
   }
   return runner.TakeReport();
 }

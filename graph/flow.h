@@ -40,15 +40,16 @@ class StepWork {
   /// The step fails because no lane can compute it.
   virtual void Refuse(StepId id, const std::string& why) = 0;
 
+  /// What the step will occupy on its lane. REQUIRES: all inputs have a result.
+  [[nodiscard]] virtual Resources Demand(StepId id) = 0;
   /// The contents at a step's ports as numbers: equal content, equal number. REQUIRES: all inputs
   /// have their outcome.
   [[nodiscard]] virtual std::vector<uint64_t> InputNumbers(StepId id) const = 0;
 };
 
 /// Takes every step of `plan` that `forecast` does not call a hit through `work`, and returns when
-/// all have their outcome. `demand` says what each step occupies on its lane; a request to `stop`
-/// has steps that wait looked at without delay.
-void RunFlow(const Plan& plan, const Forecast& forecast, std::vector<Resources> demand,
-             StepWork& work, Lanes& lanes, const std::stop_token& stop);
+/// all have their outcome. A request to `stop` has steps that wait looked at without delay.
+void RunFlow(const Plan& plan, const Forecast& forecast, StepWork& work, Lanes& lanes,
+             const std::stop_token& stop);
 
 }  // namespace puzzle

@@ -13,6 +13,7 @@
 #include <unordered_map>
 
 #include "graph/leftovers.h"
+#include "graph/select.h"
 #include "io/error.h"
 
 namespace puzzle {
@@ -136,7 +137,7 @@ Inventory TakeInventory(Store& store) {
 
 bool Means(const std::string& name, const StoredResult& result) {
   const Record& record = result.record;
-  return name == record.step || name == NodeOfStep(record.step) ||
+  return MatchesStep(name, record.step) ||
          (name.size() >= kFewestDigits && IsHex(name) && record.key.starts_with(name));
 }
 
@@ -144,7 +145,7 @@ std::vector<const StoredResult*> FindResults(const Inventory& inventory, const s
   std::vector<const StoredResult*> found;
   for (const StoredResult& result : inventory.results) {
     if (!Means(name, result)) continue;
-    const bool by_key = name != result.record.step && name != NodeOfStep(result.record.step);
+    const bool by_key = !MatchesStep(name, result.record.step);
     // Results are sorted: of one step the newest comes first.
     const bool same = !by_key && !found.empty() && found.back()->record.step == result.record.step;
     if (!same) {
@@ -155,8 +156,7 @@ std::vector<const StoredResult*> FindResults(const Inventory& inventory, const s
   }
   if (found.empty()) {
     throw Error(fmt::format(
-        "\"{}\" is no step, no node and no beginning of a key of which the store has a result",
-        name));
+        "the store has no result of a step, and none with a key, that \"{}\" stands for", name));
   }
   return found;
 }

@@ -38,8 +38,8 @@ struct Inventory {
 /// Throws Error when there is no such store. REQUIRES: `store` outlives the result.
 [[nodiscard]] Inventory TakeInventory(Store& store);
 
-/// The results that a user means by a step name (what it had last, else the newest), a node name
-/// (of all its steps), or the first digits of a key. Throws Error when there is none.
+/// The results that a user means by a pattern of steps such as "blocks[layer=3,*]" (what each had
+/// last, else the newest), or by the first digits of a key. Throws Error when there is none.
 [[nodiscard]] std::vector<const StoredResult*> FindResults(const Inventory& inventory,
                                                            const std::string& name);
 /// Whether a name means this result, where all that a step ever had count.

@@ -225,6 +225,16 @@ struct Resources {
   int threads = 0;            // it uses at most so many; 0: as many as it gets
 };
 
+/// What a kind may ask about the results at a step's ports when it says what the step occupies.
+class InputFacts {
+ public:
+  virtual ~InputFacts() = default;
+  /// Bytes of their files together; 0 when nothing is connected.
+  [[nodiscard]] virtual uint64_t Bytes(std::string_view port) const = 0;
+  /// A scalar attribute of the one at a single port; 0 when there is none, or no number.
+  [[nodiscard]] virtual double Number(std::string_view port, std::string_view name) const = 0;
+};
+
 /// What a body hands back: a value to be saved, or nothing when the archive was written on the way.
 struct Product {
   SizedValue value;
@@ -245,8 +255,9 @@ struct NodeKind {
   std::vector<ParamSpec> params;
   std::string output;  // artifact type name
   Needs needs = Needs::kHost;
-  std::function<Resources(const void* params)> resources;  // of steps on a lane; may be empty
-  std::function<std::shared_ptr<void>()> make_params;      // a Params with its defaults
+  /// Of steps on a lane, once their inputs are there; may be empty.
+  std::function<Resources(const void* params, const InputFacts& inputs)> resources;
+  std::function<std::shared_ptr<void>()> make_params;  // a Params with its defaults
   /// Further conditions across parameters: the message of what is wrong, or nothing.
   std::function<std::optional<std::string>(const void* params)> check;
   Body body;  // empty where only tables are linked
@@ -302,10 +313,12 @@ class Kind {
     kind_.needs = needs;
     return *this;
   }
-  /// What a step with these parameters occupies.
-  Kind& Takes(std::function<Resources(const P&)> resources) {
-    kind_.resources = [resources = std::move(resources)](const void* params) {
-      return resources(*static_cast<const P*>(params));
+  /// What a step with these parameters and inputs occupies, besides the inputs themselves: those
+  /// are loaded once for all steps.
+  Kind& Takes(std::function<Resources(const P&, const InputFacts&)> resources) {
+    kind_.resources = [resources = std::move(resources)](const void* params,
+                                                         const InputFacts& inputs) {
+      return resources(*static_cast<const P*>(params), inputs);
     };
     return *this;
   }

@@ -183,6 +183,11 @@ bool MatchesGlob(std::string_view glob, std::string_view text) {
   return glob.find_first_not_of('*', g) == std::string_view::npos;
 }
 
+bool MatchesStep(std::string_view pattern, std::string_view step) {
+  const std::optional<Parts> wanted = Split(pattern), parts = Split(step);
+  return wanted && parts && MatchesGlob(wanted->node, parts->node) && Matches(*wanted, *parts);
+}
+
 std::vector<StepId> MatchSteps(const Plan& plan, std::string_view text, const std::string& source,
                                Diagnostics& diagnostics) {
   const std::optional<Parts> pattern = Split(text);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "graph/demand.h"
 #include "graph/step_attempts.h"
 #include "graph/step_failure.h"
 #include "graph/step_record.h"
@@ -206,6 +207,22 @@ StepRunner::Verdict StepRunner::Compute(StepId id, Lane& lane) {
 
 bool StepRunner::Waits(StepId id) const {
   return !run_.Stopping() && run_.store.locks().IsClaimed(flights_[id]->key);
+}
+
+void StepRunner::RecallMemory() {
+  recorded_bytes_ = RecordedPeaks(run_.plan, run_.forecast, run_.store);
+}
+
+Resources StepRunner::Demand(StepId id) {
+  const uint64_t recorded = recorded_bytes_[run_.plan.steps[id].node];
+  try {
+    return EstimateDemand(run_.plan, id, recorded, [&](StepId input) -> const Record& {
+      return run_.results[input].record;
+    });
+  } catch (const std::exception& error) {
+    run_.announcer.Warn(id, fmt::format("what it occupies is unknown: {}", error.what()));
+    return {"", recorded, 0};
+  }
 }
 
 std::vector<uint64_t> StepRunner::InputNumbers(StepId id) const {

@@ -25,12 +25,15 @@ class StepRunner final : public StepWork {
   [[nodiscard]] bool Waits(StepId id) const override;
   void Finish(StepId id) override;
   void Refuse(StepId id, const std::string& why) override;
+  [[nodiscard]] Resources Demand(StepId id) override;
   [[nodiscard]] std::vector<uint64_t> InputNumbers(StepId id) const override;
 
   /// Announces the beginning, and the end with the report. Called once each, around everything.
   void Start(size_t lanes);
   [[nodiscard]] Report TakeReport();
 
+  /// Looks up what the steps of every node occupied in the past, for Demand.
+  void RecallMemory();
   /// Says that something is wrong with the run but no reason to fail.
   void Warn(const std::string& message) { run_.announcer.Warn(std::nullopt, message); }
 
@@ -52,6 +55,7 @@ class StepRunner final : public StepWork {
   RunScope run_;
   const std::string host_;
   std::vector<std::unique_ptr<Flight>> flights_;  // per step, while it runs
+  std::vector<uint64_t> recorded_bytes_;          // per node
 };
 
 }  // namespace puzzle

@@ -6,6 +6,8 @@
 // Raise `version` when equal inputs should give a different result than before.
 #include "nodes/kinds.h"
 
+#include <algorithm>
+
 #include "io/error.h"
 #include "model/checkpoint_digest.h"
 #include "model/variant.h"
@@ -49,6 +51,13 @@ NodeKind TokenizeKind() {
       .Out("tokens");
 }
 
+// Copies of what is trained: weights, gradients, the two moments of AdamW, and the result.
+constexpr double kTrainedCopies = 5;
+
+Resources Occupies(double bytes) {
+  return {"", static_cast<uint64_t>(bytes), 0};
+}
+
 // The optimizer's part of a table, for every kind that trains.
 template <class P>
 Kind<P>& AddTraining(Kind<P>& kind) {
@@ -75,7 +84,12 @@ NodeKind PretrainKind() {
         return std::nullopt;
       })
       .Out("checkpoint")
-      .On(Needs::kDevice);
+      .On(Needs::kDevice)
+      .Takes([](const PretrainParams& p, const InputFacts&) {
+        const int64_t attention = 2 * p.hidden * p.hidden * (p.heads + p.kv_heads) / p.heads;
+        const int64_t weights = p.layers * (attention + 3 * p.hidden * p.ffn);
+        return Occupies(kTrainedCopies * sizeof(float) * static_cast<double>(weights));
+      });
   return AddTraining(kind);
 }
 
@@ -141,7 +155,15 @@ NodeKind BldKind() {
         return p.variant == kVariantOfStart ? std::nullopt : CheckVariantName(p.variant);
       })
       .Out("block")
-      .On(Needs::kDevice);
+      .On(Needs::kDevice)
+      .Takes([](const BldParams&, const InputFacts& in) {
+        const auto states = [&](const char* name) { return in.Number("activations", name); };
+        // The sub-block's inputs and answers in bf16; a layer's share of the parent.
+        const double data = 4 * states("sequences") * states("length") * states("hidden");
+        const double layer =
+            static_cast<double>(in.Bytes("parent")) / std::max(states("states"), 1.0);
+        return Occupies(data + kTrainedCopies * layer);
+      });
   return AddTraining(kind);
 }
 
@@ -233,7 +255,10 @@ Kind<P>& AddServing(Kind<P>& kind) {
       .Param("prefill", &P::prefill, {AtLeast(1)}, "tokens of every prompt")
       .Param("generation", &P::generation, {AtLeast(1)}, "tokens decoded for every prompt")
       .Param("seconds", &P::seconds, {Between(0.001, 3600)}, "spent on every figure")
-      .On(Needs::kQuietDevice);
+      .On(Needs::kQuietDevice)
+      .Takes([](const P& p, const InputFacts&) {
+        return Resources{p.device, 0, 0};
+      });
 }
 
 NodeKind LatencyKind() {
@@ -380,7 +405,10 @@ NodeKind GkdKind() {
              "of the hidden states' cosine loss")
       .Param("lm_weight", &GkdParams::lm_weight, {AtLeast(0)}, "of the cross entropy")
       .Out("checkpoint")
-      .On(Needs::kDevice);
+      .On(Needs::kDevice)
+      .Takes([](const GkdParams&, const InputFacts& in) {
+        return Occupies(kTrainedCopies * static_cast<double>(in.Bytes("student")));
+      });
   return AddTraining(kind);
 }
 

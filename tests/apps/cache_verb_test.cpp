@@ -18,6 +18,11 @@ TEST_F(CacheVerbTest, TheCacheVerbListsRemovesPinsAndVerifies) {
               HasSubstr("there is no store \"store\""));
   ASSERT_EQ(Puzzle({"run", "g.json"}).status, 0);
   EXPECT_THAT(Puzzle({"cache", "ls", "s[i=1]"}).out, HasSubstr("s[i=1]  "));
+  const Result some = Puzzle({"cache", "ls", "s[i=?]", "t[i=0]"});
+  EXPECT_EQ(CountOf("\n", some.out), 5u) << some.out;
+  const Result none = Puzzle({"cache", "ls", "s[j=*]"});
+  EXPECT_EQ(none.status, 1);
+  EXPECT_THAT(none.err, HasSubstr("\"s[j=*]\" stands for"));
   const auto list = nlohmann::json::parse(Puzzle({"cache", "ls", "--json"}).out);
   EXPECT_EQ(list.size(), 8u);
   EXPECT_EQ(list[0]["step"], "all");

@@ -235,8 +235,9 @@ Registry MakeToyRegistry(Playground& playground) {
           .Param("device", &SleepParams::device, {Unkeyed()}, "where it can run")
           .Out("text")
           .On(Needs::kDevice)
-          .Takes([](const SleepParams& p) {
-            return Resources{p.device, static_cast<uint64_t>(p.memory_mib) << 20, 0};
+          .Takes([](const SleepParams& p, const InputFacts& in) {
+            const double mib = static_cast<double>(p.memory_mib) + in.Number("in", "length");
+            return Resources{p.device, static_cast<uint64_t>(mib) << 20, 0};
           }));
   add(Kind<SleepParams>("measure", 1, "Wants to be alone.")
           .Param("value", &SleepParams::value, {}, "the text")
