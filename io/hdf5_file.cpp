@@ -41,8 +41,8 @@ class Hdf5Lock {
   const std::lock_guard<std::recursive_mutex> lock_;
 };
 
-/// HDF5 gives everything that it knows of a failed call of the system ("file write failed: time = ...,
-/// errno = 28, error message = 'No space left on device', buf = 0x..."): what failed, and why.
+/// HDF5 gives everything that it knows of a failed call of the system ("file write failed: time =
+/// ..., errno = 28, error message = 'No space left on device', buf = 0x..."): what failed, and why.
 std::string SystemFailure(const std::string& text) {
   constexpr std::string_view kReason = "error message = '";
   const size_t reason = text.find(kReason), what = text.find(':');
