@@ -20,18 +20,11 @@ Tensor Linear(const Tensor& x, const Tensor& matrix, const Tensor& bias) {
                         : at::linear(x.to(type), matrix);
 }
 
-// What the next query, behind those seen, will see of `x` [batch, keys, ...].
-Tensor StillSeen(const Tensor& x, int64_t window) {
-  const int64_t keys = x.size(1);
-  if (window == 0 || keys < window) return x;
-  return x.narrow(1, keys - window + 1, window - 1);
-}
-
 // The heads' mixture, [batch, seq, heads * head_dim]; `x` is behind the norm. Rotation and
 // attention are computed in fp32, whatever the type of the matrices.
 Tensor MixHeads(const AttentionWeights& weights, const AttentionSpec& spec,
                 const ModelConfig& config, const RotaryTable& rotary, const Tensor& x,
-                KvCache::Layer* cache, int64_t first) {
+                LayerCache* cache, int64_t first) {
   const int64_t batch = x.size(0), seq = x.size(1);
   auto heads = [&](const Tensor& matrix, const Tensor& bias, int64_t n) {
     return Linear(x, matrix, bias).to(at::kFloat).view({batch, seq, n, config.head_dim});
@@ -44,14 +37,7 @@ Tensor MixHeads(const AttentionWeights& weights, const AttentionSpec& spec,
       placed(heads(weights.q, weights.q_bias, QueryHeads(spec, config)), weights.q_norm);
   Tensor k = placed(heads(weights.k, weights.k_bias, spec.n_kv_heads), weights.k_norm);
   Tensor v = heads(weights.v, weights.v_bias, spec.n_kv_heads);
-  if (cache != nullptr) {
-    if (cache->k.defined()) {
-      k = at::cat({cache->k, k}, 1);
-      v = at::cat({cache->v, v}, 1);
-    }
-    cache->k = StillSeen(k, spec.window);
-    cache->v = StillSeen(v, spec.window);
-  }
+  if (cache != nullptr) std::tie(k, v) = cache->Append(k, v, spec.window);
   const double scale = config.arch.scaled_attention ? 0.0 : 1.0;  // 0: the usual one
   return CausalAttention(q, k, v, spec.window, scale).reshape({batch, seq, -1});
 }
@@ -94,7 +80,8 @@ Tensor Transformer::Embed(const Tensor& ids, int64_t first) const {
 
 Tensor Transformer::Blocks(Tensor x, int64_t first, int64_t last, KvCache* cache) const {
   const ModelConfig& config = weights_.config;
-  if (cache != nullptr) cache->layers.resize(static_cast<size_t>(config.n_layers()));
+  PUZZLE_CHECK(cache == nullptr || std::ssize(cache->layers) == config.n_layers(),
+               "a cache for another number of blocks");
   for (int64_t i = first; i < last; ++i) {
     const auto index = static_cast<size_t>(i);
     const BlockSpec& spec = config.blocks[index];
@@ -246,7 +233,7 @@ std::vector<int32_t> Generate(const Transformer& model, std::span<const int32_t>
   const at::Device device = model.weights().embedding.device();
   std::vector<int64_t> step(prompt.begin(), prompt.end());
   std::vector<int32_t> result;
-  KvCache cache;
+  KvCache cache(config.n_layers(), std::min(std::ssize(prompt) + count, config.max_positions));
   while (static_cast<int64_t>(result.size()) < count &&
          cache.positions + static_cast<int64_t>(step.size()) <= config.max_positions) {
     const Tensor ids = at::tensor(at::ArrayRef<int64_t>(step), at::kLong).unsqueeze(0).to(device);

@@ -7,21 +7,11 @@
 #include <span>
 #include <vector>
 
+#include "model/kv_cache.h"
 #include "model/ops.h"
 #include "model/weights.h"
 
 namespace puzzle {
-
-/// Keys and values of the positions already seen, per block; empty tensors for blocks without
-/// attention. Under a window only those are kept that a coming query still sees.
-struct KvCache {
-  struct Layer {
-    at::Tensor k;  // [batch, positions kept, kv heads, head_dim], rotated
-    at::Tensor v;
-  };
-  std::vector<Layer> layers;
-  int64_t positions = 0;
-};
 
 /// A model that can run: weights plus the tables derived from its config.
 class Transformer {

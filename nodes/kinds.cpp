@@ -262,7 +262,7 @@ Kind<P>& AddServing(Kind<P>& kind) {
 }
 
 NodeKind LatencyKind() {
-  Kind<LatencyParams> kind("latency", 1,
+  Kind<LatencyParams> kind("latency", 2,
                            "Measured prefill and decode times of every variant's shape.");
   kind.In("parent", "checkpoint", "the model whose shapes count; its weights do not")
       .Param("variants", &LatencyParams::variants, {Required()}, "as in bld")
@@ -275,7 +275,7 @@ NodeKind LatencyKind() {
 }
 
 NodeKind ModelLatencyKind() {
-  Kind<ModelLatencyParams> kind("model_latency", 1,
+  Kind<ModelLatencyParams> kind("model_latency", 2,
                                 "Measured prefill and decode times of a whole model.");
   kind.In("model", "checkpoint", "what to measure")
       .InOptional("times", "latencies", "to predict the same from its parts")

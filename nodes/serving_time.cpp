@@ -17,19 +17,12 @@ using at::Tensor;
 
 namespace {
 
-constexpr size_t kMinRounds = 7;
+constexpr size_t kMinRounds = 3;
 constexpr size_t kMaxRounds = 1000;
 constexpr double kShortest_s = 2e-3;  // a round is repeated until it takes this long
 
 double Now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-double Median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  if (values.size() % 2 == 1) return *middle;
-  return (*middle + *std::max_element(values.begin(), middle)) / 2;
 }
 
 /// A forward pass over a batch in service, its sequences shared out among threads.
@@ -75,30 +68,26 @@ class Pass {
   std::vector<KvCache> caches_;
 };
 
-/// Takes samples until the effort is spent.
-Timing Repeat(const TimingEffort& effort, const std::function<double(size_t round)>& sample) {
-  std::vector<double> samples;
+/// Adds rounds until the effort is spent.
+void Repeat(const TimingEffort& effort, const std::function<Round(size_t index)>& measure,
+            std::vector<Round>& rounds) {
   const double end = Now() + effort.seconds;
-  while (samples.size() < kMinRounds || (Now() < end && samples.size() < kMaxRounds)) {
-    samples.push_back(sample(samples.size()));
+  for (size_t i = 0; i < kMinRounds || (Now() < end && i < kMaxRounds); ++i) {
+    rounds.push_back(measure(i));
     effort.poll();
   }
-  return Summarize(std::move(samples));
 }
 
-/// Random keys and values of `positions` tokens, or as many as the next query sees, for every block
-/// with attention.
+/// A cache that holds `positions` random tokens of every sequence and has room for the whole load.
 KvCache RandomCache(const ModelConfig& config, int64_t rows, int64_t positions,
-                    const at::TensorOptions& options) {
-  KvCache cache;
+                    const ServingLoad& load, const at::TensorOptions& options) {
+  KvCache cache(config.n_layers(), load.prefill + load.generation);
   cache.positions = positions;
-  for (const BlockSpec& block : config.blocks) {
-    KvCache::Layer& layer = cache.layers.emplace_back();
-    if (block.attention.form != SubBlockForm::kFull) continue;
-    const int64_t window = block.attention.window;
-    const int64_t kept = window > 0 ? std::min(positions, window - 1) : positions;
-    const Shape shape = {rows, kept, block.attention.n_kv_heads, config.head_dim};
-    layer = {at::randn(shape, options), at::randn(shape, options)};
+  for (size_t i = 0; i < config.blocks.size(); ++i) {
+    const AttentionSpec& attention = config.blocks[i].attention;
+    if (attention.form != SubBlockForm::kFull) continue;
+    const Shape shape = {rows, positions, attention.n_kv_heads, config.head_dim};
+    cache.layers[i].Append(at::randn(shape, options), at::randn(shape, options), attention.window);
   }
   return cache;
 }
@@ -109,16 +98,26 @@ struct Moment {
   int64_t context;  // positions already in the cache
 };
 
-ServingTimes BothMoments(const ServingLoad& load, const std::function<Timing(Moment)>& time) {
-  return {time({load.prefill, 0}), time({1, load.prefill + load.generation / 2})};
+void BothMoments(const ServingLoad& load, ServingRounds& rounds,
+                 const std::function<void(Moment, std::vector<Round>&)>& measure) {
+  measure({load.prefill, 0}, rounds.prefill);
+  measure({1, load.prefill + load.generation / 2}, rounds.decode);
+}
+
+/// Nothing in the place of such a sub-block.
+VariantSpec NoneOf(SubBlock which) {
+  const BlockSpec none = {{SubBlockForm::kNone, 0}, {SubBlockForm::kNone, 0}};
+  if (which == SubBlock::kAttention) return none.attention;
+  if (which == SubBlock::kFfn) return none.ffn;
+  return none;
 }
 
 Tensor RandomIds(int64_t rows, int64_t tokens, int64_t vocab, const at::Device& device) {
   return at::randint(vocab, {rows, tokens}, at::TensorOptions().dtype(at::kLong).device(device));
 }
 
-Timing TimePass(const Transformer& model, const ServingLoad& load, Moment moment,
-                const TimingEffort& effort) {
+void MeasurePass(const Transformer& model, const ServingLoad& load, Moment moment,
+                 const TimingEffort& effort, std::vector<Round>& rounds) {
   const Tensor& embedding = model.weights().embedding;
   const ModelConfig& config = model.config();
   const Pass pass(
@@ -126,22 +125,26 @@ Timing TimePass(const Transformer& model, const ServingLoad& load, Moment moment
       [&](int64_t rows) {
         return RandomIds(rows, moment.tokens, config.vocab_size, embedding.device());
       },
-      [&](int64_t rows) { return RandomCache(config, rows, moment.context, embedding.options()); });
+      [&](int64_t rows) {
+        return RandomCache(config, rows, moment.context, load, embedding.options());
+      });
   const Pass::Part part = [&](const Tensor& ids, KvCache& cache) {
     const Tensor x = model.Blocks(model.Embed(ids), 0, config.n_layers(), &cache);
     at::linear(model.FinalNorm(x.narrow(1, moment.tokens - 1, 1)), model.weights().HeadMatrix());
   };
   const int repeats = pass.Repeats(part);
-  return Repeat(effort, [&](size_t) { return pass.Seconds(part, repeats); });
+  const auto measure = [&](size_t) {
+    const double seconds = pass.Seconds(part, repeats);
+    return Round{seconds, seconds};
+  };
+  Repeat(effort, measure, rounds);
 }
 
 }  // namespace
 
-Timing Summarize(std::vector<double> samples) {
-  PUZZLE_CHECK(!samples.empty(), "no samples");
-  const double median = Median(samples);
-  for (double& sample : samples) sample = std::abs(sample - median);
-  return {1e3 * std::max(median, 0.0), 1e3 * 1.4826 * Median(std::move(samples))};
+ServingTimes ServingRounds::Times() const {
+  if (prefill.empty()) return {};  // of nothing
+  return {Summarize(prefill), Summarize(decode)};
 }
 
 void CheckLoadFits(const ServingLoad& load, const ModelConfig& config) {
@@ -151,63 +154,67 @@ void CheckLoadFits(const ServingLoad& load, const ModelConfig& config) {
                             load.prefill, load.generation, positions, config.max_positions));
 }
 
-ServingTimes TimeSubBlock(const ModelConfig& config, const VariantSpec& spec,
-                          const ServingLoad& load, const std::string& device, int64_t copies,
-                          const TimingEffort& effort) {
-  if (IsNone(spec)) return {};
+void MeasureSubBlock(const ModelConfig& config, const VariantSpec& spec, const ServingLoad& load,
+                     const std::string& device, int64_t copies, const TimingEffort& effort,
+                     ServingRounds& rounds) {
+  if (IsNone(spec)) return;
   const at::NoGradGuard no_grad;
   if (copies == 0) copies = std::min<int64_t>(config.n_layers(), 8);
-  // Block 2 i is one of the model's, block 2 i + 1 the copy behind it.
   ModelConfig stack = config;
   stack.vocab_size = 1;  // the head is not looked at
   stack.tied_embeddings = true;
   stack.blocks.clear();
   for (int64_t i = 0; i < copies; ++i) {
     stack.blocks.push_back(config.blocks[static_cast<size_t>(i % config.n_layers())]);
-    stack.blocks.push_back({{SubBlockForm::kNone, 0}, {SubBlockForm::kNone, 0}});
     Place(spec, stack.blocks.back());
   }
-  const Transformer model(ToDevice(RandomModel(stack, 1), device));
-  const at::TensorOptions options = model.weights().embedding.options();
-  return BothMoments(load, [&](Moment moment) {
+  const ModelWeights whole = ToDevice(RandomModel(stack, 1), device);
+  ModelWeights rest = whole;
+  const SubBlock which = WhichSubBlock(spec);
+  for (int64_t i = 0; i < copies; ++i) Replace(rest, i, NoneOf(which), NoWeights(which));
+  const Transformer with(whole), without(rest);
+  const at::TensorOptions options = whole.embedding.options();
+  BothMoments(load, rounds, [&](Moment moment, std::vector<Round>& taken) {
     const Pass pass(
         load.batch, options.device(),
         [&](int64_t rows) {
           return at::randn({rows, moment.tokens, config.hidden_size}, options);
         },
-        [&](int64_t rows) { return RandomCache(stack, rows, moment.context, options); });
-    const auto blocks = [&](int64_t of_every_pair) -> Pass::Part {
-      return [&model, copies, of_every_pair](const Tensor& input, KvCache& cache) {
-        Tensor x = input;
-        for (int64_t i = 0; i < copies; ++i)
-          x = model.Blocks(x, 2 * i, 2 * i + of_every_pair, &cache);
+        [&](int64_t rows) { return RandomCache(stack, rows, moment.context, load, options); });
+    const auto blocks = [&](const Transformer& model) -> Pass::Part {
+      return [&model, copies](const Tensor& input, KvCache& cache) {
+        model.Blocks(input, 0, copies, &cache);
       };
     };
-    const Pass::Part without = blocks(1), with = blocks(2);
-    const int repeats = pass.Repeats(without);
-    return Repeat(effort, [&](size_t round) {
+    const Pass::Part long_part = blocks(with), short_part = blocks(without);
+    const int repeats = pass.Repeats(long_part);
+    const auto measure = [&](size_t index) {
       // In turns, so that a machine that drifts favours neither.
-      const bool with_first = round % 2 == 1;
-      const double first = pass.Seconds(with_first ? with : without, repeats);
-      const double second = pass.Seconds(with_first ? without : with, repeats);
-      return (with_first ? first - second : second - first) / static_cast<double>(copies);
-    });
+      const bool long_first = index % 2 == 1;
+      const double first = pass.Seconds(long_first ? long_part : short_part, repeats);
+      const double second = pass.Seconds(long_first ? short_part : long_part, repeats);
+      const double difference = long_first ? first - second : second - first;
+      return Round{difference / static_cast<double>(copies), first + second};
+    };
+    Repeat(effort, measure, taken);
   });
 }
 
-ServingTimes TimeOutside(const ModelConfig& config, const ServingLoad& load,
-                         const std::string& device, const TimingEffort& effort) {
+void MeasureOutside(const ModelConfig& config, const ServingLoad& load, const std::string& device,
+                    const TimingEffort& effort, ServingRounds& rounds) {
   ModelConfig hollow = config;
   hollow.blocks.assign(1, {{SubBlockForm::kNone, 0}, {SubBlockForm::kNone, 0}});
-  return TimeModel(ToDevice(RandomModel(hollow, 1), device), load, effort);
+  MeasureModel(ToDevice(RandomModel(hollow, 1), device), load, effort, rounds);
 }
 
-ServingTimes TimeModel(const ModelWeights& weights, const ServingLoad& load,
-                       const TimingEffort& effort) {
+void MeasureModel(const ModelWeights& weights, const ServingLoad& load, const TimingEffort& effort,
+                  ServingRounds& rounds) {
   const at::NoGradGuard no_grad;
   CheckLoadFits(load, weights.config);
   const Transformer model(weights);
-  return BothMoments(load, [&](Moment moment) { return TimePass(model, load, moment, effort); });
+  BothMoments(load, rounds, [&](Moment moment, std::vector<Round>& taken) {
+    MeasurePass(model, load, moment, effort, taken);
+  });
 }
 
 }  // namespace puzzle

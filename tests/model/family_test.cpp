@@ -128,7 +128,7 @@ TEST_P(FamilyTest, ChildrenDecodeWithACacheAsTheyReadTheWhole) {
   const Transformer model(Child(RandomWeights(ConfigOf(GetParam()))));
   const Tensor ids = Ids(2, 20);
   const Tensor whole = model.Logits(ids);
-  KvCache cache;
+  KvCache cache(model.config().n_layers());
   std::vector<Tensor> parts = {model.Logits(ids.narrow(1, 0, 7), &cache)};
   for (int64_t i = 7; i < 20; ++i) parts.push_back(model.Logits(ids.narrow(1, i, 1), &cache));
   EXPECT_TENSORS_NEAR(at::cat(parts, 1), whole, 1e-4);

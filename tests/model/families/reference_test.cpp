@@ -56,7 +56,7 @@ TEST_P(FamilyReferenceTest, LogitsAreThoseOfTheReference) {
 
 TEST_P(FamilyReferenceTest, DecodingWithACacheGivesThemToo) {
   const Transformer model(LoadCheckpoint(folder_));
-  KvCache cache;
+  KvCache cache(model.config().n_layers());
   std::vector<Tensor> parts = {model.Logits(ids_.narrow(1, 0, 9), &cache)};
   for (int64_t i = 9; i < ids_.size(1); ++i)
     parts.push_back(model.Logits(ids_.narrow(1, i, 1), &cache));
