@@ -17,6 +17,9 @@ using at::Tensor;
 
 namespace {
 
+// Bytes of states that the candidates for an FFN share at most; above, each finds them itself.
+constexpr size_t kMostShared = size_t{1} << 30;
+
 HeadInput Head(const Transformer& model, const Tensor& last_state) {
   return {PredictingStates(model.FinalNorm(last_state)), model.weights().HeadMatrix()};
 }
@@ -64,17 +67,38 @@ FoldedParent FoldCaptured(const Transformer& model, const Captured& parent, int6
   return {at::cat(hidden), at::cat(expected_row), at::cat(negentropy)};
 }
 
-TokenMetrics ScoreReplacement(const Captured& model, int64_t layer, const VariantSpec& spec,
-                              const SubBlockWeights& weights, const FoldedParent& parent,
-                              int64_t batch, const std::function<void(double)>& poll) {
+Tensor StatesBeforeFfn(const Captured& model, int64_t layer, int64_t batch) {
+  const at::NoGradGuard no_grad;
+  const Transformer& own = model.model;
+  const SubBlockWeights attention = SubBlockOf(own.weights(), layer, SubBlock::kAttention);
+  const VariantSpec spec = ParentVariant(own.config(), layer, SubBlock::kAttention);
+  std::vector<Tensor> states;
+  for (int64_t first = 0; first < model.states.sequences(); first += batch) {
+    const int64_t count = std::min(batch, model.states.sequences() - first);
+    states.push_back(ApplySubBlock(attention, spec, own.config(), own.rotary(),
+                                   LayerInput(own, model.states, layer, first, count)));
+  }
+  return at::cat(states);
+}
+
+TokenMetrics ScoreReplacement(const Captured& model, const Replacement& replacement,
+                              const FoldedParent& parent, int64_t batch,
+                              const std::function<void(double)>& poll) {
+  const auto& [layer, spec, weights, before_ffn] = replacement;
   ModelWeights replaced = model.model.weights();
   Replace(replaced, layer, spec, weights);
   const Transformer child(replaced, model.states.length());
+  const auto behind_layer = [&](int64_t first, int64_t count) {
+    if (before_ffn.defined())
+      return ApplySubBlock(weights, spec, child.config(), child.rotary(),
+                           before_ffn.narrow(0, first, count));
+    return child.Blocks(LayerInput(model.model, model.states, layer, first, count), layer,
+                        layer + 1);
+  };
   return MeasureAll(
       child, model.states, parent, batch,
       [&](int64_t first, int64_t count) {
-        return child.Blocks(LayerInput(model.model, model.states, layer, first, count), layer,
-                            child.config().n_layers());
+        return child.Blocks(behind_layer(first, count), layer + 1, child.config().n_layers());
       },
       poll);
 }
@@ -138,14 +162,24 @@ Score RunScore(const ScoreParams& params, const Inputs& inputs, RunContext& cont
       fmt::format("score reference {} {}", source.name, parent.name), [&] {
         return MakeReference(model, {parent.model, *parent.states}, params.batch);
       });
+  Replacement replacement{block->layer, block->spec, WeightsOf(*block, parent.model.weights()), {}};
+  const auto states_bytes =
+      sizeof(float) * static_cast<size_t>(source.states->sequences() * source.states->length() *
+                                          source.states->hidden());
+  if (WhichSubBlock(block->spec) == SubBlock::kFfn && states_bytes <= kMostShared)
+    replacement.before_ffn = *context.Resident<Tensor>(
+        fmt::format("score states before ffn {} {}", block->layer, source.name), [&] {
+          return SizedValue{
+              std::make_shared<const Tensor>(StatesBeforeFfn(model, block->layer, params.batch)),
+              states_bytes};
+        });
   Score score;
   score.layer = block->layer;
   score.variant = block->variant;
   score.spec = block->spec;
   score.base = reference->as_is;
-  score.metrics = ScoreReplacement(model, block->layer, block->spec,
-                                   WeightsOf(*block, parent.model.weights()), reference->parent,
-                                   params.batch, [&](double fraction) { context.Poll(fraction); });
+  score.metrics = ScoreReplacement(model, replacement, reference->parent, params.batch,
+                                   [&](double fraction) { context.Poll(fraction); });
   return score;
 }
 

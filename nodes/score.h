@@ -2,6 +2,9 @@
 // section 4.2)
 #pragma once
 
+#include <cstdint>
+#include <functional>
+
 #include "graph/node.h"
 #include "model/losses.h"
 #include "model/transformer.h"
@@ -21,12 +24,23 @@ struct Captured {
 [[nodiscard]] FoldedParent FoldCaptured(const Transformer& model, const Captured& parent,
                                         int64_t batch);
 
-/// Metrics, against the parent, of a model with `spec` in place of one sub-block or block. The
-/// model is the parent itself (replace-1-block scores) or a child of it (the same in the child's
-/// context, where sub-blocks interact differently). Starts at that layer from the cached hidden
-/// state. REQUIRES: `parent` was folded for the model.
-[[nodiscard]] TokenMetrics ScoreReplacement(const Captured& model, int64_t layer,
-                                            const VariantSpec& spec, const SubBlockWeights& weights,
+/// The states in front of the FFN of `layer`, [sequences, length, hidden] on the model's device:
+/// where all candidates for that FFN begin.
+[[nodiscard]] at::Tensor StatesBeforeFfn(const Captured& model, int64_t layer, int64_t batch);
+
+/// What stands in the place of one sub-block or block.
+struct Replacement {
+  int64_t layer = 0;
+  VariantSpec spec;
+  SubBlockWeights weights;
+  at::Tensor before_ffn;  // of an FFN: StatesBeforeFfn, or undefined: found on the way
+};
+
+/// Metrics, against the parent, of a model with one sub-block or block replaced. The model is the
+/// parent itself (replace-1-block scores) or a child of it (the same in the child's context, where
+/// sub-blocks interact differently). Starts at that layer, or sub-block, from the states in front
+/// of it. REQUIRES: `parent` was folded for the model.
+[[nodiscard]] TokenMetrics ScoreReplacement(const Captured& model, const Replacement& replacement,
                                             const FoldedParent& parent, int64_t batch,
                                             const std::function<void(double)>& poll);
 

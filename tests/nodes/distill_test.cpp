@@ -60,7 +60,8 @@ class DistillTest : public testing::Test {
   }
   TokenMetrics Score(const char* variant) {
     const VariantSpec spec = ResolveVariant(variant, parent_.config(), 1);
-    return ScoreReplacement({parent_, states_}, 1, spec, InitVariant(parent_.weights(), 1, spec),
+    return ScoreReplacement({parent_, states_},
+                            {1, spec, InitVariant(parent_.weights(), 1, spec), {}},
                             FoldedFor(parent_), 7, [](double) {});
   }
 
@@ -242,10 +243,22 @@ TEST_F(DistillTest, AScoreInAChildsContextIsThatOfTheChildWithTheReplacement) {
   EXPECT_NEAR(ScoreAsIs({child, child_states}, FoldedFor(child), 8).MeanKl(),
               measured(child.weights()), 1e-5);
   const VariantSpec spec = ResolveVariant("attn:none", parent_.config(), 1);
-  const TokenMetrics score =
-      ScoreReplacement({child, child_states}, 1, spec, InitVariant(parent_.weights(), 1, spec),
-                       FoldedFor(child), 8, [](double) {});
+  const TokenMetrics score = ScoreReplacement(
+      {child, child_states}, {1, spec, InitVariant(parent_.weights(), 1, spec), {}},
+      FoldedFor(child), 8, [](double) {});
   EXPECT_NEAR(score.MeanKl(), measured(with(child.weights(), 1, "attn:none")), 1e-5);
+}
+
+TEST_F(DistillTest, CandidatesForAnFfnMayShareTheStatesInFrontOfIt) {
+  const Captured captured{parent_, states_};
+  const at::Tensor before = StatesBeforeFfn(captured, 1, 5);
+  for (const char* variant : {"ffn:50%", "ffn:linear", "ffn:none"}) {
+    const VariantSpec spec = ResolveVariant(variant, parent_.config(), 1);
+    const Replacement shared{1, spec, InitVariant(parent_.weights(), 1, spec), before};
+    EXPECT_NEAR(ScoreReplacement(captured, shared, FoldedFor(parent_), 7, [](double) {}).MeanKl(),
+                Score(variant).MeanKl(), 1e-6)
+        << variant;
+  }
 }
 
 TEST_F(DistillTest, AWholeBlocksScoreIsThatOfTheModelWithoutItsTwoSubBlocks) {
