@@ -97,7 +97,8 @@ TEST_P(GoldenTokenizerTest, PassageHasItsIdsAndComesBack) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, GoldenTokenizerTest,
-                         testing::Values("babyllama105", "stories260K", "stories3M"));
+                         testing::Values("babyllama105", "stories260K", "stories3M"),
+                         [](const auto& info) { return info.param; });
 
 TEST(SentencePieceTest, CharacterModelMapsNewlineToUnknown) {
   PUZZLE_REQUIRE_DATA("models/babyllama105");

@@ -1,4 +1,5 @@
 // The tiled attention against plain operators, forward and backward.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "model/compat.h"
@@ -15,6 +16,13 @@ struct Shapes {
   int64_t window = 0;
   double scale = 0.5;
 };
+
+/// "b2_q150_k180_h2_kv1_d8_window70": how ctest calls a case.
+std::string Name(const Shapes& s) {
+  const std::string name =
+      fmt::format("b{}_q{}_k{}_h{}_kv{}_d{}", s.batch, s.seq, s.keys, s.heads, s.kv_heads, s.dim);
+  return s.window > 0 ? fmt::format("{}_window{}", name, s.window) : name;
+}
 
 class AttentionTest : public testing::TestWithParam<Shapes> {};
 
@@ -44,7 +52,8 @@ INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTest,
                                          Shapes{2, 1, 17, 4, 2, 8},  // one query behind a cache
                                          Shapes{1, 140, 200, 4, 1, 8},
                                          Shapes{1, 200, 200, 4, 2, 8, 3, 1.0},
-                                         Shapes{2, 150, 180, 2, 1, 8, 70}));
+                                         Shapes{2, 150, 180, 2, 1, 8, 70}),
+                         [](const auto& info) { return Name(info.param); });
 
 TEST(AttentionTest, ScoresAreDividedByTheRootOfTheHeadSizeUnlessToldOtherwise) {
   const at::NoGradGuard no_grad;

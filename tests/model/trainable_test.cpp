@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cctype>
+#include <string>
+
 #include "model/losses.h"
 #include "model/parallel.h"
 #include "model/runtime.h"
@@ -13,6 +17,14 @@ namespace puzzle {
 namespace {
 
 using at::Tensor;
+
+/// "attn_kv1_ffn_50" for "attn:kv1+ffn:50%": how ctest calls a case.
+std::string Name(std::string variant) {
+  if (variant.back() == '%') variant.pop_back();
+  std::replace_if(
+      variant.begin(), variant.end(), [](unsigned char c) { return std::ispunct(c) != 0; }, '_');
+  return variant;
+}
 
 class TrainableTest : public testing::TestWithParam<const char*> {
  protected:
@@ -110,7 +122,8 @@ TEST_P(TrainableTest, GradientsAgreeWithFiniteDifferences) {
 INSTANTIATE_TEST_SUITE_P(Variants, TrainableTest,
                          testing::Values("attn:kv2", "attn:kv1", "attn:linear", "ffn:50%",
                                          "ffn:linear", "attn:kv1+ffn:50%", "attn:none+ffn:25%",
-                                         "attn:linear+ffn:none"));
+                                         "attn:linear+ffn:none"),
+                         [](const auto& info) { return Name(info.param); });
 
 }  // namespace
 }  // namespace puzzle
