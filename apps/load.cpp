@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <future>
 
 #include "graph/show.h"
 #include "io/error.h"
@@ -103,6 +104,7 @@ std::optional<Plan> LoadPlan(const GraphOptions& options, const Registry& regist
 std::optional<Prepared> Prepare(const GraphOptions& options, const Selection& selection,
                                 const Registry& registry, const Hooks& hooks, Store& store,
                                 bool for_run) {
+  const auto index = std::async(std::launch::async, [&store] { store.ReadIndex(); });
   std::optional<Plan> plan =
       LoadPlan(options, registry, hooks, {options.store + "/files", for_run});
   if (!plan) return std::nullopt;

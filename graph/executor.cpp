@@ -244,7 +244,7 @@ Report Execute(const Plan& plan, const Forecast& forecast, Store& store, Lanes& 
       runner.Warn("the file system of " + store.folder() +
                   " has no locks: runs at the same time may compute a step twice");
     }
-    store.RemoveLeftovers();
+    store.TidyUp();
     runner.RecallMemory();
     RunFlow(plan, forecast, runner, lanes, options.stop);
   }

@@ -126,7 +126,9 @@ void LineFile::Rewrite(const std::function<const std::string*()>& next) {
   if (fd < 0) return;
   bool whole = true;
   std::string buffer;
+  size_t lines = 0;
   while (const std::string* line = next()) {
+    ++lines;
     buffer += Framed(*line);
     if (buffer.size() > (1u << 20)) {
       whole = whole && WriteAll(fd, buffer);
@@ -135,7 +137,11 @@ void LineFile::Rewrite(const std::function<const std::string*()>& next) {
   }
   whole = WriteAll(fd, buffer) && whole;
   whole = ::close(fd) == 0 && whole;
-  if (!whole || ::rename(temporary.c_str(), path_.c_str()) != 0) ::unlink(temporary.c_str());
+  if (whole && ::rename(temporary.c_str(), path_.c_str()) == 0) {
+    lines_ = lines;
+  } else {
+    ::unlink(temporary.c_str());
+  }
   if (fd_ >= 0) ::close(fd_);
   fd_ = -1;
   needs_newline_ = false;

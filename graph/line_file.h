@@ -36,7 +36,7 @@ class LineFile {
   /// nothing of lines longer than 200 bytes.
   [[nodiscard]] static std::string LastLine(const std::string& path);
 
-  /// Lines seen by Read, damaged ones included.
+  /// Lines that Read saw, damaged ones included, or Rewrite wrote.
   [[nodiscard]] size_t lines() const { return lines_; }
 
  private:

@@ -43,7 +43,8 @@ struct PlanNode {
 struct Plan {
   std::vector<PlanNode> nodes;
   std::vector<Step> steps;
-  std::vector<StepId> order;  // every step after its inputs
+  /// Every step after its inputs; sorted by the length of the longest chain of inputs.
+  std::vector<StepId> order;
   /// Facts about machine and build; they enter the keys of kinds that measure (kQuietDevice).
   std::map<std::string, std::string> environment;
 

@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "graph/each_step.h"
 #include "graph/reason.h"
 #include "io/error.h"
 
@@ -208,8 +209,8 @@ Forecast MarkStale(const Plan& plan, Store& store, const StepOrders& orders) {
   const size_t n = plan.steps.size();
   forecast.steps.resize(n);
   Estimator estimator(plan, store);
+  ForEachStep(plan, [&](StepId id) { MarkStep(plan, id, store, orders, forecast); });
   for (const StepId id : plan.order) {
-    MarkStep(plan, id, store, orders, forecast);
     StepForecast& step = forecast.steps[id];
     switch (step.fate) {
       case Fate::kHit:

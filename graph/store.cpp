@@ -85,7 +85,6 @@ struct Store::State {
           fmt::format("cannot create the store \"{}\": {}", own().folder(), failure.message()));
     }
     locks.Announce();
-    own().Compact();
     writable = true;
   }
 
@@ -136,6 +135,10 @@ void Store::AnnounceRun() {
     state_->MakeFolders();
   } catch (const Error&) {  // Begin will say it
   }
+}
+
+void Store::ReadIndex() {
+  for (const auto& layer : state_->layers) layer->ReadIndex();
 }
 
 std::optional<Record> Store::FindRecord(std::string_view key) {
@@ -233,10 +236,11 @@ void Store::RememberAll(const StepKeys& results) {
   state_->own().RememberAll(results);
 }
 
-void Store::RemoveLeftovers() {
+void Store::TidyUp() {
   for (const std::string& path : FindLeftovers(folder() + "/tmp", state_->locks)) {
     ::unlink(path.c_str());
   }
+  state_->own().Compact();
 }
 
 }  // namespace puzzle

@@ -51,6 +51,9 @@ class Store {
   void AnnounceRun();
   [[nodiscard]] StoreLocks& locks();
 
+  /// Reads the index, as the first look-up would. Meant for another thread while a graph is being
+  /// planned.
+  void ReadIndex();
   /// Looks a key up: one stat in the common case. A file whose time stamp is not the recorded one
   /// is read and digested before it counts as whole.
   [[nodiscard]] Lookup Find(std::string_view key);
@@ -85,8 +88,9 @@ class Store {
   /// nothing.
   void RememberAll(const StepKeys& results);
 
-  /// Deletes what crashed processes left half-written. Never fails.
-  void RemoveLeftovers();
+  /// Deletes what crashed processes left half-written and rewrites shortcut files most of whose
+  /// lines are outdated. Never fails.
+  void TidyUp();
 
   [[nodiscard]] const std::string& folder() const;
   /// The artifact file of a record.

@@ -10,7 +10,9 @@
 #include <cstring>
 #include <deque>
 #include <fstream>
+#include <memory_resource>
 #include <mutex>
+#include <shared_mutex>
 #include <unordered_map>
 
 #include "graph/line_file.h"
@@ -92,10 +94,11 @@ struct StoreLayer::State {
   Options options;
   const ArchiveFormat& format;
 
-  std::mutex mutex;  // guards everything below
-  bool index_loaded = false;
+  std::once_flag index_loaded;
+  std::shared_mutex mutex;  // guards everything below; look-ups in the index share it
   std::unique_ptr<LineFile> index;
-  std::unordered_map<KeyBytes, std::string_view, KeyHash> lines;  // key -> index line
+  std::pmr::monotonic_buffer_resource nodes;  // of `lines`: one by one they are half its time
+  std::pmr::unordered_map<KeyBytes, std::string_view, KeyHash> lines{&nodes};  // key -> index line
   bool last_loaded = false;
   std::unique_ptr<LineFile> last;
   std::unordered_map<std::string_view, std::string_view> last_keys;  // step name -> key
@@ -113,14 +116,15 @@ struct StoreLayer::State {
 
   State(Options o, const ArchiveFormat& f) : options(std::move(o)), format(f) {}
 
+  /// With or without the mutex: what it fills is used by nobody before it returns.
   void LoadIndex() {
-    if (index_loaded) return;
-    index_loaded = true;
-    index = std::make_unique<LineFile>(options.folder + "/index");
-    index->Read([&](std::string_view line) {
-      if (lines.empty()) lines.reserve(index->bytes() / std::max<size_t>(line.size(), 64));
-      KeyBytes key;
-      if (ParseKey(line.substr(0, 64), key)) lines[key] = line;
+    std::call_once(index_loaded, [this] {
+      index = std::make_unique<LineFile>(options.folder + "/index");
+      index->Read([this](std::string_view line) {
+        if (lines.empty()) lines.reserve(index->bytes() / std::max<size_t>(line.size(), 64));
+        KeyBytes key;
+        if (ParseKey(line.substr(0, 64), key)) lines[key] = line;
+      });
     });
   }
 
@@ -213,11 +217,11 @@ Record StoreLayer::Keep(std::string index_line) {
 }
 
 std::optional<Record> StoreLayer::FindRecord(std::string_view key) {
+  KeyBytes bytes;
+  if (!ParseKey(key, bytes)) return std::nullopt;
+  state_->LoadIndex();
   {
-    const std::scoped_lock lock(state_->mutex);
-    state_->LoadIndex();
-    KeyBytes bytes;
-    if (!ParseKey(key, bytes)) return std::nullopt;
+    const std::shared_lock lock(state_->mutex);
     if (const auto it = state_->lines.find(bytes); it != state_->lines.end()) {
       std::optional<Record> record = ParseIndexLine(it->second);
       if (record) record->layer = state_->options.number;
@@ -230,6 +234,10 @@ std::optional<Record> StoreLayer::FindRecord(std::string_view key) {
   std::optional<std::string> line = IndexLineOf(text);
   if (!line || !line->starts_with(key)) return std::nullopt;
   return Keep(std::move(*line));
+}
+
+void StoreLayer::ReadIndex() {
+  state_->LoadIndex();
 }
 
 Lookup StoreLayer::Find(std::string_view key) {
@@ -309,6 +317,7 @@ void StoreLayer::RememberAll(const StepKeys& results) {
   const std::string seal = "seal " + Checksum(all);
   if (results.empty() || LineFile::LastLine(state_->options.folder + "/last") == seal) return;
   for (const auto& [step, key] : results) Remember(step, key);
+  Compact();
   const std::scoped_lock lock(state_->mutex);
   if (state_->options.writable) state_->last->Append(seal);
 }

@@ -64,6 +64,8 @@ class StoreLayer {
   [[nodiscard]] std::string ArtifactPath(std::string_view key) const;
   [[nodiscard]] std::string RecordPath(std::string_view key) const;
 
+  /// Reads the index now instead of at the first look-up.
+  void ReadIndex();
   /// Looks a key up: one stat in the common case. A file whose time stamp is not the recorded one
   /// is read and digested before it counts as whole.
   [[nodiscard]] Lookup Find(std::string_view key);

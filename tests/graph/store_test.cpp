@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <fstream>
@@ -247,10 +248,40 @@ TEST_F(StoreTest, LeftoversOfDeadProcessesAreRemovedAndThoseOfLiveOnesKept) {
   const std::string alive = tmp + host + "." + std::to_string(::getppid()) + ".1";
   const std::string elsewhere = tmp + "another-host." + std::to_string(child) + ".1";
   for (const std::string& path : {dead, alive, elsewhere}) std::ofstream(path) << "half";
-  store_->RemoveLeftovers();
+  store_->TidyUp();
   EXPECT_FALSE(fs::exists(dead));
   EXPECT_TRUE(fs::exists(alive));
   EXPECT_TRUE(fs::exists(elsewhere));
+}
+
+TEST_F(StoreTest, ShortcutsMostOfWhoseLinesAreOutdatedAreRewritten) {
+  const std::string last = folder() + "/store/last";
+  Put(*store_, Key(1), "x");
+  for (int i = 0; i < 3000; ++i) store_->Remember("a", Key(i % 2));
+  store_->Remember("b", Key(2));
+  const auto size = fs::file_size(last);
+  Store store(folder() + "/store", format_);
+  store.TidyUp();
+  EXPECT_LT(fs::file_size(last), size / 1000);
+  EXPECT_EQ(store.LastKey("a"), Key(1));
+  EXPECT_EQ(Store(folder() + "/store", format_).LastKey("b"), Key(2));
+}
+
+TEST_F(StoreTest, RunsThatFindOneSetOfResultsAndAnotherInTurnDoNotLetItsFilesGrow) {
+  std::vector<std::string> steps(600), keys(2 * steps.size());
+  for (size_t i = 0; i < steps.size(); ++i) steps[i] = "s" + std::to_string(i);
+  for (size_t i = 0; i < keys.size(); ++i) keys[i] = Key(static_cast<int>(i));
+  Put(*store_, Key(1), "x");
+  uintmax_t largest[2] = {0, 0};  // of the first runs, of the later ones
+  for (size_t run = 0; run < 20; ++run) {
+    StepKeys found;
+    for (size_t i = 0; i < steps.size(); ++i) {
+      found.emplace_back(steps[i], keys[i + run % 2 * steps.size()]);
+    }
+    Store(folder() + "/store", format_).RememberAll(found);
+    largest[run / 10] = std::max(largest[run / 10], fs::file_size(folder() + "/store/last"));
+  }
+  EXPECT_LE(largest[1], largest[0]);
 }
 
 TEST_F(StoreTest, ManyThreadsPublishAndFindAtOnce) {
