@@ -4,6 +4,9 @@
 //
 //   build/bld_bench [ROUNDS]
 //
+// Then: what share of the time the parent takes, whose states every variant of a layer learns from,
+// when ten variants share them.
+//
 // Useful operations are those of the variants' forward and backward products, no more than the
 // mathematics needs: what is recomputed does not count, nor does the optimizer.
 #include <fmt/format.h>
@@ -17,6 +20,7 @@
 #include <vector>
 
 #include "apps/blas_kernel.h"
+#include "bench/capture.h"
 #include "model/pch.h"
 #include "model/runtime.h"
 #include "model/surgery.h"
@@ -158,6 +162,31 @@ void MeasureSize(const Size& size, const std::string& compute, int rounds) {
              product, one, 100 * one / product, two, two / one);
 }
 
+// The parent once over some tokens: its states, and what the variants of attention and FFN see and
+// answer. Ten variants for three epochs over the same tokens.
+void MeasureParentsShare(Size size, const std::string& compute) {
+  size.variants.resize(1);  // half the kv heads
+  for (int percent = 90; percent >= 10; percent -= 10)
+    size.variants.push_back(fmt::format("ffn:{}%", percent));
+  size.steps = 3 * kSequences / kBatch;
+  const at::ScalarType products = compute == "bf16" ? at::kBFloat16 : at::kFloat;
+  const Transformer parent(RandomModel(size.config, 1));
+  const at::Tensor ids = at::randint(size.config.vocab_size, {kSequences, kLength}, at::kLong);
+  SubBlockData attention, ffn;
+  const double parents = Seconds([&] {
+    const Activations states = Capture(parent.WithProductsIn(products), ids, DType::kBF16);
+    const auto answers = [&](SubBlock which, const SubBlockData* before) {
+      return MakeSubBlockData(parent, states, 0, which, before, products, [] {});
+    };
+    attention = answers(SubBlock::kAttention, nullptr);
+    ffn = answers(SubBlock::kFfn, &attention);
+  });
+  Lane lane(size, parent, attention, ffn, compute);
+  const double variants = Seconds([&] { lane.Train(); });
+  fmt::print("| {} | {} | {:.2f} | {:.2f} | {:.1f} % |\n", size.config.hidden_size, compute,
+             parents, variants, 100 * parents / (parents + variants));
+}
+
 }  // namespace
 }  // namespace puzzle
 
@@ -169,9 +198,15 @@ int main(int argc, char** argv) {
       "| hidden size | steps in | fp32 product, GFLOP/s | useful, one lane | of the product | "
       "useful, "
       "two lanes | two lanes against one |\n|---|---|---|---|---|---|---|\n");
-  for (const puzzle::Size& size :
-       {puzzle::MakeSize(192, 6, 2, 512, 6), puzzle::MakeSize(1024, 16, 8, 2816, 1)}) {
-    puzzle::MeasureSize(size, "fp32", rounds);
-    if (puzzle::HasFastBf16("cpu")) puzzle::MeasureSize(size, "bf16", rounds);
-  }
+  const std::vector<puzzle::Size> sizes = {puzzle::MakeSize(192, 6, 2, 512, 6),
+                                           puzzle::MakeSize(1024, 16, 8, 2816, 1)};
+  std::vector<std::string> types = {"fp32"};
+  if (puzzle::HasFastBf16("cpu")) types.emplace_back("bf16");
+  for (const puzzle::Size& size : sizes)
+    for (const std::string& type : types) puzzle::MeasureSize(size, type, rounds);
+  fmt::print(
+      "\n| hidden size | steps in | parent, s | ten variants, three epochs, s | parent's share |\n"
+      "|---|---|---|---|---|\n");
+  for (const puzzle::Size& size : sizes)
+    for (const std::string& type : types) puzzle::MeasureParentsShare(size, type);
 }

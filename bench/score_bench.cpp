@@ -8,14 +8,13 @@
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
-#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "apps/blas_kernel.h"
+#include "bench/capture.h"
 #include "io/file.h"
-#include "io/hdf5_archive.h"
 #include "io/tokenizer.h"
 #include "model/checkpoint.h"
 #include "model/pch.h"
@@ -26,8 +25,6 @@
 
 namespace puzzle {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr int64_t kBatch = 8;
 
@@ -41,26 +38,6 @@ TokenSet Validation(const std::string& data, int64_t sequences) {
   const auto tokenizer = FindTokenizer(data + "/models/stories3M");
   return PackTokens(ReadWholeFile(data + "/text/tinystories_v2_train_head.txt", 1 << 30),
                     *tokenizer, {.length = 512, .sequences = sequences, .from_end = true});
-}
-
-// The parent's states in an archive, as the kind `activations` leaves them.
-Activations Capture(const Transformer& parent, const TokenSet& tokens, const std::string& path) {
-  const at::NoGradGuard no_grad;
-  const int64_t layers = parent.config().n_layers();
-  auto archive = Hdf5Format().create(path);
-  Activations::Writer writer(
-      *archive,
-      {layers + 1, tokens.sequences(), tokens.length, parent.config().hidden_size, DType::kF32},
-      "parent");
-  for (int64_t row = 0; row < tokens.sequences(); ++row) {
-    const at::Tensor ids = tokens.Batch(row, 1);
-    std::vector<at::Tensor> states = {parent.Embed(ids)};
-    for (int64_t layer = 0; layer < layers; ++layer)
-      states.push_back(parent.Blocks(states.back(), layer, layer + 1));
-    writer.Append(states, ids);
-  }
-  archive->Close();
-  return Activations::Load(Hdf5Format().open(path));
 }
 
 struct Totals {
@@ -120,9 +97,8 @@ void Run(int64_t sequences) {
   const char* given = std::getenv("PUZZLE_DATA");
   const std::string data = given != nullptr ? given : "../shared/data";
   const Transformer parent(LoadCheckpoint(data + "/models/stories3M"));
-  const std::string path =
-      (fs::temp_directory_path() / fmt::format("score_bench.{}.h5", ::getpid())).string();
-  const Activations states = Capture(parent, Validation(data, sequences), path);
+  const TokenSet tokens = Validation(data, sequences);
+  const Activations states = Capture(parent, tokens.Batch(0, tokens.sequences()), DType::kF32);
   Totals totals;
   FoldedParent folded;
   totals.shared_s = Seconds([&] { folded = FoldCaptured(parent, {parent, states}, kBatch); });
@@ -134,7 +110,6 @@ void Run(int64_t sequences) {
     for (const char* name : {"attn:kv1", "attn:none", "ffn:50%", "ffn:none"})
       ScoreBothWays(parent, layer, name, before_ffn, states, folded, totals);
   }
-  fs::remove(path);
   const double ours = totals.shared_s + totals.reused_s;
   const double everything = totals.candidate_s + totals.parent_s;
   fmt::print(

@@ -74,6 +74,10 @@ bool HasFastBf16(const std::string& device) {
 #endif
 }
 
+c10::ScalarType ProductType(const std::string& wanted, const std::string& device) {
+  return wanted == "bf16" && HasFastBf16(device) ? at::kBFloat16 : at::kFloat;
+}
+
 std::string RuntimeDescription() {
   auto* core = FindBlasFunction<char*()>("openblas_get_corename");
   const std::string blas =

@@ -1,6 +1,8 @@
 // Process- and thread-wide settings of libtorch and the BLAS behind it.
 #pragma once
 
+#include <c10/core/ScalarType.h>
+
 #include <exception>
 #include <string>
 
@@ -33,6 +35,10 @@ enum class DeviceFailure {
 /// Whether matrix products in bf16 are faster than in fp32 on `device`: CUDA, or a CPU with
 /// AVX512-BF16 (libtorch then takes them from oneDNN).
 [[nodiscard]] bool HasFastBf16(const std::string& device);
+
+/// The type of products on `device` where `wanted` is "fp32" or "bf16": the latter only where it is
+/// faster.
+[[nodiscard]] c10::ScalarType ProductType(const std::string& wanted, const std::string& device);
 
 /// "libtorch 1.13.1, OpenBLAS kernel Cooperlake, 2 cores": what -v prints.
 [[nodiscard]] std::string RuntimeDescription();

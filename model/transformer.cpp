@@ -60,12 +60,10 @@ Transformer::Transformer(ModelWeights weights, int64_t positions) : weights_(std
 
 Transformer Transformer::WithProductsIn(at::ScalarType type) const {
   Transformer cast = *this;
-  for (size_t i = 0; i < cast.weights_.blocks.size(); ++i) {
-    BlockWeights& block = cast.weights_.blocks[i];
-    const BlockSpec& spec = cast.weights_.config.blocks[i];
-    for (const auto& slots : {Slots(block.attention, spec.attention), Slots(block.ffn, spec.ffn)})
-      for (const auto& [name, slot] : slots)
-        if (slot->dim() == 2) *slot = slot->to(type);
+  for (int64_t i = 0; i < config().n_layers(); ++i) {
+    const VariantSpec spec = ParentVariant(config(), i, SubBlock::kBoth);
+    cast.weights_.blocks[static_cast<size_t>(i)] = std::get<BlockWeights>(
+        puzzle::WithProductsIn(type, SubBlockOf(weights_, i, SubBlock::kBoth), spec));
   }
   return cast;
 }
@@ -189,6 +187,14 @@ Tensor ApplySubBlock(const SubBlockWeights& weights, const VariantSpec& spec,
                      const ModelConfig& config, const RotaryTable& rotary, const Tensor& x) {
   const Tensor out = SubBlockOutput(weights, spec, config, rotary, InputOf(spec, config, x));
   return out.defined() ? x + out : x;
+}
+
+SubBlockWeights WithProductsIn(at::ScalarType type, const SubBlockWeights& weights,
+                               const VariantSpec& spec) {
+  SubBlockWeights cast = weights;
+  for (const auto& [name, slot] : Slots(cast, spec))
+    if (slot->dim() == 2) *slot = slot->to(type);
+  return cast;
 }
 
 namespace {

@@ -62,6 +62,9 @@ class Transformer {
 [[nodiscard]] at::Tensor SubBlockOutput(const SubBlockWeights& weights, const VariantSpec& spec,
                                         const ModelConfig& config, const RotaryTable& rotary,
                                         const at::Tensor& input);
+/// The same sub-block, or block, with its matrices in `type`: its products are then computed in it.
+[[nodiscard]] SubBlockWeights WithProductsIn(at::ScalarType type, const SubBlockWeights& weights,
+                                             const VariantSpec& spec);
 /// The same sub-block with its norm's weight multiplied into the matrices that read the norm's
 /// output, and no norm weight: for Features and SubBlockOutput only. Training then needs no
 /// gradient of the states, which costs as much as that of the matrices.

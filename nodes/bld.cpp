@@ -8,6 +8,7 @@
 #include "io/error.h"
 #include "model/optim.h"
 #include "model/pch.h"
+#include "model/runtime.h"
 #include "model/surgery.h"
 #include "nodes/batches.h"
 #include "nodes/join.h"
@@ -90,6 +91,35 @@ SurgeryHints Hints(const BldParams& params, SubBlock which, const Transformer& t
   return hints;
 }
 
+// Whose answers are learned, and where they come from.
+struct Teacher {
+  const Transformer& model;
+  std::string digest;
+  const Input<Activations>& activations;
+  at::ScalarType products;
+};
+
+// Made once for all variants of a sub-block. An FFN's begin with the attention's, which that one's
+// variants want as well.
+std::shared_ptr<const SubBlockData> ParentsAnswers(const Teacher& teacher, int64_t layer,
+                                                   SubBlock which, RunContext& context) {
+  const ModelConfig& config = teacher.model.config();
+  const std::string key =
+      fmt::format("bld-data {} {} {} {} {}", teacher.digest, teacher.activations.digest(), layer,
+                  SubBlockName(which), at::toString(teacher.products));
+  return context.Resident<SubBlockData>(key, [&] {
+    std::shared_ptr<const SubBlockData> attention;
+    if (which == SubBlock::kFfn && !IsNone(ParentVariant(config, layer, SubBlock::kAttention)))
+      attention = ParentsAnswers(teacher, layer, SubBlock::kAttention, context);
+    const auto states = teacher.activations.Load();
+    CheckActivations(*states, teacher.digest, config);
+    auto made = std::make_shared<const SubBlockData>(
+        MakeSubBlockData(teacher.model, *states, layer, which, attention.get(), teacher.products,
+                         [&] { context.Poll(0, "the parent's answers"); }));
+    return SizedValue{made, made->bytes()};
+  });
+}
+
 // What is to be trained, without weights.
 Block Wanted(const BldParams& params, const ModelConfig& parent, const Block* start) {
   Block block;
@@ -153,15 +183,9 @@ Block RunBld(const BldParams& params, const Inputs& inputs, RunContext& context)
   const auto activations = inputs.One<Activations>("activations");
   const std::string device = context.device().name();
   const Transformer teacher(ToDevice(checkpoint->model, device));
-  const std::string key = fmt::format("bld-data {} {} {} {}", parent.digest(), activations.digest(),
-                                      params.layer, SubBlockName(which));
-  const auto data = context.Resident<SubBlockData>(key, [&] {
-    const auto states = activations.Load();
-    CheckActivations(*states, parent.digest(), checkpoint->model.config);
-    auto made = std::make_shared<const SubBlockData>(MakeSubBlockData(
-        teacher, *states, params.layer, which, [&] { context.Poll(0, "the parent's answers"); }));
-    return SizedValue{made, made->bytes()};
-  });
+  const auto data =
+      ParentsAnswers({teacher, parent.digest(), activations, ProductType(params.compute, device)},
+                     params.layer, which, context);
   const SubBlockWeights untrained =
       start != nullptr
           ? WeightsOf(*start, teacher.weights())

@@ -7,6 +7,7 @@
 #include "io/error.h"
 #include "model/parallel.h"
 #include "model/pch.h"
+#include "model/runtime.h"
 #include "model/transformer.h"
 
 namespace puzzle {
@@ -60,7 +61,9 @@ void RunActivations(const ActivationsParams& params, const Inputs& inputs, RunCo
   const auto tokens = inputs.Get<TokenSet>("tokens");
   CheckTokensFit(*tokens, checkpoint->model.config);
   const at::Device device(context.device().name());
-  const Transformer model(ToDevice(checkpoint->model, device.str()));
+  Transformer model(ToDevice(checkpoint->model, device.str()));
+  if (const auto products = ProductType(params.compute, device.str()); products != at::kFloat)
+    model = model.WithProductsIn(products);
   Activations::Layout layout{model.config().n_layers() + 1,
                              tokens->sequences(),
                              tokens->length,

@@ -72,7 +72,7 @@ double DistillGlobally(const Transformer& teacher, const TeacherStates& teacher_
   AdamW optimizer(Parameters(student.weights()),
                   {.weight_decay = params.weight_decay, .clip_norm = params.clip});
   DataParallel gradients(student);
-  const bool in_bf16 = params.compute == "bf16" && HasFastBf16(device.str());
+  const bool in_bf16 = ProductType(params.compute, device.str()) == at::kBFloat16;
   SequenceOrder order(tokens.sequences(), seed);
   double smooth_loss = 0;
   for (int64_t step = 0; step < params.steps; ++step) {

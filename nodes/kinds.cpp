@@ -100,6 +100,8 @@ NodeKind ActivationsKind() {
       .In("tokens", "tokens", "what to run it on")
       .Param("dtype", &ActivationsParams::dtype, {OneOf({"bf16", "fp32"})},
              "bf16 is half the size; fp32 for scores")
+      .Param("compute", &ActivationsParams::compute, {OneOf({"fp32", "bf16"})},
+             "type of the products; bf16 only where the device is faster at it")
       .Param("keep", &ActivationsParams::keep, {OneOf({"all", "online"})},
              "online stores nothing but the tokens: what is needed is computed when it is needed")
       .Param("max_mib", &ActivationsParams::max_mib, {AtLeast(0)},
@@ -127,7 +129,7 @@ NodeKind ImportanceKind() {
 }
 
 NodeKind BldKind() {
-  Kind<BldParams> kind("bld", 2,
+  Kind<BldParams> kind("bld", 3,
                        "Blockwise local distillation of one variant of one sub-block, or of a "
                        "whole block (Puzzle, section 3).");
   kind.In("parent", "checkpoint", "the teacher")

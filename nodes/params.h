@@ -48,6 +48,7 @@ struct PretrainParams : TrainingParams {
 
 struct ActivationsParams {
   std::string dtype = "bf16";
+  std::string compute = "fp32";
   std::string keep = "all";
   int64_t max_mib = 0;  // 0: no limit
   int64_t batch = 8;

@@ -41,23 +41,22 @@ SubBlockData::Batch SubBlockData::Rows(const std::vector<int64_t>& rows, const s
 }
 
 SubBlockData MakeSubBlockData(const Transformer& parent, const Activations& activations,
-                              int64_t layer, SubBlock which, const std::function<void()>& poll) {
+                              int64_t layer, SubBlock which, const SubBlockData* attention,
+                              at::ScalarType products, const std::function<void()>& poll) {
   const at::NoGradGuard no_grad;
   constexpr int64_t kBatch = 8;
   const ModelConfig& config = parent.config();
-  const at::Device device = parent.weights().embedding.device();
-  const SubBlockWeights attention = SubBlockOf(parent.weights(), layer, SubBlock::kAttention);
-  const VariantSpec attention_spec = ParentVariant(config, layer, SubBlock::kAttention);
-  const SubBlockWeights own = SubBlockOf(parent.weights(), layer, which);
   const VariantSpec own_spec = ParentVariant(config, layer, which);
+  const SubBlockWeights own =
+      WithProductsIn(products, SubBlockOf(parent.weights(), layer, which), own_spec);
   const Shape shape = {activations.sequences(), activations.length(), activations.hidden()};
   SubBlockData data{at::empty(shape, at::kBFloat16), at::empty(shape, at::kBFloat16),
                     at::empty({shape[0], shape[1]}, at::kFloat)};
   for (int64_t first = 0; first < activations.sequences(); first += kBatch) {
     const int64_t count = std::min(kBatch, activations.sequences() - first);
     Tensor x = LayerInput(parent, activations, layer, first, count);
-    if (which == SubBlock::kFfn)
-      x = ApplySubBlock(attention, attention_spec, config, parent.rotary(), x);
+    if (attention != nullptr)
+      x = x + attention->target.narrow(0, first, count).to(x.device(), at::kFloat);
     // The target answers the rounded input, so that rounding is no error of the variant.
     const Tensor rounded = InputOf(own_spec, config, x).to(at::kBFloat16);
     data.input.narrow(0, first, count).copy_(rounded);

@@ -36,10 +36,13 @@ struct SubBlockData {
                            bool as_bf16 = false) const;
 };
 
-/// Runs the parent's sub-block (and for an FFN the attention before it) over all activations.
-/// `poll` is called once per batch.
+/// Runs the parent's sub-block over all activations, its products computed in `products` (fp32 or
+/// bf16). An FFN is behind the layer's attention, whose data, made alike, is `attention`; nullptr
+/// where the layer has none, and for anything but an FFN. `poll` is called once per batch.
 [[nodiscard]] SubBlockData MakeSubBlockData(const Transformer& parent,
                                             const Activations& activations, int64_t layer,
-                                            SubBlock which, const std::function<void()>& poll);
+                                            SubBlock which, const SubBlockData* attention,
+                                            at::ScalarType products,
+                                            const std::function<void()>& poll);
 
 }  // namespace puzzle

@@ -84,7 +84,7 @@ Trainee::Trainee(const SubBlockWeights& start, const VariantSpec& spec, const Tr
       params_(params),
       device_(std::move(device)),
       n_train_(data.sequences() - params.holdout),
-      bf16_steps_(params.compute == "bf16" && HasFastBf16(device_)),
+      bf16_steps_(ProductType(params.compute, device_) == at::kBFloat16),
       trainable_(TrainableSubBlock(weights_, spec_, parent_.config(), parent_.rotary())) {
   if (n_train_ < 1)
     throw Error(fmt::format("{} calibration sequences leave none to train on beside {} held out",

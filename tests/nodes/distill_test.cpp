@@ -52,9 +52,18 @@ class DistillTest : public testing::Test {
     return Activations::Load(Hdf5Format().open(path));
   }
 
+  SubBlockData DataOf(SubBlock which, at::ScalarType products = at::kFloat) {
+    const auto make = [&](SubBlock of, const SubBlockData* attention) {
+      return MakeSubBlockData(parent_, states_, 1, of, attention, products, [] {});
+    };
+    if (which != SubBlock::kFfn) return make(which, nullptr);
+    const SubBlockData attention = make(SubBlock::kAttention, nullptr);
+    return make(which, &attention);
+  }
+
   Distilled Distill(const char* variant, const BldParams& params) {
     const VariantSpec spec = ResolveVariant(variant, parent_.config(), 1);
-    const SubBlockData data = MakeSubBlockData(parent_, states_, 1, WhichSubBlock(spec), [] {});
+    const SubBlockData data = DataOf(WhichSubBlock(spec));
     return DistillSubBlock(InitVariant(parent_.weights(), 1, spec), spec, parent_, data, params, 3,
                            "cpu", [](double, std::string_view) {});
   }
@@ -96,7 +105,7 @@ TEST_F(DistillTest, EveryStageOfBldLowersTheHeldOutLoss) {
 }
 
 TEST_F(DistillTest, AWholeBlocksTargetIsWhatTheParentsBlockAdds) {
-  const SubBlockData data = MakeSubBlockData(parent_, states_, 1, SubBlock::kBoth, [] {});
+  const SubBlockData data = DataOf(SubBlock::kBoth);
   const SubBlockData::Batch batch = data.Rows({3, 7}, "cpu");
   const Tensor x = at::cat({states_.Read(1, 3, 1), states_.Read(1, 7, 1)});
   EXPECT_TENSORS_NEAR(batch.input, x, 1e-2 * x.abs().max().item<double>());  // bf16
@@ -109,7 +118,7 @@ TEST_F(DistillTest, CoupledTrainingImprovesOnPartsThatWereTrainedApart) {
   const BlockWeights apart = {
       std::get<AttentionWeights>(Distill("attn:kv1", QuickParams()).weights),
       std::get<FfnWeights>(Distill("ffn:50%", QuickParams()).weights)};
-  const SubBlockData data = MakeSubBlockData(parent_, states_, 1, SubBlock::kBoth, [] {});
+  const SubBlockData data = DataOf(SubBlock::kBoth);
   const Distilled coupled = DistillSubBlock(apart, spec, parent_, data, QuickParams(), 3, "cpu",
                                             [](double, std::string_view) {});
   const Distilled alone = Distill("attn:kv1+ffn:50%", QuickParams());
@@ -131,7 +140,7 @@ TEST_F(DistillTest, CoupledTrainingImprovesOnPartsThatWereTrainedApart) {
 TEST_F(DistillTest, NoOtherOutputMatrixBehindAWholeBlocksFeaturesIsBetter) {
   BldParams params = QuickParams();
   params.refit_tokens = 36 * 16;  // all that is trained on
-  const SubBlockData data = MakeSubBlockData(parent_, states_, 1, SubBlock::kBoth, [] {});
+  const SubBlockData data = DataOf(SubBlock::kBoth);
   for (const char* name : {"attn:kv1+ffn:50%", "attn:none+ffn:linear", "attn:kv1+ffn:none"}) {
     const VariantSpec spec = ResolveVariant(name, parent_.config(), 1);
     Trainee trainee(InitVariant(parent_.weights(), 1, spec), spec, parent_, data, params, "cpu");
@@ -181,7 +190,7 @@ TEST_F(DistillTest, ALossThatIsNoNumberEndsTheTraining) {
   params.clip = 0;
   int steps = 0;
   const VariantSpec spec = ResolveVariant("ffn:50%", parent_.config(), 1);
-  const SubBlockData data = MakeSubBlockData(parent_, states_, 1, WhichSubBlock(spec), [] {});
+  const SubBlockData data = DataOf(WhichSubBlock(spec));
   const Distilled result = DistillSubBlock(
       InitVariant(parent_.weights(), 1, spec), spec, parent_, data, params, 3, "cpu",
       [&](double fraction, std::string_view) { steps += fraction > 0 ? 1 : 0; });
@@ -247,6 +256,24 @@ TEST_F(DistillTest, AScoreInAChildsContextIsThatOfTheChildWithTheReplacement) {
       {child, child_states}, {1, spec, InitVariant(parent_.weights(), 1, spec), {}},
       FoldedFor(child), 8, [](double) {});
   EXPECT_NEAR(score.MeanKl(), measured(with(child.weights(), 1, "attn:none")), 1e-5);
+}
+
+TEST_F(DistillTest, AnswersAreWhatTheParentsSubBlocksAddToItsStates) {
+  const at::NoGradGuard no_grad;
+  const ModelConfig& config = parent_.config();
+  at::Tensor x = LayerInput(parent_, states_, 1, 0, states_.sequences());
+  for (const SubBlock which : {SubBlock::kAttention, SubBlock::kFfn}) {
+    const VariantSpec spec = ParentVariant(config, 1, which);
+    const at::Tensor behind =
+        ApplySubBlock(SubBlockOf(parent_.weights(), 1, which), spec, config, parent_.rotary(), x);
+    for (const auto products : {at::kFloat, at::kBFloat16}) {
+      const SubBlockData data = DataOf(which, products);
+      const double scale = (behind - x).abs().max().item<double>();
+      EXPECT_TENSORS_NEAR(data.target.to(at::kFloat), behind - x, 0.02 * scale);
+      EXPECT_TENSORS_NEAR(data.input.to(at::kFloat), InputOf(spec, config, x), 0.02);
+    }
+    x = behind;
+  }
 }
 
 TEST_F(DistillTest, CandidatesForAnFfnMayShareTheStatesInFrontOfIt) {
