@@ -1,5 +1,6 @@
 #include "apps/model_commands.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <optional>
@@ -30,33 +31,31 @@ void PrepareThread(const std::string& device, int threads) {
   spdlog::info("{}", RuntimeDescription());
 }
 
-// "attn:5" takes the attention out of layer 5.
+// "attn:5" takes the attention out of layer 5, "block:5" all of it.
 void Remove(ModelWeights& model, const std::string& text) {
-  const size_t colon = text.find(':');
+  const size_t colon = std::min(text.find(':'), text.size());
   const std::string which = text.substr(0, colon);
+  const char* const end = text.data() + text.size();
   int64_t layer = -1;
-  if (colon != std::string::npos)
-    std::from_chars(text.data() + colon + 1, text.data() + text.size(), layer);
-  if ((which != "attn" && which != "ffn") || layer < 0 || layer >= model.config.n_layers())
-    throw Error(fmt::format("--without {}: expected attn:LAYER or ffn:LAYER, LAYER 0 to {}", text,
-                            model.config.n_layers() - 1));
-  if (which == "attn") {
-    Replace(model, layer, AttentionSpec{SubBlockForm::kNone, 0}, AttentionWeights{});
-  } else {
-    Replace(model, layer, FfnSpec{SubBlockForm::kNone, 0}, FfnWeights{});
-  }
+  const bool is_number =
+      colon < text.size() && std::from_chars(text.data() + colon + 1, end, layer).ptr == end;
+  if ((which != "attn" && which != "ffn" && which != "block") || !is_number || layer < 0 ||
+      layer >= model.config.n_layers())
+    throw Error(
+        fmt::format("--without {}: expected attn:LAYER, ffn:LAYER or block:LAYER, LAYER 0 to {}",
+                    text, model.config.n_layers() - 1));
+  const VariantSpec nothing =
+      ResolveVariant(which == "block" ? "none" : which + ":none", model.config, layer);
+  Replace(model, layer, nothing, NoWeights(WhichSubBlock(nothing)));
 }
 
-nlohmann::ordered_json ToJson(const TokenMetrics& metrics, bool with_kl) {
+nlohmann::ordered_json ToJson(const TokenMetrics& metrics, bool with_parent) {
   nlohmann::ordered_json json;
   json["positions"] = metrics.tokens;
-  json["nll"] = metrics.MeanNll();
-  json["nll_se"] = metrics.NllError();
-  for (int k : {1, 5, 10}) json[fmt::format("token_accuracy_top_{}", k)] = metrics.TopAccuracy(k);
-  if (with_kl) {
-    json["kl"] = metrics.MeanKl();
-    json["kl_se"] = metrics.KlError();
-    json["cosine"] = metrics.MeanCosine();
+  for (const MetricInfo& info : AllMetrics()) {
+    if (info.needs_parent && !with_parent) continue;
+    json[std::string(info.name)] = metrics.Mean(info.metric);
+    json[fmt::format("{}_se", info.name)] = metrics.Error(info.metric);
   }
   return json;
 }

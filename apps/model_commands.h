@@ -5,8 +5,8 @@
 
 namespace puzzle {
 
-/// Prints the metrics, as text or JSON {"nll", "nll_se", "positions", "token_accuracy_top_1", ...,
-/// with a parent "kl", "kl_se", "cosine"}.
+/// Prints the metrics of AllMetrics() and their standard errors, as text or JSON {"positions",
+/// "nll", "nll_se", ...}; those against a parent if there is one.
 [[nodiscard]] int EvalCommand(const EvalOptions& options);
 /// Prints the prompt and its continuation.
 [[nodiscard]] int GenerateCommand(const GenerateOptions& options);

@@ -8,16 +8,20 @@ namespace puzzle {
 void AddModelVerbs(Verbs& verbs, const ModelCommands& commands) {
   auto eval = std::make_shared<EvalOptions>();
   CLI::App& eval_verb = verbs.Add(
-      "eval", "Measure a checkpoint on a text: NLL and top-1/5/10 accuracy, KL to a parent.",
+      "eval",
+      "Measure a checkpoint on a text: NLL and top-1/5/10 accuracy; KL, cosine and normalised MSE "
+      "of the final states against a parent. Each with its standard error.",
       "  puzzle eval models/stories3M --text test.txt --positions 40000 --json\n"
-      "  puzzle eval models/stories3M --text test.txt --without attn:5 --without ffn:2\n"
+      "  puzzle eval models/stories3M --text test.txt --without attn:5 --without block:2\n"
       "  puzzle eval out/stories3m --text test.txt --parent models/stories3M",
       [eval, commands] { return commands.eval(*eval); });
   eval_verb.add_option("MODEL", eval->model, "checkpoint folder")->required();
   eval_verb.add_option("--text", eval->text, "text file; documents end at the separator")
       ->required();
-  eval_verb.add_option("--parent", eval->parent, "checkpoint folder to measure KL against");
-  eval_verb.add_option("--without", eval->without, "remove a sub-block: attn:LAYER or ffn:LAYER")
+  eval_verb.add_option("--parent", eval->parent, "checkpoint folder to compare with");
+  eval_verb
+      .add_option("--without", eval->without,
+                  "remove a sub-block or a whole block: attn:LAYER, ffn:LAYER, block:LAYER")
       ->allow_extra_args(false);
   eval_verb.add_option("--positions", eval->positions, "predictions to measure; 0: all")
       ->check(CLI::NonNegativeNumber);

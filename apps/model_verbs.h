@@ -16,7 +16,7 @@ struct EvalOptions {
   std::string model;                 // folder
   std::string text;                  // file
   std::string parent;                // folder; empty: no KL
-  std::vector<std::string> without;  // sub-blocks to remove, "attn:5"
+  std::vector<std::string> without;  // sub-blocks and blocks to remove, "attn:5"
   std::string separator = "<|endoftext|>";
   std::string device = "cpu";
   int64_t positions = 0;  // 0: all

@@ -177,9 +177,10 @@ void AddSearchVerb(Verbs& verbs) {
       "input, 130 interrupted.",
       [options] { return SearchCommand(*options); });
   verb.add_option("LIBRARY", options->library, "block library, a JSON file")->required();
-  verb.add_option("--objective", options->objective,
-                  "metric to add up, less being better, or weights: '{\"kl_div\": 1, "
-                  "\"lm_loss\": 0.2}'")
+  verb.add_option(
+          "--objective", options->objective,
+          "metric to add up, less being better, unless its name has \"accuracy\" in it; or "
+          "weights: '{\"kl_div\": 1, \"lm_loss\": 0.2}', negative ones where more is better")
       ->required();
   verb.add_option("--max", options->max,
                   "RESOURCE=LIMIT, absolute or in per cent of the parent; may be repeated")

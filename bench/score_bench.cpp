@@ -59,8 +59,9 @@ TokenMetrics ScoreWhole(const Transformer& parent, const Transformer& child,
     const int64_t count = std::min(kBatch, states.sequences() - first);
     const HeadInput reference = head(parent, states.Read(layers, first, count));
     const at::Tensor ids = states.Ids(first, count);
-    metrics += Measure(head(child, child.Blocks(child.Embed(ids), 0, layers)), NextTokens(ids),
-                       &reference);
+    metrics +=
+        Measure(head(child, child.Blocks(child.Embed(ids), 0, layers)), NextTokens(ids), &reference)
+            .Sum();
   }
   return metrics;
 }
@@ -75,7 +76,7 @@ void ScoreBothWays(const Transformer& parent, int64_t layer, const std::string& 
   totals.reused_s += Seconds([&] {
     const bool ffn = WhichSubBlock(spec) == SubBlock::kFfn;
     const Replacement replacement{layer, spec, weights, ffn ? before_ffn : at::Tensor()};
-    reused = ScoreReplacement(captured, replacement, folded, kBatch, [](double) {});
+    reused = ScoreReplacement(captured, replacement, folded, kBatch, [](double) {}).Sum();
   });
   totals.candidate_s += Seconds([&] {
     ModelWeights replaced = parent.weights();
@@ -88,9 +89,9 @@ void ScoreBothWays(const Transformer& parent, int64_t layer, const std::string& 
       (void)parent.Blocks(states.Read(0, first, std::min(kBatch, states.sequences() - first)), 0,
                           parent.config().n_layers());
   });
-  totals.largest_difference =
-      std::max({totals.largest_difference, std::abs(reused.MeanKl() - whole.MeanKl()),
-                std::abs(reused.MeanNll() - whole.MeanNll())});
+  totals.largest_difference = std::max(
+      {totals.largest_difference, std::abs(reused.Mean(Metric::kKl) - whole.Mean(Metric::kKl)),
+       std::abs(reused.Mean(Metric::kNll) - whole.Mean(Metric::kNll))});
 }
 
 void Run(int64_t sequences) {

@@ -1,7 +1,7 @@
 #include "model/losses.h"
 
 #include <algorithm>
-#include <cmath>
+#include <array>
 
 #include "io/error.h"
 #include "model/kernels.h"
@@ -20,13 +20,6 @@ constexpr int64_t kChunkLogits = int64_t{1} << 19;  // 2 MiB of fp32 logits at a
 
 int64_t ChunkTokens(int64_t vocab) {
   return std::max<int64_t>(16, kChunkLogits / vocab);
-}
-
-double StandardError(double sum, double sum_squared, int64_t n) {
-  if (n < 2) return 0;
-  const double count = static_cast<double>(n), mean = sum / count;
-  const double variance = std::max(0.0, sum_squared / count - mean * mean);
-  return std::sqrt(variance / (count - 1));
 }
 
 float* Data(const Tensor& tensor) {
@@ -79,37 +72,51 @@ struct ChunkComparison {
   Tensor parent_hidden;  // [n, hidden]
 };
 
-// The metrics of `child`; `compare(first, hidden, logits)` knows the parent.
+// Rows of a table of figures.
+Tensor Row(const Tensor& table, Metric metric) {
+  return table.select(0, static_cast<int64_t>(metric));
+}
+Tensor ParentEnergy(const Tensor& table) {
+  return table.select(0, static_cast<int64_t>(kParentEnergyRow));
+}
+
+// Fills in what says how final states [n, hidden] differ from the parent's.
+void CompareStates(const Tensor& child, const Tensor& parent, const Tensor& table) {
+  constexpr double kLeast = 1e-30;  // of |parent|^2, for states that are 0
+  const auto power = [](const Tensor& x) { return x.square().sum(-1, false, at::kDouble); };
+  const Tensor error = power(child - parent), energy = power(parent);
+  Row(table, Metric::kCosine).copy_(1.0 - at::cosine_similarity(child, parent, -1));
+  Row(table, Metric::kNmse).copy_(error / energy.clamp_min(kLeast));
+  Row(table, Metric::kNmseTensor).copy_(error);
+  ParentEnergy(table).copy_(energy);
+}
+
+// The figures of `child`; `compare(first, hidden, logits)` knows the parent.
 template <class CompareChunk>
-TokenMetrics MeasureChunks(const HeadInput& child, const Tensor& targets,
+TokenFigures MeasureChunks(const HeadInput& child, const Tensor& targets,
                            const CompareChunk& compare) {
   const at::NoGradGuard no_grad;
-  TokenMetrics metrics;
-  metrics.tokens = child.hidden.size(0);
-  const int64_t chunk = ChunkTokens(child.matrix.size(0));
-  auto add = [](const Tensor& values, double& sum, double* sum_squared) {
-    const Tensor exact = values.to(at::kDouble);
-    sum += exact.sum().item<double>();
-    if (sum_squared != nullptr) *sum_squared += exact.square().sum().item<double>();
-  };
-  for (int64_t first = 0; first < metrics.tokens; first += chunk) {
-    const int64_t n = std::min(chunk, metrics.tokens - first);
+  const int64_t tokens = child.hidden.size(0), chunk = ChunkTokens(child.matrix.size(0));
+  const Tensor all = at::zeros({kTokenRows, tokens}, child.hidden.options().dtype(at::kDouble));
+  for (int64_t first = 0; first < tokens; first += chunk) {
+    const int64_t n = std::min(chunk, tokens - first);
     const Tensor h = child.hidden.narrow(0, first, n);
     const Tensor own_targets = targets.narrow(0, first, n).contiguous();
     const Tensor logits = at::mm(h, child.matrix.t());
     const Tensor target_logits = logits.gather(1, own_targets.unsqueeze(1)).squeeze(1);
-    const ChunkComparison rows = compare(first, h, logits);
-    if (rows.kl.defined()) {
-      add(rows.kl, metrics.kl, &metrics.kl_squared);
-      add(1.0 - at::cosine_similarity(h, rows.parent_hidden, -1), metrics.cosine, nullptr);
+    const ChunkComparison against = compare(first, h, logits);
+    const Tensor rows = all.narrow(1, first, n);
+    Row(rows, Metric::kNll).copy_(against.log_sum - target_logits);
+    if (against.kl.defined()) {
+      Row(rows, Metric::kKl).copy_(against.kl);
+      CompareStates(h, against.parent_hidden, rows);
     }
-    add(rows.log_sum - target_logits, metrics.nll, &metrics.nll_squared);
     const Tensor rank = Ranks(logits, own_targets, target_logits);
-    metrics.top1 += rank.lt(1).sum().item<int64_t>();
-    metrics.top5 += rank.lt(5).sum().item<int64_t>();
-    metrics.top10 += rank.lt(10).sum().item<int64_t>();
+    Row(rows, Metric::kTop1).copy_(rank.lt(1));
+    Row(rows, Metric::kTop5).copy_(rank.lt(5));
+    Row(rows, Metric::kTop10).copy_(rank.lt(10));
   }
-  return metrics;
+  return {all};
 }
 
 // What a head is trained towards: target ids, or else a teacher's distribution.
@@ -193,39 +200,24 @@ struct SquaredErrorFunction : Function<SquaredErrorFunction> {
 
 }  // namespace
 
-TokenMetrics& TokenMetrics::operator+=(const TokenMetrics& other) {
-  tokens += other.tokens;
-  nll += other.nll;
-  nll_squared += other.nll_squared;
-  kl += other.kl;
-  kl_squared += other.kl_squared;
-  cosine += other.cosine;
-  top1 += other.top1;
-  top5 += other.top5;
-  top10 += other.top10;
-  return *this;
+TokenMetrics TokenFigures::Sum() const {
+  TokenMetrics metrics;
+  metrics.tokens = rows.size(1);
+  const auto take = [](const Tensor& sums, std::array<double, kTokenRows>& into) {
+    const Tensor on_host = sums.cpu();
+    std::copy_n(on_host.data_ptr<double>(), kTokenRows, into.begin());
+  };
+  take(rows.sum(1), metrics.sum);
+  take(rows.square().sum(1), metrics.squares);
+  metrics.nmse_products =
+      at::dot(Row(rows, Metric::kNmseTensor), ParentEnergy(rows)).item<double>();
+  return metrics;
 }
 
-double TokenMetrics::MeanNll() const {
-  return nll / static_cast<double>(tokens);
-}
-double TokenMetrics::MeanKl() const {
-  return kl / static_cast<double>(tokens);
-}
-double TokenMetrics::MeanCosine() const {
-  return cosine / static_cast<double>(tokens);
-}
-double TokenMetrics::NllError() const {
-  return StandardError(nll, nll_squared, tokens);
-}
-double TokenMetrics::KlError() const {
-  return StandardError(kl, kl_squared, tokens);
-}
-
-double TokenMetrics::TopAccuracy(int k) const {
-  PUZZLE_CHECK(k == 1 || k == 5 || k == 10, "top-k is kept for 1, 5 and 10");
-  const int64_t hits = k == 1 ? top1 : k == 5 ? top5 : top10;
-  return static_cast<double>(hits) / static_cast<double>(tokens);
+TokenFigures TokenFigures::IncreaseTo(const TokenFigures& other) const {
+  const Tensor increase = other.rows - rows;
+  ParentEnergy(increase).copy_(ParentEnergy(rows));
+  return {increase};
 }
 
 Tensor PredictingStates(const Tensor& hidden) {
@@ -236,7 +228,7 @@ Tensor NextTokens(const Tensor& ids) {
   return ids.narrow(1, 1, ids.size(1) - 1).flatten();
 }
 
-TokenMetrics Measure(const HeadInput& child, const Tensor& targets, const HeadInput* parent) {
+TokenFigures Measure(const HeadInput& child, const Tensor& targets, const HeadInput* parent) {
   return MeasureChunks(child, targets, [&](int64_t first, const Tensor& h, const Tensor& logits) {
     if (parent == nullptr) return ChunkComparison{RowLogSums(logits), {}, {}};
     const Tensor parent_h = parent->hidden.narrow(0, first, h.size(0));
@@ -268,7 +260,7 @@ FoldedParent FoldParent(const HeadInput& parent, const Tensor& matrix) {
   return folded;
 }
 
-TokenMetrics Measure(const HeadInput& child, const Tensor& targets, const FoldedParent& parent) {
+TokenFigures Measure(const HeadInput& child, const Tensor& targets, const FoldedParent& parent) {
   return MeasureChunks(child, targets, [&](int64_t first, const Tensor& h, const Tensor& logits) {
     const FoldedParent own = parent.Narrow(first, h.size(0));
     const Tensor log_sum = RowLogSums(logits);

@@ -6,25 +6,9 @@
 
 #include <cstdint>
 
+#include "model/metrics.h"
+
 namespace puzzle {
-
-/// Sums over tokens; add up over batches, then ask for means.
-struct TokenMetrics {
-  int64_t tokens = 0;
-  double nll = 0, nll_squared = 0;  // nats
-  double kl = 0, kl_squared = 0;    // KL(parent || child), nats; 0 when there is no parent
-  double cosine = 0;                // 1 - cos(final hidden states); 0 when there is no parent
-  int64_t top1 = 0, top5 = 0, top10 = 0;
-
-  TokenMetrics& operator+=(const TokenMetrics& other);
-  [[nodiscard]] double MeanNll() const;
-  [[nodiscard]] double MeanKl() const;
-  [[nodiscard]] double MeanCosine() const;
-  /// Standard errors of the means, tokens taken as independent.
-  [[nodiscard]] double NllError() const;
-  [[nodiscard]] double KlError() const;
-  [[nodiscard]] double TopAccuracy(int k) const;  // k in {1, 5, 10}
-};
 
 /// A head and what it reads: logits are hidden * matrix^T.
 struct HeadInput {
@@ -38,10 +22,20 @@ struct HeadInput {
 /// What they predict: ids [batch, seq] -> [batch * (seq - 1)].
 [[nodiscard]] at::Tensor NextTokens(const at::Tensor& ids);
 
-/// Metrics of a child against targets [tokens] (int64) and, unless `parent` is null, against the
+/// The figures of some tokens, for comparisons token by token.
+struct TokenFigures {
+  at::Tensor rows;  // [kTokenRows, tokens], fp64
+
+  [[nodiscard]] TokenMetrics Sum() const;
+  /// What `other`, of the same tokens and the same parent, has more of: its means are differences
+  /// of means, and its errors are those of paired differences.
+  [[nodiscard]] TokenFigures IncreaseTo(const TokenFigures& other) const;
+};
+
+/// Figures of a child against targets [tokens] (int64) and, unless `parent` is null, against the
 /// parent's distribution: KL = sum_v p_parent (log p_parent - log p_child), full vocabulary, T = 1.
 /// Top-k counts a target when fewer than k logits exceed its own.
-[[nodiscard]] TokenMetrics Measure(const HeadInput& child, const at::Tensor& targets,
+[[nodiscard]] TokenFigures Measure(const HeadInput& child, const at::Tensor& targets,
                                    const HeadInput* parent);
 
 /// What is left of a parent's distributions p when many children with one head matrix W are
@@ -60,7 +54,7 @@ struct FoldedParent {
 [[nodiscard]] FoldedParent FoldParent(const HeadInput& parent, const at::Tensor& matrix);
 
 /// As above, for half the work or less. REQUIRES: `parent` was folded for child.matrix.
-[[nodiscard]] TokenMetrics Measure(const HeadInput& child, const at::Tensor& targets,
+[[nodiscard]] TokenFigures Measure(const HeadInput& child, const at::Tensor& targets,
                                    const FoldedParent& parent);
 
 /// Mean cross entropy; differentiable in hidden and matrix. The gradient is computed on the way

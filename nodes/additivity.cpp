@@ -87,7 +87,7 @@ std::vector<Whole> WholeBlocks(const std::vector<Score>& scores, const ModelConf
   ScoreMap parts;
   for (const Score& score : scores)
     if (WhichSubBlock(score.spec) != SubBlock::kBoth)
-      parts[{score.layer, VariantName(score.spec)}] = score.Value("kl");
+      parts[{score.layer, VariantName(score.spec)}] = score.increase.Mean(Metric::kKl);
   std::map<std::pair<int64_t, std::string>, Whole> found;
   for (const Score& score : scores) {
     if (!DiffersInBoth(score, parent)) continue;
@@ -100,7 +100,7 @@ std::vector<Whole> WholeBlocks(const std::vector<Score>& scores, const ModelConf
       continue;
     }
     found[{score.layer, name}] = {fmt::format("layer {} {}", score.layer, name), *sum,
-                                  score.Value("kl")};
+                                  score.increase.Mean(Metric::kKl)};
   }
   std::vector<Whole> result;
   for (auto& [key, whole] : found) result.push_back(std::move(whole));
@@ -133,7 +133,7 @@ ReportText RunAdditivity(const AdditivityParams&, const Inputs& inputs, RunConte
   for (const auto& input : inputs.List<Evaluation>("children")) {
     const auto child = input.Load();
     if (child->has_kl && child->predicted)
-      children.push_back({child->label, *child->predicted, child->metrics.MeanKl()});
+      children.push_back({child->label, *child->predicted, child->metrics.Mean(Metric::kKl)});
   }
   std::sort(children.begin(), children.end(),
             [](const Whole& a, const Whole& b) { return a.name < b.name; });

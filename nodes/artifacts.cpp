@@ -41,42 +41,26 @@ std::map<std::string, std::string> ReadTokenizer(const ArchiveReader& in) {
 
 json Sums(const TokenMetrics& m) {
   return {{"tokens", m.tokens},
-          {"nll", m.nll},
-          {"nll_squared", m.nll_squared},
-          {"kl", m.kl},
-          {"kl_squared", m.kl_squared},
-          {"cosine", m.cosine},
-          {"top1", m.top1},
-          {"top5", m.top5},
-          {"top10", m.top10}};
+          {"sum", m.sum},
+          {"squares", m.squares},
+          {"nmse_products", m.nmse_products}};
 }
 
 TokenMetrics MetricsFromSums(const json& sums) {
-  TokenMetrics m;
-  m.tokens = sums.at("tokens");
-  m.nll = sums.at("nll");
-  m.nll_squared = sums.at("nll_squared");
-  m.kl = sums.at("kl");
-  m.kl_squared = sums.at("kl_squared");
-  m.cosine = sums.at("cosine");
-  m.top1 = sums.at("top1");
-  m.top5 = sums.at("top5");
-  m.top10 = sums.at("top10");
-  return m;
+  return {sums.at("tokens"), sums.at("sum"), sums.at("squares"), sums.at("nmse_products")};
 }
 
-void SaveMetrics(ArchiveWriter& out, const TokenMetrics& m, bool with_kl) {
+// A mean and its standard error, for records and summaries.
+void SaveMean(ArchiveWriter& out, const std::string& name, const TokenMetrics& m, Metric metric) {
+  out.SetAttribute(name, m.Mean(metric));
+  out.SetAttribute(name + "_se", m.Error(metric));
+}
+
+void SaveMetrics(ArchiveWriter& out, const TokenMetrics& m, bool with_parent) {
   out.SetAttribute("sums", Sums(m));
-  // The same as people read it, for records and summaries.
   out.SetAttribute("positions", m.tokens);
-  out.SetAttribute("nll", m.MeanNll());
-  out.SetAttribute("nll_se", m.NllError());
-  for (int k : {1, 5, 10})
-    out.SetAttribute(fmt::format("token_accuracy_top_{}", k), m.TopAccuracy(k));
-  if (!with_kl) return;
-  out.SetAttribute("kl", m.MeanKl());
-  out.SetAttribute("kl_se", m.KlError());
-  out.SetAttribute("cosine", m.MeanCosine());
+  for (const MetricInfo& info : AllMetrics())
+    if (with_parent || !info.needs_parent) SaveMean(out, std::string(info.name), m, info.metric);
 }
 
 TokenMetrics LoadMetrics(const ArchiveReader& in) {
@@ -288,21 +272,14 @@ Block Block::Load(std::shared_ptr<const ArchiveReader> in) {
   block.reader = std::move(in);
   return block;
 }
-double Score::Value(std::string_view objective) const {
-  if (objective == "kl") return metrics.MeanKl() - base.MeanKl();
-  if (objective == "cosine") return metrics.MeanCosine() - base.MeanCosine();
-  if (objective == "lm_loss") return metrics.MeanNll() - base.MeanNll();
-  throw BugError("unknown objective " + std::string(objective));
-}
-
 void Score::Save(ArchiveWriter& out) const {
   out.SetAttribute("layer", layer);
   out.SetAttribute("variant", variant);
   out.SetAttribute("spec", ToJson(spec));
-  out.SetAttribute("base", Sums(base));
-  for (const char* objective : {"kl", "lm_loss"})
-    out.SetAttribute(std::string(objective) + "_increase", Value(objective));
-  SaveMetrics(out, metrics, /*with_kl=*/true);
+  SaveMetrics(out, metrics, /*with_parent=*/true);
+  out.SetAttribute("increase_sums", Sums(increase));
+  for (const MetricInfo& info : AllMetrics())
+    SaveMean(out, fmt::format("{}_increase", info.objective), increase, info.metric);
 }
 
 Score Score::Load(std::shared_ptr<const ArchiveReader> in) {
@@ -310,8 +287,8 @@ Score Score::Load(std::shared_ptr<const ArchiveReader> in) {
   score.layer = in->Attribute("layer");
   score.variant = in->Attribute("variant");
   score.spec = VariantFromJson(in->Attribute("spec"));
-  score.base = MetricsFromSums(in->Attribute("base"));
   score.metrics = LoadMetrics(*in);
+  score.increase = MetricsFromSums(in->Attribute("increase_sums"));
   return score;
 }
 
@@ -454,10 +431,11 @@ void Evaluation::Save(ArchiveWriter& out) const {
   out.SetAttribute("model_digest", model_digest);
   out.SetAttribute("has_kl", has_kl);
   if (predicted) out.SetAttribute("predicted_kl", *predicted);
-  if (questions > 0) {
-    out.SetAttribute("questions", questions);
-    out.SetAttribute("questions_right", right);
-    out.SetAttribute("task_accuracy", static_cast<double>(right) / static_cast<double>(questions));
+  if (tasks.questions > 0) {
+    out.SetAttribute("questions", tasks.questions);
+    out.SetAttribute("questions_right", tasks.right);
+    out.SetAttribute("task_accuracy", tasks.Mean());
+    out.SetAttribute("task_accuracy_se", tasks.StandardError());
   }
   out.SetAttribute("parameters", parameters);
   out.SetAttribute("block_parameters", block_parameters);
@@ -475,10 +453,8 @@ Evaluation Evaluation::Load(std::shared_ptr<const ArchiveReader> in) {
   evaluation.has_kl = in->Attribute("has_kl");
   if (in->HasAttribute("predicted_kl"))
     evaluation.predicted = in->Attribute("predicted_kl").get<double>();
-  if (in->HasAttribute("questions")) {
-    evaluation.questions = in->Attribute("questions");
-    evaluation.right = in->Attribute("questions_right");
-  }
+  if (in->HasAttribute("questions"))
+    evaluation.tasks = {in->Attribute("questions"), in->Attribute("questions_right")};
   evaluation.parameters = in->Attribute("parameters");
   evaluation.block_parameters = in->Attribute("block_parameters");
   evaluation.weights_mib = in->Attribute("weights_mib");

@@ -14,8 +14,9 @@
 
 #include "io/archive.h"
 #include "io/tokenizer.h"
-#include "model/losses.h"
+#include "model/metrics.h"
 #include "model/weights.h"
+#include "nodes/questions.h"
 #include "nodes/serving_costs.h"
 
 namespace puzzle {
@@ -148,11 +149,8 @@ struct Score {
   int64_t layer = 0;
   std::string variant;
   VariantSpec spec;
-  TokenMetrics metrics;  // of the model with the variant
-  TokenMetrics base;     // of the model without it
-
-  /// Increase of "kl", "lm_loss" or "cosine" over the model without the variant.
-  [[nodiscard]] double Value(std::string_view objective) const;
+  TokenMetrics metrics;   // of the model with the variant
+  TokenMetrics increase;  // over the model without it, token by token
 
   void Save(ArchiveWriter& out) const;
   static Score Load(std::shared_ptr<const ArchiveReader> in);
@@ -245,8 +243,7 @@ struct Evaluation {
   TokenMetrics metrics;
   bool has_kl = false;
   std::optional<double> predicted;  // KL as the sum of the replacements' scores
-  int64_t questions = 0;            // multiple-choice questions asked, and answered
-  int64_t right = 0;
+  TaskAccuracy tasks;               // of multiple-choice questions, if any were asked
   int64_t parameters = 0;
   int64_t block_parameters = 0;
   double weights_mib = 0;  // in the checkpoint's dtype

@@ -16,7 +16,7 @@ Checkpoint RunBest(const BestParams&, const Inputs& inputs, RunContext&) {
     if (!evaluation->has_kl)
       throw Error(fmt::format("the evaluation \"{}\" has no KL: connect its port `parent`",
                               evaluation->label));
-    const double value = evaluation->metrics.MeanKl();
+    const double value = evaluation->metrics.Mean(Metric::kKl);
     if (!std::isfinite(value))
       throw Error(fmt::format("the KL of \"{}\" is not a number", evaluation->label));
     kl[evaluation->model_digest] = value;

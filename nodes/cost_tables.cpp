@@ -9,8 +9,6 @@
 namespace puzzle {
 namespace {
 
-const std::vector<std::string> kMetrics = {"kl", "lm_loss", "cosine"};
-
 // Scenarios that one search may compare: equal but for the batch size.
 void CheckComparable(const ServingScenario& a, ServingScenario b) {
   b.batch = a.batch;
@@ -42,9 +40,9 @@ struct Option {
 Option OptionOf(const CostTable::Row& row, const std::vector<Score>& scores) {
   Option option{{row.variant, row.costs, {}}, {{row.layer, row.variant, row.spec}}};
   const Score* score = FindScore(scores, row);
-  for (const std::string& metric : kMetrics) {
+  for (const MetricInfo& info : AllMetrics()) {
     if (score != nullptr) {
-      option.variant.metrics.push_back(score->Value(metric));
+      option.variant.metrics.push_back(score->increase.Mean(info.metric));
     } else {
       option.variant.metrics.push_back(row.parents_own ? std::optional<double>(0) : std::nullopt);
     }
@@ -55,7 +53,7 @@ Option OptionOf(const CostTable::Row& row, const std::vector<Score>& scores) {
 VariantTable EmptyTable(const CostTable& costs) {
   VariantTable table;
   table.resources = costs.resources;
-  table.metrics = kMetrics;
+  for (const MetricInfo& info : AllMetrics()) table.metrics.emplace_back(info.objective);
   table.fixed = costs.fixed;
   table.batch = static_cast<double>(costs.scenario.batch);
   table.tokens = table.batch * static_cast<double>(costs.scenario.generation_length);

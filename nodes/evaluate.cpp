@@ -4,6 +4,7 @@
 
 #include "io/error.h"
 #include "io/file.h"
+#include "model/losses.h"
 #include "model/parallel.h"
 #include "model/pch.h"
 #include "nodes/capture.h"
@@ -41,9 +42,9 @@ TokenMetrics EvaluateModel(const Transformer& model, const Transformer* parent,
       TokenMetrics& own_metrics = parts[static_cast<size_t>(part)];
       if (parent != nullptr) {
         const HeadInput reference = head_input(*parent, context, own);
-        own_metrics = Measure(child, targets, &reference);
+        own_metrics = Measure(child, targets, &reference).Sum();
       } else {
-        own_metrics = Measure(child, targets, nullptr);
+        own_metrics = Measure(child, targets, nullptr).Sum();
       }
     });
     for (const TokenMetrics& part : parts) metrics += part;
@@ -102,10 +103,8 @@ Evaluation RunEvaluate(const EvaluateParams& params, const Inputs& inputs, RunCo
     tokenizer = MakeTokenizer(checkpoint->tokenizer_files);
   }
   if (!params.questions.empty()) {
-    const TaskAccuracy accuracy = AnswerQuestions(model, *tokenizer, Questions(params),
-                                                  [&](double fraction) { context.Poll(fraction); });
-    evaluation.questions = accuracy.questions;
-    evaluation.right = accuracy.right;
+    evaluation.tasks = AnswerQuestions(model, *tokenizer, Questions(params),
+                                       [&](double fraction) { context.Poll(fraction); });
   }
   if (params.sample_tokens > 0) {
     evaluation.prompt = params.prompt;

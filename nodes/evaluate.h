@@ -11,7 +11,7 @@
 namespace puzzle {
 
 /// Metrics over the first `positions` predictions (0: all) of `tokens`; the context is reset for
-/// every sequence. With a parent also KL and cosine. Never holds tokens x vocabulary.
+/// every sequence. With a parent also what compares with it. Never holds tokens x vocabulary.
 [[nodiscard]] TokenMetrics EvaluateModel(const Transformer& model, const Transformer* parent,
                                          const TokenSet& tokens, int64_t positions, int64_t batch,
                                          const std::function<void(double)>& poll);

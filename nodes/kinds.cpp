@@ -10,6 +10,7 @@
 
 #include "io/error.h"
 #include "model/checkpoint_digest.h"
+#include "model/metrics.h"
 #include "model/variant.h"
 #include "nodes/frontier.h"
 #include "nodes/params.h"
@@ -202,9 +203,9 @@ NodeKind ShortlistKind() {
 
 NodeKind ScoreKind() {
   return Kind<ScoreParams>(
-             "score", 3,
+             "score", 4,
              "Damage to a whole model when a sub-block or block is replaced: KL from the "
-             "parent, NLL, accuracies, cosine.")
+             "parent, NLL, accuracies, cosine and normalised MSE of the final states.")
       .In("parent", "checkpoint", "whose distribution is the measure")
       .In("activations", "activations", "its hidden states on validation tokens, best in fp32")
       .In("block", "block", "the replacement")
@@ -286,11 +287,30 @@ NodeKind ModelLatencyKind() {
   return AddServing(kind);
 }
 
+std::string Objectives() {
+  std::string names;
+  for (const MetricInfo& info : AllMetrics()) {
+    names += names.empty() ? "" : ", ";
+    names += info.objective;
+  }
+  return names;
+}
+
+// Scores hold all that can be measured.
+std::optional<std::string> CheckMetric(const std::string& metric) {
+  for (const MetricInfo& info : AllMetrics()) {
+    if (info.objective == metric) return std::nullopt;
+  }
+  return "objective: unknown metric \"" + metric + "\"; there are " + Objectives();
+}
+
 // What is wrong with an objective and limits before the resources are known.
 std::optional<std::string> CheckQuery(const nlohmann::json& objective, const nlohmann::json& min,
                                       const nlohmann::json& max) {
   try {
-    (void)ReadObjective(objective);
+    for (const auto& [metric, weight] : ReadObjective(objective)) {
+      if (auto complaint = CheckMetric(metric)) return complaint;
+    }
   } catch (const Error& error) {
     return error.what();
   }
@@ -306,7 +326,8 @@ NodeKind SearchKind() {
       .InList("scores", "score", "damage per variant")
       .InList("costs", "costs", "cost per variant; tables of several batch sizes search that too")
       .Param("objective", &SearchParams::objective, {},
-             "kl, lm_loss or cosine, or weights: {\"kl\": 1, \"lm_loss\": 0.2}")
+             "the damage to minimise: " + Objectives() +
+                 ", or weights: {\"kl\": 1, \"lm_loss\": 0.2}; an accuracy's damage is its loss")
       .Param("method", &SearchParams::method, {OneOf(SearchMethods())},
              "exact or cbc for the optimum, or a baseline")
       .Param("max", &SearchParams::max, {},
@@ -415,9 +436,9 @@ NodeKind GkdKind() {
 }
 
 NodeKind EvaluateKind() {
-  return Kind<EvaluateParams>("evaluate", 3, "Quality of a model on held-out text.")
+  return Kind<EvaluateParams>("evaluate", 4, "Quality of a model on held-out text.")
       .In("model", "checkpoint", "what to measure")
-      .InOptional("parent", "checkpoint", "to measure KL and cosine against")
+      .InOptional("parent", "checkpoint", "to compare with: KL, cosine and normalised MSE")
       .In("tokens", "tokens", "held-out text")
       .InOptional("choice", "choice",
                   "the search it came from: its sum of KL scores is shown beside the measured KL")
@@ -445,7 +466,7 @@ NodeKind ExportKind() {
 
 NodeKind ReportKind() {
   return Kind<ReportParams>(
-             "report", 2,
+             "report", 3,
              "A table of evaluations, the architecture, samples; a picture of KL against size, if "
              "evaluations name their series.")
       .InList("rows", "evaluation", "the models to compare")

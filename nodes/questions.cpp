@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 #include <optional>
 
 #include <fmt/format.h>
@@ -91,6 +92,14 @@ Question FromRecord(const std::vector<std::string>& fields) {
 }
 
 }  // namespace
+
+double TaskAccuracy::Mean() const {
+  return static_cast<double>(right) / static_cast<double>(questions);
+}
+
+double TaskAccuracy::StandardError() const {
+  return std::sqrt(Mean() * (1 - Mean()) / static_cast<double>(questions));
+}
 
 std::vector<Question> ParseQuestions(std::string_view text, const std::string& name) {
   std::vector<Question> questions;

@@ -1,8 +1,9 @@
-// Multiple-choice questions in the forms benchmarks come in. Needs no model; thread-safe (pure
-// functions).
+// Multiple-choice questions in the forms benchmarks come in, and how many were answered. Needs no
+// model; thread-safe (pure functions).
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,18 @@ struct Question {
   size_t answer = 0;                 // index of the right one
 
   bool operator==(const Question&) const = default;
+};
+
+/// How many of some questions were answered.
+struct TaskAccuracy {
+  int64_t questions = 0;
+  int64_t right = 0;
+
+  /// REQUIRES: there are questions.
+  [[nodiscard]] double Mean() const;
+  [[nodiscard]] double StandardError() const;
+
+  bool operator==(const TaskAccuracy&) const = default;
 };
 
 /// Reads questions, one to a line:

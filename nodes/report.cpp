@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 
 #include "nodes/plot.h"
@@ -39,13 +40,35 @@ bool Contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
+// What has no room beside the figures: the largest of every column.
+std::string LargestErrors(const std::vector<Evaluation>& rows, bool tasks) {
+  constexpr std::pair<Metric, const char*> kColumns[] = {{Metric::kNll, "NLL"},
+                                                         {Metric::kTop1, "top-1"},
+                                                         {Metric::kTop5, "top-5"},
+                                                         {Metric::kTop10, "top-10"}};
+  std::string text = "standard errors are at most";
+  const auto add = [&](const char* title, const std::function<double(const Evaluation&)>& error) {
+    double largest = 0;
+    for (const Evaluation& row : rows) largest = std::max(largest, error(row));
+    text += fmt::format("{} {:.4f} ({})", text.ends_with(')') ? "," : "", largest, title);
+  };
+  for (const auto& [metric, title] : kColumns)
+    add(title, [metric = metric](const Evaluation& row) { return row.metrics.Error(metric); });
+  if (tasks) {
+    add("tasks", [](const Evaluation& row) {
+      return row.tasks.questions > 0 ? row.tasks.StandardError() : 0;
+    });
+  }
+  return text + '\n';
+}
+
 }  // namespace
 
 std::string EvaluationTable(const std::vector<Evaluation>& rows) {
   const bool predictions = std::any_of(rows.begin(), rows.end(),
                                        [](const auto& row) { return row.predicted.has_value(); });
-  const bool tasks =
-      std::any_of(rows.begin(), rows.end(), [](const auto& row) { return row.questions > 0; });
+  const bool tasks = std::any_of(rows.begin(), rows.end(),
+                                 [](const auto& row) { return row.tasks.questions > 0; });
   size_t width = 5;
   for (const Evaluation& row : rows) width = std::max(width, row.label.size());
   std::string table = fmt::format(
@@ -56,24 +79,27 @@ std::string EvaluationTable(const std::vector<Evaluation>& rows) {
   for (const Evaluation& row : rows) {
     const TokenMetrics& m = row.metrics;
     const std::string kl =
-        row.has_kl ? fmt::format("{:.4f} +-{:.4f}", m.MeanKl(), m.KlError()) : "-";
+        row.has_kl ? fmt::format("{:.4f} +-{:.4f}", m.Mean(Metric::kKl), m.Error(Metric::kKl))
+                   : "-";
     const std::string predicted =
         !predictions
             ? ""
             : fmt::format("  {:>13}", row.predicted ? fmt::format("{:.4f}", *row.predicted) : "-");
-    const double share = static_cast<double>(row.right) / static_cast<double>(row.questions);
     const std::string answered =
-        !tasks ? ""
-               : fmt::format("  {:>6}", row.questions > 0 ? fmt::format("{:.4f}", share) : "-");
+        !tasks
+            ? ""
+            : fmt::format("  {:>6}",
+                          row.tasks.questions > 0 ? fmt::format("{:.4f}", row.tasks.Mean()) : "-");
     table += fmt::format(
         "{:<{}}  {:>12}  {:>12}  {:>11.2f}  {:>7.4f}  {:>15}{}  {:>6.4f}  {:>6.4f}  "
         "{:>6.4f}{}\n",
         row.label, width, row.parameters,
         parent_blocks > 0 ? fmt::format("{:.1f}%", BlockSize(row, parent_blocks))
                           : fmt::format("{}", row.block_parameters),
-        row.weights_mib, m.MeanNll(), kl, predicted, m.TopAccuracy(1), m.TopAccuracy(5),
-        m.TopAccuracy(10), answered);
+        row.weights_mib, m.Mean(Metric::kNll), kl, predicted, m.Mean(Metric::kTop1),
+        m.Mean(Metric::kTop5), m.Mean(Metric::kTop10), answered);
   }
+  if (!rows.empty()) table += LargestErrors(rows, tasks);
   return table;
 }
 
@@ -82,8 +108,8 @@ std::string EvaluationPicture(const std::vector<Evaluation>& rows, const ReportP
   const int64_t parent_blocks = ParentBlocks(rows);
   for (const Evaluation& row : rows) {
     if (row.series.empty() || !row.has_kl) continue;
-    series[row.series].push_back(
-        {BlockSize(row, parent_blocks), row.metrics.MeanKl(), row.metrics.KlError()});
+    series[row.series].push_back({BlockSize(row, parent_blocks), row.metrics.Mean(Metric::kKl),
+                                  row.metrics.Error(Metric::kKl)});
   }
   if (series.empty()) return {};
   Plot plot{parent_blocks > 0 ? "block parameters, % of the parent's" : "block parameters",

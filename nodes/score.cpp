@@ -24,23 +24,24 @@ HeadInput Head(const Transformer& model, const Tensor& last_state) {
   return {PredictingStates(model.FinalNorm(last_state)), model.weights().HeadMatrix()};
 }
 
-// The sum of the metrics over all batches, given the last state of every batch.
+// The figures of all batches, given the last state of every batch.
 template <class LastState>
-TokenMetrics MeasureAll(const Transformer& model, const Activations& states,
+TokenFigures MeasureAll(const Transformer& model, const Activations& states,
                         const FoldedParent& parent, int64_t batch, const LastState& last_state,
                         const std::function<void(double)>& poll) {
   const at::NoGradGuard no_grad;
   const at::Device device = model.weights().embedding.device();
   const int64_t sequences = states.sequences(), predictions = states.length() - 1;
-  TokenMetrics metrics;
+  std::vector<Tensor> parts;
   for (int64_t first = 0; first < sequences; first += batch) {
     const int64_t count = std::min(batch, sequences - first);
-    metrics += Measure(Head(model, last_state(first, count)),
-                       NextTokens(states.Ids(first, count).to(device)),
-                       parent.Narrow(first * predictions, count * predictions));
+    parts.push_back(Measure(Head(model, last_state(first, count)),
+                            NextTokens(states.Ids(first, count).to(device)),
+                            parent.Narrow(first * predictions, count * predictions))
+                        .rows);
     poll(static_cast<double>(first + count) / static_cast<double>(sequences));
   }
-  return metrics;
+  return {at::cat(parts, 1)};
 }
 
 void CheckSameTokens(const Activations& a, const Activations& b) {
@@ -81,7 +82,7 @@ Tensor StatesBeforeFfn(const Captured& model, int64_t layer, int64_t batch) {
   return at::cat(states);
 }
 
-TokenMetrics ScoreReplacement(const Captured& model, const Replacement& replacement,
+TokenFigures ScoreReplacement(const Captured& model, const Replacement& replacement,
                               const FoldedParent& parent, int64_t batch,
                               const std::function<void(double)>& poll) {
   const auto& [layer, spec, weights, before_ffn] = replacement;
@@ -103,7 +104,7 @@ TokenMetrics ScoreReplacement(const Captured& model, const Replacement& replacem
       poll);
 }
 
-TokenMetrics ScoreAsIs(const Captured& model, const FoldedParent& parent, int64_t batch) {
+TokenFigures ScoreAsIs(const Captured& model, const FoldedParent& parent, int64_t batch) {
   return MeasureAll(
       model.model, model.states, parent, batch,
       [&](int64_t first, int64_t count) {
@@ -117,15 +118,15 @@ namespace {
 // What all scores of one model share.
 struct Reference {
   FoldedParent parent;
-  TokenMetrics as_is;
+  TokenFigures as_is;
 };
 
 SizedValue MakeReference(const Captured& model, const Captured& parent, int64_t batch) {
   FoldedParent folded = FoldCaptured(model.model, parent, batch);
-  const TokenMetrics as_is = ScoreAsIs(model, folded, batch);
+  TokenFigures as_is = ScoreAsIs(model, folded, batch);
   const auto bytes = static_cast<size_t>(folded.hidden.nbytes() + folded.expected_row.nbytes() +
-                                         folded.negentropy.nbytes());
-  return {std::make_shared<const Reference>(Reference{std::move(folded), as_is}), bytes};
+                                         folded.negentropy.nbytes() + as_is.rows.nbytes());
+  return {std::make_shared<const Reference>(Reference{std::move(folded), std::move(as_is)}), bytes};
 }
 
 }  // namespace
@@ -177,9 +178,11 @@ Score RunScore(const ScoreParams& params, const Inputs& inputs, RunContext& cont
   score.layer = block->layer;
   score.variant = block->variant;
   score.spec = block->spec;
-  score.base = reference->as_is;
-  score.metrics = ScoreReplacement(model, replacement, reference->parent, params.batch,
-                                   [&](double fraction) { context.Poll(fraction); });
+  const TokenFigures replaced =
+      ScoreReplacement(model, replacement, reference->parent, params.batch,
+                       [&](double fraction) { context.Poll(fraction); });
+  score.metrics = replaced.Sum();
+  score.increase = reference->as_is.IncreaseTo(replaced).Sum();
   return score;
 }
 

@@ -36,16 +36,16 @@ struct Replacement {
   at::Tensor before_ffn;  // of an FFN: StatesBeforeFfn, or undefined: found on the way
 };
 
-/// Metrics, against the parent, of a model with one sub-block or block replaced. The model is the
+/// Figures, against the parent, of a model with one sub-block or block replaced. The model is the
 /// parent itself (replace-1-block scores) or a child of it (the same in the child's context, where
 /// sub-blocks interact differently). Starts at that layer, or sub-block, from the states in front
 /// of it. REQUIRES: `parent` was folded for the model.
-[[nodiscard]] TokenMetrics ScoreReplacement(const Captured& model, const Replacement& replacement,
+[[nodiscard]] TokenFigures ScoreReplacement(const Captured& model, const Replacement& replacement,
                                             const FoldedParent& parent, int64_t batch,
                                             const std::function<void(double)>& poll);
 
 /// The same of the model as it is, from its cached last state.
-[[nodiscard]] TokenMetrics ScoreAsIs(const Captured& model, const FoldedParent& parent,
+[[nodiscard]] TokenFigures ScoreAsIs(const Captured& model, const FoldedParent& parent,
                                      int64_t batch);
 
 [[nodiscard]] Score RunScore(const ScoreParams& params, const Inputs& inputs, RunContext& context);

@@ -73,14 +73,6 @@ std::vector<double> LogProbabilities(const Transformer& model,
 
 }  // namespace
 
-double TaskAccuracy::Mean() const {
-  return static_cast<double>(right) / static_cast<double>(questions);
-}
-
-double TaskAccuracy::StandardError() const {
-  return std::sqrt(Mean() * (1 - Mean()) / static_cast<double>(questions));
-}
-
 TaskAccuracy AnswerQuestions(const Transformer& model, const Tokenizer& tokenizer,
                              std::span<const Question> questions,
                              const std::function<void(double)>& poll) {

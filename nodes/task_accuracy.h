@@ -1,4 +1,4 @@
-// How many multiple-choice questions a model answers.
+// A model answers multiple-choice questions.
 #pragma once
 
 #include <functional>
@@ -9,14 +9,6 @@
 #include "nodes/questions.h"
 
 namespace puzzle {
-
-struct TaskAccuracy {
-  int64_t questions = 0;
-  int64_t right = 0;
-
-  [[nodiscard]] double Mean() const;
-  [[nodiscard]] double StandardError() const;
-};
 
 /// The model chooses the continuation that it finds most likely: the sum of its tokens' log
 /// probabilities behind BOS and context; ties go to the first. Throws Error for a text that does

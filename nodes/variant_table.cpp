@@ -132,7 +132,7 @@ class LimitReader {
   std::vector<MipLimit> limits_;
 };
 
-// The weighted increase of a variant's metrics over the parent's; nothing when one is missing.
+// The weighted damage by a variant's metrics, against the parent's; nothing when one is missing.
 class Scorer {
  public:
   Scorer(const VariantTable& table, const Objective& objective) : table_(table) {
@@ -143,7 +143,7 @@ class Scorer {
         throw Error(fmt::format("objective: unknown metric \"{}\"; there are {}", metric,
                                 Listed(table.metrics)));
       }
-      terms_.push_back({*index, weight});
+      terms_.push_back({*index, HigherIsBetter(metric) ? -weight : weight});
     }
   }
 
@@ -173,7 +173,7 @@ class Scorer {
  private:
   struct Term {
     size_t metric;
-    double weight;
+    double weight;  // of an increase
   };
 
   const VariantTable& table_;
@@ -190,6 +190,10 @@ std::vector<double> VariantTable::ParentTotals() const {
   return totals;
 }
 
+bool HigherIsBetter(std::string_view metric) {
+  return metric.find("accuracy") != std::string_view::npos;
+}
+
 Objective ReadObjective(const json& value) {
   Objective objective;
   if (value.is_string()) {
@@ -198,6 +202,12 @@ Objective ReadObjective(const json& value) {
     for (const auto& [metric, weight] : value.items()) {
       if (!weight.is_number()) {
         throw Error(fmt::format("objective.{}: expected a weight, got {}", metric, weight.dump()));
+      }
+      if (HigherIsBetter(metric) && weight < 0) {
+        throw Error(
+            fmt::format("objective.{}: {} asks for less of it; accuracies are maximised, "
+                        "with weights from 0 on",
+                        metric, weight.dump()));
       }
       objective[metric] = weight.get<double>();
     }

@@ -9,6 +9,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "nodes/mip.h"
@@ -40,10 +41,15 @@ struct VariantTable {
   [[nodiscard]] std::vector<double> ParentTotals() const;
 };
 
-/// Metric -> weight. A metric that grows with quality takes a negative weight.
+/// Metric -> weight. What it weighs is damage: the increase of a metric, but the decrease of one
+/// of which more is better. Metrics of unknown direction take a negative weight for that.
 using Objective = std::map<std::string, double>;
 
-/// "kl" or {"kl": 1, "lm_loss": 0.2}. Throws Error for anything else.
+/// Whether more of a metric is known to be better: that of an accuracy, by its name.
+[[nodiscard]] bool HigherIsBetter(std::string_view metric);
+
+/// "kl" or {"kl": 1, "lm_loss": 0.2}. Throws Error for anything else, and for accuracies with
+/// negative weights.
 [[nodiscard]] Objective ReadObjective(const nlohmann::json& value);
 
 /// Limits as users write them: {"memory_mib": 80000, "runtime_ms": "85%"}, percentages being of the
@@ -60,7 +66,7 @@ struct SearchProblem {
   std::vector<std::vector<int>> variants;  // per group and option: index of the variant
 };
 
-/// Scores are the weighted increases of the metrics over the parent's own variant. A variant
+/// Scores are the weighted damages by the metrics, against the parent's own variant. A variant
 /// without one of the metrics is left out and named through `warn`. Throws Error when a metric is
 /// unknown (with the list) or not a number, or the parent's own lacks one.
 [[nodiscard]] SearchProblem MakeSearchProblem(const VariantTable& table, const Objective& objective,

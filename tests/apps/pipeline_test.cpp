@@ -140,6 +140,8 @@ TEST_F(PipelineTest, MistakesInTheGraphAreNamedBeforeAnythingRuns) {
       {"blocks.epcohs=1", "did you mean"},
       {"parent.heads=3", "hidden must be a multiple"},
       {"costs.batch=1.5", "costs"},
+      {"choice.objective=kld", "unknown metric \"kld\"; there are kl, lm_loss, cosine, nmse"},
+      {R"(choice.objective={"token_accuracy_top_1": -1})", "accuracies are maximised"},
       {"vars.budgte=1", "did you mean"}};
   for (const auto& [setting, message] : cases) {
     const ProgramResult run = Run({"--set", setting});
@@ -165,9 +167,35 @@ TEST_F(PipelineTest, TheExportIsReadByEvalAndGenerate) {
   const ProgramResult generated = Puzzle({"generate", "out", "--prompt", "Tom", "--tokens", "5"});
   EXPECT_EQ(generated.status, 0);
   EXPECT_THAT(generated.out, StartsWith("Tom"));
-  EXPECT_EQ(Puzzle({"eval", "out", "--text", "text.txt", "--without", "attn:9"}).status, 1);
+  EXPECT_GT(metrics["token_accuracy_top_10_se"].get<double>(), 0);
+  EXPECT_FALSE(metrics.contains("nmse"));
   EXPECT_EQ(Puzzle({"eval", "nowhere", "--text", "text.txt"}).status, 1);
   EXPECT_EQ(Puzzle({"eval"}).status, 2);
+}
+
+TEST_F(PipelineTest, EvalTakesSubBlocksAndBlocksOut) {
+  folder_->Write("text.txt", std::string(4000, 'a') + "\n<|endoftext|>\nTom saw a cat.");
+  auto without = [&](const std::vector<std::string>& removed) {
+    std::vector<std::string> args = {"eval", "out",         "--text", "text.txt", "--parent",
+                                     "out",  "--positions", "100",    "--json"};
+    for (const std::string& part : removed) args.insert(args.end(), {"--without", part});
+    return Puzzle(args);
+  };
+  const json whole = json::parse(without({}).out);
+  EXPECT_NEAR(whole["kl"].get<double>(), 0, 1e-6);
+  const json one = json::parse(without({"block:1"}).out);
+  EXPECT_EQ(one, json::parse(without({"attn:1", "ffn:1"}).out));
+  EXPECT_GT(one["nmse"].get<double>(), 0.01);
+  EXPECT_GT(one["nmse_tensor_se"].get<double>(), 0);
+  // Without any block the logits are those of the embeddings; nothing is left to take out.
+  const json none = json::parse(without({"block:0", "block:1"}).out);
+  EXPECT_EQ(none, json::parse(without({"block:0", "block:1", "ffn:0"}).out));
+  for (const char* wrong : {"attn:9", "block:2", "block:1x", "block", "mlp:1"}) {
+    const ProgramResult refused = without({wrong});
+    EXPECT_EQ(refused.status, 1) << wrong;
+    EXPECT_THAT(refused.text(), HasSubstr(std::string("--without ") + wrong +
+                                          ": expected attn:LAYER, ffn:LAYER or block:LAYER"));
+  }
 }
 
 TEST_F(PipelineTest, AnExportThatWasDeletedIsWrittenAgain) {

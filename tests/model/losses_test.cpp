@@ -22,45 +22,111 @@ Tensor Targets() {
   return at::randint(kVocab, {kTokens}, generator, at::kLong);
 }
 
+// Means and standard errors of what was measured at every token, and metrics that agree with them.
+void ExpectMean(const TokenMetrics& metrics, Metric metric, const Tensor& values) {
+  const std::string name(AllMetrics()[static_cast<size_t>(metric)].name);
+  const double error = values.std().item<double>() / std::sqrt(static_cast<double>(kTokens));
+  EXPECT_NEAR(metrics.Mean(metric), values.mean().item<double>(), 1e-5) << name;
+  EXPECT_NEAR(metrics.Error(metric), error, 1e-5) << name;
+}
+
+// By plain operators in double precision: a row of values per token and metric.
+struct Reference {
+  Reference(const HeadInput& child, const HeadInput& parent, const Tensor& targets) {
+    const auto exact = [](const Tensor& x) { return x.to(at::kDouble); };
+    const Tensor logits = at::mm(exact(child.hidden), exact(child.matrix).t());
+    const Tensor log_p = logits.log_softmax(-1);
+    const Tensor parent_log_p =
+        at::mm(exact(parent.hidden), exact(parent.matrix).t()).log_softmax(-1);
+    nll = -log_p.gather(1, targets.unsqueeze(1)).squeeze(1);
+    kl = (parent_log_p.exp() * (parent_log_p - log_p)).sum(-1);
+    const Tensor h = exact(child.hidden), p = exact(parent.hidden);
+    cosine = 1 - (h * p).sum(-1) / (h.norm(2, -1) * p.norm(2, -1));
+    error = (h - p).square().sum(-1);
+    energy = p.square().sum(-1);
+    const Tensor best = std::get<1>(logits.topk(10));
+    for (int k : {1, 5, 10})
+      hits.push_back(best.narrow(1, 0, k).eq(targets.unsqueeze(1)).any(1).to(at::kDouble));
+  }
+
+  // Standard error of sum(error) / sum(energy): what it becomes without each of the tokens.
+  [[nodiscard]] double JackknifeError() const {
+    const Tensor without = (error.sum() - error) / (energy.sum() - energy);
+    return std::sqrt((without - without.mean()).square().sum().item<double>() *
+                     static_cast<double>(kTokens - 1) / static_cast<double>(kTokens));
+  }
+
+  Tensor nll, kl, cosine, error, energy;
+  std::vector<Tensor> hits;
+};
+
 TEST(LossesTest, MetricsAgreeWithTheWholeLogitMatrix) {
   const HeadInput child = Head(1), parent = Head(3);
   const Tensor targets = Targets();
-  const TokenMetrics metrics = Measure(child, targets, &parent);
-  const Tensor logits = at::mm(child.hidden, child.matrix.t()).to(at::kDouble);
-  const Tensor log_p = logits.log_softmax(-1);
-  const Tensor parent_log_p =
-      at::mm(parent.hidden, parent.matrix.t()).to(at::kDouble).log_softmax(-1);
-  const Tensor nll = -log_p.gather(1, targets.unsqueeze(1)).squeeze(1);
-  const Tensor kl = (parent_log_p.exp() * (parent_log_p - log_p)).sum(-1);
+  const TokenMetrics metrics = Measure(child, targets, &parent).Sum();
+  const Reference reference(child, parent, targets);
   EXPECT_EQ(metrics.tokens, kTokens);
-  EXPECT_NEAR(metrics.MeanNll(), nll.mean().item<double>(), 1e-5);
-  EXPECT_NEAR(metrics.MeanKl(), kl.mean().item<double>(), 1e-5);
-  EXPECT_NEAR(metrics.KlError(), kl.std().item<double>() / std::sqrt(double{kTokens}), 1e-4);
-  const Tensor best = std::get<1>(logits.topk(10));
-  for (int k : {1, 5, 10}) {
-    const Tensor hit = best.narrow(1, 0, k).eq(targets.unsqueeze(1)).any(1);
-    EXPECT_NEAR(metrics.TopAccuracy(k), hit.to(at::kDouble).mean().item<double>(), 1e-12) << k;
+  ExpectMean(metrics, Metric::kNll, reference.nll);
+  ExpectMean(metrics, Metric::kKl, reference.kl);
+  ExpectMean(metrics, Metric::kCosine, reference.cosine);
+  ExpectMean(metrics, Metric::kNmse, reference.error / reference.energy);
+  ExpectMean(metrics, Metric::kTop1, reference.hits[0]);
+  ExpectMean(metrics, Metric::kTop5, reference.hits[1]);
+  ExpectMean(metrics, Metric::kTop10, reference.hits[2]);
+  EXPECT_NEAR(metrics.Mean(Metric::kNmseTensor),
+              (reference.error.sum() / reference.energy.sum()).item<double>(), 1e-5);
+  const double jackknife = reference.JackknifeError();
+  EXPECT_NEAR(metrics.Error(Metric::kNmseTensor), jackknife, 0.01 * jackknife);
+}
+
+TEST(LossesTest, IncreasesAreComparedTokenByToken) {
+  const HeadInput base = Head(1), parent = Head(3);
+  // Close to the base: its errors are those of the base, and the increase's are far smaller.
+  const HeadInput child = {base.hidden + 0.1 * RandomTensor({kTokens, kHidden}, 9), base.matrix};
+  const Tensor targets = Targets();
+  const TokenFigures before = Measure(base, targets, &parent);
+  const TokenMetrics after = Measure(child, targets, &parent).Sum();
+  const TokenMetrics increase = before.IncreaseTo(Measure(child, targets, &parent)).Sum();
+  const Reference a(base, parent, targets), b(child, parent, targets);
+  ExpectMean(increase, Metric::kNll, b.nll - a.nll);
+  ExpectMean(increase, Metric::kKl, b.kl - a.kl);
+  ExpectMean(increase, Metric::kTop10, b.hits[2] - a.hits[2]);
+  ExpectMean(increase, Metric::kNmse, (b.error - a.error) / a.energy);
+  EXPECT_NEAR(increase.Mean(Metric::kNmseTensor),
+              ((b.error.sum() - a.error.sum()) / a.energy.sum()).item<double>(), 1e-5);
+  EXPECT_LT(increase.Error(Metric::kNll), 0.2 * after.Error(Metric::kNll));
+}
+
+TEST(LossesTest, WithoutAParentThereIsNothingToCompareWith) {
+  const TokenMetrics metrics = Measure(Head(1), Targets(), nullptr).Sum();
+  EXPECT_GT(metrics.Error(Metric::kNll), 0);
+  for (const MetricInfo& info : AllMetrics()) {
+    if (!info.needs_parent) continue;
+    EXPECT_EQ(metrics.Mean(info.metric), 0) << info.name;
+    EXPECT_EQ(metrics.Error(info.metric), 0) << info.name;
   }
 }
 
 TEST(LossesTest, AModelDivergesFromItselfByNothing) {
   const HeadInput head = Head(1);
-  const TokenMetrics metrics = Measure(head, Targets(), &head);
-  EXPECT_NEAR(metrics.MeanKl(), 0, 1e-6);
-  EXPECT_NEAR(metrics.MeanCosine(), 0, 1e-6);
+  const TokenMetrics metrics = Measure(head, Targets(), &head).Sum();
+  EXPECT_NEAR(metrics.Mean(Metric::kKl), 0, 1e-6);
+  EXPECT_NEAR(metrics.Mean(Metric::kCosine), 0, 1e-6);
+  EXPECT_EQ(metrics.Mean(Metric::kNmse), 0);
+  EXPECT_EQ(metrics.Mean(Metric::kNmseTensor), 0);
 }
 
 TEST(LossesTest, AFoldedParentGivesTheSameMetrics) {
   // Another state and another head: what a child of a repaired child has.
   const HeadInput child = Head(1), parent = Head(3);
-  const TokenMetrics plain = Measure(child, Targets(), &parent);
-  const TokenMetrics folded = Measure(child, Targets(), FoldParent(parent, child.matrix));
-  EXPECT_NEAR(folded.MeanKl(), plain.MeanKl(), 3e-6);  // of 9.9
-  EXPECT_NEAR(folded.KlError(), plain.KlError(), 1e-6);
-  EXPECT_EQ(folded.MeanNll(), plain.MeanNll());
-  EXPECT_EQ(folded.MeanCosine(), plain.MeanCosine());
-  EXPECT_EQ(folded.top5, plain.top5);
-  EXPECT_NEAR(Measure(child, Targets(), FoldParent(child, child.matrix)).MeanKl(), 0, 1e-6);
+  const TokenMetrics plain = Measure(child, Targets(), &parent).Sum();
+  const TokenMetrics folded = Measure(child, Targets(), FoldParent(parent, child.matrix)).Sum();
+  EXPECT_NEAR(folded.Mean(Metric::kKl), plain.Mean(Metric::kKl), 3e-6);  // of 9.9
+  EXPECT_NEAR(folded.Error(Metric::kKl), plain.Error(Metric::kKl), 1e-6);
+  for (const MetricInfo& info : AllMetrics().subspan(1))
+    EXPECT_EQ(folded.Mean(info.metric), plain.Mean(info.metric)) << info.name;
+  const TokenMetrics own = Measure(child, Targets(), FoldParent(child, child.matrix)).Sum();
+  EXPECT_NEAR(own.Mean(Metric::kKl), 0, 1e-6);
 }
 
 TEST(LossesTest, CrossEntropyAndItsGradientsAgreeWithPlainOperators) {
@@ -112,7 +178,7 @@ TEST(LossesTest, TheSquaredErrorAndItsGradientAgreeWithPlainOperators) {
 TEST(LossesTest, MetricsOfPartsAddUp) {
   const HeadInput child = Head(1), parent = Head(3);
   const Tensor targets = Targets();
-  const TokenMetrics whole = Measure(child, targets, &parent);
+  const TokenMetrics whole = Measure(child, targets, &parent).Sum();
   TokenMetrics sum;
   for (int64_t first : {0, 300}) {
     const int64_t count = first == 0 ? 300 : kTokens - 300;
@@ -120,11 +186,13 @@ TEST(LossesTest, MetricsOfPartsAddUp) {
       return HeadInput{head.hidden.narrow(0, first, count), head.matrix};
     };
     const HeadInput parent_part = part(parent);
-    sum += Measure(part(child), targets.narrow(0, first, count), &parent_part);
+    sum += Measure(part(child), targets.narrow(0, first, count), &parent_part).Sum();
   }
   EXPECT_EQ(sum.tokens, whole.tokens);
-  EXPECT_EQ(sum.top5, whole.top5);
-  EXPECT_NEAR(sum.kl, whole.kl, 1e-3);
+  for (const MetricInfo& info : AllMetrics()) {
+    EXPECT_NEAR(sum.Mean(info.metric), whole.Mean(info.metric), 1e-6) << info.name;
+    EXPECT_NEAR(sum.Error(info.metric), whole.Error(info.metric), 1e-6) << info.name;
+  }
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "tests/model/tiny_model.h"
 #include "tests/nodes/fake_inputs.h"
+#include "tests/nodes/token_metrics.h"
 
 namespace puzzle {
 namespace {
@@ -16,8 +17,7 @@ Score Scored(int64_t layer, const std::string& variant, double kl) {
   score.layer = layer;
   score.variant = variant;
   score.spec = ResolveVariant(variant, TinyConfig(), layer);
-  score.metrics.tokens = score.base.tokens = 4;
-  score.metrics.kl = 4 * kl;
+  score.increase = MetricsWith(Metric::kKl, kl);
   return score;
 }
 
@@ -63,8 +63,7 @@ TEST(AdditivityTest, ChildrenThatKnowTheirSumAreListed) {
   Evaluation child;
   child.label = "70% child";
   child.has_kl = true;
-  child.metrics.tokens = 10;
-  child.metrics.kl = 8;
+  child.metrics = MetricsWith(Metric::kKl, 0.8);
   inputs.Add("children", "without a sum", child);
   child.label = "60% child";
   child.predicted = 1;

@@ -83,14 +83,12 @@ TEST(ArtifactsTest, ScoresCostsChoicesAndEvaluations) {
   score.layer = 2;
   score.variant = "attn:kv1";
   score.spec = AttentionSpec{SubBlockForm::kFull, 1};
-  score.metrics = {10, 5, 6, 1, 2, 0.5, 3, 4, 5};
-  score.base = {10, 4, 5, 0.5, 1, 0.25, 6, 7, 8};
+  score.metrics = {10, {5, 6, 1, 2, 0.5, 3, 4, 5, 9}, {6, 7, 2, 3, 1, 3, 4, 5, 8}, 0.25};
+  score.increase = {10, {1, 2, 3, 4, 5, 6, 7, 8, 9}, {9, 8, 7, 6, 5, 4, 3, 2, 1}, 0.125};
   const Score score_back = RoundTrip(score);
   EXPECT_EQ(score_back.spec, score.spec);
-  EXPECT_DOUBLE_EQ(score.Value("kl"), 0.05);
-  EXPECT_DOUBLE_EQ(score.Value("lm_loss"), 0.1);
-  for (const char* objective : {"kl", "lm_loss", "cosine"})
-    EXPECT_EQ(score_back.Value(objective), score.Value(objective)) << objective;
+  EXPECT_EQ(score_back.metrics, score.metrics);
+  EXPECT_EQ(score_back.increase, score.increase);
 
   const CostTable costs = CountCosts(TinyConfig(), {"ffn:50%", "attn:none"}, 8, {});
   const CostTable costs_back = RoundTrip(costs);
@@ -119,12 +117,14 @@ TEST(ArtifactsTest, ScoresCostsChoicesAndEvaluations) {
   evaluation.model_digest = "0123";
   evaluation.metrics = score.metrics;
   evaluation.has_kl = true;
+  evaluation.tasks = {40, 30};
   evaluation.sample = "abc";
   evaluation.series = "greedy";
   const Evaluation evaluation_back = RoundTrip(evaluation);
   EXPECT_EQ(evaluation_back.series, "greedy");
   EXPECT_EQ(evaluation_back.model_digest, "0123");
-  EXPECT_EQ(evaluation_back.metrics.MeanKl(), evaluation.metrics.MeanKl());
+  EXPECT_EQ(evaluation_back.metrics, evaluation.metrics);
+  EXPECT_EQ(evaluation_back.tasks, evaluation.tasks);
   EXPECT_EQ(evaluation_back.sample, "abc");
 }
 

@@ -6,6 +6,7 @@
 #include "io/error.h"
 #include "tests/model/tiny_model.h"
 #include "tests/nodes/fake_inputs.h"
+#include "tests/nodes/token_metrics.h"
 
 namespace puzzle {
 namespace {
@@ -24,8 +25,7 @@ Evaluation Measured(const std::string& model_digest, double kl) {
   evaluation.label = "child " + model_digest;
   evaluation.model_digest = model_digest;
   evaluation.has_kl = true;
-  evaluation.metrics.tokens = 1;
-  evaluation.metrics.kl = kl;
+  evaluation.metrics = MetricsWith(Metric::kKl, kl);
   return evaluation;
 }
 

@@ -239,11 +239,20 @@ TEST(VariantTableTest, ThroughputBoundsTheRuntime) {
   EXPECT_DOUBLE_EQ(TotalsByName(table, {0, 1}).at("throughput"), 400 / 0.006);
 }
 
-TEST(VariantTableTest, ScoresAreWeightedIncreasesOverTheParentsOwn) {
+TEST(VariantTableTest, ScoresAreWeightedDamagesAgainstTheParentsOwn) {
   const SearchProblem search = MakeSearchProblem(
-      SmallTable(), {{"kl", 2}, {"lm_loss", 1}, {"accuracy", -10}}, {}, [](const auto&) {});
+      SmallTable(), {{"kl", 2}, {"lm_loss", 1}, {"accuracy", 10}}, {}, [](const auto&) {});
   EXPECT_EQ(search.problem.groups[0][0].score, 0);
   EXPECT_DOUBLE_EQ(search.problem.groups[0][1].score, 2 * 3 + 0.5 + 10 * 0.5);
+}
+
+TEST(VariantTableTest, TheLossOfAnAccuracyIsDamage) {
+  const SearchProblem search =
+      MakeSearchProblem(SmallTable(), ReadObjective("accuracy"), {}, [](const auto&) {});
+  EXPECT_EQ(search.problem.groups[0][0].score, 0);
+  EXPECT_DOUBLE_EQ(search.problem.groups[0][1].score, 0.5);
+  EXPECT_TRUE(HigherIsBetter("token_accuracy_top_10"));
+  EXPECT_FALSE(HigherIsBetter("nmse_tensor"));
 }
 
 TEST(VariantTableTest, ANanIsRefusedByName) {
@@ -294,6 +303,7 @@ TEST(VariantTableTest, WrongObjectivesAreRefusedByName) {
   EXPECT_EQ(failure("kl"), "no error");
   EXPECT_EQ(failure({{"kl", 1}, {"lm_loss", 0.2}}), "no error");
   EXPECT_EQ(failure("kld"), "objective: unknown metric \"kld\"; there are kl, lm_loss, accuracy");
+  EXPECT_THAT(failure({{"accuracy", -1}}), HasSubstr("objective.accuracy: -1 asks for less of it"));
   EXPECT_EQ(failure({{"kl", "1"}}), "objective.kl: expected a weight, got \"1\"");
   EXPECT_THAT(failure(json::object()), HasSubstr("objective: expected a metric"));
   EXPECT_THAT(failure(3), HasSubstr("objective: expected a metric"));

@@ -71,7 +71,8 @@ class DistillTest : public testing::Test {
     const VariantSpec spec = ResolveVariant(variant, parent_.config(), 1);
     return ScoreReplacement({parent_, states_},
                             {1, spec, InitVariant(parent_.weights(), 1, spec), {}},
-                            FoldedFor(parent_), 7, [](double) {});
+                            FoldedFor(parent_), 7, [](double) {})
+        .Sum();
   }
 
   // The parent, for models with the head of `model`.
@@ -214,8 +215,8 @@ TEST_F(DistillTest, NothingToTrainOnIsAnError) {
 }
 
 TEST_F(DistillTest, TheParentsOwnSubBlockScoresNothing) {
-  EXPECT_NEAR(Score("ffn:100%").MeanKl(), 0, 1e-6);
-  EXPECT_NEAR(Score("attn:kv2").MeanKl(), 0, 1e-6);
+  EXPECT_NEAR(Score("ffn:100%").Mean(Metric::kKl), 0, 1e-6);
+  EXPECT_NEAR(Score("attn:kv2").Mean(Metric::kKl), 0, 1e-6);
 }
 
 TEST_F(DistillTest, AScoreFromTheCachedStateEqualsTheWholeForwardPass) {
@@ -227,14 +228,17 @@ TEST_F(DistillTest, AScoreFromTheCachedStateEqualsTheWholeForwardPass) {
         EvaluateModel(Transformer(replaced), &parent_, tokens_, 0, 8, [](double) {});
     const TokenMetrics score = Score(variant);
     EXPECT_EQ(score.tokens, whole.tokens);
-    EXPECT_NEAR(score.MeanKl(), whole.MeanKl(), 1e-5) << variant;
-    EXPECT_NEAR(score.MeanNll(), whole.MeanNll(), 1e-5) << variant;
-    EXPECT_GT(score.MeanKl(), 1e-4) << variant;
+    for (const MetricInfo& info : AllMetrics()) {
+      EXPECT_NEAR(score.Mean(info.metric), whole.Mean(info.metric), 1e-5) << variant << info.name;
+      EXPECT_NEAR(score.Error(info.metric), whole.Error(info.metric), 1e-5) << variant << info.name;
+    }
+    EXPECT_GT(score.Mean(Metric::kKl), 1e-4) << variant;
   }
-  const TokenMetrics as_is = ScoreAsIs({parent_, states_}, FoldedFor(parent_), 8);
-  EXPECT_NEAR(as_is.MeanNll(),
-              EvaluateModel(parent_, nullptr, tokens_, 0, 8, [](double) {}).MeanNll(), 1e-5);
-  EXPECT_NEAR(as_is.MeanKl(), 0, 1e-6);
+  const TokenMetrics as_is = ScoreAsIs({parent_, states_}, FoldedFor(parent_), 8).Sum();
+  EXPECT_NEAR(as_is.Mean(Metric::kNll),
+              EvaluateModel(parent_, nullptr, tokens_, 0, 8, [](double) {}).Mean(Metric::kNll),
+              1e-5);
+  EXPECT_NEAR(as_is.Mean(Metric::kKl), 0, 1e-6);
 }
 
 TEST_F(DistillTest, AScoreInAChildsContextIsThatOfTheChildWithTheReplacement) {
@@ -247,15 +251,18 @@ TEST_F(DistillTest, AScoreInAChildsContextIsThatOfTheChildWithTheReplacement) {
   const Transformer child(with(parent_.weights(), 0, "ffn:none"));
   const Activations child_states = Capture(child, "child");
   auto measured = [&](const ModelWeights& model) {
-    return EvaluateModel(Transformer(model), &parent_, tokens_, 0, 8, [](double) {}).MeanKl();
+    return EvaluateModel(Transformer(model), &parent_, tokens_, 0, 8, [](double) {})
+        .Mean(Metric::kKl);
   };
-  EXPECT_NEAR(ScoreAsIs({child, child_states}, FoldedFor(child), 8).MeanKl(),
+  EXPECT_NEAR(ScoreAsIs({child, child_states}, FoldedFor(child), 8).Sum().Mean(Metric::kKl),
               measured(child.weights()), 1e-5);
   const VariantSpec spec = ResolveVariant("attn:none", parent_.config(), 1);
-  const TokenMetrics score = ScoreReplacement(
-      {child, child_states}, {1, spec, InitVariant(parent_.weights(), 1, spec), {}},
-      FoldedFor(child), 8, [](double) {});
-  EXPECT_NEAR(score.MeanKl(), measured(with(child.weights(), 1, "attn:none")), 1e-5);
+  const TokenMetrics score =
+      ScoreReplacement({child, child_states},
+                       {1, spec, InitVariant(parent_.weights(), 1, spec), {}}, FoldedFor(child), 8,
+                       [](double) {})
+          .Sum();
+  EXPECT_NEAR(score.Mean(Metric::kKl), measured(with(child.weights(), 1, "attn:none")), 1e-5);
 }
 
 TEST_F(DistillTest, AnswersAreWhatTheParentsSubBlocksAddToItsStates) {
@@ -282,9 +289,9 @@ TEST_F(DistillTest, CandidatesForAnFfnMayShareTheStatesInFrontOfIt) {
   for (const char* variant : {"ffn:50%", "ffn:linear", "ffn:none"}) {
     const VariantSpec spec = ResolveVariant(variant, parent_.config(), 1);
     const Replacement shared{1, spec, InitVariant(parent_.weights(), 1, spec), before};
-    EXPECT_NEAR(ScoreReplacement(captured, shared, FoldedFor(parent_), 7, [](double) {}).MeanKl(),
-                Score(variant).MeanKl(), 1e-6)
-        << variant;
+    const TokenMetrics score =
+        ScoreReplacement(captured, shared, FoldedFor(parent_), 7, [](double) {}).Sum();
+    EXPECT_NEAR(score.Mean(Metric::kKl), Score(variant).Mean(Metric::kKl), 1e-6) << variant;
   }
 }
 
@@ -294,8 +301,8 @@ TEST_F(DistillTest, AWholeBlocksScoreIsThatOfTheModelWithoutItsTwoSubBlocks) {
   Replace(without, 1, FfnSpec{SubBlockForm::kNone, 0}, FfnWeights{});
   const TokenMetrics whole =
       EvaluateModel(Transformer(without), &parent_, tokens_, 0, 8, [](double) {});
-  EXPECT_NEAR(Score("none").MeanKl(), whole.MeanKl(), 1e-5);
-  EXPECT_NEAR(Score("attn:kv2+ffn:100%").MeanKl(), 0, 1e-6);
+  EXPECT_NEAR(Score("none").Mean(Metric::kKl), whole.Mean(Metric::kKl), 1e-5);
+  EXPECT_NEAR(Score("attn:kv2+ffn:100%").Mean(Metric::kKl), 0, 1e-6);
 }
 
 TEST_F(DistillTest, StatesThatWereNotKeptAreComputed) {
@@ -342,7 +349,9 @@ TEST_F(DistillTest, GlobalDistillationBringsTheChildCloserToItsParent) {
     Replace(child, layer, spec, InitVariant(parent_.weights(), layer, spec));
   }
   const Transformer student(child);
-  auto kl = [&] { return EvaluateModel(student, &parent_, tokens_, 0, 8, [](double) {}).MeanKl(); };
+  auto kl = [&] {
+    return EvaluateModel(student, &parent_, tokens_, 0, 8, [](double) {}).Mean(Metric::kKl);
+  };
   const double before = kl();
   GkdParams params;
   params.steps = 60;

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include "tests/nodes/token_metrics.h"
+
 namespace puzzle {
 namespace {
 
@@ -15,8 +17,7 @@ Evaluation Row(const std::string& label, int64_t block_parameters, double kl = -
   row.label = label;
   row.block_parameters = block_parameters;
   row.has_kl = kl >= 0;
-  row.metrics.tokens = 100;
-  if (row.has_kl) row.metrics.kl = 100 * kl;
+  row.metrics = MetricsWith(Metric::kKl, row.has_kl ? kl : 0, 100);
   return row;
 }
 
@@ -25,6 +26,20 @@ TEST(ReportTest, SizesAreSharesOfTheParentWhereItIsAmongTheRows) {
               AllOf(HasSubstr("100.0%"), HasSubstr("75.0%"), HasSubstr("0.5000")));
   EXPECT_THAT(EvaluationTable({Row("one", 6000, 0.5), Row("other", 3000, 0.7)}),
               AllOf(HasSubstr("  6000  "), HasSubstr("  3000  "), Not(HasSubstr("%"))));
+}
+
+TEST(ReportTest, StandardErrorsStandBesideEveryMean) {
+  Evaluation row = Row("child", 6000, 0.5), other = Row("other", 6000, 0.5);
+  const auto top5 = static_cast<size_t>(Metric::kTop5);
+  row.metrics.sum[top5] = row.metrics.squares[top5] = 80;  // of 100: sqrt(.8 * .2 / 99)
+  other.metrics.sum[top5] = other.metrics.squares[top5] = 99;
+  row.tasks = {100, 75};  // sqrt(.75 * .25 / 100)
+  EXPECT_THAT(EvaluationTable({row, other}), HasSubstr("0.0433 (tasks)\n"));
+  EXPECT_THAT(
+      EvaluationTable({row, other}),
+      AllOf(
+          HasSubstr("0.5000 +-0.0000"),
+          HasSubstr("\nstandard errors are at most 0.0000 (NLL), 0.0000 (top-1), 0.0402 (top-5)")));
 }
 
 TEST(ReportTest, RowsThatNameASeriesAreDrawn) {

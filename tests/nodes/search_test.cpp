@@ -8,6 +8,7 @@
 #include "io/error.h"
 #include "nodes/cost.h"
 #include "nodes/cost_tables.h"
+#include "tests/nodes/token_metrics.h"
 
 namespace puzzle {
 namespace {
@@ -50,8 +51,7 @@ std::vector<Score> Scores(double base) {
       score.layer = layer;
       score.variant = variant;
       score.spec = ResolveVariant(variant, Parent(), layer);
-      score.metrics.tokens = score.base.tokens = 10;
-      score.metrics.kl = 10 * base * static_cast<double>(layer + 1);
+      score.increase = MetricsWith(Metric::kKl, base * static_cast<double>(layer + 1));
       scores.push_back(score);
     }
   }
@@ -124,7 +124,7 @@ TEST(CostTablesTest, AScoreOfTheParentsOwnCounts) {
   std::vector<Score> scores = Scores(0.5);
   Score own = scores.front();
   own.spec = ParentVariant(Parent(), 0, SubBlock::kAttention);
-  own.metrics.kl = -10;  // going back to the parent's helps the child
+  own.increase = MetricsWith(Metric::kKl, -1);  // going back to the parent's helps the child
   scores.push_back(own);
   EXPECT_EQ(TableOf(Costs(), scores).table.groups[0].variants[0].metrics[0], -1);
 }
@@ -164,8 +164,7 @@ Score WholeScore(int64_t layer, const std::string& variant, double kl) {
   score.layer = layer;
   score.variant = variant;
   score.spec = ResolveVariant(variant, Parent(), layer);
-  score.metrics.tokens = score.base.tokens = 10;
-  score.metrics.kl = 10 * kl;
+  score.increase = MetricsWith(Metric::kKl, kl);
   return score;
 }
 
@@ -271,6 +270,20 @@ TEST(SearchTest, TakesTheBestChildWithinTheLimits) {
   EXPECT_EQ(choice.batch, 4);
   EXPECT_DOUBLE_EQ(choice.totals.at("block_parameters"), 2 * 393'600 - 147'456);
   EXPECT_EQ(choice.comparison, "");
+}
+
+TEST(SearchTest, AnAccuracyIsMaximised) {
+  std::vector<Score> scores = Scores(0.5);
+  for (Score& score : scores) {
+    const bool is_least = score.layer == 1 && score.variant == "ffn:50%";
+    score.increase = MetricsWith(Metric::kTop10, is_least ? -0.125 : -0.25);
+  }
+  SearchParams params = Params({{"block_parameters", "85%"}});
+  params.objective = "token_accuracy_top_10";
+  const Choice choice = FindChild(params, {Costs()}, scores, [](const auto&) {}, {});
+  EXPECT_DOUBLE_EQ(choice.objective, 0.125) << "what is lost";
+  EXPECT_EQ(choice.picks[1].variant, "ffn:512");
+  EXPECT_EQ(choice.picks[3].variant, "ffn:50%");
 }
 
 // Against every combination of sub-blocks and whole blocks, by hand.
