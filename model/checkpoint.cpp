@@ -11,8 +11,10 @@
 #include "io/file.h"
 #include "io/safetensors.h"
 #include "model/family.h"
+#include "model/head_padding.h"
 #include "model/hf_config.h"
 #include "model/pch.h"
+#include "model/stored_heads.h"
 
 namespace puzzle {
 
@@ -135,7 +137,7 @@ void RefuseQuantised(const SafetensorsReader& reader, const std::string& name) {
 ModelWeights LoadCheckpoint(const std::string& folder) {
   const ModelConfig config = ReadHfConfig(folder);
   const Family& family = FamilyOf(config);
-  ModelWeights model = Outline(config);
+  ModelWeights model = Outline(StoredShape(config));
   const SafetensorsReader reader = SafetensorsReader::Open(folder);
   for (const std::string& name : reader.Names()) RefuseQuantised(reader, name);
 
@@ -166,7 +168,7 @@ ModelWeights LoadCheckpoint(const std::string& folder) {
           "{}: lm_head.weight differs from the embedding although tie_word_embeddings is true",
           reader.FileOf("lm_head.weight")));
   }
-  return model;
+  return CutPadding(model, config, folder);
 }
 
 std::map<std::string, uint64_t> SaveCheckpoint(
@@ -178,7 +180,7 @@ std::map<std::string, uint64_t> SaveCheckpoint(
 
   std::vector<Tensor> on_host;  // keeps the data alive while it is written
   std::vector<TensorToWrite> tensors;
-  ModelWeights handles = model;
+  ModelWeights handles = PadHeads(model);
   for (const auto& [name, stored] : StoredTensors(handles)) {
     on_host.push_back(ForFile(stored));
     tensors.push_back({name, on_host.back().sizes().vec(), on_host.back().data_ptr<float>(),

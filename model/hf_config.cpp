@@ -11,6 +11,7 @@
 #include "io/json_text.h"
 #include "model/family.h"
 #include "model/hf_fields.h"
+#include "model/stored_heads.h"
 
 namespace puzzle {
 
@@ -68,6 +69,7 @@ AttentionSpec ReadAttention(const HfFields& fields, int64_t n_heads, int64_t win
     if (fields.Find(name) != nullptr)
       throw Error(fmt::format("{}: {} is not supported", fields.where(), name));
   if (spec.form != SubBlockForm::kFull) return spec;
+  // Where results of earlier versions have what is now in `unpadded_heads`.
   spec.n_query_heads = fields.FindInt("num_attention_heads").value_or(0);
   spec.window = fields.Has("window_length") ? fields.FindInt("window_length").value_or(0) : window;
   if (const auto kv = fields.FindInt("num_key_value_heads")) {
@@ -313,6 +315,7 @@ ModelConfig ModelConfigFromJson(const Json& json, const std::string& where) {
   ReadTokenIds(fields, config);
   config.stored_dtype = ReadDType(fields);
   ReadBlocks(fields, family, config);
+  ReadUnpaddedHeads(fields, config);
   CheckModelConfig(config, where);
   return config;
 }

@@ -5,6 +5,7 @@
 
 #include "model/family.h"
 #include "model/hf_config.h"
+#include "model/stored_heads.h"
 
 namespace puzzle {
 
@@ -33,11 +34,6 @@ Json RopeScalingJson(const RopeConfig& rope) {
           {"original_max_position_embeddings", rope.original_max_positions}};
 }
 
-// Our word in both dialects, which know no block with fewer query heads than the others.
-void AddQueryHeads(const AttentionSpec& spec, Json& attention) {
-  if (spec.n_query_heads != 0) attention["num_attention_heads"] = spec.n_query_heads;
-}
-
 // In the dialect of nemotron-nas.
 Json DeciBlock(const BlockSpec& block, const ModelConfig& config, bool as_mult) {
   const bool full_attention = block.attention.form == SubBlockForm::kFull;
@@ -49,11 +45,7 @@ Json DeciBlock(const BlockSpec& block, const ModelConfig& config, bool as_mult) 
                     {"num_sink_tokens", nullptr},
                     {"unshifted_sink", false},
                     {"use_prefill_window_in_sink_attention", false}};
-  if (full_attention) {
-    attention["n_heads_in_group"] =
-        QueryHeads(block.attention, config) / block.attention.n_kv_heads;
-    AddQueryHeads(block.attention, attention);
-  }
+  if (full_attention) attention["n_heads_in_group"] = config.n_heads / block.attention.n_kv_heads;
   Json ffn;
   if (as_mult) {
     // Readers compute ceil256(int(2 * mult * hidden / 3)); 1.5 * size / hidden returns `size`.
@@ -77,17 +69,15 @@ Json AnyModelBlock(const BlockSpec& block) {
     return form == SubBlockForm::kFull ? Json(value) : Json(nullptr);
   };
   const AttentionSpec& attention = block.attention;
-  Json json = {{"attention",
-                {{"num_key_value_heads", sized(attention.form, attention.n_kv_heads)},
-                 {"no_op", attention.form == SubBlockForm::kNone},
-                 {"replace_with_linear", attention.form == SubBlockForm::kLinear},
-                 {"window_length", attention.window > 0 ? Json(attention.window) : Json(nullptr)}}},
-               {"ffn",
-                {{"intermediate_size", sized(block.ffn.form, block.ffn.size)},
-                 {"no_op", block.ffn.form == SubBlockForm::kNone},
-                 {"replace_with_linear", block.ffn.form == SubBlockForm::kLinear}}}};
-  AddQueryHeads(attention, json["attention"]);
-  return json;
+  return {{"attention",
+           {{"num_key_value_heads", sized(attention.form, attention.n_kv_heads)},
+            {"no_op", attention.form == SubBlockForm::kNone},
+            {"replace_with_linear", attention.form == SubBlockForm::kLinear},
+            {"window_length", attention.window > 0 ? Json(attention.window) : Json(nullptr)}}},
+          {"ffn",
+           {{"intermediate_size", sized(block.ffn.form, block.ffn.size)},
+            {"no_op", block.ffn.form == SubBlockForm::kNone},
+            {"replace_with_linear", block.ffn.form == SubBlockForm::kLinear}}}};
 }
 
 int64_t LargestWindow(const ModelConfig& config) {
@@ -190,9 +180,9 @@ void AddDeciBlocks(const ModelConfig& config, Json& json) {
   for (const BlockSpec& block : config.blocks)
     json["block_configs"].push_back(DeciBlock(block, config, as_mult));
 }
-}  // namespace
 
-Json ToHfJson(const ModelConfig& config) {
+// REQUIRES: every block has all query heads.
+Json StoredJson(const ModelConfig& config) {
   Json json = PlainJson(config);
   if (IsPlain(config, json)) return json;
   if (config.family == "llama") {
@@ -201,6 +191,14 @@ Json ToHfJson(const ModelConfig& config) {
     for (const BlockSpec& block : config.blocks)
       json["block_configs"].push_back(AnyModelBlock(block));
   }
+  return json;
+}
+
+}  // namespace
+
+Json ToHfJson(const ModelConfig& config) {
+  Json json = StoredJson(StoredShape(config));
+  AddUnpaddedHeads(config, json);
   return json;
 }
 

@@ -458,7 +458,7 @@ NodeKind EvaluateKind() {
 }
 
 NodeKind ExportKind() {
-  return Kind<ExportParams>("export", 1, "Writes a checkpoint as a Hugging Face folder.")
+  return Kind<ExportParams>("export", 2, "Writes a checkpoint as a Hugging Face folder.")
       .In("model", "checkpoint", "what to write")
       .Param("folder", &ExportParams::folder, {Required(), OutputFolder()}, "where to")
       .Out("export");

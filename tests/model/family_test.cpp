@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
+#include "io/file.h"
 #include "io/safetensors.h"
 #include "model/checkpoint.h"
 #include "model/hf_config.h"
@@ -120,6 +121,45 @@ TEST_P(FamilyTest, ParentsAndChildrenComeBackBitForBit) {
     ASSERT_EQ(slots.size(), expected.size());
     for (size_t i = 0; i < slots.size(); ++i)
       EXPECT_TRUE(slots[i].second->equal(*expected[i].second)) << slots[i].first;
+  }
+}
+
+// What a reader sees that knows no `unpadded_heads`.
+TEST_P(FamilyTest, PrunedQueryHeadsAreZerosToOtherReaders) {
+  const at::NoGradGuard no_grad;
+  const ModelWeights pruned = Pruned(RandomWeights(ConfigOf(GetParam())));
+  SaveCheckpoint(folder_, pruned);
+  const std::string path = folder_ + "/config.json";
+  Json json = Json::parse(ReadWholeFile(path, 1 << 20));
+  ASSERT_EQ(json.erase("unpadded_heads"), 1u);
+  WriteWholeFile(path, json.dump());
+  const ModelWeights read = LoadCheckpoint(folder_);
+  EXPECT_EQ(read.blocks[1].attention.q.size(0), read.blocks[0].attention.q.size(0));
+  EXPECT_TENSORS_NEAR(Transformer(read).Logits(Ids(2, 20)), Transformer(pruned).Logits(Ids(2, 20)),
+                      1e-5);
+  // A family without kv heads of its own stays readable for the class of its parent.
+  const bool plain = FamilyOf(pruned.config).fields.kv_heads == nullptr;
+  EXPECT_EQ(json.contains("block_configs"), !plain);
+}
+
+TEST_P(FamilyTest, PaddingThatSomebodyTrainedIsRefused) {
+  const at::NoGradGuard no_grad;
+  SaveCheckpoint(folder_, Pruned(RandomWeights(ConfigOf(GetParam()))));
+  const std::string path = folder_ + "/config.json";
+  const Json json = Json::parse(ReadWholeFile(path, 1 << 20));
+  Json without = json;
+  without.erase("unpadded_heads");
+  WriteWholeFile(path, without.dump());
+  const ModelWeights trained = LoadCheckpoint(folder_);
+  trained.blocks[1].attention.o.select(1, trained.blocks[1].attention.o.size(1) - 1).add_(1);
+  SaveCheckpoint(folder_, trained);
+  WriteWholeFile(path, json.dump());
+  try {
+    (void)LoadCheckpoint(folder_);
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& e) {
+    EXPECT_THAT(e.what(),
+                HasSubstr("layer 1: config.json says in unpadded_heads that attention is"));
   }
 }
 

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
+#include "model/stored_heads.h"
 
 namespace puzzle {
 namespace {
@@ -55,6 +56,42 @@ TEST(HfConfigTest, WhatIsWrittenIsReadBack) {
 
   for (BlockSpec& block : config.blocks) block = {{SubBlockForm::kFull, 1, 0, 4}, block.ffn};
   EXPECT_EQ(ModelConfigFromJson(ToHfJson(config), "c"), config) << "pruned query heads";
+}
+
+TEST(HfConfigTest, BlocksWithFewerQueryHeadsAreStoredWithAll) {
+  ModelConfig config = ModelConfigFromJson(Llama(), "c");  // 8 query heads, 4 kv heads
+  const auto stored_kv = [&](int64_t kv, int64_t queries) {
+    config.blocks[1].attention = {SubBlockForm::kFull, kv, 0, queries};
+    const AttentionSpec stored = StoredShape(config).blocks[1].attention;
+    EXPECT_EQ(stored.n_query_heads, 0);
+    return stored.n_kv_heads;
+  };
+  EXPECT_EQ(stored_kv(1, 2), 1);
+  EXPECT_EQ(stored_kv(2, 4), 2);
+  EXPECT_EQ(stored_kv(3, 6), 4) << "3 kv heads do not divide 8 query heads";
+  EXPECT_THROW((void)stored_kv(2, 10), Error);
+
+  config.blocks[1].attention = {SubBlockForm::kFull, 3, 0, 6};
+  Json json = ToHfJson(config);
+  EXPECT_EQ(json["unpadded_heads"], Json::parse(R"([null, {"num_attention_heads": 6,
+                                                  "num_key_value_heads": 3}, null])"));
+  EXPECT_FALSE(json.contains("block_configs")) << "stored as the parent";
+  EXPECT_EQ(ModelConfigFromJson(json, "c"), config);
+  const std::pair<const char*, const char*> wrong[] = {
+      {"[null]", "c: unpadded_heads: expected a list with an entry per layer"},
+      {R"([null, {"num_attention_heads": 4}, null])", "unpadded_heads[1]: num_key_value_heads"},
+      {R"([null, {"num_attention_heads": 6, "num_key_value_heads": 4}, null])", "4 kv heads for 6"},
+      {R"([null, {"num_attention_heads": 2, "num_key_value_heads": 1}, null])",
+       "c: unpadded_heads does not fit the blocks"}};
+  for (const auto& [heads, message] : wrong) {
+    json["unpadded_heads"] = Json::parse(heads);
+    try {
+      (void)ModelConfigFromJson(json, "c");
+      ADD_FAILURE() << heads << " was accepted";
+    } catch (const Error& e) {
+      EXPECT_THAT(e.what(), HasSubstr(message));
+    }
+  }
 }
 
 TEST(HfConfigTest, FfnMultReturnsTheExactSizeForEveryMultipleOf256) {

@@ -8,6 +8,7 @@
 #include "io/safetensors.h"
 #include "model/checkpoint.h"
 #include "model/hf_config.h"
+#include "model/surgery.h"
 #include "model/transformer.h"
 #include "tests/model/tiny_model.h"
 
@@ -71,6 +72,26 @@ TEST_P(FamilyReferenceTest, WhatIsExportedHasTheSameTensorsAndTheSameConfig) {
   ModelWeights again = LoadCheckpoint(copy);
   EXPECT_EQ(again.config, model.config);
   EXPECT_TENSORS_NEAR(Transformer(again).Logits(ids_), logits_, kTolerance);
+}
+
+// For read_exports.py: a child that the parent's own class reads, since all layers are stored
+// alike.
+TEST_P(FamilyReferenceTest, AChildWithPrunedQueryHeadsIsExported) {
+  ModelWeights child = LoadCheckpoint(folder_);
+  const ModelConfig parent = child.config;
+  for (int64_t layer = 0; layer < parent.n_layers(); ++layer) {
+    const AttentionSpec& own = parent.blocks[static_cast<size_t>(layer)].attention;
+    const std::string group = "attn:kv1q" + std::to_string(parent.n_heads / own.n_kv_heads);
+    const VariantSpec spec = ResolveVariant(group, parent, layer);
+    Replace(child, layer, spec, InitVariant(child, layer, spec));
+  }
+  const std::string exported = folder_ + "/pruned";
+  SaveCheckpoint(exported, child);
+  const Tensor logits = Transformer(child).Logits(ids_).contiguous();
+  EXPECT_GT(MaxDifference(logits, logits_), 0.1) << "nothing was pruned";
+  WriteSafetensors(exported + "/logits",
+                   {{"ids", ids_.sizes().vec(), ids_.to(at::kFloat).data_ptr<float>(), DType::kF32},
+                    {"logits", logits.sizes().vec(), logits.data_ptr<float>(), DType::kF32}});
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, FamilyReferenceTest,
