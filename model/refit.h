@@ -1,5 +1,5 @@
-// Closed-form least squares for a sub-block's last matrix: the best output matrix for given
-// features costs one pass and one solve. It is the whole training of a linear variant and the
+// Closed-form least squares for a sub-block's last matrix and bias: the best ones for given
+// features cost one pass and one solve. It is the whole training of a linear variant and the
 // starting point of a pruned one.
 #pragma once
 
@@ -18,9 +18,19 @@ class RidgeFit {
   /// The solution in fp32, [n_outputs, n_features], solved in fp64. REQUIRES: rows were added.
   [[nodiscard]] at::Tensor Solve(double lambda = 1e-4) const;
 
+  struct Affine {
+    at::Tensor matrix, bias;  // [n_outputs, n_features], [n_outputs]
+  };
+  /// The best matrix and bias together: the same for what deviates from the means. The bias is not
+  /// damped.
+  [[nodiscard]] Affine SolveAffine(double lambda = 1e-4) const;
+
  private:
-  at::Tensor gram_;   // [n_features, n_features], fp64
-  at::Tensor cross_;  // [n_features, n_outputs], fp64
+  double rows_ = 0;
+  at::Tensor gram_;          // [n_features, n_features], fp64
+  at::Tensor cross_;         // [n_features, n_outputs], fp64
+  at::Tensor feature_sums_;  // [n_features], fp64
+  at::Tensor target_sums_;   // [n_outputs], fp64
 };
 
 }  // namespace puzzle

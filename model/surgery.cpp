@@ -37,7 +37,7 @@ void MakeLinear(const AttentionWeights& parent, const AttentionSpec& parent_spec
   made.linear = at::mm(parent.o, per_query_head(parent.v));
   const Tensor v_bias =
       parent.v_bias.defined() ? per_query_head(parent.v_bias).squeeze(1) : Tensor();
-  if (config.arch.o_bias) made.linear_bias = Sum(Through(parent.o, v_bias), parent.o_bias);
+  made.linear_bias = Sum(Through(parent.o, v_bias), parent.o_bias);
 }
 
 // Keeps the best `n` kv heads with their query heads, in their order.

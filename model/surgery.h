@@ -28,7 +28,7 @@ struct SurgeryHints {
 ///   kv heads r -> r': see KvMerge; with fewer query heads, the best r' groups of a kv head and its
 ///   query heads are kept, and so are their columns of W_o;
 ///   FFN smaller: the first `size` channels of `hints.sorted_ffn`, else of the parent;
-///   linear: W_o * repeat(W_v) or W_down * W_up.
+///   linear: W_o * repeat(W_v) or W_down * W_up; what the biases add up to where there are any.
 ///   a whole block: both sub-blocks, each for itself.
 /// At the parent's own shape the result equals the parent bit for bit. Fresh storage, detached.
 /// REQUIRES: spec came from ResolveVariant for this parent and layer.

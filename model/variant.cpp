@@ -253,8 +253,9 @@ int64_t CountFull(const FfnSpec& spec, const ModelConfig& config) {
 template <class Spec>
 int64_t CountParametersOf(const Spec& spec, const ModelConfig& config) {
   const int64_t d = config.hidden_size;
+  const Architecture& arch = config.arch;
   const bool biased =
-      std::is_same_v<Spec, AttentionSpec> ? config.arch.o_bias : config.arch.ffn_bias;
+      std::is_same_v<Spec, AttentionSpec> ? arch.o_bias || arch.qkv_bias : arch.ffn_bias;
   switch (spec.form) {
     case SubBlockForm::kFull:
       return NormParameters(config) + CountFull(spec, config);

@@ -87,7 +87,7 @@ AttentionWeights OutlineOf(const AttentionSpec& spec, const ModelConfig& config)
   made.norm_bias = ShapedIf(arch.norm == Architecture::Norm::kLayer, {d});
   if (spec.form == SubBlockForm::kLinear) {
     made.linear = Shaped({d, d});
-    made.linear_bias = ShapedIf(arch.o_bias, {d});
+    made.linear_bias = ShapedIf(arch.o_bias || arch.qkv_bias, {d});  // o_proj passes v's on
     return made;
   }
   made.q = Shaped({q, d});

@@ -130,7 +130,7 @@ NodeKind ImportanceKind() {
 }
 
 NodeKind BldKind() {
-  Kind<BldParams> kind("bld", 3,
+  Kind<BldParams> kind("bld", 4,
                        "Blockwise local distillation of one variant of one sub-block, or of a "
                        "whole block (Puzzle, section 3).");
   kind.In("parent", "checkpoint", "the teacher")
@@ -224,7 +224,7 @@ std::optional<std::string> CheckVariantNames(const std::vector<std::string>& nam
 
 NodeKind CostKind() {
   const std::vector<std::string> dtypes = {"fp32", "bf16", "fp16", "fp8"};
-  return Kind<CostParams>("cost", 2,
+  return Kind<CostParams>("cost", 3,
                           "What every variant costs to serve: parameters, memory, kv heads, "
                           "arithmetic, and time (measured, or estimated for a device).")
       .In("parent", "checkpoint", "the model")

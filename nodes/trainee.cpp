@@ -49,7 +49,19 @@ class LastSubBlock {
 
   [[nodiscard]] Tensor& matrix() { return OutputMatrix(weights_, spec_); }
 
-  // Its features, and what its output matrix has to make of them.
+  // Puts the solution of the problem in place.
+  void Take(const RidgeFit& fit) {
+    const Tensor& bias = OutputBias(weights_, spec_);
+    if (!bias.defined()) {
+      matrix().copy_(fit.Solve());
+      return;
+    }
+    const RidgeFit::Affine best = fit.SolveAffine();
+    matrix().copy_(best.matrix);
+    bias.copy_(best.bias);
+  }
+
+  // Its features, and what its output matrix, and bias where it has one, have to make of them.
   [[nodiscard]] std::pair<Tensor, Tensor> Problem(SubBlockData::Batch batch,
                                                   const ModelConfig& config,
                                                   const RotaryTable& rotary) const {
@@ -61,7 +73,6 @@ class LastSubBlock {
       target = target - added;
     }
     if (is_whole_) input = Normalize(input, config);
-    if (const Tensor& bias = OutputBias(weights_, spec_); bias.defined()) target = target - bias;
     return {Features(weights_, spec_, config, rotary, input), target};
   }
 
@@ -140,7 +151,7 @@ void Trainee::RefitOutput(int64_t tokens, const std::function<void()>& poll) {
     fit.Add(features.flatten(0, 1), target.flatten(0, 1));
     poll();
   }
-  last.matrix().copy_(fit.Solve());
+  last.Take(fit);
 }
 
 double Trainee::Step(const std::vector<int64_t>& rows, double learning_rate) {

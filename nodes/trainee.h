@@ -31,9 +31,9 @@ class Trainee {
   /// Loss on the sequences that are held out.
   [[nodiscard]] double HeldOutLoss() const;
 
-  /// Puts the best output matrix for the present features in place (of a whole block the FFN's, or
-  /// the attention's before no FFN), by ridge regression on the first `tokens` tokens, rounded up
-  /// to sequences.
+  /// Puts the best output matrix, and bias, for the present features in place (of a whole block the
+  /// FFN's, or the attention's before no FFN), by ridge regression on the first `tokens` tokens,
+  /// rounded up to sequences.
   void RefitOutput(int64_t tokens, const std::function<void()>& poll);
   /// One step of AdamW on `rows`. Returns the loss before it; one that is not finite changes
   /// nothing.

@@ -222,6 +222,19 @@ TEST_P(FamilyTest, TheParentsOwnShapeReproducesTheParentBitForBit) {
   }
 }
 
+TEST_P(FamilyTest, LinearAttentionIsAttentionToOneselfOnly) {
+  const at::NoGradGuard no_grad;
+  const ModelWeights parent = RandomWeights(ConfigOf(GetParam()));
+  const Transformer model(parent);
+  const Tensor x = RandomTensor({3, 1, 32}, 1);  // sequences of one token see nothing else
+  const VariantSpec linear = AttentionSpec{SubBlockForm::kLinear, 0};
+  EXPECT_TENSORS_NEAR(
+      ApplySubBlock(InitVariant(parent, 1, linear), linear, parent.config, model.rotary(), x),
+      ApplySubBlock(parent.blocks[1].attention, parent.config.blocks[1].attention, parent.config,
+                    model.rotary(), x),
+      1e-4);
+}
+
 TEST_P(FamilyTest, EqualKvHeadsMergeWithoutLoss) {
   const at::NoGradGuard no_grad;
   ModelWeights parent = RandomWeights(ConfigOf(GetParam()));

@@ -108,19 +108,6 @@ TEST(SurgeryTest, WithoutScoresTheFirstKvHeadsStay) {
   EXPECT_TRUE(made.v.equal(parent.blocks[0].attention.v.narrow(0, 0, 8)));
 }
 
-TEST(SurgeryTest, LinearAttentionIsAttentionToOneselfOnly) {
-  const at::NoGradGuard no_grad;
-  const ModelWeights parent = TinyModel();
-  const RotaryTable rotary = MakeRotaryTable(parent.config.rope, 8, 64, at::kCPU);
-  const Tensor x = RandomTensor({3, 1, 32}, 1);  // sequences of one token see nothing else
-  const VariantSpec linear = AttentionSpec{SubBlockForm::kLinear, 0};
-  const Tensor expected = ApplySubBlock(
-      parent.blocks[0].attention, parent.config.blocks[0].attention, parent.config, rotary, x);
-  EXPECT_TENSORS_NEAR(
-      ApplySubBlock(InitVariant(parent, 0, linear), linear, parent.config, rotary, x), expected,
-      1e-4);
-}
-
 TEST(RefitTest, AgreesWithADenseSolveInDoublePrecision) {
   const Tensor x = RandomTensor({500, 12}, 1), y = RandomTensor({500, 5}, 2);
   RidgeFit fit(12, 5);
@@ -134,6 +121,25 @@ TEST(RefitTest, AgreesWithADenseSolveInDoublePrecision) {
   const Tensor target = at::cat({yd, at::zeros({12, 5}, at::kDouble)});
   const Tensor expected = std::get<0>(at::linalg_lstsq(tall, target)).t();
   EXPECT_TENSORS_NEAR(fit.Solve(0.01).to(at::kDouble), expected, 1e-5);
+}
+
+TEST(RefitTest, ABiasAgreesWithADenseSolveInDoublePrecision) {
+  const Tensor x = RandomTensor({500, 12}, 1) + 1, y = RandomTensor({500, 5}, 2) - 2;
+  RidgeFit fit(12, 5);
+  fit.Add(x.narrow(0, 0, 200), y.narrow(0, 0, 200));
+  fit.Add(x.narrow(0, 200, 300), y.narrow(0, 200, 300));
+  const Tensor xd = x.to(at::kDouble), yd = y.to(at::kDouble);
+  const double ridge =
+      0.01 * (xd - xd.mean(0)).square().sum(0).mean().item<double>();  // of what deviates
+  const Tensor damped =
+      at::cat({std::sqrt(ridge) * at::eye(12, at::kDouble), at::zeros({12, 1}, at::kDouble)},
+              1);  // all but the bias
+  const Tensor tall = at::cat({at::cat({xd, at::ones({500, 1}, at::kDouble)}, 1), damped});
+  const Tensor target = at::cat({yd, at::zeros({12, 5}, at::kDouble)});
+  const Tensor expected = std::get<0>(at::linalg_lstsq(tall, target)).t();
+  const RidgeFit::Affine affine = fit.SolveAffine(0.01);
+  EXPECT_TENSORS_NEAR(affine.matrix.to(at::kDouble), expected.narrow(1, 0, 12), 1e-5);
+  EXPECT_TENSORS_NEAR(affine.bias.to(at::kDouble), expected.select(1, 12), 1e-5);
 }
 
 }  // namespace

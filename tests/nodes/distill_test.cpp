@@ -169,6 +169,31 @@ TEST_F(DistillTest, NoOtherOutputMatrixBehindAWholeBlocksFeaturesIsBetter) {
   }
 }
 
+TEST_F(DistillTest, ABiasIsFittedAlongWithTheOutputMatrix) {
+  const at::NoGradGuard no_grad;
+  ModelConfig config = TinyConfig();
+  config.arch.qkv_bias = true;
+  ModelWeights weights = TinyModel(config);
+  weights.blocks[1].attention.v_bias.copy_(RandomTensor({16}, 5));
+  const Transformer parent(weights);
+  const Activations states = Capture(parent, "biased");
+  const VariantSpec spec = ResolveVariant("attn:linear", config, 1);
+  const SubBlockData data =
+      MakeSubBlockData(parent, states, 1, SubBlock::kAttention, nullptr, at::kFloat, [] {});
+  Trainee trainee(InitVariant(weights, 1, spec), spec, parent, data, QuickParams(), "cpu");
+  const double start = trainee.HeldOutLoss();
+  trainee.RefitOutput(36 * 16, [] {});
+  EXPECT_LT(trainee.HeldOutLoss(), start);
+  std::vector<int64_t> rows(36);
+  std::iota(rows.begin(), rows.end(), 0);
+  const SubBlockData::Batch batch = data.Rows(rows, "cpu");
+  const Tensor off =
+      SubBlockOutput(trainee.Weights(), spec, config, parent.rotary(), batch.input) - batch.target;
+  // Anywhere else the mean of what is left would not vanish.
+  EXPECT_LT(off.mean(at::IntArrayRef{0, 1}).abs().max().item<double>(),
+            1e-5 * batch.target.abs().max().item<double>());
+}
+
 TEST_F(DistillTest, BldIsAFunctionOfItsSeedAndParameters) {
   const VariantSpec spec = ResolveVariant("ffn:50%", parent_.config(), 1);
   const auto a = Parameters(Distill("ffn:50%", QuickParams()).weights, spec);
