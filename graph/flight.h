@@ -20,6 +20,7 @@ struct Flight {
   std::string key;
   std::string recipe;
   std::string reason;
+  bool has_save_point = false;
   bool replace = false;  // a whole result of this key is there and must not count
   std::unique_ptr<Claim> claim;
   std::string waits_for;        // whom it waits for, or waited last

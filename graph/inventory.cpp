@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -13,6 +14,7 @@
 #include <unordered_map>
 
 #include "graph/leftovers.h"
+#include "graph/save_points.h"
 #include "graph/select.h"
 #include "io/error.h"
 
@@ -80,6 +82,20 @@ void AddKey(Store& store, const std::string& key, Inventory& inventory) {
   }
 }
 
+/// Of save points those are left over whose step has its result, and those that nobody came back
+/// to.
+void AddSavePoints(Store& store, Inventory& inventory) {
+  constexpr int64_t kForgotten_ns = int64_t{30} * 24 * 3600 * 1'000'000'000;
+  const int64_t now_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                             std::chrono::system_clock::now().time_since_epoch())
+                             .count();
+  for (const SavePoints::File& file : store.save_points().List()) {
+    inventory.bytes += file.bytes;
+    if (FactsOf(store.own().RecordPath(file.key)) || now_ns - file.mtime_ns > kForgotten_ns)
+      inventory.leftovers.push_back({file.path, "save point of no use any more", file.bytes, {}});
+  }
+}
+
 /// Marks pins and everything that they were made from. A result's inputs are known by content, so
 /// every result with that content counts.
 void MarkPins(Store& store, Inventory& inventory) {
@@ -122,6 +138,7 @@ Inventory TakeInventory(Store& store) {
     inventory.leftovers.push_back({path, "half-written by a run that died", facts->bytes, {}});
     inventory.bytes += facts->bytes;
   }
+  AddSavePoints(store, inventory);
   for (StoredResult& result : inventory.results) {
     const auto last = store.own().LastKey(result.record.step);
     result.current = last && *last == result.record.key;

@@ -140,6 +140,14 @@ class RunContext {
   /// A warning for the report and the record of this step.
   virtual void Warn(const std::string& message) = 0;
 
+  /// For loops of minutes and more: what this very step (its key) had reached when it was stopped,
+  /// failed or was killed; null when it begins anew. What it goes on to compute has to be, bit for
+  /// bit, what it would have been without the stop.
+  [[nodiscard]] virtual std::shared_ptr<const ArchiveReader> LastSavePoint() = 0;
+  /// Call once per round of such a loop: once a minute, less often where that takes long, it lets
+  /// `save` write what LastSavePoint will give. Dropped when the step has a result. Never fails.
+  virtual void KeepSavePoint(const std::function<void(ArchiveWriter&)>& save) = 0;
+
   /// Something derived from inputs that neighbours on the same device share (targets of a
   /// teacher, say): made once, kept while memory allows. `key` names its content completely.
   template <class T>

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "graph/key.h"
 #include "io/error.h"
@@ -11,6 +12,7 @@ namespace puzzle {
 namespace {
 
 constexpr double kProgressInterval_s = 0.1;
+constexpr double kSaveShare = 0.05;  // of the time, for save points at most
 
 }  // namespace
 
@@ -20,7 +22,8 @@ StepContext::StepContext(RunScope& run, StepId id, Lane& lane, Flight& flight)
       lane_(lane),
       flight_(flight),
       begin_s_(run.announcer.Now()),
-      announced_s_(begin_s_) {}
+      announced_s_(begin_s_),
+      next_save_s_(begin_s_ + run.options.save_point_s) {}
 
 uint64_t StepContext::seed() const {
   return SeedOf(run_.plan, id_);
@@ -47,6 +50,30 @@ void StepContext::Poll(double fraction, std::string_view note) {
 void StepContext::Warn(const std::string& message) {
   flight_.warnings.push_back(message);
   run_.announcer.Warn(id_, message);
+}
+
+std::shared_ptr<const ArchiveReader> StepContext::LastSavePoint() {
+  if (flight_.replace) return nullptr;  // it was asked for anew
+  auto found = run_.store.FindSavePoint(flight_.key);
+  flight_.has_save_point = flight_.has_save_point || found != nullptr;
+  return found;
+}
+
+void StepContext::KeepSavePoint(const std::function<void(ArchiveWriter&)>& save) {
+  const double begin_s = run_.announcer.Now();
+  if (begin_s < next_save_s_) return;
+  try {
+    auto draft = run_.store.Begin();
+    save(draft->writer());
+    draft->Close();
+    run_.store.KeepSavePoint(flight_.key, std::move(draft));
+    flight_.has_save_point = true;
+    const double end_s = run_.announcer.Now();
+    next_save_s_ = end_s + std::max(run_.options.save_point_s, (end_s - begin_s) / kSaveShare);
+  } catch (const std::exception& error) {
+    next_save_s_ = std::numeric_limits<double>::infinity();
+    Warn(fmt::format("no more save points: {}", error.what()));
+  }
 }
 
 std::shared_ptr<const void> StepContext::ResidentAny(const std::string& key,

@@ -23,6 +23,8 @@ class StepContext final : public RunContext {
   [[nodiscard]] uint64_t seed() const override;
   void Poll(double fraction, std::string_view note) override;
   void Warn(const std::string& message) override;
+  [[nodiscard]] std::shared_ptr<const ArchiveReader> LastSavePoint() override;
+  void KeepSavePoint(const std::function<void(ArchiveWriter&)>& save) override;
 
  protected:
   [[nodiscard]] std::shared_ptr<const void> ResidentAny(
@@ -35,6 +37,7 @@ class StepContext final : public RunContext {
   Flight& flight_;
   const double begin_s_;
   double announced_s_;  // when progress was last
+  double next_save_s_;  // when a save point is due
 };
 
 }  // namespace puzzle

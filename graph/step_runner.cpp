@@ -264,7 +264,9 @@ Record StepRunner::Save(StepId id, Flight& flight) {
   Store::PublishOptions options;
   options.sync = flight.wall_s > kSyncAfter_s;
   options.replace = flight.replace;
-  return run_.store.Publish(std::move(flight.draft), std::move(record), options);
+  const Record published = run_.store.Publish(std::move(flight.draft), std::move(record), options);
+  if (flight.has_save_point) run_.store.DropSavePoint(flight.key);
+  return published;
 }
 
 RecordDraft StepRunner::Describe(StepId id, const Flight& flight) const {

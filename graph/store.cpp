@@ -13,6 +13,7 @@
 
 #include "graph/draft_writer.h"
 #include "graph/leftovers.h"
+#include "graph/save_points.h"
 #include "io/error.h"
 
 namespace puzzle {
@@ -60,13 +61,16 @@ struct Store::State {
   std::vector<std::unique_ptr<StoreLayer>> layers;  // the own one first
   std::vector<Descriptor> readers;                  // announcements in shared stores
   StoreLocks locks;
+  SavePoints save_points;
   std::string host = HostName();
   std::mutex mutex;  // guards `writable`
   bool writable = false;
   std::atomic<bool> need_everything{false};
 
   State(const std::string& folder, ArchiveFormat f)
-      : format(std::move(f)), locks(folder + "/locks") {}
+      : format(std::move(f)),
+        locks(folder + "/locks"),
+        save_points(folder + "/savepoints", format) {}
 
   StoreLayer& own() { return *layers.front(); }
 
@@ -219,6 +223,24 @@ Record Store::Publish(std::unique_ptr<ArtifactDraft> draft, RecordDraft record,
   return state_->own().Keep(
       IndexLine({key, record.digest, record.step, record.type, record.bytes, record.mtime_ns,
                  record.wall_s, !record.output_files_json.empty(), text, 0}));
+}
+
+std::shared_ptr<const ArchiveReader> Store::FindSavePoint(std::string_view key) {
+  return state_->save_points.Find(key);
+}
+
+void Store::KeepSavePoint(std::string_view key, std::unique_ptr<ArtifactDraft> draft) {
+  auto* writer = dynamic_cast<DraftWriter*>(draft.get());
+  PUZZLE_CHECK(writer != nullptr, "a draft of another store");
+  state_->save_points.Put(key, *writer);
+}
+
+void Store::DropSavePoint(std::string_view key) {
+  state_->save_points.Drop(key);
+}
+
+const SavePoints& Store::save_points() const {
+  return state_->save_points;
 }
 
 std::optional<std::string_view> Store::LastKey(std::string_view step) {

@@ -36,6 +36,8 @@ class ArtifactDraft {
   [[nodiscard]] virtual std::string files_json() const = 0;
 };
 
+class SavePoints;
+
 class Store {
  public:
   /// Nothing is created before the first write. `format` decides how artifacts look on disk. What
@@ -78,6 +80,14 @@ class Store {
   /// When another process was faster its result is returned. Throws Error; then nothing changed.
   Record Publish(std::unique_ptr<ArtifactDraft> draft, RecordDraft record,
                  const PublishOptions& options);
+
+  /// What KeepSavePoint noted last for a key that has no result yet; null when there is nothing, or
+  /// nothing whole. REQUIRES, as the next two: the caller holds the claim of `key`.
+  [[nodiscard]] std::shared_ptr<const ArchiveReader> FindSavePoint(std::string_view key);
+  /// Notes how far a step has got. REQUIRES: `draft` is closed. Throws Error.
+  void KeepSavePoint(std::string_view key, std::unique_ptr<ArtifactDraft> draft);
+  void DropSavePoint(std::string_view key);
+  [[nodiscard]] const SavePoints& save_points() const;
 
   /// The key that a step name had when it last finished.
   [[nodiscard]] std::optional<std::string_view> LastKey(std::string_view step);

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numbers>
 
+#include <fmt/format.h>
+
 #include "io/error.h"
 #include "model/kernels.h"
 #include "model/pch.h"
@@ -59,6 +61,18 @@ double AdamW::Step(double learning_rate) {
   update.keep = 1.0;
   Apply(update, decayed_, values_.numel() - decayed_);
   return norm;
+}
+
+void AdamW::Restore(const State& state) {
+  const at::NoGradGuard no_grad;
+  for (const Tensor* saved : {&state.values, &state.mean, &state.square})
+    if (saved->numel() != values_.numel())
+      throw Error(fmt::format("a training of {} parameters cannot go on with {}", values_.numel(),
+                              saved->numel()));
+  values_.copy_(state.values);
+  mean_.copy_(state.mean);
+  square_.copy_(state.square);
+  steps_ = state.updates;
 }
 
 void AdamW::Apply(const Update& update, int64_t first, int64_t count) {

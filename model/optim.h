@@ -28,6 +28,17 @@ class AdamW {
   /// not finite nothing is changed.
   double Step(double learning_rate);
 
+  /// What later steps depend on, beside the gradients: each [elements], fp32.
+  struct State {
+    at::Tensor values, mean, square;
+    int64_t updates = 0;
+  };
+  /// Shares the optimizer's storage.
+  [[nodiscard]] State state() const { return {values_, mean_, square_, steps_}; }
+  /// Goes on from there: parameters and moments are copied. Throws Error when their number is
+  /// another.
+  void Restore(const State& state);
+
  private:
   // One step's coefficients; see AdamWUpdate in model/kernels.h.
   struct Update {

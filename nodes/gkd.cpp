@@ -12,10 +12,10 @@
 #include "model/parallel.h"
 #include "model/pch.h"
 #include "model/runtime.h"
-#include "nodes/batches.h"
 #include "nodes/capture.h"
 #include "nodes/layer_input.h"
 #include "nodes/sub_block_data.h"
+#include "nodes/training_loop.h"
 
 namespace puzzle {
 
@@ -66,31 +66,25 @@ std::vector<Tensor> StatesWithoutGradients(const TeacherStates& states,
 
 double DistillGlobally(const Transformer& teacher, const TeacherStates& teacher_states,
                        const Transformer& student, const TokenSet& tokens, const GkdParams& params,
-                       uint64_t seed, const std::function<void(double, std::string_view)>& poll) {
+                       uint64_t seed, RunContext& context) {
   const at::AutoGradMode with_gradients(true);
   const at::Device device = student.weights().embedding.device();
   AdamW optimizer(Parameters(student.weights()),
                   {.weight_decay = params.weight_decay, .clip_norm = params.clip});
   DataParallel gradients(student);
   const bool in_bf16 = ProductType(params.compute, device.str()) == at::kBFloat16;
-  SequenceOrder order(tokens.sequences(), seed);
-  double smooth_loss = 0;
-  for (int64_t step = 0; step < params.steps; ++step) {
-    const double value = gradients.Backward(
-        order.Next(params.batch), [&](const Transformer& part, const std::vector<int64_t>& rows) {
+  const TrainingLoop loop{.what = "global distillation",
+                          .steps = params.steps,
+                          .sequences = tokens.sequences(),
+                          .seed = seed};
+  return RunTrainingLoop(loop, params, optimizer, context, [&](const std::vector<int64_t>& batch) {
+    return gradients.Backward(
+        batch, [&](const Transformer& part, const std::vector<int64_t>& rows) {
           return GlobalLoss(teacher, StatesWithoutGradients(teacher_states, rows),
                             in_bf16 ? part.WithProductsIn(at::kBFloat16) : part,
                             tokens.Rows(rows).to(device), params);
         });
-    if (!std::isfinite(value))
-      throw Error(fmt::format("global distillation diverged at step {}: loss {}", step, value));
-    optimizer.Step(CosineSchedule(step, params.steps, params.lr, params.warmup));
-    optimizer.ZeroGrad();
-    smooth_loss = step == 0 ? value : 0.95 * smooth_loss + 0.05 * value;
-    poll(static_cast<double>(step + 1) / static_cast<double>(params.steps),
-         fmt::format("loss {:.4f}", smooth_loss));
-  }
-  return smooth_loss;
+  });
 }
 
 Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& context) {
@@ -128,10 +122,8 @@ Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& con
       return all;
     };
   }
-  const double loss = DistillGlobally(
-      teacher, states, student, *tokens, params,
-      context.seed() + static_cast<uint64_t>(params.seed),
-      [&](double fraction, std::string_view note) { context.Poll(fraction, note); });
+  const double loss = DistillGlobally(teacher, states, student, *tokens, params,
+                                      context.seed() + static_cast<uint64_t>(params.seed), context);
   Checkpoint result = *student_checkpoint;
   result.model = Clone(ToDevice(student.weights(), "cpu"));
   result.figures = {{"loss", loss}};

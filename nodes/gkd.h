@@ -17,10 +17,11 @@ using TeacherStates = std::function<std::vector<at::Tensor>(const std::vector<in
 
 /// Trains the student in place: kl_weight * KL(teacher || student) over the vocabulary
 /// + cosine_weight * mean over surviving layers of (1 - cos of the hidden states behind them)
-/// + lm_weight * cross entropy. Returns the smoothed last loss. Throws Error on divergence.
+/// + lm_weight * cross entropy. Keeps save points in `context`. Returns the smoothed last loss.
+/// Throws Error on divergence.
 double DistillGlobally(const Transformer& teacher, const TeacherStates& teacher_states,
                        const Transformer& student, const TokenSet& tokens, const GkdParams& params,
-                       uint64_t seed, const std::function<void(double, std::string_view)>& poll);
+                       uint64_t seed, RunContext& context);
 
 [[nodiscard]] Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& context);
 

@@ -1,7 +1,5 @@
 #include "nodes/pretrain.h"
 
-#include <cmath>
-
 #include <fmt/format.h>
 
 #include "io/error.h"
@@ -10,7 +8,7 @@
 #include "model/parallel.h"
 #include "model/pch.h"
 #include "model/transformer.h"
-#include "nodes/batches.h"
+#include "nodes/training_loop.h"
 
 namespace puzzle {
 
@@ -49,28 +47,25 @@ Checkpoint RunPretrain(const PretrainParams& params, const Inputs& inputs, RunCo
                   {.weight_decay = params.weight_decay, .clip_norm = params.clip});
   const at::Device device(context.device().name());
   DataParallel gradients{Transformer(weights)};
-  SequenceOrder order(tokens->sequences(), seed);
-  double smooth_loss = 0;
-  for (int64_t step = 0; step < params.steps; ++step) {
-    const double value = gradients.Backward(
-        order.Next(params.batch), [&](const Transformer& part, const std::vector<int64_t>& rows) {
+  const TrainingLoop loop{.what = "pretraining",
+                          .steps = params.steps,
+                          .sequences = tokens->sequences(),
+                          .seed = seed,
+                          .final_ratio = 0.05};
+  const double loss =
+      RunTrainingLoop(loop, params, optimizer, context, [&](const std::vector<int64_t>& batch) {
+        return gradients.Backward(batch, [&](const Transformer& part,
+                                             const std::vector<int64_t>& rows) {
           const Tensor ids = tokens->Rows(rows).to(device);
           const Tensor x = part.Blocks(part.Embed(ids), 0, part.config().n_layers());
           return CrossEntropyLoss(
               {PredictingStates(part.FinalNorm(x)), part.weights().HeadMatrix()}, NextTokens(ids));
         });
-    if (!std::isfinite(value))
-      throw Error(fmt::format("pretraining diverged at step {}: loss {}", step, value));
-    optimizer.Step(CosineSchedule(step, params.steps, params.lr, params.warmup, 0.05));
-    optimizer.ZeroGrad();
-    smooth_loss = step == 0 ? value : 0.95 * smooth_loss + 0.05 * value;
-    context.Poll(static_cast<double>(step + 1) / static_cast<double>(params.steps),
-                 fmt::format("loss {:.3f}", smooth_loss));
-  }
+      });
   Checkpoint checkpoint;
   checkpoint.model = Clone(ToDevice(weights, "cpu"));
   checkpoint.tokenizer_files = tokens->tokenizer_files;
-  checkpoint.figures["loss"] = smooth_loss;
+  checkpoint.figures["loss"] = loss;
   return checkpoint;
 }
 

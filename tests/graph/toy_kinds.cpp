@@ -112,6 +112,20 @@ void Stream(const StreamParams& p, const Inputs&, RunContext& context, ArchiveWr
   out.SetAttribute("text", std::to_string(p.rows));
 }
 
+struct ClimbParams {
+  int64_t to = 10;
+};
+Text Climb(const ClimbParams& p, const Inputs&, RunContext& context) {
+  int64_t at = 0;
+  if (const auto saved = context.LastSavePoint()) at = saved->Attribute("at");
+  const int64_t from = at;
+  while (at < p.to) {
+    Started("climb " + std::to_string(++at));
+    context.KeepSavePoint([&](ArchiveWriter& out) { out.SetAttribute("at", at); });
+  }
+  return {"from " + std::to_string(from), ""};
+}
+
 struct PathParams {
   std::string path;
 };
@@ -248,6 +262,9 @@ Registry MakeToyRegistry(Playground& playground) {
           .Param("fail", &StreamParams::fail, {}, "half way")
           .Out("text")
           .On(Needs::kDevice));
+  add(Kind<ClimbParams>("climb", 1, "Keeps save points on its way.")
+          .Param("to", &ClimbParams::to, {AtLeast(1)}, "rounds")
+          .Out("text"));
   add(Kind<PathParams>("file", 1, "Reads a file.")
           .Param("path", &PathParams::path, {Required(), InputFile()}, "the file")
           .Out("text"));
@@ -284,6 +301,7 @@ Registry MakeToyRegistry(Playground& playground) {
                                      {"sleep", MakeBody(Sleep)},
                                      {"measure", MakeBody(Measure)},
                                      {"stream", MakeStreamingBody(Stream)},
+                                     {"climb", MakeBody(Climb)},
                                      {"file", MakeBody(ReadFile)},
                                      {"folder", MakeBody(ReadFolder)},
                                      {"export", MakeBody(Export)},

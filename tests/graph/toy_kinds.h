@@ -50,8 +50,8 @@ class Playground {
 /// text{value,display}, concat{separator}(parts: list, first: optional) -> text,
 /// upper(in) -> text, count(in) -> number, fail{message}(in: optional), sleep{ms, value,
 /// memory_mib, device}(in: optional, on a device), measure{value} (quiet device), stream{rows}
-/// (writes as it goes), file{path}, folder{path}, export{path}(in) (fills a folder), picture{svg},
-/// every{...} (one parameter of each type).
+/// (writes as it goes), climb{to} (with save points), file{path}, folder{path}, export{path}(in)
+/// (fills a folder), picture{svg}, every{...} (one parameter of each type).
 [[nodiscard]] Registry MakeToyRegistry(Playground& playground);
 
 }  // namespace puzzle::testing

@@ -13,9 +13,11 @@
 #include "nodes/evaluate.h"
 #include "nodes/gkd.h"
 #include "nodes/layer_input.h"
+#include "nodes/pretrain.h"
 #include "nodes/score.h"
 #include "nodes/trainee.h"
 #include "tests/model/tiny_model.h"
+#include "tests/nodes/fake_inputs.h"
 
 namespace puzzle {
 namespace {
@@ -387,9 +389,68 @@ TEST_F(DistillTest, GlobalDistillationBringsTheChildCloserToItsParent) {
       all.push_back(parent_.Blocks(all.back(), layer, layer + 1));
     return all;
   };
-  DistillGlobally(parent_, teacher_states, student, tokens_, params, 1,
-                  [](double, std::string_view) {});
+  FakeContext context;
+  DistillGlobally(parent_, teacher_states, student, tokens_, params, 1, context);
   EXPECT_LT(kl(), 0.5 * before);
+}
+
+// Stops a training at one of its rounds; keeps what was saved last, in a file.
+class StoppingContext final : public RunContext {
+ public:
+  explicit StoppingContext(std::string path) : path_(std::move(path)) {}
+  void StopAt(int round) { rounds_left_ = round; }
+
+  const Device& device() const override { return device_; }
+  uint64_t seed() const override { return 1; }
+  void Poll(double, std::string_view) override {
+    if (--rounds_left_ == 0) throw Cancelled();
+  }
+  void Warn(const std::string&) override {}
+  std::shared_ptr<const ArchiveReader> LastSavePoint() override {
+    return fs::exists(path_) ? Hdf5Format().open(path_) : nullptr;
+  }
+  void KeepSavePoint(const std::function<void(ArchiveWriter&)>& save) override {
+    const auto archive = Hdf5Format().create(path_);
+    save(*archive);
+    archive->Close();
+  }
+
+ protected:
+  std::shared_ptr<const void> ResidentAny(const std::string&,
+                                          const std::function<SizedValue()>& make) override {
+    return make().value;
+  }
+
+ private:
+  std::string path_;
+  int rounds_left_ = -1;
+  Device device_;
+};
+
+TEST_F(DistillTest, ATrainingThatIsStoppedTwiceEndsWithTheBitsOfOneThatIsNot) {
+  PretrainParams params;
+  params.layers = 1;
+  params.hidden = 16;
+  params.heads = params.kv_heads = 2;
+  params.ffn = 24;
+  params.steps = 12;
+  const FakeInputs inputs = FakeInputs().Add("tokens", "t", tokens_);
+  FakeContext undisturbed;
+  const Checkpoint expected = RunPretrain(params, inputs, undisturbed);
+  StoppingContext context(folder_ + "/savepoint");
+  for (const int round : {5, 3}) {
+    context.StopAt(round);
+    EXPECT_THROW((void)RunPretrain(params, inputs, context), Cancelled);
+  }
+  EXPECT_EQ(static_cast<int>(context.LastSavePoint()->Attribute("step")), 8);
+  context.StopAt(4 + 1);  // there are four left
+  Checkpoint resumed = RunPretrain(params, inputs, context);
+  EXPECT_EQ(resumed.figures.at("loss"), expected.figures.at("loss"));
+  ModelWeights wanted = expected.model;
+  const auto slots = Slots(resumed.model), reference = Slots(wanted);
+  ASSERT_EQ(slots.size(), reference.size());
+  for (size_t i = 0; i < slots.size(); ++i)
+    EXPECT_TRUE(slots[i].second->equal(*reference[i].second)) << slots[i].first;
 }
 
 }  // namespace

@@ -54,6 +54,8 @@ class FakeContext final : public RunContext {
   uint64_t seed() const override { return 1; }
   void Poll(double, std::string_view) override {}
   void Warn(const std::string& message) override { warnings.push_back(message); }
+  std::shared_ptr<const ArchiveReader> LastSavePoint() override { return nullptr; }
+  void KeepSavePoint(const std::function<void(ArchiveWriter&)>&) override {}
 
   std::vector<std::string> warnings;
 

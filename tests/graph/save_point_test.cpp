@@ -1,0 +1,100 @@
+// Steps that are stopped on their way and go on from there.
+#include <filesystem>
+#include <fstream>
+
+#include "graph/inventory.h"
+#include "graph/store.h"
+#include "io/error.h"
+#include "tests/graph/graph_test_fixture.h"
+
+namespace puzzle::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+class SavePointTest : public GraphTest {
+ protected:
+  SavePointTest() {
+    options_.save_point_s = 0;
+    Load(R"({"puzzle": 1, "nodes": {"up": {"kind": "climb", "params": {"to": 10}}}})");
+  }
+
+  // Lets the climb fail in one of its rounds.
+  void FailAt(const std::string& round) {
+    playground_.on_start = [round](const std::string& what) {
+      if (what == "climb " + round) throw Error("slipped");
+    };
+    Plan();
+    Run();
+    playground_.on_start = {};
+    EXPECT_EQ(failed(), std::set<std::string>{"up"});
+  }
+  void Climb() {
+    Plan();
+    Run();
+    EXPECT_EQ(ran(), std::set<std::string>{"up"});
+  }
+  std::vector<std::string> Files() const {
+    std::vector<std::string> paths;
+    if (!fs::exists(folder() + "/store/savepoints")) return paths;
+    for (const auto& file : fs::directory_iterator(folder() + "/store/savepoints"))
+      paths.push_back(file.path().string());
+    return paths;
+  }
+};
+
+TEST_F(SavePointTest, AStepGoesOnWhereItWasStopped) {
+  FailAt("7");
+  EXPECT_EQ(Files().size(), 1) << "only the last one is kept";
+  FailAt("9");
+  Climb();
+  EXPECT_EQ(TextOf("up"), "from 8");
+  EXPECT_TRUE(Files().empty()) << "the result takes its place";
+}
+
+TEST_F(SavePointTest, ADamagedOneDoesNotCount) {
+  FailAt("7");
+  {
+    std::fstream file(Files().at(0));
+    std::string text{std::istreambuf_iterator<char>(file), {}};
+    const size_t six = text.rfind('6');
+    ASSERT_NE(six, std::string::npos);
+    file.seekp(static_cast<std::streamoff>(six));
+    file << '5';
+  }
+  Climb();
+  EXPECT_EQ(TextOf("up"), "from 0");
+}
+
+TEST_F(SavePointTest, OtherParametersBeginAnew) {
+  FailAt("7");
+  Set("nodes.up.params.to=11");
+  Climb();
+  EXPECT_EQ(TextOf("up"), "from 0");
+  EXPECT_EQ(Files().size(), 1) << "that of the other step is still there";
+}
+
+TEST_F(SavePointTest, OnlyThoseOfStepsThatHaveTheirResultAreLeftOver) {
+  FailAt("7");
+  const std::string path = Files().at(0);
+  Store store(folder() + "/store", format_);
+  EXPECT_TRUE(TakeInventory(store).leftovers.empty());
+  fs::copy_file(path, folder() + "/copy");
+  Climb();
+  fs::copy_file(folder() + "/copy", path);
+  Store later(folder() + "/store", format_);
+  const Inventory inventory = TakeInventory(later);
+  ASSERT_EQ(inventory.leftovers.size(), 1);
+  EXPECT_EQ(inventory.leftovers[0].path, path);
+}
+
+TEST_F(SavePointTest, WhereNoneCanBeWrittenTheStepGoesOnWithAWarning) {
+  fs::create_directories(folder() + "/store");
+  std::ofstream(folder() + "/store/savepoints") << "in the way";
+  Climb();
+  EXPECT_EQ(TextOf("up"), "from 0");
+  EXPECT_THAT(observer_.warnings, ::testing::Contains(::testing::HasSubstr("no more save points")));
+}
+
+}  // namespace
+}  // namespace puzzle::testing
