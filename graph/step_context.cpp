@@ -68,8 +68,9 @@ void StepContext::KeepSavePoint(const std::function<void(ArchiveWriter&)>& save)
     draft->Close();
     run_.store.KeepSavePoint(flight_.key, std::move(draft));
     flight_.has_save_point = true;
-    const double end_s = run_.announcer.Now();
-    next_save_s_ = end_s + std::max(run_.options.save_point_s, (end_s - begin_s) / kSaveShare);
+    const double end_s = run_.announcer.Now(), interval_s = run_.options.save_point_s;
+    next_save_s_ =
+        interval_s == 0 ? 0 : end_s + std::max(interval_s, (end_s - begin_s) / kSaveShare);
   } catch (const std::exception& error) {
     next_save_s_ = std::numeric_limits<double>::infinity();
     Warn(fmt::format("no more save points: {}", error.what()));

@@ -68,7 +68,7 @@ TEST_F(SavePointTest, ADamagedOneDoesNotCount) {
 
 TEST_F(SavePointTest, OtherParametersBeginAnew) {
   FailAt("7");
-  Set("nodes.up.params.to=11");
+  Set("up.to=11");
   Climb();
   EXPECT_EQ(TextOf("up"), "from 0");
   EXPECT_EQ(Files().size(), 1) << "that of the other step is still there";
