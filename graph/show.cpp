@@ -99,7 +99,8 @@ class Tree {
 std::string PairsText(const json& object) {
   std::string text;
   for (const auto& [name, value] : object.items()) {
-    std::string shown = CanonicalText(value);
+    std::string shown =
+        value.is_number_float() ? fmt::format("{:.6g}", value.get<double>()) : CanonicalText(value);
     if (shown.size() > 60) shown = shown.substr(0, 57) + "...";
     text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, shown);
   }

@@ -140,7 +140,7 @@ ReportText RunAdditivity(const AdditivityParams&, const Inputs& inputs, RunConte
   const std::vector<Whole> blocks =
       WholeBlocks(scores, inputs.Get<Checkpoint>("parent")->model.config,
                   [&](const std::string& text) { context.Warn(text); });
-  return {Table("block", blocks) + '\n' + Table("child", children)};
+  return {Table("block", blocks) + '\n' + Table("child", children), {}};
 }
 
 }  // namespace puzzle

@@ -12,6 +12,7 @@
 #include "model/surgery.h"
 #include "nodes/batches.h"
 #include "nodes/join.h"
+#include "nodes/tensor_archive.h"
 #include "nodes/trainee.h"
 
 namespace puzzle {
@@ -27,46 +28,63 @@ bool IsLinear(const VariantSpec& spec) {
   return ffn != nullptr && ffn->form == SubBlockForm::kLinear;
 }
 
-// The best state that was seen, by held-out loss.
-class Best {
- public:
-  Best(const Trainee& trainee, double loss) : weights_(trainee.Weights()), loss_(loss) {}
+// Takes the trainee's weights when their held-out loss is the least that was seen.
+void Offer(const Trainee& trainee, double loss, Distilled& best) {
+  if (!(loss < best.loss)) return;  // NaN is no improvement
+  best.weights = trainee.Weights();
+  best.loss = loss;
+}
 
-  void Offer(const Trainee& trainee, double loss) {
-    if (!(loss < loss_)) return;  // NaN is no improvement
-    weights_ = trainee.Weights();
-    loss_ = loss;
-  }
-  [[nodiscard]] double loss() const { return loss_; }
-  [[nodiscard]] SubBlockWeights Take() { return std::move(weights_); }
+void Save(int64_t next_step, const Trainee& trainee, const VariantSpec& spec, Distilled best,
+          ArchiveWriter& out) {
+  out.SetAttribute("step", next_step);
+  WriteTensor(out, "losses", at::tensor({best.init_loss, best.refit_loss, best.loss}, at::kDouble));
+  for (const auto& [name, slot] : Slots(best.weights, spec))
+    WriteTensor(out, "best/" + name, *slot);
+  trainee.Save(out);
+}
 
- private:
-  SubBlockWeights weights_;
-  double loss_;
-};
+// Returns the next step.
+int64_t Restore(const ArchiveReader& in, const VariantSpec& spec, Trainee& trainee,
+                Distilled& best) {
+  const Tensor losses = ReadTensor(in, "losses");
+  const auto* values = losses.data_ptr<double>();
+  best.init_loss = values[0];
+  best.refit_loss = values[1];
+  best.loss = values[2];
+  best.weights = trainee.Weights();
+  for (const auto& [name, slot] : Slots(best.weights, spec))
+    slot->copy_(ReadTensor(in, "best/" + name));
+  trainee.Restore(in);
+  return in.Attribute("step");
+}
 
-// Trains for `steps` steps; looks at the held-out loss once per epoch and at the end. Returns what
-// went wrong, or nothing.
-std::string Train(Trainee& trainee, int64_t steps, const BldParams& params, uint64_t seed,
-                  Best& best, const std::function<void(double, std::string_view)>& poll) {
+// Trains from step `first` on; looks at the held-out loss once per epoch and at the end.
+void Train(Trainee& trainee, int64_t first, const VariantSpec& spec, const BldParams& params,
+           uint64_t seed, RunContext& context, Distilled& best) {
   SequenceOrder order(trainee.n_train(), seed);
+  for (int64_t step = 0; step < first; ++step) (void)order.Next(params.batch);
+  const auto steps = static_cast<int64_t>(std::ceil(
+      params.epochs * static_cast<double>(trainee.n_train()) / static_cast<double>(params.batch)));
   const int64_t steps_per_epoch = std::max<int64_t>(1, trainee.n_train() / params.batch);
-  for (int64_t step = 0; step < steps; ++step) {
+  for (int64_t step = first; step < steps; ++step) {
     const double loss = trainee.Step(order.Next(params.batch),
                                      CosineSchedule(step, steps, params.lr, params.warmup));
-    if (!std::isfinite(loss))
-      return fmt::format("the loss was {} at step {} of {}", loss, step + 1, steps);
+    if (!std::isfinite(loss)) {
+      best.complaint = fmt::format("the loss was {} at step {} of {}", loss, step + 1, steps);
+      return;
+    }
     const bool last = step + 1 == steps;
     if (last || (step + 1) % steps_per_epoch == 0) {
       const double held_out = trainee.HeldOutLoss();
-      best.Offer(trainee, held_out);
-      if (last && !(held_out <= best.loss()))
-        return fmt::format("the held-out loss ended at {:.4f}", held_out);
+      Offer(trainee, held_out, best);
+      if (last && !(held_out <= best.loss))
+        best.complaint = fmt::format("the held-out loss ended at {:.4f}", held_out);
     }
-    poll(static_cast<double>(step + 1) / static_cast<double>(steps),
-         fmt::format("loss {:.4f}", loss));
+    context.KeepSavePoint([&](ArchiveWriter& out) { Save(step + 1, trainee, spec, best, out); });
+    context.Poll(static_cast<double>(step + 1) / static_cast<double>(steps),
+                 fmt::format("loss {:.4f}", loss));
   }
-  return {};
 }
 
 // The layer's FFN is sorted once for all its sizes.
@@ -148,23 +166,23 @@ Block Wanted(const BldParams& params, const ModelConfig& parent, const Block* st
 
 Distilled DistillSubBlock(const SubBlockWeights& start, const VariantSpec& spec,
                           const Transformer& parent, const SubBlockData& data,
-                          const BldParams& params, uint64_t seed, const std::string& device,
-                          const std::function<void(double, std::string_view)>& poll) {
-  Trainee trainee(start, spec, parent, data, params, device);
+                          const BldParams& params, uint64_t seed, RunContext& context) {
+  Trainee trainee(start, spec, parent, data, params, context.device().name());
   Distilled result;
-  result.init_loss = result.refit_loss = trainee.HeldOutLoss();
-  Best best(trainee, result.init_loss);
-  if (params.refit_tokens > 0) {
-    trainee.RefitOutput(params.refit_tokens, [&] { poll(0, "closed-form start"); });
-    result.refit_loss = trainee.HeldOutLoss();
-    best.Offer(trainee, result.refit_loss);
+  int64_t first = 0;
+  if (const auto saved = context.LastSavePoint()) {
+    first = Restore(*saved, spec, trainee, result);
+  } else {
+    result.init_loss = result.refit_loss = result.loss = trainee.HeldOutLoss();
+    result.weights = trainee.Weights();
+    if (params.refit_tokens > 0) {
+      trainee.RefitOutput(params.refit_tokens, [&] { context.Poll(0, "closed-form start"); });
+      result.refit_loss = trainee.HeldOutLoss();
+      Offer(trainee, result.refit_loss, result);
+    }
   }
   const bool solved = IsLinear(spec) && params.refit_tokens > 0;
-  const auto steps = static_cast<int64_t>(std::ceil(
-      params.epochs * static_cast<double>(trainee.n_train()) / static_cast<double>(params.batch)));
-  if (!solved) result.complaint = Train(trainee, steps, params, seed, best, poll);
-  result.loss = best.loss();
-  result.weights = best.Take();
+  if (!solved) Train(trainee, first, spec, params, seed, context, result);
   return result;
 }
 
@@ -191,10 +209,9 @@ Block RunBld(const BldParams& params, const Inputs& inputs, RunContext& context)
           ? WeightsOf(*start, teacher.weights())
           : InitVariant(teacher.weights(), params.layer, block.spec,
                         Hints(params, which, teacher, parent.digest(), inputs, context));
-  Distilled distilled = DistillSubBlock(
-      untrained, block.spec, teacher, *data, params,
-      context.seed() + static_cast<uint64_t>(params.seed), device,
-      [&](double fraction, std::string_view note) { context.Poll(fraction, note); });
+  Distilled distilled =
+      DistillSubBlock(untrained, block.spec, teacher, *data, params,
+                      context.seed() + static_cast<uint64_t>(params.seed), context);
   if (!distilled.complaint.empty())
     context.Warn(fmt::format("{}; the best state is kept (held-out loss {:.4f})",
                              distilled.complaint, distilled.loss));

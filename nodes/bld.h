@@ -2,9 +2,8 @@
 // section 3; the paper's "coupled").
 #pragma once
 
-#include <functional>
+#include <cstdint>
 #include <string>
-#include <string_view>
 
 #include "graph/node.h"
 #include "nodes/artifacts.h"
@@ -25,12 +24,11 @@ struct Distilled {
 /// Trains `start` to imitate the parent's sub-block (or block, in what it adds to its input) on
 /// `data`, whose last `params.holdout` sequences are kept for the losses. The last output matrix is
 /// first solved in closed form; a linear variant is finished with that. A training that diverges is
-/// cut short. Deterministic in `seed`. `poll(fraction, note)` once per step.
+/// cut short. Deterministic in `seed`. On the context's device; keeps save points there.
 [[nodiscard]] Distilled DistillSubBlock(const SubBlockWeights& start, const VariantSpec& spec,
                                         const Transformer& parent, const SubBlockData& data,
                                         const BldParams& params, uint64_t seed,
-                                        const std::string& device,
-                                        const std::function<void(double, std::string_view)>& poll);
+                                        RunContext& context);
 
 [[nodiscard]] Block RunBld(const BldParams& params, const Inputs& inputs, RunContext& context);
 

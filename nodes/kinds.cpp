@@ -66,7 +66,8 @@ Kind<P>& AddTraining(Kind<P>& kind) {
       .Param("warmup", &P::warmup, {Between(0, 1)}, "part of the steps until the peak")
       .Param("weight_decay", &P::weight_decay, {Between(0, 1)}, "of matrices")
       .Param("clip", &P::clip, {AtLeast(0)}, "largest gradient norm; 0: no clipping")
-      .Param("batch", &P::batch, {AtLeast(1)}, "sequences in a step")
+      .Param("batch", &P::batch, {AtLeast(1)},
+             "sequences in a step; gradients accumulate over pieces of it that fit the caches")
       .Param("seed", &P::seed, {}, "order of the data and random starts");
 }
 

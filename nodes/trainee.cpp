@@ -11,6 +11,7 @@
 #include "model/pch.h"
 #include "model/refit.h"
 #include "model/runtime.h"
+#include "nodes/training_loop.h"
 
 namespace puzzle {
 
@@ -154,20 +155,34 @@ void Trainee::RefitOutput(int64_t tokens, const std::function<void()>& poll) {
   last.Take(fit);
 }
 
-double Trainee::Step(const std::vector<int64_t>& rows, double learning_rate) {
-  const at::AutoGradMode with_gradients(true);
+AdamW& Trainee::Optimizer() {
   if (!optimizer_) {
     optimizer_.emplace(trainable_.parameters, AdamWOptions{.weight_decay = params_.weight_decay,
                                                            .clip_norm = params_.clip});
   }
+  return *optimizer_;
+}
+
+void Trainee::Save(ArchiveWriter& out) const {
+  PUZZLE_CHECK(optimizer_, "no step was made");
+  SaveOptimizer(*optimizer_, out);
+}
+
+void Trainee::Restore(const ArchiveReader& in) {
+  RestoreOptimizer(in, Optimizer());
+}
+
+double Trainee::Step(const std::vector<int64_t>& rows, double learning_rate) {
+  const at::AutoGradMode with_gradients(true);
+  AdamW& optimizer = Optimizer();
   const std::vector<Tensor> prepared = trainable_.prepare();
   GradientParts gradients(prepared, PieceRows());
   const double loss = gradients.Backward(rows, [&](int64_t part, const std::vector<int64_t>& own) {
     return Loss(gradients.Leaves(part), own, rows, bf16_steps_);
   });
   torch::autograd::backward(prepared, gradients.Gradients());
-  optimizer_->Step(learning_rate);
-  optimizer_->ZeroGrad();
+  optimizer.Step(learning_rate);
+  optimizer.ZeroGrad();
   return loss;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "io/archive.h"
 #include "model/optim.h"
 #include "model/parallel.h"
 #include "model/trainable.h"
@@ -39,6 +40,10 @@ class Trainee {
   /// nothing.
   double Step(const std::vector<int64_t>& rows, double learning_rate);
 
+  /// What later steps depend on, and going on from there. REQUIRES, to save: a step was made.
+  void Save(ArchiveWriter& out) const;
+  void Restore(const ArchiveReader& in);
+
   /// A copy of the weights.
   [[nodiscard]] SubBlockWeights Weights() const { return Clone(weights_, spec_); }
 
@@ -50,6 +55,7 @@ class Trainee {
                                 const std::vector<int64_t>& rows, const std::vector<int64_t>& all,
                                 bool in_bf16) const;
   [[nodiscard]] int64_t PieceRows() const;
+  [[nodiscard]] AdamW& Optimizer();
 
   SubBlockWeights weights_;
   VariantSpec spec_;

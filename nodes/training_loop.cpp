@@ -12,6 +12,19 @@
 
 namespace puzzle {
 
+void SaveOptimizer(const AdamW& optimizer, ArchiveWriter& out) {
+  const AdamW::State state = optimizer.state();
+  out.SetAttribute("updates", state.updates);
+  WriteTensor(out, "values", state.values);
+  WriteTensor(out, "mean", state.mean);
+  WriteTensor(out, "square", state.square);
+}
+
+void RestoreOptimizer(const ArchiveReader& in, AdamW& optimizer) {
+  optimizer.Restore({ReadTensor(in, "values"), ReadTensor(in, "mean"), ReadTensor(in, "square"),
+                     in.Attribute("updates")});
+}
+
 namespace {
 
 struct Progress {
@@ -20,18 +33,13 @@ struct Progress {
 };
 
 void Save(const Progress& progress, const AdamW& optimizer, ArchiveWriter& out) {
-  const AdamW::State state = optimizer.state();
   out.SetAttribute("step", progress.step);
   out.SetAttribute("smooth_loss", progress.smooth_loss);
-  out.SetAttribute("updates", state.updates);
-  WriteTensor(out, "values", state.values);
-  WriteTensor(out, "mean", state.mean);
-  WriteTensor(out, "square", state.square);
+  SaveOptimizer(optimizer, out);
 }
 
 Progress Restore(const ArchiveReader& in, AdamW& optimizer) {
-  optimizer.Restore({ReadTensor(in, "values"), ReadTensor(in, "mean"), ReadTensor(in, "square"),
-                     in.Attribute("updates")});
+  RestoreOptimizer(in, optimizer);
   return {in.Attribute("step"), in.Attribute("smooth_loss")};
 }
 

@@ -1,5 +1,6 @@
-// The steps of a training of a whole model: batches in a shuffled order, AdamW on a cosine
-// schedule, and save points, from which a training that was stopped goes on as if it had not been.
+// What trainings share. The steps of a whole model's: batches in a shuffled order, AdamW on a
+// cosine schedule, and save points, from which a training that was stopped goes on as if it had not
+// been.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +13,10 @@
 #include "nodes/params.h"
 
 namespace puzzle {
+
+/// The optimizer's part of a save point.
+void SaveOptimizer(const AdamW& optimizer, ArchiveWriter& out);
+void RestoreOptimizer(const ArchiveReader& in, AdamW& optimizer);
 
 struct TrainingLoop {
   std::string what;  // "pretraining", for complaints

@@ -25,6 +25,44 @@ namespace {
 using at::Tensor;
 namespace fs = std::filesystem;
 
+// Stops a training at one of its rounds; keeps what was saved last, in a file.
+class StoppingContext final : public RunContext {
+ public:
+  explicit StoppingContext(std::string path) : path_(std::move(path)) {}
+  void StopAt(int round) {
+    rounds_ = 0;
+    stop_at_ = round;
+  }
+  [[nodiscard]] int rounds() const { return rounds_; }
+
+  const Device& device() const override { return device_; }
+  uint64_t seed() const override { return 1; }
+  void Poll(double, std::string_view) override {
+    if (++rounds_ == stop_at_) throw Cancelled();
+  }
+  void Warn(const std::string&) override {}
+  std::shared_ptr<const ArchiveReader> LastSavePoint() override {
+    return fs::exists(path_) ? Hdf5Format().open(path_) : nullptr;
+  }
+  void KeepSavePoint(const std::function<void(ArchiveWriter&)>& save) override {
+    const auto archive = Hdf5Format().create(path_);
+    save(*archive);
+    archive->Close();
+  }
+
+ protected:
+  std::shared_ptr<const void> ResidentAny(const std::string&,
+                                          const std::function<SizedValue()>& make) override {
+    return make().value;
+  }
+
+ private:
+  std::string path_;
+  int rounds_ = 0;
+  int stop_at_ = -1;
+  Device device_;
+};
+
 class DistillTest : public testing::Test {
  protected:
   DistillTest() : parent_(TinyModel()) {
@@ -63,11 +101,15 @@ class DistillTest : public testing::Test {
     return make(which, &attention);
   }
 
-  Distilled Distill(const char* variant, const BldParams& params) {
+  Distilled Distill(const char* variant, const BldParams& params, RunContext& context) {
     const VariantSpec spec = ResolveVariant(variant, parent_.config(), 1);
     const SubBlockData data = DataOf(WhichSubBlock(spec));
     return DistillSubBlock(InitVariant(parent_.weights(), 1, spec), spec, parent_, data, params, 3,
-                           "cpu", [](double, std::string_view) {});
+                           context);
+  }
+  Distilled Distill(const char* variant, const BldParams& params) {
+    FakeContext context;
+    return Distill(variant, params, context);
   }
   TokenMetrics Score(const char* variant) {
     const VariantSpec spec = ResolveVariant(variant, parent_.config(), 1);
@@ -122,8 +164,8 @@ TEST_F(DistillTest, CoupledTrainingImprovesOnPartsThatWereTrainedApart) {
       std::get<AttentionWeights>(Distill("attn:kv1", QuickParams()).weights),
       std::get<FfnWeights>(Distill("ffn:50%", QuickParams()).weights)};
   const SubBlockData data = DataOf(SubBlock::kBoth);
-  const Distilled coupled = DistillSubBlock(apart, spec, parent_, data, QuickParams(), 3, "cpu",
-                                            [](double, std::string_view) {});
+  FakeContext context;
+  const Distilled coupled = DistillSubBlock(apart, spec, parent_, data, QuickParams(), 3, context);
   const Distilled alone = Distill("attn:kv1+ffn:50%", QuickParams());
   EXPECT_LT(coupled.init_loss, alone.init_loss) << "parts that were trained are a better start";
   EXPECT_LT(coupled.loss, 0.95 * coupled.init_loss);
@@ -216,14 +258,10 @@ TEST_F(DistillTest, ALossThatIsNoNumberEndsTheTraining) {
   BldParams params = QuickParams();
   params.lr = 1e30;
   params.clip = 0;
-  int steps = 0;
-  const VariantSpec spec = ResolveVariant("ffn:50%", parent_.config(), 1);
-  const SubBlockData data = DataOf(WhichSubBlock(spec));
-  const Distilled result = DistillSubBlock(
-      InitVariant(parent_.weights(), 1, spec), spec, parent_, data, params, 3, "cpu",
-      [&](double fraction, std::string_view) { steps += fraction > 0 ? 1 : 0; });
+  StoppingContext context(folder_ + "/savepoint");
+  const Distilled result = Distill("ffn:50%", params, context);
   EXPECT_THAT(result.complaint, testing::HasSubstr("of 54"));
-  EXPECT_LT(steps, 10);
+  EXPECT_LT(context.rounds(), 10);
   EXPECT_EQ(result.loss, result.refit_loss);
 }
 
@@ -394,38 +432,26 @@ TEST_F(DistillTest, GlobalDistillationBringsTheChildCloserToItsParent) {
   EXPECT_LT(kl(), 0.5 * before);
 }
 
-// Stops a training at one of its rounds; keeps what was saved last, in a file.
-class StoppingContext final : public RunContext {
- public:
-  explicit StoppingContext(std::string path) : path_(std::move(path)) {}
-  void StopAt(int round) { rounds_left_ = round; }
-
-  const Device& device() const override { return device_; }
-  uint64_t seed() const override { return 1; }
-  void Poll(double, std::string_view) override {
-    if (--rounds_left_ == 0) throw Cancelled();
+TEST_F(DistillTest, BldThatIsStoppedEndsWithTheBitsOfBldThatIsNot) {
+  const Distilled expected = Distill("attn:kv1+ffn:50%", QuickParams());
+  StoppingContext context(folder_ + "/savepoint");
+  for (const int round : {20, 17}) {
+    context.StopAt(round);
+    EXPECT_THROW((void)Distill("attn:kv1+ffn:50%", QuickParams(), context), Cancelled);
   }
-  void Warn(const std::string&) override {}
-  std::shared_ptr<const ArchiveReader> LastSavePoint() override {
-    return fs::exists(path_) ? Hdf5Format().open(path_) : nullptr;
-  }
-  void KeepSavePoint(const std::function<void(ArchiveWriter&)>& save) override {
-    const auto archive = Hdf5Format().create(path_);
-    save(*archive);
-    archive->Close();
-  }
-
- protected:
-  std::shared_ptr<const void> ResidentAny(const std::string&,
-                                          const std::function<SizedValue()>& make) override {
-    return make().value;
-  }
-
- private:
-  std::string path_;
-  int rounds_left_ = -1;
-  Device device_;
-};
+  context.StopAt(-1);
+  Distilled resumed = Distill("attn:kv1+ffn:50%", QuickParams(), context);
+  EXPECT_LT(context.rounds(), 54 - 17) << "it did not begin anew";
+  EXPECT_EQ(resumed.init_loss, expected.init_loss);
+  EXPECT_EQ(resumed.refit_loss, expected.refit_loss);
+  EXPECT_EQ(resumed.loss, expected.loss);
+  const VariantSpec spec = ResolveVariant("attn:kv1+ffn:50%", parent_.config(), 1);
+  SubBlockWeights wanted = expected.weights;
+  const auto slots = Slots(resumed.weights, spec), reference = Slots(wanted, spec);
+  ASSERT_EQ(slots.size(), reference.size());
+  for (size_t i = 0; i < slots.size(); ++i)
+    EXPECT_TRUE(slots[i].second->equal(*reference[i].second)) << slots[i].first;
+}
 
 TEST_F(DistillTest, ATrainingThatIsStoppedTwiceEndsWithTheBitsOfOneThatIsNot) {
   PretrainParams params;

@@ -48,7 +48,7 @@ TEST(ReportTest, RowsThatNameASeriesAreDrawn) {
   rows[1].series = rows[2].series = "greedy";
   const std::string svg = EvaluationPicture(rows, {});
   EXPECT_THAT(svg, AllOf(HasSubstr(">greedy</text>"), HasSubstr("<polyline"), HasSubstr("% of")));
-  EXPECT_THAT(EvaluationPicture(rows, {.loose = {"greedy"}}), Not(HasSubstr("<polyline")));
+  EXPECT_THAT(EvaluationPicture(rows, {{}, {}, {"greedy"}}), Not(HasSubstr("<polyline")));
 }
 
 }  // namespace
