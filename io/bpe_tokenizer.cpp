@@ -16,21 +16,8 @@
 namespace puzzle {
 namespace {
 
-constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";
 constexpr std::string_view kMetaspace = "\xE2\x96\x81";
 constexpr int32_t kMaxId = 1 << 21;
-
-/// `text` with U+FFFD for what is malformed, as `str.decode(errors="replace")` has it.
-std::string Repaired(std::string_view text) {
-  std::string repaired;
-  repaired.reserve(text.size());
-  while (!text.empty()) {
-    const size_t length = Utf8Length(text);
-    repaired += length == 0 ? kReplacementCharacter : text.substr(0, length);
-    text.remove_prefix(length == 0 ? MalformedUtf8Length(text) : length);
-  }
-  return repaired;
-}
 
 /// The byte of a token "<0x0A>".
 std::optional<char> FallbackByte(std::string_view token) {
@@ -126,7 +113,7 @@ int32_t BpeTokenizer::IdOf(const std::string& text, const char* role,
 }
 
 std::vector<int32_t> BpeTokenizer::Encode(std::string_view text) const {
-  const std::string repaired = Repaired(text);
+  const std::string repaired = RepairUtf8(text);
   std::vector<int32_t> ids;
   bool is_first = true;
   for (const AddedTokens::Part& part : raw_.Split(repaired)) {
@@ -186,7 +173,7 @@ std::string BpeTokenizer::DecodeBytes(std::span<const int32_t> ids) const {
     const auto added = added_texts_.find(id);
     bytes += added != added_texts_.end() ? added->second : model_.BytesOf(id);
   }
-  return Repaired(bytes);
+  return RepairUtf8(bytes);
 }
 
 /// Spaces are written as U+2581, bytes as <0x0A>, and one space goes before the text.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <string_view>
 
 namespace puzzle {
@@ -35,6 +36,20 @@ namespace puzzle {
   if (byte(1) < low || byte(1) > high) return 1;
   const bool has_third = lead >= 0xF0 && text.size() > 2 && (byte(2) & 0xC0) == 0x80;
   return has_third ? 3 : 2;
+}
+
+inline constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";  // U+FFFD
+
+/// `text` with U+FFFD for what is malformed, as Python's `decode(errors="replace")` has it.
+[[nodiscard]] inline std::string RepairUtf8(std::string_view text) {
+  std::string repaired;
+  repaired.reserve(text.size());
+  while (!text.empty()) {
+    const size_t length = Utf8Length(text);
+    repaired += length == 0 ? kReplacementCharacter : text.substr(0, length);
+    text.remove_prefix(length == 0 ? MalformedUtf8Length(text) : length);
+  }
+  return repaired;
 }
 
 /// Whether all of `text` is well-formed.

@@ -4,6 +4,7 @@
 
 #include "io/error.h"
 #include "io/file.h"
+#include "io/utf8.h"
 #include "model/losses.h"
 #include "model/parallel.h"
 #include "model/pch.h"
@@ -57,7 +58,7 @@ std::string SampleText(const Transformer& model, const Tokenizer& tokenizer,
                        const std::string& prompt, int64_t count, const Sampling& sampling) {
   std::vector<int32_t> ids = tokenizer.Encode(prompt);
   if (tokenizer.bos_id() >= 0) ids.insert(ids.begin(), tokenizer.bos_id());
-  return tokenizer.Decode(Generate(model, ids, count, sampling));
+  return RepairUtf8(tokenizer.Decode(Generate(model, ids, count, sampling)));
 }
 
 namespace {

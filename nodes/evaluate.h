@@ -16,7 +16,8 @@ namespace puzzle {
                                          const TokenSet& tokens, int64_t positions, int64_t batch,
                                          const std::function<void(double)>& poll);
 
-/// Continues `prompt` greedily by `count` tokens; the text without the prompt.
+/// Continues `prompt` by `count` tokens; the text without the prompt, U+FFFD in place of bytes that
+/// are no UTF-8.
 [[nodiscard]] std::string SampleText(const Transformer& model, const Tokenizer& tokenizer,
                                      const std::string& prompt, int64_t count,
                                      const Sampling& sampling = {});

@@ -183,7 +183,7 @@ void MeasureSubBlock(const ModelConfig& config, const VariantSpec& spec, const S
         [&](int64_t rows) { return RandomCache(stack, rows, moment.context, load, options); });
     const auto blocks = [&](const Transformer& model) -> Pass::Part {
       return [&model, copies](const Tensor& input, KvCache& cache) {
-        model.Blocks(input, 0, copies, &cache);
+        static_cast<void>(model.Blocks(input, 0, copies, &cache));
       };
     };
     const Pass::Part long_part = blocks(with), short_part = blocks(without);
