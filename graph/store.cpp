@@ -46,6 +46,13 @@ void WriteFile(const std::string& path, std::string_view text, bool sync) {
   }
 }
 
+/// What Begin made.
+DraftWriter& WriterOf(ArtifactDraft& draft) {
+  auto* writer = dynamic_cast<DraftWriter*>(&draft);
+  PUZZLE_CHECK(writer != nullptr, "a draft of another store");
+  return *writer;
+}
+
 void SyncFile(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) throw FileError("open", path);
@@ -196,25 +203,24 @@ std::unique_ptr<ArtifactDraft> Store::Begin() {
 
 Record Store::Publish(std::unique_ptr<ArtifactDraft> draft, RecordDraft record,
                       const PublishOptions& options) {
-  auto* writer = dynamic_cast<DraftWriter*>(draft.get());
-  PUZZLE_CHECK(writer != nullptr, "a draft of another store");
+  DraftWriter& writer = WriterOf(*draft);
   const std::string key = record.key;
   if (!options.replace) {
     auto other = state_->own().Find(key);
     if (other.presence == Presence::kWhole) return other.record;
   }
-  if (options.sync) SyncFile(writer->path());
-  const auto facts = FactsOf(writer->path());
-  if (!facts) throw FileError("read", writer->path());
-  record.digest = writer->digest();
+  if (options.sync) SyncFile(writer.path());
+  const auto facts = FactsOf(writer.path());
+  if (!facts) throw FileError("read", writer.path());
+  record.digest = writer.digest();
   record.bytes = facts->bytes;
   record.mtime_ns = facts->mtime_ns;
   const std::string text = RecordText(record);
   const std::string temporary = state_->TemporaryPath();
   WriteFile(temporary, text + '\n', options.sync);
   try {
-    state_->MoveInto(writer->path(), state_->own().ArtifactPath(key));
-    writer->Release();
+    state_->MoveInto(writer.path(), state_->own().ArtifactPath(key));
+    writer.Release();
     state_->MoveInto(temporary, state_->own().RecordPath(key));
   } catch (...) {
     ::unlink(temporary.c_str());
@@ -230,9 +236,8 @@ std::shared_ptr<const ArchiveReader> Store::FindSavePoint(std::string_view key) 
 }
 
 void Store::KeepSavePoint(std::string_view key, std::unique_ptr<ArtifactDraft> draft) {
-  auto* writer = dynamic_cast<DraftWriter*>(draft.get());
-  PUZZLE_CHECK(writer != nullptr, "a draft of another store");
-  state_->save_points.Put(key, *writer);
+  DraftWriter& writer = WriterOf(*draft);
+  state_->save_points.Put(key, writer);
 }
 
 void Store::DropSavePoint(std::string_view key) {

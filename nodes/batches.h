@@ -31,6 +31,11 @@ class SequenceOrder {
     return rows;
   }
 
+  /// As after `steps` steps of `count` sequences.
+  void Skip(int64_t steps, int64_t count) {
+    for (int64_t step = 0; step < steps; ++step) (void)Next(count);
+  }
+
  private:
   Random random_;
   std::vector<int64_t> order_;

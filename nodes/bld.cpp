@@ -63,7 +63,7 @@ int64_t Restore(const ArchiveReader& in, const VariantSpec& spec, Trainee& train
 void Train(Trainee& trainee, int64_t first, const VariantSpec& spec, const BldParams& params,
            uint64_t seed, RunContext& context, Distilled& best) {
   SequenceOrder order(trainee.n_train(), seed);
-  for (int64_t step = 0; step < first; ++step) (void)order.Next(params.batch);
+  order.Skip(first, params.batch);
   const auto steps = static_cast<int64_t>(std::ceil(
       params.epochs * static_cast<double>(trainee.n_train()) / static_cast<double>(params.batch)));
   const int64_t steps_per_epoch = std::max<int64_t>(1, trainee.n_train() / params.batch);

@@ -51,7 +51,7 @@ double RunTrainingLoop(const TrainingLoop& loop, const TrainingParams& params, A
   Progress progress;
   if (const auto saved = context.LastSavePoint()) progress = Restore(*saved, optimizer);
   SequenceOrder order(loop.sequences, loop.seed);
-  for (int64_t step = 0; step < progress.step; ++step) (void)order.Next(params.batch);
+  order.Skip(progress.step, params.batch);
   while (progress.step < loop.steps) {
     const double value = backward(order.Next(params.batch));
     if (!std::isfinite(value))

@@ -26,7 +26,7 @@ using at::Tensor;
 namespace fs = std::filesystem;
 
 // Stops a training at one of its rounds; keeps what was saved last, in a file.
-class StoppingContext final : public RunContext {
+class StoppingContext final : public FakeContext {
  public:
   explicit StoppingContext(std::string path) : path_(std::move(path)) {}
   void StopAt(int round) {
@@ -35,12 +35,9 @@ class StoppingContext final : public RunContext {
   }
   [[nodiscard]] int rounds() const { return rounds_; }
 
-  const Device& device() const override { return device_; }
-  uint64_t seed() const override { return 1; }
   void Poll(double, std::string_view) override {
     if (++rounds_ == stop_at_) throw Cancelled();
   }
-  void Warn(const std::string&) override {}
   std::shared_ptr<const ArchiveReader> LastSavePoint() override {
     return fs::exists(path_) ? Hdf5Format().open(path_) : nullptr;
   }
@@ -50,18 +47,17 @@ class StoppingContext final : public RunContext {
     archive->Close();
   }
 
- protected:
-  std::shared_ptr<const void> ResidentAny(const std::string&,
-                                          const std::function<SizedValue()>& make) override {
-    return make().value;
-  }
-
  private:
   std::string path_;
   int rounds_ = 0;
   int stop_at_ = -1;
-  Device device_;
 };
+
+void ExpectSameBits(const std::vector<NamedSlot>& tensors, const std::vector<NamedSlot>& expected) {
+  ASSERT_EQ(tensors.size(), expected.size());
+  for (size_t i = 0; i < tensors.size(); ++i)
+    EXPECT_TRUE(tensors[i].second->equal(*expected[i].second)) << tensors[i].first;
+}
 
 class DistillTest : public testing::Test {
  protected:
@@ -447,10 +443,7 @@ TEST_F(DistillTest, BldThatIsStoppedEndsWithTheBitsOfBldThatIsNot) {
   EXPECT_EQ(resumed.loss, expected.loss);
   const VariantSpec spec = ResolveVariant("attn:kv1+ffn:50%", parent_.config(), 1);
   SubBlockWeights wanted = expected.weights;
-  const auto slots = Slots(resumed.weights, spec), reference = Slots(wanted, spec);
-  ASSERT_EQ(slots.size(), reference.size());
-  for (size_t i = 0; i < slots.size(); ++i)
-    EXPECT_TRUE(slots[i].second->equal(*reference[i].second)) << slots[i].first;
+  ExpectSameBits(Slots(resumed.weights, spec), Slots(wanted, spec));
 }
 
 TEST_F(DistillTest, ATrainingThatIsStoppedTwiceEndsWithTheBitsOfOneThatIsNot) {
@@ -473,10 +466,7 @@ TEST_F(DistillTest, ATrainingThatIsStoppedTwiceEndsWithTheBitsOfOneThatIsNot) {
   Checkpoint resumed = RunPretrain(params, inputs, context);
   EXPECT_EQ(resumed.figures.at("loss"), expected.figures.at("loss"));
   ModelWeights wanted = expected.model;
-  const auto slots = Slots(resumed.model), reference = Slots(wanted);
-  ASSERT_EQ(slots.size(), reference.size());
-  for (size_t i = 0; i < slots.size(); ++i)
-    EXPECT_TRUE(slots[i].second->equal(*reference[i].second)) << slots[i].first;
+  ExpectSameBits(Slots(resumed.model), Slots(wanted));
 }
 
 }  // namespace

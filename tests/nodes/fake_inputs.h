@@ -48,7 +48,7 @@ class FakeInputs final : public Inputs {
 };
 
 /// A context that nobody watches; keeps nothing resident.
-class FakeContext final : public RunContext {
+class FakeContext : public RunContext {
  public:
   const Device& device() const override { return device_; }
   uint64_t seed() const override { return 1; }
