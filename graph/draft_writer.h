@@ -25,9 +25,8 @@ class DraftWriter final : public ArtifactDraft, private ArchiveWriter {
   std::string display() const override;
   std::string files_json() const override;
 
-  [[nodiscard]] const std::string& path() const { return path_; }
-  /// The file has been moved away.
-  void Release() { created_ = false; }
+  const std::string& path() const override { return path_; }
+  void Release() override { created_ = false; }
 
  private:
   void SetAttribute(std::string_view name, const nlohmann::json& value) override;

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "graph/files.h"
+#include "graph/store.h"
 #include "io/error.h"
 
 namespace puzzle {
@@ -48,7 +49,7 @@ std::shared_ptr<const ArchiveReader> SavePoints::Find(std::string_view key) {
   return nullptr;
 }
 
-void SavePoints::Put(std::string_view key, DraftWriter& draft) {
+void SavePoints::Put(std::string_view key, ArtifactDraft& draft) {
   const std::vector<File> before = Of(key);
   std::error_code failure;
   fs::create_directory(folder_, failure);

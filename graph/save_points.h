@@ -9,10 +9,11 @@
 #include <string_view>
 #include <vector>
 
-#include "graph/draft_writer.h"
 #include "io/archive.h"
 
 namespace puzzle {
+
+class ArtifactDraft;
 
 class SavePoints {
  public:
@@ -24,7 +25,7 @@ class SavePoints {
   [[nodiscard]] std::shared_ptr<const ArchiveReader> Find(std::string_view key);
   /// Takes the place of those before it. Throws Error; then those are still there.
   /// REQUIRES: `draft` is closed.
-  void Put(std::string_view key, DraftWriter& draft);
+  void Put(std::string_view key, ArtifactDraft& draft);
   /// Removes those of a key. Never fails.
   void Drop(std::string_view key);
 

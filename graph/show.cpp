@@ -96,11 +96,15 @@ class Tree {
   std::set<std::string> drawn_;
 };
 
-std::string PairsText(const json& object) {
+/// What was measured is shown to six digits, what was asked for as it is.
+enum class Digits { kSix, kAll };
+
+std::string PairsText(const json& object, Digits digits) {
   std::string text;
   for (const auto& [name, value] : object.items()) {
-    std::string shown =
-        value.is_number_float() ? fmt::format("{:.6g}", value.get<double>()) : CanonicalText(value);
+    std::string shown = value.is_number_float() && digits == Digits::kSix
+                            ? fmt::format("{:.6g}", value.get<double>())
+                            : CanonicalText(value);
     if (shown.size() > 60) shown = shown.substr(0, 57) + "...";
     text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, shown);
   }
@@ -135,14 +139,14 @@ std::vector<std::pair<std::string, std::string>> Figures(const json& record, Pre
   }
   for (const char* name : {"params", "environment"}) {
     if (recipe.contains(name) && !recipe[name].empty()) {
-      lines.emplace_back(name, PairsText(recipe[name]));
+      lines.emplace_back(name, PairsText(recipe[name], Digits::kAll));
     }
   }
   if (!record.value("paths", json::object()).empty()) {
-    lines.emplace_back("paths", PairsText(record["paths"]));
+    lines.emplace_back("paths", PairsText(record["paths"], Digits::kAll));
   }
   if (!record.value("scalars", json::object()).empty()) {
-    lines.emplace_back("result", PairsText(record["scalars"]));
+    lines.emplace_back("result", PairsText(record["scalars"], Digits::kSix));
   }
   for (const json& warning : record.value("warnings", json::array())) {
     lines.emplace_back("warning", warning.get<std::string>());

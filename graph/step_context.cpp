@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "graph/key.h"
+#include "graph/save_points.h"
 #include "io/error.h"
 
 namespace puzzle {
@@ -54,7 +55,7 @@ void StepContext::Warn(const std::string& message) {
 
 std::shared_ptr<const ArchiveReader> StepContext::LastSavePoint() {
   if (flight_.replace) return nullptr;  // it was asked for anew
-  auto found = run_.store.FindSavePoint(flight_.key);
+  auto found = run_.store.save_points().Find(flight_.key);
   flight_.has_save_point = flight_.has_save_point || found != nullptr;
   return found;
 }
@@ -66,7 +67,7 @@ void StepContext::KeepSavePoint(const std::function<void(ArchiveWriter&)>& save)
     auto draft = run_.store.Begin();
     save(draft->writer());
     draft->Close();
-    run_.store.KeepSavePoint(flight_.key, std::move(draft));
+    run_.store.save_points().Put(flight_.key, *draft);
     flight_.has_save_point = true;
     const double end_s = run_.announcer.Now(), interval_s = run_.options.save_point_s;
     next_save_s_ =

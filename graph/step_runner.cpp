@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "graph/demand.h"
+#include "graph/save_points.h"
 #include "graph/step_attempts.h"
 #include "graph/step_failure.h"
 #include "graph/step_record.h"
@@ -265,7 +266,7 @@ Record StepRunner::Save(StepId id, Flight& flight) {
   options.sync = flight.wall_s > kSyncAfter_s;
   options.replace = flight.replace;
   const Record published = run_.store.Publish(std::move(flight.draft), std::move(record), options);
-  if (flight.has_save_point) run_.store.DropSavePoint(flight.key);
+  if (flight.has_save_point) run_.store.save_points().Drop(flight.key);
   return published;
 }
 

@@ -46,13 +46,6 @@ void WriteFile(const std::string& path, std::string_view text, bool sync) {
   }
 }
 
-/// What Begin made.
-DraftWriter& WriterOf(ArtifactDraft& draft) {
-  auto* writer = dynamic_cast<DraftWriter*>(&draft);
-  PUZZLE_CHECK(writer != nullptr, "a draft of another store");
-  return *writer;
-}
-
 void SyncFile(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) throw FileError("open", path);
@@ -203,24 +196,23 @@ std::unique_ptr<ArtifactDraft> Store::Begin() {
 
 Record Store::Publish(std::unique_ptr<ArtifactDraft> draft, RecordDraft record,
                       const PublishOptions& options) {
-  DraftWriter& writer = WriterOf(*draft);
   const std::string key = record.key;
   if (!options.replace) {
     auto other = state_->own().Find(key);
     if (other.presence == Presence::kWhole) return other.record;
   }
-  if (options.sync) SyncFile(writer.path());
-  const auto facts = FactsOf(writer.path());
-  if (!facts) throw FileError("read", writer.path());
-  record.digest = writer.digest();
+  if (options.sync) SyncFile(draft->path());
+  const auto facts = FactsOf(draft->path());
+  if (!facts) throw FileError("read", draft->path());
+  record.digest = draft->digest();
   record.bytes = facts->bytes;
   record.mtime_ns = facts->mtime_ns;
   const std::string text = RecordText(record);
   const std::string temporary = state_->TemporaryPath();
   WriteFile(temporary, text + '\n', options.sync);
   try {
-    state_->MoveInto(writer.path(), state_->own().ArtifactPath(key));
-    writer.Release();
+    state_->MoveInto(draft->path(), state_->own().ArtifactPath(key));
+    draft->Release();
     state_->MoveInto(temporary, state_->own().RecordPath(key));
   } catch (...) {
     ::unlink(temporary.c_str());
@@ -231,20 +223,7 @@ Record Store::Publish(std::unique_ptr<ArtifactDraft> draft, RecordDraft record,
                  record.wall_s, !record.output_files_json.empty(), text, 0}));
 }
 
-std::shared_ptr<const ArchiveReader> Store::FindSavePoint(std::string_view key) {
-  return state_->save_points.Find(key);
-}
-
-void Store::KeepSavePoint(std::string_view key, std::unique_ptr<ArtifactDraft> draft) {
-  DraftWriter& writer = WriterOf(*draft);
-  state_->save_points.Put(key, writer);
-}
-
-void Store::DropSavePoint(std::string_view key) {
-  state_->save_points.Drop(key);
-}
-
-const SavePoints& Store::save_points() const {
+SavePoints& Store::save_points() {
   return state_->save_points;
 }
 

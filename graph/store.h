@@ -34,6 +34,9 @@ class ArtifactDraft {
   [[nodiscard]] virtual std::string display() const = 0;
   /// The attribute "files" when it is an object, as JSON; else "".
   [[nodiscard]] virtual std::string files_json() const = 0;
+  [[nodiscard]] virtual const std::string& path() const = 0;
+  /// The file was moved away: it is the draft's no more.
+  virtual void Release() = 0;
 };
 
 class SavePoints;
@@ -81,13 +84,8 @@ class Store {
   Record Publish(std::unique_ptr<ArtifactDraft> draft, RecordDraft record,
                  const PublishOptions& options);
 
-  /// What KeepSavePoint noted last for a key that has no result yet; null when there is nothing, or
-  /// nothing whole. REQUIRES, as the next two: the caller holds the claim of `key`.
-  [[nodiscard]] std::shared_ptr<const ArchiveReader> FindSavePoint(std::string_view key);
-  /// Notes how far a step has got. REQUIRES: `draft` is closed. Throws Error.
-  void KeepSavePoint(std::string_view key, std::unique_ptr<ArtifactDraft> draft);
-  void DropSavePoint(std::string_view key);
-  [[nodiscard]] const SavePoints& save_points() const;
+  /// How far steps had got that have no result yet.
+  [[nodiscard]] SavePoints& save_points();
 
   /// The key that a step name had when it last finished.
   [[nodiscard]] std::optional<std::string_view> LastKey(std::string_view step);

@@ -24,6 +24,13 @@ HeadInput Head(const Transformer& model, const Tensor& last_state) {
   return {PredictingStates(model.FinalNorm(last_state)), model.weights().HeadMatrix()};
 }
 
+// work(first, count) for the sequences of every batch.
+template <class Work>
+void ForEachBatch(const Activations& states, int64_t batch, const Work& work) {
+  for (int64_t first = 0; first < states.sequences(); first += batch)
+    work(first, std::min(batch, states.sequences() - first));
+}
+
 // The figures of all batches, given the last state of every batch.
 template <class LastState>
 TokenFigures MeasureAll(const Transformer& model, const Activations& states,
@@ -33,14 +40,13 @@ TokenFigures MeasureAll(const Transformer& model, const Activations& states,
   const at::Device device = model.weights().embedding.device();
   const int64_t sequences = states.sequences(), predictions = states.length() - 1;
   std::vector<Tensor> parts;
-  for (int64_t first = 0; first < sequences; first += batch) {
-    const int64_t count = std::min(batch, sequences - first);
+  ForEachBatch(states, batch, [&](int64_t first, int64_t count) {
     parts.push_back(Measure(Head(model, last_state(first, count)),
                             NextTokens(states.Ids(first, count).to(device)),
                             parent.Narrow(first * predictions, count * predictions))
                         .rows);
     poll(static_cast<double>(first + count) / static_cast<double>(sequences));
-  }
+  });
   return {at::cat(parts, 1)};
 }
 
@@ -54,17 +60,16 @@ void CheckSameTokens(const Activations& a, const Activations& b) {
 
 FoldedParent FoldCaptured(const Transformer& model, const Captured& parent, int64_t batch) {
   const at::NoGradGuard no_grad;
-  const int64_t layers = parent.model.config().n_layers(), sequences = parent.states.sequences();
+  const int64_t layers = parent.model.config().n_layers();
   std::vector<Tensor> hidden, expected_row, negentropy;
-  for (int64_t first = 0; first < sequences; first += batch) {
-    const int64_t count = std::min(batch, sequences - first);
+  ForEachBatch(parent.states, batch, [&](int64_t first, int64_t count) {
     const FoldedParent part = FoldParent(
         Head(parent.model, LayerInput(parent.model, parent.states, layers, first, count)),
         model.weights().HeadMatrix());
     hidden.push_back(part.hidden);
     expected_row.push_back(part.expected_row);
     negentropy.push_back(part.negentropy);
-  }
+  });
   return {at::cat(hidden), at::cat(expected_row), at::cat(negentropy)};
 }
 
@@ -74,11 +79,10 @@ Tensor StatesBeforeFfn(const Captured& model, int64_t layer, int64_t batch) {
   const SubBlockWeights attention = SubBlockOf(own.weights(), layer, SubBlock::kAttention);
   const VariantSpec spec = ParentVariant(own.config(), layer, SubBlock::kAttention);
   std::vector<Tensor> states;
-  for (int64_t first = 0; first < model.states.sequences(); first += batch) {
-    const int64_t count = std::min(batch, model.states.sequences() - first);
+  ForEachBatch(model.states, batch, [&](int64_t first, int64_t count) {
     states.push_back(ApplySubBlock(attention, spec, own.config(), own.rotary(),
                                    LayerInput(own, model.states, layer, first, count)));
-  }
+  });
   return at::cat(states);
 }
 
@@ -115,6 +119,22 @@ TokenFigures ScoreAsIs(const Captured& model, const FoldedParent& parent, int64_
 
 namespace {
 
+// A checkpoint and the activations captured from it.
+struct Source {
+  Source(const Input<Checkpoint>& checkpoint, const Input<Activations>& activations,
+         const std::string& device)
+      : model(ToDevice(checkpoint.Load()->model, device)),
+        states(activations.Load()),
+        name(checkpoint.digest() + ' ' + activations.digest()) {
+    CheckActivations(*states, checkpoint.digest(), model.config());
+  }
+  Transformer model;
+  std::shared_ptr<const Activations> states;
+  std::string name;  // of the content
+
+  [[nodiscard]] Captured captured() const { return {model, *states}; }
+};
+
 // What all scores of one model share.
 struct Reference {
   FoldedParent parent;
@@ -129,23 +149,25 @@ SizedValue MakeReference(const Captured& model, const Captured& parent, int64_t 
   return {std::make_shared<const Reference>(Reference{std::move(folded), std::move(as_is)}), bytes};
 }
 
+// What the candidates for a layer's FFN share; undefined when it is too large to be kept.
+Tensor SharedStatesBeforeFfn(const Source& source, int64_t layer, int64_t batch,
+                             RunContext& context) {
+  const Activations& states = *source.states;
+  const auto bytes =
+      sizeof(float) * static_cast<size_t>(states.sequences() * states.length() * states.hidden());
+  if (bytes > kMostShared) return {};
+  return *context.Resident<Tensor>(
+      fmt::format("score states before ffn {} {}", layer, source.name), [&] {
+        return SizedValue{
+            std::make_shared<const Tensor>(StatesBeforeFfn(source.captured(), layer, batch)),
+            bytes};
+      });
+}
+
 }  // namespace
 
 Score RunScore(const ScoreParams& params, const Inputs& inputs, RunContext& context) {
   const std::string device = context.device().name();
-  // A checkpoint and the activations captured from it.
-  struct Source {
-    Source(const Input<Checkpoint>& checkpoint, const Input<Activations>& activations,
-           const std::string& device)
-        : model(ToDevice(checkpoint.Load()->model, device)),
-          states(activations.Load()),
-          name(checkpoint.digest() + ' ' + activations.digest()) {
-      CheckActivations(*states, checkpoint.digest(), model.config());
-    }
-    Transformer model;
-    std::shared_ptr<const Activations> states;
-    std::string name;  // of the content
-  };
   const Source parent(inputs.One<Checkpoint>("parent"), inputs.One<Activations>("activations"),
                       device);
   std::optional<Source> child;
@@ -157,23 +179,14 @@ Score RunScore(const ScoreParams& params, const Inputs& inputs, RunContext& cont
     CheckSameTokens(*parent.states, *child->states);
   }
   const Source& source = child ? *child : parent;
-  const Captured model{source.model, *source.states};
+  const Captured model = source.captured();
   const auto block = inputs.Get<Block>("block");
   const auto reference = context.Resident<Reference>(
-      fmt::format("score reference {} {}", source.name, parent.name), [&] {
-        return MakeReference(model, {parent.model, *parent.states}, params.batch);
-      });
+      fmt::format("score reference {} {}", source.name, parent.name),
+      [&] { return MakeReference(model, parent.captured(), params.batch); });
   Replacement replacement{block->layer, block->spec, WeightsOf(*block, parent.model.weights()), {}};
-  const auto states_bytes =
-      sizeof(float) * static_cast<size_t>(source.states->sequences() * source.states->length() *
-                                          source.states->hidden());
-  if (WhichSubBlock(block->spec) == SubBlock::kFfn && states_bytes <= kMostShared)
-    replacement.before_ffn = *context.Resident<Tensor>(
-        fmt::format("score states before ffn {} {}", block->layer, source.name), [&] {
-          return SizedValue{
-              std::make_shared<const Tensor>(StatesBeforeFfn(model, block->layer, params.batch)),
-              states_bytes};
-        });
+  if (WhichSubBlock(block->spec) == SubBlock::kFfn)
+    replacement.before_ffn = SharedStatesBeforeFfn(source, block->layer, params.batch, context);
   Score score;
   score.layer = block->layer;
   score.variant = block->variant;
