@@ -61,13 +61,24 @@ class Ticker {
   std::jthread thread_;
 };
 
-/// Part of the free memory that steps may plan with; the rest is for what they did not foresee.
-constexpr double kMemoryPart = 0.9;
+/// Part of the free memory that steps may plan with; the rest is for what they share, and for what
+/// they did not foresee.
+constexpr double kMemoryPart = 0.8;
 
 uint64_t MemoryBudget(const RunOptions& options) {
   if (options.memory_mib > 0) return options.memory_mib << 20;
   const uint64_t free = AvailableMemory();
   return free == 0 ? UINT64_MAX : static_cast<uint64_t>(kMemoryPart * static_cast<double>(free));
+}
+
+/// A part as large as this of that, besides, for what is kept because several steps use it.
+constexpr uint64_t kResidentPart = 8;
+
+uint64_t ResidentBudget(const RunOptions& options) {
+  const uint64_t kDefault = ExecuteOptions().resident_bytes;
+  if (options.resident_mib) return *options.resident_mib << 20;
+  const uint64_t memory = MemoryBudget(options);
+  return memory == UINT64_MAX ? kDefault : memory / kResidentPart;
 }
 
 Report ExecutePlan(const Plan& plan, const Forecast& forecast, Store& store,
@@ -87,7 +98,7 @@ Report ExecutePlan(const Plan& plan, const Forecast& forecast, Store& store,
   const Ticker ticker(view.get());
   ExecuteOptions execute;
   execute.keep_going = options.keep_going;
-  execute.resident_bytes = options.resident_mib << 20;
+  execute.resident_bytes = ResidentBudget(options);
   execute.tool = PUZZLE_VERSION;
   execute.command = options.graph.Command();
   execute.stop = signals.token();
@@ -175,8 +186,9 @@ void AddRunVerb(Verbs& verbs, const Registry& registry, const Hooks& hooks) {
                 "after a failure, run whatever does not depend on it");
   verb.add_flag("-n,--dry-run", options->dry_run, "print the plan and stop");
   verb.add_option("--resident-mib", options->resident_mib,
-                  "memory for loaded inputs that several steps use, per kind of device")
-      ->capture_default_str();
+                  "MiB for what several steps use, per kind of device (default: an eighth of "
+                  "what --memory says); data of more than a quarter of it is kept in files")
+      ->check(CLI::Range(0, 1 << 30));
   verb.add_option("--memory", options->memory_mib,
                   "MiB that steps on cpu lanes may occupy together (default: what is free); a step "
                   "that needs more runs alone")

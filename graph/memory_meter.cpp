@@ -10,20 +10,25 @@
 namespace puzzle {
 namespace {
 
+uint64_t Gain(uint64_t now, uint64_t before) {
+  return now - std::min(now, before);
+}
+
 uint64_t AllocatedBytes() {
   const struct mallinfo2 info = ::mallinfo2();
   return info.uordblks + info.hblkhd;
 }
 
-uint64_t ResidentBytes() {
+struct Pages {
+  uint64_t own;       // bytes
+  uint64_t of_files;  // which the system may take back
+};
+Pages ResidentPages() {
   std::ifstream file("/proc/self/statm");
-  uint64_t size = 0, resident = 0;
-  file >> size >> resident;
-  return resident * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-}
-
-uint64_t Gain(uint64_t now, uint64_t before) {
-  return now - std::min(now, before);
+  uint64_t size = 0, resident = 0, shared = 0;
+  file >> size >> resident >> shared;
+  const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  return {Gain(resident, shared) * page, shared * page};
 }
 
 }  // namespace
@@ -35,7 +40,7 @@ uint64_t PeakResidentBytes() {
 }
 
 MemoryMeter::MemoryMeter()
-    : in_use_(AllocatedBytes()), resident_(ResidentBytes()), high_water_(PeakResidentBytes()) {}
+    : in_use_(AllocatedBytes()), resident_(ResidentPages().own), high_water_(PeakResidentBytes()) {}
 
 void MemoryMeter::Sample() {
   peak_ = std::max(peak_, Gain(AllocatedBytes(), in_use_));
@@ -45,7 +50,8 @@ uint64_t MemoryMeter::peak_bytes() {
   Sample();
   // A new high-water mark was reached by this step (or its neighbours).
   const uint64_t high_water = PeakResidentBytes();
-  if (high_water > high_water_) peak_ = std::max(peak_, Gain(high_water, resident_));
+  if (high_water > high_water_)
+    peak_ = std::max(peak_, Gain(Gain(high_water, ResidentPages().of_files), resident_));
   return peak_;
 }
 

@@ -8,7 +8,8 @@ namespace puzzle {
 /// Follows one step. What the process gains while the step runs is taken for the step's own: with
 /// neighbours it is an upper bound. Memory that a library keeps for reuse after an earlier step is
 /// not seen by the growth of the process but by the allocator's own count, between the peaks; the
-/// larger one counts, and the largest step of a node speaks for its neighbours (demand.h).
+/// larger one counts, and the largest step of a node speaks for its neighbours (demand.h). Pages of
+/// files, which the system may take back, do not count.
 class MemoryMeter {
  public:
   MemoryMeter();
@@ -19,7 +20,7 @@ class MemoryMeter {
 
  private:
   uint64_t in_use_;    // by the allocator, at the beginning
-  uint64_t resident_;  // pages, at the beginning
+  uint64_t resident_;  // pages that are no file's, at the beginning
   uint64_t high_water_;
   uint64_t peak_ = 0;
 };

@@ -155,6 +155,11 @@ class RunContext {
                                                   const std::function<SizedValue()>& make) {
     return std::static_pointer_cast<const T>(ResidentAny(key, make));
   }
+  /// What Resident keeps at most, in bytes; a value above is made anew whenever it is asked for.
+  [[nodiscard]] virtual uint64_t resident_bytes() const = 0;
+  /// The name of a new file on the store's disk, for what is too large for the memory. Whoever
+  /// creates it removes it; what a killed run leaves goes with the next one. Throws Error.
+  [[nodiscard]] virtual std::string ScratchPath() = 0;
 
  protected:
   [[nodiscard]] virtual std::shared_ptr<const void> ResidentAny(

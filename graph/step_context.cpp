@@ -78,6 +78,14 @@ void StepContext::KeepSavePoint(const std::function<void(ArchiveWriter&)>& save)
   }
 }
 
+uint64_t StepContext::resident_bytes() const {
+  return run_.options.resident_bytes;
+}
+
+std::string StepContext::ScratchPath() {
+  return run_.store.TemporaryPath();
+}
+
 std::shared_ptr<const void> StepContext::ResidentAny(const std::string& key,
                                                      const std::function<SizedValue()>& make) {
   return run_.caches.Of(lane_.device()).Get("derived " + key, make);

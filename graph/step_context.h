@@ -25,6 +25,8 @@ class StepContext final : public RunContext {
   void Warn(const std::string& message) override;
   [[nodiscard]] std::shared_ptr<const ArchiveReader> LastSavePoint() override;
   void KeepSavePoint(const std::function<void(ArchiveWriter&)>& save) override;
+  [[nodiscard]] uint64_t resident_bytes() const override;
+  [[nodiscard]] std::string ScratchPath() override;
 
  protected:
   [[nodiscard]] std::shared_ptr<const void> ResidentAny(

@@ -189,9 +189,13 @@ bool Store::RemoveIfDamaged(const Record& record) {
   return true;
 }
 
-std::unique_ptr<ArtifactDraft> Store::Begin() {
+std::string Store::TemporaryPath() {
   state_->MakeFolders();
-  return std::make_unique<DraftWriter>(state_->format, state_->TemporaryPath());
+  return state_->TemporaryPath();
+}
+
+std::unique_ptr<ArtifactDraft> Store::Begin() {
+  return std::make_unique<DraftWriter>(state_->format, TemporaryPath());
 }
 
 Record Store::Publish(std::unique_ptr<ArtifactDraft> draft, RecordDraft record,

@@ -73,6 +73,9 @@ class Store {
   /// damaged.
   bool RemoveIfDamaged(const Record& record);
 
+  /// A new name for a file that nobody needs behind this process; what it leaves, TidyUp of another
+  /// one removes. Throws Error when the folder cannot be written.
+  [[nodiscard]] std::string TemporaryPath();
   /// Starts an artifact. Throws Error when the folder cannot be written.
   [[nodiscard]] std::unique_ptr<ArtifactDraft> Begin();
   struct PublishOptions {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -20,6 +21,10 @@ namespace puzzle {
 using at::Tensor;
 
 namespace {
+
+// How many sub-blocks' data are kept for neighbours at least: two lanes with an attention and an
+// FFN each. What is larger than such a part of the memory for it lives in files.
+constexpr uint64_t kKeptDatasets = 4;
 
 bool IsLinear(const VariantSpec& spec) {
   if (const auto* attention = std::get_if<AttentionSpec>(&spec))
@@ -67,8 +72,11 @@ void Train(Trainee& trainee, int64_t first, const VariantSpec& spec, const BldPa
   const auto steps = static_cast<int64_t>(std::ceil(
       params.epochs * static_cast<double>(trainee.n_train()) / static_cast<double>(params.batch)));
   const int64_t steps_per_epoch = std::max<int64_t>(1, trainee.n_train() / params.batch);
+  std::vector<int64_t> rows = order.Next(params.batch);
   for (int64_t step = first; step < steps; ++step) {
-    const double loss = trainee.Step(order.Next(params.batch),
+    const std::vector<int64_t> next = order.Next(params.batch);
+    trainee.Expect(next);
+    const double loss = trainee.Step(std::exchange(rows, next),
                                      CosineSchedule(step, steps, params.lr, params.warmup));
     if (!std::isfinite(loss)) {
       best.complaint = fmt::format("the loss was {} at step {} of {}", loss, step + 1, steps);
@@ -125,16 +133,18 @@ std::shared_ptr<const SubBlockData> ParentsAnswers(const Teacher& teacher, int64
   const std::string key =
       fmt::format("bld-data {} {} {} {} {}", teacher.digest, teacher.activations.digest(), layer,
                   SubBlockName(which), at::toString(teacher.products));
+  const DataRoom room{static_cast<size_t>(context.resident_bytes() / kKeptDatasets),
+                      [&] { return context.ScratchPath(); }};
   return context.Resident<SubBlockData>(key, [&] {
     std::shared_ptr<const SubBlockData> attention;
     if (which == SubBlock::kFfn && !IsNone(ParentVariant(config, layer, SubBlock::kAttention)))
       attention = ParentsAnswers(teacher, layer, SubBlock::kAttention, context);
     const auto states = teacher.activations.Load();
     CheckActivations(*states, teacher.digest, config);
-    auto made = std::make_shared<const SubBlockData>(
-        MakeSubBlockData(teacher.model, *states, layer, which, attention.get(), teacher.products,
-                         [&] { context.Poll(0, "the parent's answers"); }));
-    return SizedValue{made, made->bytes()};
+    auto made = std::make_shared<const SubBlockData>(MakeSubBlockData(
+        teacher.model, *states, layer, which, attention.get(), teacher.products,
+        [&] { context.Poll(0, "the parent's answers"); }, room));
+    return SizedValue{made, std::min(made->bytes(), room.in_memory)};
   });
 }
 

@@ -160,16 +160,11 @@ NodeKind BldKind() {
       })
       .Out("block")
       .On(Needs::kDevice)
-      .Takes([](const BldParams& p, const InputFacts& in) {
-        const auto states = [&](const char* name) { return in.Number("activations", name); };
-        // Inputs and answers of the sub-block in bf16, and of the attention that an FFN's begin
-        // with; a layer's share of the parent.
-        const double sub_blocks = p.variant.starts_with("ffn:") ? 2 : 1;
-        const double data =
-            sub_blocks * 4 * states("sequences") * states("length") * states("hidden");
-        const double layer =
-            static_cast<double>(in.Bytes("parent")) / std::max(states("states"), 1.0);
-        return Occupies(data + kTrainedCopies * layer);
+      .Takes([](const BldParams&, const InputFacts& in) {
+        // A layer's share of the parent. The data is shared, and in files where it is large.
+        const double layer = static_cast<double>(in.Bytes("parent")) /
+                             std::max(in.Number("activations", "states"), 1.0);
+        return Occupies(kTrainedCopies * layer);
       });
   return AddTraining(kind);
 }

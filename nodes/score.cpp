@@ -17,9 +17,6 @@ using at::Tensor;
 
 namespace {
 
-// Bytes of states that the candidates for an FFN share at most; above, each finds them itself.
-constexpr size_t kMostShared = size_t{1} << 30;
-
 HeadInput Head(const Transformer& model, const Tensor& last_state) {
   return {PredictingStates(model.FinalNorm(last_state)), model.weights().HeadMatrix()};
 }
@@ -149,13 +146,14 @@ SizedValue MakeReference(const Captured& model, const Captured& parent, int64_t 
   return {std::make_shared<const Reference>(Reference{std::move(folded), std::move(as_is)}), bytes};
 }
 
-// What the candidates for a layer's FFN share; undefined when it is too large to be kept.
+// What the candidates for a layer's FFN share; undefined when it is too large to be kept: then each
+// finds it batch by batch.
 Tensor SharedStatesBeforeFfn(const Source& source, int64_t layer, int64_t batch,
                              RunContext& context) {
   const Activations& states = *source.states;
   const auto bytes =
       sizeof(float) * static_cast<size_t>(states.sequences() * states.length() * states.hidden());
-  if (bytes > kMostShared) return {};
+  if (bytes > context.resident_bytes()) return {};
   return *context.Resident<Tensor>(
       fmt::format("score states before ffn {} {}", layer, source.name), [&] {
         return SizedValue{

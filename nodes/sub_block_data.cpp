@@ -6,6 +6,7 @@
 
 #include "io/error.h"
 #include "model/pch.h"
+#include "nodes/file_tensor.h"
 #include "nodes/layer_input.h"
 
 namespace puzzle {
@@ -40,9 +41,29 @@ SubBlockData::Batch SubBlockData::Rows(const std::vector<int64_t>& rows, const s
   return {pick(input, as_bf16 ? at::kBFloat16 : at::kFloat), pick(target, at::kFloat)};
 }
 
+void SubBlockData::Expect(const std::vector<int64_t>& rows) const {
+  ReadAhead(input, rows);
+  ReadAhead(target, rows);
+}
+
+namespace {
+
+// Without values.
+SubBlockData Empty(const Shape& shape, const DataRoom& room) {
+  const auto bf16 = [&] {
+    const size_t bytes = 2 * static_cast<size_t>(NumElements(shape)) * sizeof(at::BFloat16);
+    return bytes <= room.in_memory ? at::empty(shape, at::kBFloat16)
+                                   : FileTensor(room.path(), shape, at::kBFloat16);
+  };
+  return {bf16(), bf16(), at::empty({shape[0], shape[1]}, at::kFloat)};
+}
+
+}  // namespace
+
 SubBlockData MakeSubBlockData(const Transformer& parent, const Activations& activations,
                               int64_t layer, SubBlock which, const SubBlockData* attention,
-                              at::ScalarType products, const std::function<void()>& poll) {
+                              at::ScalarType products, const std::function<void()>& poll,
+                              const DataRoom& room) {
   const at::NoGradGuard no_grad;
   constexpr int64_t kBatch = 8;
   const ModelConfig& config = parent.config();
@@ -50,8 +71,7 @@ SubBlockData MakeSubBlockData(const Transformer& parent, const Activations& acti
   const SubBlockWeights own =
       WithProductsIn(products, SubBlockOf(parent.weights(), layer, which), own_spec);
   const Shape shape = {activations.sequences(), activations.length(), activations.hidden()};
-  SubBlockData data{at::empty(shape, at::kBFloat16), at::empty(shape, at::kBFloat16),
-                    at::empty({shape[0], shape[1]}, at::kFloat)};
+  SubBlockData data = Empty(shape, room);
   for (int64_t first = 0; first < activations.sequences(); first += kBatch) {
     const int64_t count = std::min(kBatch, activations.sequences() - first);
     Tensor x = LayerInput(parent, activations, layer, first, count);

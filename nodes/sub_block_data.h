@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <functional>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,7 @@ namespace puzzle {
 void CheckActivations(const Activations& activations, const std::string& parent_digest,
                       const ModelConfig& config);
 
-/// bf16 on the host, to hold twice as many.
+/// bf16 on the host, to hold twice as many; in memory or in files without names, see DataRoom.
 struct SubBlockData {
   at::Tensor input;   // [sequences, length, hidden], InputOf the state before it
   at::Tensor target;  // [sequences, length, hidden], the parent's output without residual
@@ -34,15 +35,25 @@ struct SubBlockData {
   };
   [[nodiscard]] Batch Rows(const std::vector<int64_t>& rows, const std::string& device,
                            bool as_bf16 = false) const;
+  /// These rows are wanted soon: what of them is on the disk is read while something else goes on.
+  void Expect(const std::vector<int64_t>& rows) const;
+};
+
+/// Where data is kept that may be larger than the memory.
+struct DataRoom {
+  size_t in_memory = std::numeric_limits<size_t>::max();  // bytes of one SubBlockData at most
+  std::function<std::string()> path;                      // names of new files for larger ones
 };
 
 /// Runs the parent's sub-block over all activations, its products computed in `products` (fp32 or
 /// bf16). An FFN is behind the layer's attention, whose data, made alike, is `attention`; nullptr
-/// where the layer has none, and for anything but an FFN. `poll` is called once per batch.
+/// where the layer has none, and for anything but an FFN. `poll` is called once per batch. Throws
+/// Error when the disk has no room.
 [[nodiscard]] SubBlockData MakeSubBlockData(const Transformer& parent,
                                             const Activations& activations, int64_t layer,
                                             SubBlock which, const SubBlockData* attention,
                                             at::ScalarType products,
-                                            const std::function<void()>& poll);
+                                            const std::function<void()>& poll,
+                                            const DataRoom& room = {});
 
 }  // namespace puzzle

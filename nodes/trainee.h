@@ -36,6 +36,8 @@ class Trainee {
   /// FFN's, or the attention's before no FFN), by ridge regression on the first `tokens` tokens,
   /// rounded up to sequences.
   void RefitOutput(int64_t tokens, const std::function<void()>& poll);
+  /// A step on `rows` comes soon.
+  void Expect(const std::vector<int64_t>& rows) const { data_.Expect(rows); }
   /// One step of AdamW on `rows`. Returns the loss before it; one that is not finite changes
   /// nothing.
   double Step(const std::vector<int64_t>& rows, double learning_rate);

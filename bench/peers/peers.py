@@ -244,10 +244,12 @@ class Bench:
             seconds, note = result
             median = statistics.median(seconds)
             ours = ours or median
+            beside = ("target " + ROWS[row][1] if program is programs[0]
+                      else f"{float(f'{median / ours:.2g}'):g}x")
+            spread = (f"{shown(min(seconds))} to {shown(max(seconds))}" if len(seconds) > 1
+                      else "once")
             print(f"| {ROWS[row][0]} | {program.name} {program.version()} | {shown(median)} | "
-                  f"{shown(min(seconds))} to {shown(max(seconds))} | "
-                  f"{'target ' + ROWS[row][1] if program is programs[0] else f'{median / ours:.2g}x'}"
-                  f" | {note} |", flush=True)
+                  f"{spread} | {beside} | {note} |", flush=True)
 
     def cell(self, row, program):
         if row == "engine":

@@ -241,6 +241,22 @@ TEST_F(DistillTest, BldIsAFunctionOfItsSeedAndParameters) {
   for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(a[i].equal(b[i]));
 }
 
+TEST_F(DistillTest, DataTooLargeForTheMemoryTeachesTheSameFromFiles) {
+  FakeInputs inputs;
+  inputs.Add("parent", "parent", Checkpoint{parent_.weights(), {}, {}});
+  inputs.Add("activations", "states", states_);
+  BldParams params = QuickParams();
+  params.layer = 1;
+  params.variant = "ffn:50%";
+  FakeContext roomy, tight;
+  tight.resident = 1000;
+  Block expected = RunBld(params, inputs, roomy), block = RunBld(params, inputs, tight);
+  EXPECT_EQ(roomy.files, 0);
+  EXPECT_EQ(tight.files, 4) << "inputs and answers of the attention and of the FFN";
+  EXPECT_EQ(block.loss, expected.loss);
+  ExpectSameBits(Slots(block.trained, block.spec), Slots(expected.trained, expected.spec));
+}
+
 TEST_F(DistillTest, ATrainingThatDivergesFallsBackToTheBestState) {
   BldParams params = QuickParams();
   params.lr = 1.0;

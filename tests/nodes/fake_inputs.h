@@ -1,6 +1,10 @@
 // Inputs of a step from values in memory, to call a kind's run function without a graph.
 #pragma once
 
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -56,8 +60,15 @@ class FakeContext : public RunContext {
   void Warn(const std::string& message) override { warnings.push_back(message); }
   std::shared_ptr<const ArchiveReader> LastSavePoint() override { return nullptr; }
   void KeepSavePoint(const std::function<void(ArchiveWriter&)>&) override {}
+  uint64_t resident_bytes() const override { return resident; }
+  std::string ScratchPath() override {
+    return fmt::format("{}/scratch.{}.{}", std::filesystem::temp_directory_path().string(),
+                       ::getpid(), ++files);
+  }
 
   std::vector<std::string> warnings;
+  uint64_t resident = uint64_t{1} << 30;
+  int files = 0;  // how many names for scratch files were asked for
 
  protected:
   std::shared_ptr<const void> ResidentAny(const std::string&,
