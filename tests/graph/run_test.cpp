@@ -158,7 +158,8 @@ TEST_F(RunTest, TheLongestRemainingPathGoesFirst) {
   EXPECT_GT(forecast.remaining_s[Find("b")], forecast.remaining_s[Find("short")]);
   Run();
   // The lane may take its very first step before all are queued; afterwards a, b, c come first.
-  EXPECT_LT(At("start b"), At("start other[i=3]"));
+  EXPECT_LT(At("start b"),
+            std::max({At("start other[i=1]"), At("start other[i=2]"), At("start other[i=3]")}));
 }
 
 TEST_F(RunTest, AFailureStopsWhatHasNotBegun) {
