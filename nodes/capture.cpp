@@ -61,9 +61,8 @@ void RunActivations(const ActivationsParams& params, const Inputs& inputs, RunCo
   const auto tokens = inputs.Get<TokenSet>("tokens");
   CheckTokensFit(*tokens, checkpoint->model.config);
   const at::Device device(context.device().name());
-  Transformer model(ToDevice(checkpoint->model, device.str()));
-  if (const auto products = ProductType(params.compute, device.str()); products != at::kFloat)
-    model = model.WithProductsIn(products);
+  const Transformer model = Transformer(ToDevice(checkpoint->model, device.str()))
+                                .WithProductsIn(ProductType(params.compute, device.str()));
   Activations::Layout layout{model.config().n_layers() + 1,
                              tokens->sequences(),
                              tokens->length,

@@ -72,7 +72,7 @@ double DistillGlobally(const Transformer& teacher, const TeacherStates& teacher_
   AdamW optimizer(Parameters(student.weights()),
                   {.weight_decay = params.weight_decay, .clip_norm = params.clip});
   DataParallel gradients(student);
-  const bool in_bf16 = ProductType(params.compute, device.str()) == at::kBFloat16;
+  const at::ScalarType products = ProductType(params.compute, device.str());
   const TrainingLoop loop{.what = "global distillation",
                           .steps = params.steps,
                           .sequences = tokens.sequences(),
@@ -81,8 +81,7 @@ double DistillGlobally(const Transformer& teacher, const TeacherStates& teacher_
     return gradients.Backward(
         batch, [&](const Transformer& part, const std::vector<int64_t>& rows) {
           return GlobalLoss(teacher, StatesWithoutGradients(teacher_states, rows),
-                            in_bf16 ? part.WithProductsIn(at::kBFloat16) : part,
-                            tokens.Rows(rows).to(device), params);
+                            part.WithProductsIn(products), tokens.Rows(rows).to(device), params);
         });
   });
 }
@@ -97,7 +96,8 @@ Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& con
       teacher_checkpoint->model.config.vocab_size != student_checkpoint->model.config.vocab_size)
     throw Error("teacher and student differ in layers or vocabulary");
   const std::string device = context.device().name();
-  const Transformer teacher(ToDevice(teacher_checkpoint->model, device));
+  const Transformer teacher = Transformer(ToDevice(teacher_checkpoint->model, device))
+                                  .WithProductsIn(ProductType(params.compute, device));
   const Transformer student(Clone(ToDevice(student_checkpoint->model, device)));
 
   TeacherStates states;

@@ -411,7 +411,7 @@ NodeKind AssembleKind() {
 }
 
 NodeKind GkdKind() {
-  Kind<GkdParams> kind("gkd", 1,
+  Kind<GkdParams> kind("gkd", 2,
                        "Global knowledge distillation: repairs an assembled child (Puzzle, "
                        "section 5).");
   kind.In("teacher", "checkpoint", "the parent")
@@ -421,7 +421,7 @@ NodeKind GkdKind() {
                   "the teacher's states on the same tokens: saves its forward pass")
       .Param("steps", &GkdParams::steps, {AtLeast(1)}, "optimizer steps")
       .Param("compute", &GkdParams::compute, {OneOf({"fp32", "bf16"})},
-             "type of the products in the student's blocks; bf16 only where the device is faster")
+             "type of the products in both models' blocks; bf16 only where the device is faster")
       .Param("kl_weight", &GkdParams::kl_weight, {AtLeast(0)}, "of KL(teacher || student)")
       .Param("cosine_weight", &GkdParams::cosine_weight, {AtLeast(0)},
              "of the hidden states' cosine loss")
