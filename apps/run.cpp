@@ -75,10 +75,9 @@ uint64_t MemoryBudget(const RunOptions& options) {
 constexpr uint64_t kResidentPart = 8;
 
 uint64_t ResidentBudget(const RunOptions& options) {
-  const uint64_t kDefault = ExecuteOptions().resident_bytes;
   if (options.resident_mib) return *options.resident_mib << 20;
   const uint64_t memory = MemoryBudget(options);
-  return memory == UINT64_MAX ? kDefault : memory / kResidentPart;
+  return memory == UINT64_MAX ? ExecuteOptions().resident_bytes : memory / kResidentPart;
 }
 
 Report ExecutePlan(const Plan& plan, const Forecast& forecast, Store& store,
@@ -188,10 +187,10 @@ void AddRunVerb(Verbs& verbs, const Registry& registry, const Hooks& hooks) {
   verb.add_option("--resident-mib", options->resident_mib,
                   "MiB for what several steps use, per kind of device (default: an eighth of "
                   "what --memory says); data of more than a quarter of it is kept in files")
-      ->check(CLI::Range(0, 1 << 30));
+      ->check(CLI::Range(1, 1 << 30));
   verb.add_option("--memory", options->memory_mib,
-                  "MiB that steps on cpu lanes may occupy together (default: what is free); a step "
-                  "that needs more runs alone")
+                  "MiB that steps on cpu lanes may occupy together (default: most of what is free); a "
+                  "step that needs more runs alone")
       ->check(CLI::Range(1, 1 << 30));
   options->outputs.Declare(verb);
   verb.add_flag("-q,--quiet", options->quiet, "no progress");
