@@ -71,15 +71,6 @@ uint64_t MemoryBudget(const RunOptions& options) {
   return free == 0 ? UINT64_MAX : static_cast<uint64_t>(kMemoryPart * static_cast<double>(free));
 }
 
-/// A part as large as this of that, besides, for what is kept because several steps use it.
-constexpr uint64_t kResidentPart = 8;
-
-uint64_t ResidentBudget(const RunOptions& options) {
-  if (options.resident_mib) return *options.resident_mib << 20;
-  const uint64_t memory = MemoryBudget(options);
-  return memory == UINT64_MAX ? ExecuteOptions().resident_bytes : memory / kResidentPart;
-}
-
 Report ExecutePlan(const Plan& plan, const Forecast& forecast, Store& store,
                    const RunOptions& options, const Hooks& hooks, RunOutputs& outputs) {
   const std::unique_ptr<ProgressView> view = MakeView(options);
@@ -97,7 +88,7 @@ Report ExecutePlan(const Plan& plan, const Forecast& forecast, Store& store,
   const Ticker ticker(view.get());
   ExecuteOptions execute;
   execute.keep_going = options.keep_going;
-  execute.resident_bytes = ResidentBudget(options);
+  execute.resident_bytes = options.resident_mib << 20;
   execute.tool = PUZZLE_VERSION;
   execute.command = options.graph.Command();
   execute.stop = signals.token();
@@ -185,12 +176,13 @@ void AddRunVerb(Verbs& verbs, const Registry& registry, const Hooks& hooks) {
                 "after a failure, run whatever does not depend on it");
   verb.add_flag("-n,--dry-run", options->dry_run, "print the plan and stop");
   verb.add_option("--resident-mib", options->resident_mib,
-                  "MiB for what several steps use, per kind of device (default: an eighth of "
-                  "what --memory says); data of more than a quarter of it is kept in files")
-      ->check(CLI::Range(1, 1 << 30));
+                  "MiB for what several steps use, per kind of device; data of more than a quarter "
+                  "of it is kept in files")
+      ->check(CLI::Range(1, 1 << 30))
+      ->capture_default_str();
   verb.add_option("--memory", options->memory_mib,
-                  "MiB that steps on cpu lanes may occupy together (default: most of what is free); a "
-                  "step that needs more runs alone")
+                  "MiB that steps on cpu lanes may occupy together (default: most of what is "
+                  "free); a step that needs more runs alone")
       ->check(CLI::Range(1, 1 << 30));
   options->outputs.Declare(verb);
   verb.add_flag("-q,--quiet", options->quiet, "no progress");

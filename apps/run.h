@@ -1,8 +1,6 @@
 // `puzzle run`: brings every result of a graph into the store.
 #pragma once
 
-#include <cstdint>
-#include <optional>
 #include <string>
 
 #include "apps/cli.h"
@@ -18,9 +16,8 @@ struct RunOptions {
   int threads_per_lane = 0;  // 0: an equal share of the cores for every busy lane
   bool keep_going = false;
   bool dry_run = false;
-  std::optional<uint64_t>
-      resident_mib;         // for what several steps use; by default a part of that below
-  uint64_t memory_mib = 0;  // that steps on cpu lanes may use together; 0: what is free
+  size_t resident_mib = 1024;  // for what several steps use
+  uint64_t memory_mib = 0;     // that steps on cpu lanes may use together; 0: what is free
   OutputOptions outputs;
   bool quiet = false;
   bool verbose = false;

@@ -24,9 +24,9 @@ enum class FailureKind {
 };
 
 struct ExecuteOptions {
-  bool keep_going = false;  // after a failure, start whatever does not depend on it
-  size_t resident_bytes = size_t{512} << 20;  // per kind of device
-  int host_threads = 0;                       // for steps without a device; 0: one per core
+  bool keep_going = false;                  // after a failure, start whatever does not depend on it
+  size_t resident_bytes = size_t{1} << 30;  // per kind of device
+  int host_threads = 0;                     // for steps without a device; 0: one per core
   double save_point_s = 60;  // between save points of a step, at least; 0: every round
   std::string tool;          // version, for records
   std::string command;       // that would make all of this again, for records
