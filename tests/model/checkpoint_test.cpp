@@ -12,6 +12,8 @@
 #include "model/checkpoint_digest.h"
 #include "model/hf_config.h"
 #include "model/transformer.h"
+#include "tests/io/temp_folder.h"
+#include "tests/model/same_bits.h"
 #include "tests/model/tiny_model.h"
 
 namespace puzzle {
@@ -23,18 +25,9 @@ namespace fs = std::filesystem;
 
 class CheckpointTest : public testing::Test {
  protected:
-  CheckpointTest() {
-    std::string name = (fs::temp_directory_path() / "puzzle_checkpoint_XXXXXX").string();
-    folder_ = mkdtemp(name.data());
-  }
-  ~CheckpointTest() override { fs::remove_all(folder_); }
-
   static void ExpectEqual(ModelWeights a, ModelWeights b) {
     EXPECT_EQ(a.config, b.config);
-    const auto slots_a = Slots(a), slots_b = Slots(b);
-    ASSERT_EQ(slots_a.size(), slots_b.size());
-    for (size_t i = 0; i < slots_a.size(); ++i)
-      EXPECT_TRUE(slots_a[i].second->equal(*slots_b[i].second)) << slots_a[i].first;
+    ExpectSameBits(Slots(a), Slots(b));
   }
   std::string LoadFailure() const {
     try {
@@ -57,7 +50,8 @@ class CheckpointTest : public testing::Test {
     std::ofstream(fs::path(folder_) / "config.json") << ToHfJson(model.config).dump();
   }
 
-  std::string folder_;
+  TempFolder temporary_;
+  std::string folder_ = temporary_.path();
 };
 
 TEST_F(CheckpointTest, PlainModelComesBackBitForBit) {

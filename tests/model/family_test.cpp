@@ -14,6 +14,8 @@
 #include "model/hf_config.h"
 #include "model/surgery.h"
 #include "model/transformer.h"
+#include "tests/io/temp_folder.h"
+#include "tests/model/same_bits.h"
 #include "tests/model/tiny_model.h"
 
 namespace puzzle {
@@ -70,13 +72,8 @@ Tensor Ids(int64_t batch, int64_t seq) {
 
 class FamilyTest : public testing::TestWithParam<FamilyCase> {
  protected:
-  FamilyTest() {
-    std::string name = (fs::temp_directory_path() / "puzzle_family_XXXXXX").string();
-    folder_ = mkdtemp(name.data());
-  }
-  ~FamilyTest() override { fs::remove_all(folder_); }
-
-  std::string folder_;
+  TempFolder temporary_;
+  std::string folder_ = temporary_.path();
 };
 
 // The parent with one variant of each kind.
@@ -117,10 +114,7 @@ TEST_P(FamilyTest, ParentsAndChildrenComeBackBitForBit) {
     SaveCheckpoint(folder_, model);
     ModelWeights loaded = LoadCheckpoint(folder_), original = model;
     EXPECT_EQ(loaded.config, model.config);
-    const auto slots = Slots(loaded), expected = Slots(original);
-    ASSERT_EQ(slots.size(), expected.size());
-    for (size_t i = 0; i < slots.size(); ++i)
-      EXPECT_TRUE(slots[i].second->equal(*expected[i].second)) << slots[i].first;
+    ExpectSameBits(Slots(loaded), Slots(original));
   }
 }
 

@@ -16,6 +16,8 @@
 #include "nodes/pretrain.h"
 #include "nodes/score.h"
 #include "nodes/trainee.h"
+#include "tests/io/temp_folder.h"
+#include "tests/model/same_bits.h"
 #include "tests/model/tiny_model.h"
 #include "tests/nodes/fake_inputs.h"
 
@@ -53,27 +55,18 @@ class StoppingContext final : public FakeContext {
   int stop_at_ = -1;
 };
 
-void ExpectSameBits(const std::vector<NamedSlot>& tensors, const std::vector<NamedSlot>& expected) {
-  ASSERT_EQ(tensors.size(), expected.size());
-  for (size_t i = 0; i < tensors.size(); ++i)
-    EXPECT_TRUE(tensors[i].second->equal(*expected[i].second)) << tensors[i].first;
-}
-
 class DistillTest : public testing::Test {
  protected:
   DistillTest() : parent_(TinyModel()) {
     tokens_.length = 16;
     tokens_.vocab_size = 40;
     for (int i = 0; i < 16 * 40; ++i) tokens_.ids.push_back((i * i + 7 * i / 3) % 40);
-    std::string name = (fs::temp_directory_path() / "puzzle_distill_XXXXXX").string();
-    folder_ = mkdtemp(name.data());
     states_ = Capture(parent_, "parent");
   }
-  ~DistillTest() override { fs::remove_all(folder_); }
 
   Activations Capture(const Transformer& model, const std::string& name, int64_t stride = 1) {
     const at::NoGradGuard no_grad;
-    const std::string path = folder_ + "/" + name + std::to_string(stride) + ".h5";
+    const std::string path = folder_ / (name + std::to_string(stride) + ".h5");
     auto archive = Hdf5Format().create(path);
     Activations::Writer writer(*archive, {3, tokens_.sequences(), 16, 32, DType::kF32, stride},
                                name);
@@ -122,7 +115,7 @@ class DistillTest : public testing::Test {
 
   Transformer parent_;
   TokenSet tokens_;
-  std::string folder_;
+  TempFolder folder_;
   Activations states_;
 };
 
@@ -270,7 +263,7 @@ TEST_F(DistillTest, ALossThatIsNoNumberEndsTheTraining) {
   BldParams params = QuickParams();
   params.lr = 1e30;
   params.clip = 0;
-  StoppingContext context(folder_ + "/savepoint");
+  StoppingContext context(folder_ / "savepoint");
   const Distilled result = Distill("ffn:50%", params, context);
   EXPECT_THAT(result.complaint, testing::HasSubstr("of 54"));
   EXPECT_LT(context.rounds(), 10);
@@ -446,7 +439,7 @@ TEST_F(DistillTest, GlobalDistillationBringsTheChildCloserToItsParent) {
 
 TEST_F(DistillTest, BldThatIsStoppedEndsWithTheBitsOfBldThatIsNot) {
   const Distilled expected = Distill("attn:kv1+ffn:50%", QuickParams());
-  StoppingContext context(folder_ + "/savepoint");
+  StoppingContext context(folder_ / "savepoint");
   for (const int round : {20, 17}) {
     context.StopAt(round);
     EXPECT_THROW((void)Distill("attn:kv1+ffn:50%", QuickParams(), context), Cancelled);
@@ -472,7 +465,7 @@ TEST_F(DistillTest, ATrainingThatIsStoppedTwiceEndsWithTheBitsOfOneThatIsNot) {
   const FakeInputs inputs = FakeInputs().Add("tokens", "t", tokens_);
   FakeContext undisturbed;
   const Checkpoint expected = RunPretrain(params, inputs, undisturbed);
-  StoppingContext context(folder_ + "/savepoint");
+  StoppingContext context(folder_ / "savepoint");
   for (const int round : {5, 3}) {
     context.StopAt(round);
     EXPECT_THROW((void)RunPretrain(params, inputs, context), Cancelled);

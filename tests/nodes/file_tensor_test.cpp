@@ -2,36 +2,27 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
-#include <filesystem>
 #include <string>
 
 #include "io/error.h"
 #include "model/pch.h"
+#include "tests/io/temp_folder.h"
 
 namespace puzzle {
 namespace {
 
-namespace fs = std::filesystem;
-
 class FileTensorTest : public testing::Test {
  protected:
-  FileTensorTest() {
-    std::string name = (fs::temp_directory_path() / "puzzle_file_tensor_XXXXXX").string();
-    folder_ = mkdtemp(name.data());
-  }
-  ~FileTensorTest() override { fs::remove_all(folder_); }
-
   [[nodiscard]] std::string Path() const { return folder_ / "scratch"; }
 
-  fs::path folder_;
+  TempFolder folder_;
 };
 
 TEST_F(FileTensorTest, HoldsWhatIsWrittenIntoAFileWithoutAName) {
   const at::Tensor numbers = at::arange(3 * 5000, at::kFloat).view({3, 5000});
   const at::Tensor kept = FileTensor(Path(), {3, 5000}, at::kBFloat16);
-  EXPECT_TRUE(fs::is_empty(folder_));
+  EXPECT_EQ(folder_.CountFiles(), 0U);
   EXPECT_EQ(kept.abs().max().item<float>(), 0);
   kept.copy_(numbers);
   EXPECT_TRUE(kept.equal(numbers.to(at::kBFloat16)));
@@ -56,7 +47,7 @@ TEST_F(FileTensorTest, ADiskWithTooLittleRoomIsNamed) {
   EXPECT_THAT([&] { (void)FileTensor(Path(), {int64_t{1} << 47}, at::kDouble); },
               testing::ThrowsMessage<Error>(testing::AllOf(
                   testing::HasSubstr("no room for 1073741825 MiB"), testing::HasSubstr(Path()))));
-  EXPECT_TRUE(fs::is_empty(folder_));
+  EXPECT_EQ(folder_.CountFiles(), 0U);
 }
 
 TEST_F(FileTensorTest, AFolderThatIsMissingIsNamed) {
