@@ -9,13 +9,13 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "graph/collect.h"
-#include "graph/inventory.h"
-#include "graph/quantity.h"
-#include "graph/report.h"
-#include "graph/store.h"
+#include "graph/run/report.h"
+#include "graph/store/collect.h"
+#include "graph/store/inventory.h"
+#include "graph/store/store.h"
 #include "io/error.h"
 #include "io/hdf5_archive.h"
+#include "io/quantity.h"
 
 namespace puzzle {
 namespace {

@@ -16,7 +16,7 @@
 #include "apps/schema.h"
 #include "apps/show.h"
 #include "apps/validate.h"
-#include "graph/show.h"
+#include "graph/view/show.h"
 #include "io/error.h"
 
 namespace puzzle {

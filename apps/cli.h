@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "graph/executor.h"
-#include "graph/node.h"
-#include "graph/registry.h"
+#include "graph/kind/node.h"
+#include "graph/kind/registry.h"
+#include "graph/run/executor.h"
 
 namespace CLI {
 class App;

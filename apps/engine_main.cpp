@@ -6,7 +6,7 @@
 #include "apps/environment.h"
 #include "apps/model_commands.h"
 #include "apps/search.h"
-#include "model/runtime.h"
+#include "model/math/runtime.h"
 #include "nodes/bodies.h"
 #include "nodes/kinds.h"
 

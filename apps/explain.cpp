@@ -5,7 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "graph/explain.h"
+#include "graph/plan/explain.h"
 
 namespace puzzle {
 

@@ -4,7 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "graph/draw.h"
+#include "graph/view/draw.h"
 
 namespace puzzle {
 

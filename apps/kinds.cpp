@@ -4,8 +4,8 @@
 
 #include <CLI/CLI.hpp>
 
-#include "graph/diagnostics.h"
-#include "graph/schema.h"
+#include "graph/kind/schema.h"
+#include "graph/language/diagnostics.h"
 
 namespace puzzle {
 

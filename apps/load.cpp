@@ -5,7 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <future>
 
-#include "graph/show.h"
+#include "graph/view/show.h"
 #include "io/error.h"
 #include "io/hdf5_archive.h"
 

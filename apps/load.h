@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "apps/cli.h"
-#include "graph/lanes.h"
-#include "graph/plan.h"
-#include "graph/registry.h"
-#include "graph/select.h"
-#include "graph/store.h"
+#include "graph/kind/registry.h"
+#include "graph/plan/plan.h"
+#include "graph/plan/select.h"
+#include "graph/run/lanes.h"
+#include "graph/store/store.h"
 
 namespace puzzle {
 

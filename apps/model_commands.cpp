@@ -14,10 +14,10 @@
 #include "io/error.h"
 #include "io/file.h"
 #include "io/tokenizer.h"
-#include "model/checkpoint.h"
-#include "model/runtime.h"
-#include "nodes/evaluate.h"
-#include "nodes/tokenize.h"
+#include "model/files/checkpoint.h"
+#include "model/math/runtime.h"
+#include "nodes/data/tokenize.h"
+#include "nodes/measure/evaluate.h"
 
 namespace puzzle {
 

@@ -4,9 +4,9 @@
 
 #include <CLI/CLI.hpp>
 
-#include "graph/draw.h"
-#include "graph/stale.h"
-#include "graph/store.h"
+#include "graph/plan/stale.h"
+#include "graph/store/store.h"
+#include "graph/view/draw.h"
 
 namespace puzzle {
 

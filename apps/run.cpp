@@ -13,9 +13,9 @@
 
 #include "apps/plan.h"
 #include "apps/signals.h"
-#include "graph/executor.h"
-#include "graph/progress.h"
-#include "graph/run_log.h"
+#include "graph/run/executor.h"
+#include "graph/view/progress.h"
+#include "graph/view/run_log.h"
 #include "io/error.h"
 
 namespace puzzle {

@@ -8,9 +8,9 @@
 #include <cstring>
 #include <ctime>
 
-#include "graph/html_report.h"
-#include "graph/timeline_svg.h"
-#include "graph/trace.h"
+#include "graph/view/html_report.h"
+#include "graph/view/timeline_svg.h"
+#include "graph/view/trace.h"
 #include "io/error.h"
 #include "io/file.h"
 

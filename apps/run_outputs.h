@@ -5,11 +5,11 @@
 #include <memory>
 #include <string>
 
-#include "graph/events.h"
-#include "graph/observer.h"
-#include "graph/report.h"
-#include "graph/store.h"
-#include "graph/timeline.h"
+#include "graph/run/observer.h"
+#include "graph/run/report.h"
+#include "graph/store/store.h"
+#include "graph/view/events.h"
+#include "graph/view/timeline.h"
 
 namespace CLI {
 class App;

@@ -4,8 +4,8 @@
 
 #include <CLI/CLI.hpp>
 
-#include "graph/run_diff.h"
-#include "graph/run_log.h"
+#include "graph/view/run_diff.h"
+#include "graph/view/run_log.h"
 #include "io/error.h"
 #include "io/hdf5_archive.h"
 

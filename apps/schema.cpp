@@ -4,7 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "graph/schema.h"
+#include "graph/kind/schema.h"
 
 namespace puzzle {
 

@@ -10,10 +10,10 @@
 #include "io/error.h"
 #include "io/file.h"
 #include "io/json_text.h"
-#include "nodes/block_library.h"
-#include "nodes/frontier.h"
-#include "nodes/search_answer.h"
-#include "nodes/search_methods.h"
+#include "nodes/search/block_library.h"
+#include "nodes/search/frontier.h"
+#include "nodes/search/search_answer.h"
+#include "nodes/solver/search_methods.h"
 
 namespace puzzle {
 namespace {

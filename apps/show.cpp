@@ -4,7 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "graph/show.h"
+#include "graph/view/show.h"
 #include "io/error.h"
 #include "io/file.h"
 #include "io/hdf5_archive.h"

@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "apps/blas_kernel.h"
+#include "model/math/runtime.h"
 #include "model/pch.h"
-#include "model/runtime.h"
 
 namespace puzzle {
 namespace {

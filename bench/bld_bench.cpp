@@ -21,10 +21,10 @@
 
 #include "apps/blas_kernel.h"
 #include "bench/capture.h"
+#include "model/math/runtime.h"
 #include "model/pch.h"
-#include "model/runtime.h"
 #include "model/surgery.h"
-#include "nodes/trainee.h"
+#include "nodes/train/trainee.h"
 
 namespace puzzle {
 namespace {

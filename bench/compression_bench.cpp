@@ -15,8 +15,8 @@
 #include <string>
 #include <vector>
 
-#include "graph/inventory.h"
-#include "graph/store.h"
+#include "graph/store/inventory.h"
+#include "graph/store/store.h"
 #include "io/error.h"
 #include "io/file.h"
 #include "io/hdf5_archive.h"

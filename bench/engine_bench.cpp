@@ -9,8 +9,8 @@
 #include <chrono>
 #include <vector>
 
-#include "graph/executor.h"
-#include "graph/flow.h"
+#include "graph/run/executor.h"
+#include "graph/run/flow.h"
 
 namespace puzzle {
 namespace {

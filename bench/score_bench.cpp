@@ -16,12 +16,12 @@
 #include "bench/capture.h"
 #include "io/file.h"
 #include "io/tokenizer.h"
-#include "model/checkpoint.h"
+#include "model/files/checkpoint.h"
+#include "model/math/runtime.h"
 #include "model/pch.h"
-#include "model/runtime.h"
 #include "model/surgery.h"
-#include "nodes/score.h"
-#include "nodes/tokenize.h"
+#include "nodes/data/tokenize.h"
+#include "nodes/measure/score.h"
 
 namespace puzzle {
 namespace {

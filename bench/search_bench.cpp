@@ -11,11 +11,11 @@
 #include <vector>
 
 #include "io/error.h"
-#include "nodes/block_library.h"
-#include "nodes/frontier.h"
-#include "nodes/mip.h"
-#include "nodes/random.h"
-#include "nodes/variant_table.h"
+#include "io/random.h"
+#include "nodes/search/block_library.h"
+#include "nodes/search/frontier.h"
+#include "nodes/search/variant_table.h"
+#include "nodes/solver/mip.h"
 
 namespace puzzle {
 namespace {

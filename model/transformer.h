@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "model/kv_cache.h"
-#include "model/ops.h"
+#include "model/math/ops.h"
 #include "model/weights.h"
 
 namespace puzzle {
@@ -36,7 +36,7 @@ class Transformer {
   /// The final norm: hidden states as the head sees them.
   [[nodiscard]] at::Tensor FinalNorm(const at::Tensor& x) const;
   /// ids [batch, seq] -> logits [batch, seq, vocab]. For short inputs: long ones go through
-  /// model/losses.h, which never holds tokens x vocabulary.
+  /// model/math/losses.h, which never holds tokens x vocabulary.
   [[nodiscard]] at::Tensor Logits(const at::Tensor& ids, KvCache* cache = nullptr) const;
 
  private:

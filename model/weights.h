@@ -10,8 +10,8 @@
 #include <variant>
 #include <vector>
 
-#include "model/config.h"
-#include "model/variant.h"
+#include "model/shape/config.h"
+#include "model/shape/variant.h"
 
 namespace puzzle {
 
@@ -56,7 +56,7 @@ struct ModelWeights {
 };
 
 /// A tensor slot and its name, as in a checkpoint of Llama ("self_attn.q_proj.weight", ...); what
-/// other families call it is in model/family.h.
+/// other families call it is in model/families/family.h.
 using NamedSlot = std::pair<std::string, at::Tensor*>;
 using NamedTensor = std::pair<std::string, at::Tensor>;
 

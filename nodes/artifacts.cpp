@@ -5,7 +5,7 @@
 #include <set>
 
 #include "io/error.h"
-#include "model/hf_config.h"
+#include "model/files/hf_config.h"
 #include "model/pch.h"
 #include "nodes/tensor_archive.h"
 

@@ -14,10 +14,10 @@
 
 #include "io/archive.h"
 #include "io/tokenizer.h"
-#include "model/metrics.h"
+#include "model/shape/metrics.h"
 #include "model/weights.h"
-#include "nodes/questions.h"
-#include "nodes/serving_costs.h"
+#include "nodes/cost/serving_costs.h"
+#include "nodes/measure/questions.h"
 
 namespace puzzle {
 

@@ -4,7 +4,7 @@
 #include <map>
 #include <string>
 
-#include "graph/node.h"
+#include "graph/kind/node.h"
 
 namespace puzzle {
 

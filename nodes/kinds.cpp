@@ -9,13 +9,13 @@
 #include <algorithm>
 
 #include "io/error.h"
-#include "model/checkpoint_digest.h"
-#include "model/metrics.h"
-#include "model/variant.h"
-#include "nodes/frontier.h"
+#include "model/files/checkpoint_digest.h"
+#include "model/shape/metrics.h"
+#include "model/shape/variant.h"
 #include "nodes/params.h"
-#include "nodes/search_methods.h"
-#include "nodes/variant_table.h"
+#include "nodes/search/frontier.h"
+#include "nodes/search/variant_table.h"
+#include "nodes/solver/search_methods.h"
 
 namespace puzzle {
 

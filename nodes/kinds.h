@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "graph/node.h"
+#include "graph/kind/node.h"
 
 namespace puzzle {
 

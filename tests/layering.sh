@@ -40,16 +40,16 @@ home() {
   complain "<$1...> belongs to: $2" < <(
     grep -nHE "^ *# *include *<($1)" "${files[@]}" | grep -vE "^($2):" || true)
 }
-home 'oneapi/tbb|tbb/' 'graph/executor\.cpp'
+home 'oneapi/tbb|tbb/' 'graph/run/executor\.cpp'
 home 'hdf5|H5' 'io/hdf5_[^/]*\.(h|cpp)'
-home 'Cbc|Cgl|Clp|Coin|Osi' 'nodes/mip_cbc\.cpp'
+home 'Cbc|Cgl|Clp|Coin|Osi' 'nodes/solver/mip_cbc\.cpp'
 home 'openssl/' 'io/fingerprint\.cpp'
 home 'oniguruma' 'io/regex\.cpp'
 home 'utf8proc' 'io/unicode_nfc\.cpp'
 home 'sentencepiece' 'tests/io/[^/]*\.cpp'
 home 'CLI/' 'apps/[^/]*\.cpp'
 home 'torch/|ATen/|c10/' \
-  '(tests/|bench/)?(model|nodes)/[^/]*|bench/[^/]*|apps/(eval|generate|engine_main)\.cpp'
+  '(tests/)?(model|nodes)/.*|bench/[^/]*|apps/(eval|generate|engine_main)\.cpp'
 home 'torch/torch\.h' 'model/pch\.h'
 home 'nlohmann/json\.hpp' '.*\.cpp|nodes/params\.h|tests/.*'
 

@@ -4,9 +4,9 @@
 
 #include <cstdlib>
 
-#include "graph/draw.h"
-#include "graph/select.h"
-#include "graph/spec.h"
+#include "graph/language/spec.h"
+#include "graph/plan/select.h"
+#include "graph/view/draw.h"
 #include "io/error.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/graph/toy_kinds.h"

@@ -1,5 +1,5 @@
 // `puzzle cache`: what goes, what stays, and that a live run never notices.
-#include "graph/collect.h"
+#include "graph/store/collect.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -11,8 +11,8 @@
 #include <fstream>
 #include <thread>
 
-#include "graph/quantity.h"
 #include "io/error.h"
+#include "io/quantity.h"
 #include "tests/graph/graph_test_fixture.h"
 
 namespace puzzle::testing {

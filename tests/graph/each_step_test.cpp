@@ -1,5 +1,5 @@
 // A pass over all steps, inputs first.
-#include "graph/each_step.h"
+#include "graph/plan/each_step.h"
 
 #include <gtest/gtest.h>
 

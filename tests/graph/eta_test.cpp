@@ -1,5 +1,5 @@
 // How long a run will still take.
-#include "graph/eta.h"
+#include "graph/view/eta.h"
 
 #include "tests/graph/graph_test_fixture.h"
 

@@ -1,5 +1,5 @@
 // A run as lines of JSON.
-#include "graph/events.h"
+#include "graph/view/events.h"
 
 #include <nlohmann/json.hpp>
 #include <sstream>

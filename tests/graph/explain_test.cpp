@@ -1,15 +1,15 @@
 // Why a step would run, back to the origin; what past runs did and how they differ; what `show`
 // tells.
-#include "graph/explain.h"
+#include "graph/plan/explain.h"
 
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "graph/draw.h"
-#include "graph/run_diff.h"
-#include "graph/run_log.h"
-#include "graph/show.h"
+#include "graph/view/draw.h"
+#include "graph/view/run_diff.h"
+#include "graph/view/run_log.h"
+#include "graph/view/show.h"
 #include "io/error.h"
 #include "tests/graph/graph_test_fixture.h"
 

@@ -12,11 +12,11 @@
 #include <string>
 #include <vector>
 
-#include "graph/executor.h"
-#include "graph/plan.h"
-#include "graph/select.h"
-#include "graph/stale.h"
-#include "graph/store.h"
+#include "graph/plan/plan.h"
+#include "graph/plan/select.h"
+#include "graph/plan/stale.h"
+#include "graph/run/executor.h"
+#include "graph/store/store.h"
 #include "tests/graph/toy_kinds.h"
 
 namespace puzzle::testing {

@@ -1,11 +1,11 @@
 // A run as one HTML file.
-#include "graph/html_report.h"
+#include "graph/view/html_report.h"
 
 #include <nlohmann/json.hpp>
 #include <regex>
 
-#include "graph/graph_svg.h"
-#include "graph/svg.h"
+#include "graph/view/graph_svg.h"
+#include "graph/view/svg.h"
 #include "tests/graph/graph_test_fixture.h"
 #include "tests/graph/xml_check.h"
 

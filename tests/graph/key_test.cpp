@@ -1,5 +1,5 @@
 // What changes a key and what does not.
-#include "graph/key.h"
+#include "graph/plan/key.h"
 
 #include "tests/graph/graph_test_fixture.h"
 

@@ -1,5 +1,5 @@
 // Lanes: order, sharing of cores, quiet steps.
-#include "graph/lanes.h"
+#include "graph/run/lanes.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

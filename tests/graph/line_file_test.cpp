@@ -1,5 +1,5 @@
 // Append-only files of checksummed lines.
-#include "graph/line_file.h"
+#include "graph/store/line_file.h"
 
 #include <filesystem>
 #include <fstream>

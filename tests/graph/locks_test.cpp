@@ -1,5 +1,5 @@
 // Locks of a store: who claims what, who is alive, and that all of it ends with its process.
-#include "graph/locks.h"
+#include "graph/store/locks.h"
 
 #include <gmock/gmock.h>
 #include <signal.h>

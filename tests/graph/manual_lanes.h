@@ -9,8 +9,8 @@
 #include <thread>
 #include <vector>
 
-#include "graph/lanes.h"
-#include "graph/plan.h"
+#include "graph/plan/plan.h"
+#include "graph/run/lanes.h"
 
 namespace puzzle::testing {
 

@@ -1,5 +1,5 @@
 // Types and conditions of parameters.
-#include "graph/params.h"
+#include "graph/kind/params.h"
 
 #include <filesystem>
 #include <fstream>

@@ -1,11 +1,11 @@
 // Order, cycles and the cost of planning.
-#include "graph/plan.h"
+#include "graph/plan/plan.h"
 
 #include <fmt/format.h>
 
 #include <chrono>
 
-#include "graph/draw.h"
+#include "graph/view/draw.h"
 #include "tests/graph/graph_test_fixture.h"
 
 namespace puzzle::testing {

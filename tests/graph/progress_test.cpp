@@ -1,5 +1,5 @@
 // What a run looks like.
-#include "graph/progress.h"
+#include "graph/view/progress.h"
 
 #include "tests/graph/graph_test_fixture.h"
 

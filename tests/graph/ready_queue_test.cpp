@@ -1,5 +1,5 @@
 // The order in which lanes take work.
-#include "graph/ready_queue.h"
+#include "graph/run/ready_queue.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

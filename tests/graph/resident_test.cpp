@@ -1,5 +1,5 @@
 // Values kept in memory.
-#include "graph/resident.h"
+#include "graph/run/resident.h"
 
 #include <gtest/gtest.h>
 

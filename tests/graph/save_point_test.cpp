@@ -2,8 +2,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "graph/inventory.h"
-#include "graph/store.h"
+#include "graph/store/inventory.h"
+#include "graph/store/store.h"
 #include "io/error.h"
 #include "tests/graph/graph_test_fixture.h"
 

@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
-#include "graph/demand.h"
+#include "graph/run/demand.h"
 #include "io/error.h"
 #include "tests/graph/graph_test_fixture.h"
 

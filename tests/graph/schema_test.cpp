@@ -1,5 +1,5 @@
 // Texts about kinds.
-#include "graph/schema.h"
+#include "graph/kind/schema.h"
 
 #include <nlohmann/json.hpp>
 

@@ -1,5 +1,5 @@
 // Patterns, and what --until, --from, --only, --force and --accept leave and change.
-#include "graph/select.h"
+#include "graph/plan/select.h"
 
 #include <nlohmann/json.hpp>
 

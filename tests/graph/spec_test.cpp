@@ -1,5 +1,5 @@
 // Syntax of graphs, `--set`, and the messages about mistakes.
-#include "graph/spec.h"
+#include "graph/language/spec.h"
 
 #include <nlohmann/json.hpp>
 

@@ -1,11 +1,11 @@
 // Reasons: why a step runs, in words.
-#include "graph/stale.h"
+#include "graph/plan/stale.h"
 
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "graph/draw.h"
+#include "graph/view/draw.h"
 #include "tests/graph/graph_test_fixture.h"
 
 namespace puzzle::testing {

@@ -1,5 +1,5 @@
 // The store: all or nothing, and never a wrong result.
-#include "graph/store.h"
+#include "graph/store/store.h"
 
 #include <sys/wait.h>
 #include <unistd.h>

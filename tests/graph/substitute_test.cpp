@@ -1,5 +1,5 @@
 // Variables, `${...}` and `foreach`.
-#include "graph/substitute.h"
+#include "graph/language/substitute.h"
 
 #include <filesystem>
 #include <fstream>

@@ -1,5 +1,5 @@
 // Where each step was when, and what is drawn from it.
-#include "graph/timeline.h"
+#include "graph/view/timeline.h"
 
 #include <fmt/format.h>
 
@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "graph/timeline_svg.h"
-#include "graph/trace.h"
+#include "graph/view/timeline_svg.h"
+#include "graph/view/trace.h"
 #include "io/error.h"
 #include "tests/graph/graph_test_fixture.h"
 #include "tests/graph/xml_check.h"

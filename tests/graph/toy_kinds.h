@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "graph/node.h"
-#include "graph/registry.h"
+#include "graph/kind/node.h"
+#include "graph/kind/registry.h"
 #include "io/archive.h"
 
 namespace puzzle::testing {

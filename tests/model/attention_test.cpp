@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "model/compat.h"
-#include "model/ops.h"
+#include "model/math/compat.h"
+#include "model/math/ops.h"
 #include "tests/model/tiny_model.h"
 
 namespace puzzle {

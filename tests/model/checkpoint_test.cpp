@@ -1,4 +1,4 @@
-#include "model/checkpoint.h"
+#include "model/files/checkpoint.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,8 +9,8 @@
 
 #include "io/error.h"
 #include "io/safetensors.h"
-#include "model/checkpoint_digest.h"
-#include "model/hf_config.h"
+#include "model/files/checkpoint_digest.h"
+#include "model/files/hf_config.h"
 #include "model/transformer.h"
 #include "tests/io/temp_folder.h"
 #include "tests/model/same_bits.h"

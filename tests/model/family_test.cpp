@@ -1,5 +1,5 @@
 // What every family can do with its sub-blocks, on random weights.
-#include "model/family.h"
+#include "model/families/family.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,8 +10,8 @@
 #include "io/error.h"
 #include "io/file.h"
 #include "io/safetensors.h"
-#include "model/checkpoint.h"
-#include "model/hf_config.h"
+#include "model/files/checkpoint.h"
+#include "model/files/hf_config.h"
 #include "model/surgery.h"
 #include "model/transformer.h"
 #include "tests/io/temp_folder.h"

@@ -7,7 +7,7 @@
 
 #include "io/json_text.h"
 #include "io/tokenizer.h"
-#include "model/checkpoint.h"
+#include "model/files/checkpoint.h"
 #include "model/transformer.h"
 #include "tests/model/tiny_model.h"
 

@@ -1,4 +1,4 @@
-#include "model/hf_config.h"
+#include "model/files/hf_config.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
-#include "model/stored_heads.h"
+#include "model/files/stored_heads.h"
 
 namespace puzzle {
 namespace {

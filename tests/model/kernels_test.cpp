@@ -1,4 +1,4 @@
-#include "model/kernels.h"
+#include "model/math/kernels.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "model/losses.h"
+#include "model/math/losses.h"
 
 #include <gtest/gtest.h>
 

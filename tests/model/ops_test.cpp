@@ -1,4 +1,4 @@
-#include "model/ops.h"
+#include "model/math/ops.h"
 
 #include <gtest/gtest.h>
 

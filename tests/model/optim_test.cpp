@@ -1,4 +1,4 @@
-#include "model/optim.h"
+#include "model/math/optim.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // What exceptions of libtorch say about their device.
-#include "model/runtime.h"
+#include "model/math/runtime.h"
 
 #include <gtest/gtest.h>
 

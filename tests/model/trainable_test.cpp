@@ -7,9 +7,9 @@
 #include <cctype>
 #include <string>
 
-#include "model/losses.h"
-#include "model/parallel.h"
-#include "model/runtime.h"
+#include "model/math/losses.h"
+#include "model/math/parallel.h"
+#include "model/math/runtime.h"
 #include "model/surgery.h"
 #include "tests/model/tiny_model.h"
 

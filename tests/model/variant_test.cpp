@@ -1,4 +1,4 @@
-#include "model/variant.h"
+#include "model/shape/variant.h"
 
 #include <gtest/gtest.h>
 

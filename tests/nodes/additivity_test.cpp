@@ -1,4 +1,4 @@
-#include "nodes/additivity.h"
+#include "nodes/measure/additivity.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -7,7 +7,7 @@
 
 #include "io/hdf5_archive.h"
 #include "model/surgery.h"
-#include "nodes/cost.h"
+#include "nodes/cost/cost.h"
 #include "tests/model/tiny_model.h"
 
 namespace puzzle {

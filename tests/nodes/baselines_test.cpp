@@ -1,4 +1,4 @@
-#include "nodes/baselines.h"
+#include "nodes/solver/baselines.h"
 
 #include <gmock/gmock.h>
 

@@ -1,4 +1,4 @@
-#include "nodes/best.h"
+#include "nodes/measure/best.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

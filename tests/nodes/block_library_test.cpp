@@ -1,4 +1,4 @@
-#include "nodes/block_library.h"
+#include "nodes/search/block_library.h"
 
 #include <gmock/gmock.h>
 
@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
-#include "nodes/search_methods.h"
-#include "nodes/variant_table.h"
+#include "nodes/search/variant_table.h"
+#include "nodes/solver/search_methods.h"
 
 namespace puzzle {
 namespace {

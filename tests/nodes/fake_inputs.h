@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "graph/node.h"
+#include "graph/kind/node.h"
 
 namespace puzzle {
 

@@ -1,4 +1,4 @@
-#include "nodes/file_tensor.h"
+#include "nodes/states/file_tensor.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "nodes/frontier.h"
+#include "nodes/search/frontier.h"
 
 #include <gmock/gmock.h>
 

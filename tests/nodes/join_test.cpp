@@ -1,13 +1,13 @@
 // Whole blocks: joined from parts, taken from choices, trained further, put into a child.
-#include "nodes/join.h"
+#include "nodes/train/join.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "io/error.h"
 #include "model/surgery.h"
-#include "nodes/assemble.h"
-#include "nodes/bld.h"
+#include "nodes/train/assemble.h"
+#include "nodes/train/bld.h"
 #include "tests/model/tiny_model.h"
 #include "tests/nodes/fake_inputs.h"
 

@@ -1,9 +1,9 @@
-#include "nodes/label_search.h"
+#include "nodes/solver/label_search.h"
 
 #include <gmock/gmock.h>
 
-#include "nodes/label_index.h"
-#include "nodes/label_schedule.h"
+#include "nodes/solver/label_index.h"
+#include "nodes/solver/label_schedule.h"
 #include "tests/nodes/mip_problems.h"
 
 namespace puzzle {

@@ -1,4 +1,4 @@
-#include "nodes/latency.h"
+#include "nodes/cost/latency.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "nodes/mip.h"
-#include "nodes/random.h"
+#include "io/random.h"
+#include "nodes/solver/mip.h"
 
 namespace puzzle {
 

@@ -1,4 +1,4 @@
-#include "nodes/mip.h"
+#include "nodes/solver/mip.h"
 
 #include <gmock/gmock.h>
 
@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
-#include "nodes/search_methods.h"
+#include "nodes/solver/search_methods.h"
 #include "tests/nodes/mip_problems.h"
 
 namespace puzzle {

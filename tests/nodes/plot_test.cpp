@@ -1,4 +1,4 @@
-#include "nodes/plot.h"
+#include "nodes/measure/plot.h"
 
 #include <gmock/gmock.h>
 

@@ -1,4 +1,4 @@
-#include "nodes/questions.h"
+#include "nodes/measure/questions.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

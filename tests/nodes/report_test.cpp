@@ -1,4 +1,4 @@
-#include "nodes/report.h"
+#include "nodes/measure/report.h"
 
 #include <gmock/gmock.h>
 

@@ -1,10 +1,10 @@
-#include "nodes/search_methods.h"
+#include "nodes/solver/search_methods.h"
 
 #include <gmock/gmock.h>
 
 #include "io/error.h"
-#include "nodes/evolve.h"
-#include "nodes/greedy.h"
+#include "nodes/solver/evolve.h"
+#include "nodes/solver/greedy.h"
 #include "tests/nodes/mip_problems.h"
 
 namespace puzzle {

@@ -1,4 +1,4 @@
-#include "nodes/search.h"
+#include "nodes/search/search.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,8 +6,8 @@
 #include <algorithm>
 
 #include "io/error.h"
-#include "nodes/cost.h"
-#include "nodes/cost_tables.h"
+#include "nodes/cost/cost.h"
+#include "nodes/search/cost_tables.h"
 #include "tests/nodes/token_metrics.h"
 
 namespace puzzle {

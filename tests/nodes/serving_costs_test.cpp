@@ -1,4 +1,4 @@
-#include "nodes/serving_costs.h"
+#include "nodes/cost/serving_costs.h"
 
 #include <gmock/gmock.h>
 
@@ -7,7 +7,7 @@
 #include <fstream>
 
 #include "io/error.h"
-#include "model/hf_config.h"
+#include "model/files/hf_config.h"
 
 namespace puzzle {
 namespace {

@@ -1,4 +1,4 @@
-#include "nodes/story_corpus.h"
+#include "nodes/data/story_corpus.h"
 
 #include <gmock/gmock.h>
 

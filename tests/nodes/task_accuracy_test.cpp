@@ -1,4 +1,4 @@
-#include "nodes/task_accuracy.h"
+#include "nodes/measure/task_accuracy.h"
 
 #include <gtest/gtest.h>
 

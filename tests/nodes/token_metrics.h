@@ -1,7 +1,7 @@
 // Metrics with a given mean, of tokens that are all alike.
 #pragma once
 
-#include "model/metrics.h"
+#include "model/shape/metrics.h"
 
 namespace puzzle {
 

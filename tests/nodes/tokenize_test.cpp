@@ -1,4 +1,4 @@
-#include "nodes/tokenize.h"
+#include "nodes/data/tokenize.h"
 
 #include <gtest/gtest.h>
 

@@ -6,8 +6,8 @@
 #include <set>
 
 #include "io/safetensors.h"
-#include "model/checkpoint.h"
-#include "model/hf_config.h"
+#include "model/files/checkpoint.h"
+#include "model/files/hf_config.h"
 #include "model/surgery.h"
 #include "model/transformer.h"
 #include "tests/model/tiny_model.h"

@@ -1,0 +1,100 @@
+// Variables, `${...}` and `foreach`: everything of the graph language that is replaced by plain
+// values before kinds are looked at. Values; thread-compatible.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "graph/language/spec.h"
+
+namespace puzzle {
+
+/// What `${name}` stands for at some place: the axes of the element at hand, then the variables.
+/// `${vars.name}` is always the variable.
+class Scope {
+ public:
+  /// REQUIRES: the value outlives this scope.
+  void SetVar(const std::string& name, const nlohmann::ordered_json* value);
+  /// Hides a variable of the same name. REQUIRES: as above.
+  void SetAxis(const std::string& name, const nlohmann::ordered_json* value);
+  [[nodiscard]] const nlohmann::ordered_json* Find(std::string_view reference) const;
+  /// Everything that may be written between the braces.
+  [[nodiscard]] std::vector<std::string> Names() const;
+
+ private:
+  std::map<std::string, const nlohmann::ordered_json*, std::less<>> vars_;
+  std::vector<std::pair<std::string, const nlohmann::ordered_json*>> axes_;
+};
+
+/// Why a value could not be substituted.
+struct SubstituteError {
+  std::string message;
+  std::string hint;
+};
+
+/// True when a string somewhere inside `value` contains `${`.
+[[nodiscard]] bool HasReference(const nlohmann::ordered_json& value);
+
+/// Replaces `${name}` in all strings inside `value`: a string that is exactly one reference takes
+/// the value with its type, anything else is concatenated as text. `$${` stands for a plain `${`.
+/// Returns nullopt and fills `error` when a reference is unknown or a list stands inside a text.
+[[nodiscard]] std::optional<nlohmann::ordered_json> Substitute(const nlohmann::ordered_json& value,
+                                                               const Scope& scope,
+                                                               SubstituteError& error);
+
+/// A scalar as it appears in names and texts: 3, 0.5, true, ffn:50%. REQUIRES: a scalar.
+[[nodiscard]] std::string ScalarText(const nlohmann::ordered_json& scalar);
+/// The shortest text that reads back as `value`; 1 and 1.0 give the same.
+[[nodiscard]] std::string NumberText(double value);
+
+/// The variables of a file, with {"range": [first, end]} and {"layers_of": folder} worked out.
+/// Variables may refer to each other; circles are diagnostics. `outer` is the scope of the file
+/// that includes this one, which its `given` values refer to.
+[[nodiscard]] std::map<std::string, nlohmann::ordered_json> EvaluateVars(const FileSpec& file,
+                                                                         const Scope& outer,
+                                                                         Diagnostics& diagnostics);
+/// What a value without references stands for: {"range": ...} and {"layers_of": ...} become lists,
+/// everything but those, lists and scalars is a diagnostic and becomes null.
+[[nodiscard]] nlohmann::ordered_json EvaluateSpecial(const SpecValue& place,
+                                                     nlohmann::ordered_json value,
+                                                     Diagnostics& diagnostics);
+
+/// One axis of a `foreach`. Elements are known by the text of their values.
+struct Axis {
+  std::string name;
+  std::vector<nlohmann::ordered_json> values;
+  std::vector<std::string> texts;
+};
+
+/// A `foreach` written out: the cartesian product of its axes (the last one fastest) without the
+/// excluded elements. A node without `foreach` has no axes and one element.
+struct Expansion {
+  std::vector<Axis> axes;
+  std::vector<std::vector<uint32_t>> elements;  // per element, an index into each axis
+  /// "[layer=3,variant=ffn:50%]", or "" when there are no axes.
+  [[nodiscard]] std::string Label(size_t element) const;
+};
+
+/// Expands the `foreach` of a node. `vars` holds the variables only.
+[[nodiscard]] Expansion Expand(const NodeSpec& node, const Scope& vars, Diagnostics& diagnostics);
+
+/// A partial assignment (`exclude`, `where`) made ready to be compared with elements.
+class ElementFilter {
+ public:
+  /// Unknown axes are diagnostics at the place of `where`.
+  ElementFilter(const SpecValue& where, const Expansion& expansion, const Scope& vars,
+                Diagnostics& diagnostics);
+  [[nodiscard]] bool Matches(const std::vector<uint32_t>& element) const;
+
+ private:
+  std::vector<std::pair<size_t, std::vector<bool>>> allowed_;  // axis, per value
+  bool broken_ = false;
+};
+
+}  // namespace puzzle

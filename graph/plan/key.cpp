@@ -1,0 +1,48 @@
+#include "graph/plan/key.h"
+
+#include <nlohmann/json.hpp>
+
+#include "io/fingerprint.h"
+
+namespace puzzle {
+
+std::string RecipeText(const Plan& plan, StepId step, const PortDigests& digests) {
+  const NodeKind& kind = plan.kind(step);
+  const std::string& keyed = plan.steps[step].params.keyed;
+  size_t n_digests = 0;
+  for (const auto& port : digests) n_digests += port.size();
+  std::string text;
+  text.reserve(keyed.size() + 70 * n_digests + 160);
+  text += '{';
+  if (kind.needs == Needs::kQuietDevice) {  // it measures, so machine and build decide the result
+    text += "\"environment\":" + CanonicalText(nlohmann::json(plan.environment)) + ',';
+  }
+  text += "\"format\":" + std::to_string(kKeyFormat) + ",\"inputs\":{";
+  bool first = true;
+  for (size_t p = 0; p < kind.ports.size(); ++p) {
+    if (digests[p].empty() && kind.ports[p].arity == PortSpec::Arity::kOptional) continue;
+    if (!first) text += ',';
+    first = false;
+    text.append("\"").append(kind.ports[p].name).append("\":[");
+    for (size_t i = 0; i < digests[p].size(); ++i) {
+      if (i > 0) text += ',';
+      text.append("\"").append(digests[p][i]).append("\"");
+    }
+    text += ']';
+  }
+  text.append("},\"kind\":\"").append(kind.name).append("\",\"params\":").append(keyed);
+  return text.append(",\"version\":").append(std::to_string(kind.version)).append("}");
+}
+
+std::string KeyOf(const std::string& recipe) {
+  return FingerprintText(recipe);
+}
+
+uint64_t SeedOf(const Plan& plan, StepId step) {
+  Fingerprint fingerprint;
+  fingerprint.AddField(plan.kind(step).name);
+  fingerprint.AddField(plan.steps[step].params.keyed);
+  return std::stoull(fingerprint.Hex().substr(0, 16), nullptr, 16);
+}
+
+}  // namespace puzzle

@@ -1,0 +1,254 @@
+#include "graph/plan/stale.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "graph/plan/each_step.h"
+#include "graph/plan/reason.h"
+#include "io/error.h"
+
+namespace puzzle {
+namespace {
+
+using nlohmann::json;
+
+/// Guesses for kinds that never ran.
+constexpr double kGuessDevice_s = 1.0;
+constexpr double kGuessHost_s = 0.05;
+
+/// The path of the first file of an output folder that is gone or has another size, or "".
+std::string LostOutput(const Step& step, const Record& record) {
+  const json files = RecordJson(record).value("output_files", json::object());
+  for (const auto& [param, folder] : step.params.output_paths) {
+    if (folder.empty()) continue;
+    for (const auto& [name, bytes] : files.items()) {
+      const std::string path = folder + '/' + name;
+      struct stat info {};
+      if (::stat(path.c_str(), &info) != 0) return path + " is gone";
+      if (bytes.is_number() && info.st_size != bytes.get<int64_t>()) return path + " changed";
+    }
+  }
+  return {};
+}
+
+/// Seconds of past runs: of the same step, else the mean of its kind, else a guess.
+class Estimator {
+ public:
+  Estimator(const Plan& plan, Store& store) : plan_(plan), store_(store) {}
+
+  double Of(StepId step) {
+    if (const auto key = store_.LastKey(plan_.steps[step].name)) {
+      if (const auto record = store_.FindRecord(*key)) {
+        Learn(step, record->wall_s);
+        return record->wall_s;
+      }
+    }
+    return -1;
+  }
+  void Learn(StepId step, double wall_s) {
+    auto& [sum, count] = known_[&plan_.kind(step)];
+    sum += wall_s;
+    ++count;
+  }
+  /// Fills in what the step's own past does not tell.
+  void Guess(StepId id, StepForecast& step) const {
+    const NodeKind& kind = plan_.kind(id);
+    if (const auto it = known_.find(&kind); it != known_.end()) {
+      step.expected_s = it->second.first / it->second.second;
+    } else {
+      step.expected_s = kind.needs == Needs::kHost ? kGuessHost_s : kGuessDevice_s;
+      step.guessed = true;
+    }
+  }
+
+ private:
+  const Plan& plan_;
+  Store& store_;
+  std::map<const NodeKind*, std::pair<double, double>> known_;
+};
+
+/// Whether the user asked for this step; lists that were not given ask for nothing.
+bool Asked(const std::vector<bool>& list, StepId id) {
+  return !list.empty() && list[id];
+}
+
+void MarkStep(const Plan& plan, StepId id, Store& store, const StepOrders& orders,
+              Forecast& forecast) {
+  StepForecast& step = forecast.steps[id];
+  step.forced = Asked(orders.forced, id);
+  step.accept = Asked(orders.accepted, id);
+  const StepId* waits_for = nullptr;
+  for (const StepId& input : plan.predecessors(id)) {
+    if (forecast.steps[input].fate != Fate::kHit) {
+      waits_for = &input;
+      break;
+    }
+  }
+  if (waits_for != nullptr) {
+    if (step.forced) {
+      step.reason = "forced";
+    } else if (!step.accept) {
+      step.reason = ExplainMiss(plan, id, "", store);
+    }
+    step.fate = step.reason.empty() ? Fate::kWait : Fate::kRun;
+    step.group = step.reason;
+    if (step.fate == Fate::kWait) {
+      step.reason = "waits for " + plan.steps[*waits_for].name;
+      step.group = "waits for " + plan.node_name(*waits_for);
+    }
+    return;
+  }
+  const std::string recipe = RecipeText(plan, id, CollectDigests(plan.steps[id], [&](StepId i) {
+                                          return forecast.steps[i].record.digest;
+                                        }));
+  step.key_closed = true;
+  step.key = KeyOf(recipe);
+  if (step.forced) {
+    step.reason = step.group = "forced";
+    return;
+  }
+  HitTest test = TestHit(plan, id, step.key, store);
+  if (test.hit) {
+    step.fate = Fate::kHit;
+    step.record = test.record;
+    return;
+  }
+  step.outputs_lost = test.outputs_lost;
+  step.reason =
+      test.presence == Presence::kAbsent ? ExplainMiss(plan, id, recipe, store) : test.reason;
+  step.group = step.reason;
+  if (step.accept && test.presence == Presence::kAbsent) {
+    if (auto earlier = FindAcceptable(plan, id, store)) {
+      step.fate = Fate::kHit;
+      step.accepts = true;
+      step.record = std::move(*earlier);
+      return;
+    }
+    step.warning = plan.steps[id].name + ": there is no earlier result to accept";
+  }
+  if (test.presence != Presence::kAbsent) {
+    step.group = test.outputs_lost ? "output files lost" : test.reason;
+    step.warning = plan.steps[id].name + ": " + test.reason + ", computing it again";
+  }
+}
+
+}  // namespace
+
+std::string_view FateName(const StepForecast& step) {
+  switch (step.fate) {
+    case Fate::kHit:
+      return step.accepts ? "KEEP" : "HIT";
+    case Fate::kRun:
+      return "RUN";
+    case Fate::kWait:
+      return "WAIT";
+  }
+  return {};
+}
+
+void SortUnique(std::vector<std::string_view>& digests) {
+  if (digests.size() < 2) return;
+  std::sort(digests.begin(), digests.end());
+  digests.erase(std::unique(digests.begin(), digests.end()), digests.end());
+}
+
+HitTest TestHit(const Plan& plan, StepId step, const std::string& key, Store& store) {
+  HitTest test;
+  const Lookup found = store.Find(key);
+  test.presence = found.presence;
+  test.record = found.record;
+  if (found.presence != Presence::kWhole) {
+    test.reason = PresenceText(found.presence);
+    if (found.presence != Presence::kAbsent) test.reason += " (" + store.PathOf(test.record) + ")";
+    return test;
+  }
+  if (test.record.has_output_files && !plan.steps[step].params.output_paths.empty()) {
+    const std::string lost = LostOutput(plan.steps[step], test.record);
+    if (!lost.empty()) {
+      test.outputs_lost = true;
+      test.reason = "output file " + lost;
+      return test;
+    }
+  }
+  test.hit = true;
+  return test;
+}
+
+std::string ExplainMiss(const Plan& plan, StepId step, const std::string& recipe, Store& store) {
+  const auto last = store.LastKey(plan.steps[step].name);
+  const auto record = last ? store.FindRecord(*last) : std::nullopt;
+  if (!record) return "missing";
+  std::optional<Change> change;
+  try {
+    change = FirstChange(RecordJson(*record).at("recipe"),
+                         recipe.empty() ? OpenRecipe(plan, step) : json::parse(recipe));
+  } catch (const std::exception&) {
+    return "missing";
+  }
+  if (!change) return recipe.empty() ? "" : "missing";  // open: the inputs are not known yet
+  NameSubject(plan, step, *change);
+  return change->Text();
+}
+
+std::optional<Record> FindAcceptable(const Plan& plan, StepId step, Store& store) {
+  const auto last = store.LastKey(plan.steps[step].name);
+  if (!last) return std::nullopt;
+  const Lookup found = store.Find(*last);
+  if (found.presence != Presence::kWhole || found.record.type != plan.kind(step).output) {
+    return std::nullopt;
+  }
+  return found.record;
+}
+
+Forecast MarkStale(const Plan& plan, Store& store, const StepOrders& orders) {
+  Forecast forecast;
+  const size_t n = plan.steps.size();
+  forecast.steps.resize(n);
+  Estimator estimator(plan, store);
+  ForEachStep(plan, [&](StepId id) { MarkStep(plan, id, store, orders, forecast); });
+  for (const StepId id : plan.order) {
+    StepForecast& step = forecast.steps[id];
+    switch (step.fate) {
+      case Fate::kHit:
+        ++forecast.hits;
+        forecast.saved_s += step.record.wall_s;
+        estimator.Learn(id, step.record.wall_s);
+        break;
+      case Fate::kRun:
+        ++forecast.runs;
+        step.expected_s = estimator.Of(id);
+        break;
+      case Fate::kWait:
+        ++forecast.waits;
+        step.expected_s = estimator.Of(id);
+        break;
+    }
+  }
+  forecast.remaining_s.assign(n, 0);
+  for (size_t i = n; i-- > 0;) {
+    const StepId id = plan.order[i];
+    StepForecast& step = forecast.steps[id];
+    if (step.fate != Fate::kHit) {
+      if (step.expected_s < 0) estimator.Guess(id, step);
+      forecast.expected_s += step.expected_s;
+    }
+    double after = 0;
+    for (const StepId next : plan.successors(id)) {
+      after = std::max(after, forecast.remaining_s[next]);
+    }
+    forecast.remaining_s[id] = step.expected_s + after;
+  }
+  return forecast;
+}
+
+double Forecast::Estimate(size_t lanes) const {
+  double longest = 0;
+  for (const double seconds : remaining_s) longest = std::max(longest, seconds);
+  return std::max(longest, expected_s / static_cast<double>(std::max<size_t>(lanes, 1)));
+}
+
+}  // namespace puzzle

@@ -1,0 +1,93 @@
+#include "graph/run/demand.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "io/error.h"
+
+namespace puzzle {
+namespace {
+
+bool OnLane(const NodeKind& kind) {
+  return kind.needs != Needs::kHost;
+}
+
+uint64_t LargestRecord(const Plan& plan, const PlanNode& node, const Forecast& forecast,
+                       Store& store) {
+  uint64_t largest = 0;
+  for (StepId id = node.first; id < node.first + node.count; ++id) {
+    if (forecast.steps[id].fate == Fate::kHit) {
+      largest = std::max(largest, RecordedMemory(forecast.steps[id].record));
+    } else if (const auto key = store.LastKey(plan.steps[id].name)) {
+      if (const auto record = store.FindRecord(*key)) {
+        largest = std::max(largest, RecordedMemory(*record));
+      }
+    }
+  }
+  return largest;
+}
+
+/// Results by port, read when a kind asks.
+class RecordFacts final : public InputFacts {
+ public:
+  using RecordOf = std::function<const Record&(StepId)>;
+
+  RecordFacts(const Plan& plan, StepId step, const RecordOf& record_of)
+      : ports_(plan.kind(step).ports), inputs_(plan.steps[step].inputs), record_of_(record_of) {}
+
+  uint64_t Bytes(std::string_view port) const override {
+    uint64_t bytes = 0;
+    for (const StepId input : At(port)) bytes += record_of_(input).bytes;
+    return bytes;
+  }
+  double Number(std::string_view port, std::string_view name) const override {
+    const auto& inputs = At(port);
+    if (inputs.size() != 1) return 0;
+    const nlohmann::json record = RecordJson(record_of_(inputs[0]));
+    const auto scalars = record.find("scalars");
+    if (scalars == record.end()) return 0;
+    const auto number = scalars->find(name);
+    return number != scalars->end() && number->is_number() ? number->get<double>() : 0;
+  }
+
+ private:
+  const std::vector<StepId>& At(std::string_view port) const {
+    const auto spec = std::find_if(ports_.begin(), ports_.end(), [&](const PortSpec& candidate) {
+      return candidate.name == port;
+    });
+    PUZZLE_CHECK(spec != ports_.end(), "the kind has no port \"" + std::string(port) + "\"");
+    return inputs_[static_cast<size_t>(spec - ports_.begin())];
+  }
+
+  const std::vector<PortSpec>& ports_;
+  const std::vector<std::vector<StepId>>& inputs_;
+  const RecordOf& record_of_;
+};
+
+}  // namespace
+
+std::vector<uint64_t> RecordedPeaks(const Plan& plan, const Forecast& forecast, Store& store) {
+  std::vector<uint64_t> peaks;
+  for (const PlanNode& node : plan.nodes) {
+    const auto begin = forecast.steps.begin() + node.first;
+    const bool runs = OnLane(*node.kind) &&
+                      std::any_of(begin, begin + node.count,
+                                  [](const StepForecast& step) { return step.fate != Fate::kHit; });
+    peaks.push_back(runs ? LargestRecord(plan, node, forecast, store) : 0);
+  }
+  return peaks;
+}
+
+Resources EstimateDemand(const Plan& plan, StepId step, uint64_t recorded,
+                         const std::function<const Record&(StepId)>& record_of) {
+  const NodeKind& kind = plan.kind(step);
+  Resources demand;
+  if (kind.resources) {
+    demand =
+        kind.resources(plan.steps[step].params.value.get(), RecordFacts(plan, step, record_of));
+  }
+  demand.memory_bytes = std::max(demand.memory_bytes, recorded);
+  return demand;
+}
+
+}  // namespace puzzle

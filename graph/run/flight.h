@@ -1,0 +1,41 @@
+// What a step carries from the moment its key is closed until it has its outcome. A value that
+// belongs to one thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "graph/kind/node.h"
+#include "graph/run/memory_meter.h"
+#include "graph/store/locks.h"
+#include "graph/store/store.h"
+
+namespace puzzle {
+
+struct Flight {
+  std::string key;
+  std::string recipe;
+  std::string reason;
+  bool has_save_point = false;
+  bool replace = false;  // a whole result of this key is there and must not count
+  std::unique_ptr<Claim> claim;
+  std::string waits_for;        // whom it waits for, or waited last
+  std::optional<Record> found;  // what another run made meanwhile
+  std::unique_ptr<ArtifactDraft> draft;
+  Product product;
+  std::exception_ptr failure;
+  std::vector<std::string> warnings;
+  std::string lane;
+  int threads = 0;
+  double wall_s = 0, cpu_s = 0;
+  std::optional<MemoryMeter> memory;  // of steps on a lane
+  uint64_t memory_bytes = 0;
+  bool tried_alone = false;
+  bool changed_lane = false;
+};
+
+}  // namespace puzzle

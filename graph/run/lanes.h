@@ -1,0 +1,153 @@
+// Worker threads bound to devices. Device work has its own threads because tensor libraries keep
+// thread counts and current device per thread. Thread-safe unless said otherwise.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "graph/kind/node.h"
+#include "graph/run/ready_queue.h"
+
+namespace puzzle {
+
+/// Where a step runs: one lane, as seen by the step.
+class Lane {
+ public:
+  virtual ~Lane() = default;
+  [[nodiscard]] virtual const Device& device() const = 0;
+  /// "cpu#0".
+  [[nodiscard]] virtual const std::string& name() const = 0;
+  /// Adapts this thread to the cores that are free now; an atomic load when nothing changed.
+  /// REQUIRES: called on the lane's thread.
+  virtual void Adapt() = 0;
+  /// Threads that the running step may use.
+  [[nodiscard]] virtual int threads() const = 0;
+  /// The device is of no use any more: this lane takes no further work.
+  virtual void Retire() = 0;
+};
+
+/// Admits running steps: any number of normal ones, or a single quiet one.
+class QuietGate {
+ public:
+  enum class Pass {
+    kLane,   // waits while a quiet step runs or waits, so that a quiet one is not put off for ever
+    kHost,   // waits while a quiet step runs: these threads are also needed to empty the gate
+    kQuiet,  // waits until nobody is inside
+  };
+  void Enter(Pass pass);
+  /// Lets the caller leave twice: what follows from its step (saving) belongs to it. Never waits.
+  /// REQUIRES: the caller is inside.
+  void Stay();
+  void Leave(Pass pass);
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int inside_ = 0;
+  int quiet_waiting_ = 0;
+  bool quiet_inside_ = false;
+};
+
+/// Enters a gate for as long as it lives.
+class QuietGuard {
+ public:
+  QuietGuard(QuietGate& gate, QuietGate::Pass pass) : gate_(gate), pass_(pass) {
+    gate_.Enter(pass_);
+  }
+  ~QuietGuard() { gate_.Leave(pass_); }
+  QuietGuard(const QuietGuard&) = delete;
+  QuietGuard& operator=(const QuietGuard&) = delete;
+
+ private:
+  QuietGate& gate_;
+  QuietGate::Pass pass_;
+};
+
+/// A set of lanes behind one queue. An interface, so that lanes elsewhere, or lanes that a test
+/// moves by hand, can take the place of threads.
+class Lanes {
+ public:
+  virtual ~Lanes() = default;
+  /// Hands work over and returns at once. Everything posted is run, exactly once, or refused when
+  /// no lane is left for it (perhaps before this call returns).
+  virtual void Post(LaneWork work) = 0;
+  [[nodiscard]] virtual size_t size() const = 0;
+  /// The gate that steps outside lanes pass as well.
+  [[nodiscard]] virtual QuietGate& gate() = 0;
+};
+
+struct LocalLanesOptions {
+  std::vector<Device> devices;  // one lane each
+  int cores = 0;                // to be shared by busy lanes; 0: those of the machine
+  int threads_per_lane = 0;     // 0: every busy lane gets an equal share of the cores
+  /// Called first thing on every lane's thread.
+  std::function<void(const Device&, int lane)> on_start;
+  /// Called on a lane's thread when its number of threads changes, and before its first step.
+  std::function<void(int threads)> set_threads;
+  /// Bytes that running work may occupy together, by device ("cpu" for all cpu lanes, "cuda:1");
+  /// work that needs more runs alone. No entry: no limit.
+  std::map<std::string, uint64_t> memory_bytes;
+};
+
+/// Threads of this machine, one per lane.
+class LocalLanes final : public Lanes {
+ public:
+  explicit LocalLanes(LocalLanesOptions options);
+  /// Runs what is still queued, then joins.
+  ~LocalLanes() override;
+
+  void Post(LaneWork work) override;
+  [[nodiscard]] size_t size() const override { return threads_.size(); }
+  [[nodiscard]] QuietGate& gate() override { return gate_; }
+
+ private:
+  class Worker;
+  /// What runs on one device, or on all cpu lanes together.
+  struct Pool {
+    uint64_t limit_bytes = UINT64_MAX;
+    uint64_t used_bytes = 0;
+    int running = 0;
+    bool alone = false;
+  };
+
+  void Serve(int lane);
+  /// Waits for work that may start now. False when there will be none.
+  bool Await(Worker& lane, LaneWork& work);
+  void Retire(Worker& lane);
+  // REQUIRES: mutex_ held.
+  Pool& PoolOf(const Device& device);
+  static bool Fits(const LaneWork& work, const Pool& pool);
+  void Admit(Worker& lane, const LaneWork& work);
+  void Share();
+
+  LocalLanesOptions options_;
+  QuietGate gate_;
+  std::mutex mutex_;
+  std::condition_variable changed_;  // something was posted or ended
+  ReadyQueue queue_;
+  std::map<std::string, Pool> pools_;
+  std::map<std::string, int> alive_;   // lanes by type of device
+  std::map<const Worker*, int> busy_;  // lane -> the threads that its work declared
+  bool closing_ = false;
+  std::atomic<int> share_{1};       // of a busy lane whose work declared nothing
+  std::atomic<int> even_share_{1};  // of a busy lane if all were equal
+  std::vector<std::thread> threads_;
+};
+
+/// Parses "cpu,cpu,cuda:1". Throws Error naming the part that is none.
+[[nodiscard]] std::vector<Device> ParseDevices(const std::string& text);
+/// One cpu lane per core, at most four.
+[[nodiscard]] std::vector<Device> DefaultDevices();
+/// Memory of this machine that is free for steps now, or the limit of the container if that is
+/// less; 0 when it is unknown.
+[[nodiscard]] uint64_t AvailableMemory();
+
+}  // namespace puzzle

@@ -1,0 +1,53 @@
+// What came out of a run. Values.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "graph/plan/plan.h"
+#include "graph/plan/stale.h"
+#include "graph/run/observer.h"
+
+namespace puzzle {
+
+/// One step after the run. Written once, by whoever finished the step.
+struct StepResult {
+  Outcome outcome = Outcome::kCancelled;
+  Record record;              // of kOk and kCached
+  std::string message;        // of kFailed; of kSkipped: which input failed
+  double wall_s = 0;          // of kOk and kFailed
+  uint64_t memory_bytes = 0;  // of kOk: what it added to the process; 0: not measured
+};
+
+struct Report {
+  std::vector<StepResult> steps;
+  std::vector<std::string> warnings;
+  double wall_s = 0;
+  double saved_s = 0;          // what the cached results cost when they were made
+  double critical_path_s = 0;  // longest chain of seconds among the steps that ran
+  bool interrupted = false;
+
+  [[nodiscard]] size_t Count(Outcome outcome) const;
+  /// 0 everything is there, 1 a step failed, 130 interrupted.
+  [[nodiscard]] int ExitCode() const;
+};
+
+/// The chain of steps that ran one after the other and took longest, in order: no number of lanes
+/// would have made the run shorter than this.
+[[nodiscard]] std::vector<StepId> CriticalPath(const Plan& plan, const Report& report);
+/// "312 steps: 280 cached (saved 3h12m), 31 run, 1 failed; 14m02s; critical path 11m40s".
+[[nodiscard]] std::string SummaryLine(const Report& report);
+/// Failed steps with their messages and what to do, one paragraph each; "" when there are none.
+/// `command` is the command line that was run.
+[[nodiscard]] std::string FailuresText(const Plan& plan, const Report& report,
+                                       const std::string& command);
+/// The "display" texts of steps whose result no other step uses, in plan order.
+[[nodiscard]] std::string DisplayText(const Plan& plan, const Report& report);
+/// {"steps":{"total","ran","cached","failed","skipped"},"wall_s","results":{step:{scalars}}}.
+[[nodiscard]] std::string SummaryJson(const Plan& plan, const Report& report);
+
+/// 0.4s, 41s, 14m02s, 3h12m.
+[[nodiscard]] std::string DurationText(double seconds);
+
+}  // namespace puzzle

@@ -1,0 +1,38 @@
+// What the steps of one run share while it goes on. Thread-safe as far as each member says.
+#pragma once
+
+#include <atomic>
+
+#include "graph/run/announcer.h"
+#include "graph/run/executor.h"
+#include "graph/run/resident.h"
+
+namespace puzzle {
+
+/// Plan, forecast, store and options outlive it.
+struct RunScope {
+  RunScope(const Plan& p, const Forecast& f, Store& s, Observer* observer, const ExecuteOptions& o)
+      : plan(p),
+        forecast(f),
+        store(s),
+        options(o),
+        announcer(p, f, observer),
+        caches(o.resident_bytes),
+        results(p.steps.size()) {}
+
+  /// Nothing else is to begin: the user asked to stop, or a step failed.
+  [[nodiscard]] bool Stopping() const {
+    return options.stop.stop_requested() || (failed.load() && !options.keep_going);
+  }
+
+  const Plan& plan;
+  const Forecast& forecast;
+  Store& store;
+  const ExecuteOptions& options;
+  Announcer announcer;
+  ResidentCaches caches;
+  std::vector<StepResult> results;   // per step; written once, before its successors begin
+  std::atomic<bool> failed = false;  // some step did
+};
+
+}  // namespace puzzle

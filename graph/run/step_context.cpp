@@ -1,0 +1,94 @@
+#include "graph/run/step_context.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "graph/plan/key.h"
+#include "graph/store/save_points.h"
+#include "io/error.h"
+
+namespace puzzle {
+namespace {
+
+constexpr double kProgressInterval_s = 0.1;
+constexpr double kSaveShare = 0.05;  // of the time, for save points at most
+
+}  // namespace
+
+StepContext::StepContext(RunScope& run, StepId id, Lane& lane, Flight& flight)
+    : run_(run),
+      id_(id),
+      lane_(lane),
+      flight_(flight),
+      begin_s_(run.announcer.Now()),
+      announced_s_(begin_s_),
+      next_save_s_(begin_s_ + run.options.save_point_s) {}
+
+uint64_t StepContext::seed() const {
+  return SeedOf(run_.plan, id_);
+}
+
+void StepContext::Poll(double fraction, std::string_view note) {
+  if (run_.options.stop.stop_requested()) throw Cancelled();
+  lane_.Adapt();
+  const double now = run_.announcer.Now();
+  const double timeout_s = run_.plan.node(id_).timeout_s;
+  if (timeout_s > 0 && now - begin_s_ > timeout_s) {
+    throw Error(fmt::format("stopped after {}: the node's timeout is {}s",
+                            DurationText(now - begin_s_), timeout_s));
+  }
+  if (now - announced_s_ < kProgressInterval_s) return;
+  announced_s_ = now;
+  if (flight_.memory) flight_.memory->Sample();
+  RunEvent event = StepEvent(RunEvent::Type::kProgress, id_);
+  event.fraction = std::clamp(fraction, 0.0, 1.0);
+  event.note = note;
+  run_.announcer.Emit(event);
+}
+
+void StepContext::Warn(const std::string& message) {
+  flight_.warnings.push_back(message);
+  run_.announcer.Warn(id_, message);
+}
+
+std::shared_ptr<const ArchiveReader> StepContext::LastSavePoint() {
+  if (flight_.replace) return nullptr;  // it was asked for anew
+  auto found = run_.store.save_points().Find(flight_.key);
+  flight_.has_save_point = flight_.has_save_point || found != nullptr;
+  return found;
+}
+
+void StepContext::KeepSavePoint(const std::function<void(ArchiveWriter&)>& save) {
+  const double begin_s = run_.announcer.Now();
+  if (begin_s < next_save_s_) return;
+  try {
+    auto draft = run_.store.Begin();
+    save(draft->writer());
+    draft->Close();
+    run_.store.save_points().Put(flight_.key, *draft);
+    flight_.has_save_point = true;
+    const double end_s = run_.announcer.Now(), interval_s = run_.options.save_point_s;
+    next_save_s_ =
+        interval_s == 0 ? 0 : end_s + std::max(interval_s, (end_s - begin_s) / kSaveShare);
+  } catch (const std::exception& error) {
+    next_save_s_ = std::numeric_limits<double>::infinity();
+    Warn(fmt::format("no more save points: {}", error.what()));
+  }
+}
+
+uint64_t StepContext::resident_bytes() const {
+  return run_.options.resident_bytes;
+}
+
+std::string StepContext::ScratchPath() {
+  return run_.store.TemporaryPath();
+}
+
+std::shared_ptr<const void> StepContext::ResidentAny(const std::string& key,
+                                                     const std::function<SizedValue()>& make) {
+  return run_.caches.Of(lane_.device()).Get("derived " + key, make);
+}
+
+}  // namespace puzzle

@@ -1,0 +1,19 @@
+// What an exception that ended a step means. Functions without state.
+#pragma once
+
+#include <exception>
+#include <string>
+
+#include "graph/run/executor.h"
+
+namespace puzzle {
+
+/// For people: one sentence, whatever was thrown.
+[[nodiscard]] std::string MessageOf(const std::exception_ptr& failure);
+/// The step ended because it was asked to.
+[[nodiscard]] bool IsCancelled(const std::exception_ptr& failure);
+/// std::bad_alloc is known; `options.classify` judges other exceptions of the standard.
+[[nodiscard]] FailureKind Classify(const std::exception_ptr& failure,
+                                   const ExecuteOptions& options);
+
+}  // namespace puzzle

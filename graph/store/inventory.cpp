@@ -1,0 +1,202 @@
+#include "graph/store/inventory.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <tuple>
+#include <unordered_map>
+
+#include "graph/plan/select.h"
+#include "graph/store/leftovers.h"
+#include "graph/store/save_points.h"
+#include "io/error.h"
+
+namespace puzzle {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kKeyDigits = 64;
+constexpr size_t kFewestDigits = 6;  // of a key that is given by its beginning
+
+bool IsHex(std::string_view text) {
+  return text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+std::string PinPath(Store& store, std::string_view key) {
+  return fmt::format("{}/pins/{}", store.folder(), key);
+}
+
+/// Keys of which there is an artifact, a record or both, by the files in the folders "00" to "ff".
+std::set<std::string> StoredKeys(const std::string& folder) {
+  std::set<std::string> keys;
+  std::error_code failure;
+  for (const auto& shard : fs::directory_iterator(folder, failure)) {
+    const std::string name = shard.path().filename().string();
+    if (name.size() != 2 || !IsHex(name)) continue;
+    for (const auto& file : fs::directory_iterator(shard.path(), failure)) {
+      const std::string stem = file.path().stem().string();
+      const std::string extension = file.path().extension().string();
+      if (stem.size() == kKeyDigits && IsHex(stem) && stem.starts_with(name) &&
+          (extension == ".h5" || extension == ".json")) {
+        keys.insert(stem);
+      }
+    }
+  }
+  if (failure) {
+    throw Error(fmt::format("cannot list the store \"{}\": {}", folder, failure.message()));
+  }
+  return keys;
+}
+
+/// What a key has on the disk, into one of the two lists.
+void AddKey(Store& store, const std::string& key, Inventory& inventory) {
+  StoreLayer& layer = store.own();
+  const auto artifact = FactsOf(layer.ArtifactPath(key));
+  const auto record_file = FactsOf(layer.RecordPath(key));
+  const auto record = record_file ? layer.FindRecord(key) : std::nullopt;
+  if (artifact && record) {
+    StoredResult result;
+    result.record = *record;
+    result.bytes = artifact->bytes + record_file->bytes;
+    result.made_ns = artifact->mtime_ns;
+    result.used_ns = artifact->used_ns;
+    inventory.bytes += result.bytes;
+    inventory.results.push_back(std::move(result));
+    return;
+  }
+  const auto add = [&](const std::string& path, const char* what, const FileFacts& facts) {
+    inventory.leftovers.push_back({path, what, facts.bytes, key});
+    inventory.bytes += facts.bytes;
+  };
+  if (artifact) add(layer.ArtifactPath(key), "artifact without record", *artifact);
+  if (record_file) {
+    add(layer.RecordPath(key), record ? "record without artifact" : "damaged record", *record_file);
+  }
+}
+
+/// Of save points those are left over whose step has its result, and those that nobody came back
+/// to.
+void AddSavePoints(Store& store, Inventory& inventory) {
+  constexpr int64_t kForgotten_ns = int64_t{30} * 24 * 3600 * 1'000'000'000;
+  const int64_t now_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                             std::chrono::system_clock::now().time_since_epoch())
+                             .count();
+  for (const SavePoints::File& file : store.save_points().List()) {
+    inventory.bytes += file.bytes;
+    if (FactsOf(store.own().RecordPath(file.key)) || now_ns - file.mtime_ns > kForgotten_ns)
+      inventory.leftovers.push_back({file.path, "save point of no use any more", file.bytes, {}});
+  }
+}
+
+/// Marks pins and everything that they were made from. A result's inputs are known by content, so
+/// every result with that content counts.
+void MarkPins(Store& store, Inventory& inventory) {
+  std::unordered_multimap<std::string_view, StoredResult*> by_digest;
+  std::vector<StoredResult*> todo;
+  for (StoredResult& result : inventory.results) {
+    by_digest.emplace(result.record.digest, &result);
+    result.pinned = IsPinned(store, result.record.key);
+    if (result.pinned) todo.push_back(&result);
+  }
+  while (!todo.empty()) {
+    StoredResult& result = *todo.back();
+    todo.pop_back();
+    if (std::exchange(result.needed_by_pin, true)) continue;
+    const nlohmann::json recipe = RecordJson(result.record).at("recipe");
+    for (const auto& digests : recipe.value("inputs", nlohmann::json::object())) {
+      for (const auto& digest : digests) {
+        const auto [first, last] = by_digest.equal_range(digest.get_ref<const std::string&>());
+        for (auto it = first; it != last; ++it) todo.push_back(it->second);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+std::string_view NodeOfStep(std::string_view step) {
+  return step.substr(0, step.find('['));
+}
+
+Inventory TakeInventory(Store& store) {
+  Inventory inventory;
+  if (!fs::is_directory(store.folder())) {
+    throw Error(fmt::format("there is no store \"{}\"", store.folder()));
+  }
+  for (const std::string& key : StoredKeys(store.folder())) AddKey(store, key, inventory);
+  for (const std::string& path : FindLeftovers(store.folder() + "/tmp", store.locks())) {
+    const auto facts = FactsOf(path);
+    if (!facts) continue;
+    inventory.leftovers.push_back({path, "half-written by a run that died", facts->bytes, {}});
+    inventory.bytes += facts->bytes;
+  }
+  AddSavePoints(store, inventory);
+  for (StoredResult& result : inventory.results) {
+    const auto last = store.own().LastKey(result.record.step);
+    result.current = last && *last == result.record.key;
+  }
+  MarkPins(store, inventory);
+  std::sort(inventory.results.begin(), inventory.results.end(),
+            [](const StoredResult& a, const StoredResult& b) {
+              return std::tie(a.record.step, b.made_ns, a.record.key) <
+                     std::tie(b.record.step, a.made_ns, b.record.key);
+            });
+  return inventory;
+}
+
+bool Means(const std::string& name, const StoredResult& result) {
+  const Record& record = result.record;
+  return MatchesStep(name, record.step) ||
+         (name.size() >= kFewestDigits && IsHex(name) && record.key.starts_with(name));
+}
+
+std::vector<const StoredResult*> FindResults(const Inventory& inventory, const std::string& name) {
+  std::vector<const StoredResult*> found;
+  for (const StoredResult& result : inventory.results) {
+    if (!Means(name, result)) continue;
+    const bool by_key = !MatchesStep(name, result.record.step);
+    // Results are sorted: of one step the newest comes first.
+    const bool same = !by_key && !found.empty() && found.back()->record.step == result.record.step;
+    if (!same) {
+      found.push_back(&result);
+    } else if (result.current) {
+      found.back() = &result;
+    }
+  }
+  if (found.empty()) {
+    throw Error(fmt::format(
+        "the store has no result of a step, and none with a key, that \"{}\" stands for", name));
+  }
+  return found;
+}
+
+bool IsPinned(Store& store, std::string_view key) {
+  return ::access(PinPath(store, key).c_str(), F_OK) == 0;
+}
+
+void Pin(Store& store, const StoredResult& result) {
+  std::error_code failure;
+  fs::create_directories(store.folder() + "/pins", failure);
+  const std::string path = PinPath(store, result.record.key);
+  std::ofstream file(path);
+  file << result.record.step << '\n';
+  file.close();
+  if (!file) throw Error(fmt::format("cannot write \"{}\"", path));
+}
+
+void Unpin(Store& store, const StoredResult& result) {
+  const std::string path = PinPath(store, result.record.key);
+  if (::unlink(path.c_str()) == 0) return;
+  if (errno == ENOENT) throw Error(fmt::format("{} is not pinned", result.record.step));
+  throw Error(fmt::format("cannot remove \"{}\": {}", path, std::strerror(errno)));
+}
+
+}  // namespace puzzle

@@ -1,0 +1,347 @@
+#include "graph/store/store_layer.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <deque>
+#include <fstream>
+#include <memory_resource>
+#include <mutex>
+#include <shared_mutex>
+#include <unordered_map>
+
+#include "graph/store/line_file.h"
+#include "io/error.h"
+
+namespace puzzle {
+namespace {
+
+/// A key as 32 bytes: half the memory of its text, and its own hash.
+using KeyBytes = std::array<uint8_t, 32>;
+
+struct KeyHash {
+  size_t operator()(const KeyBytes& key) const {
+    size_t hash;
+    std::memcpy(&hash, key.data(), sizeof hash);
+    return hash;
+  }
+};
+
+bool ParseKey(std::string_view hex, KeyBytes& key) {
+  static constexpr uint8_t kNone = 0xFF;
+  static constexpr auto kDigits = [] {
+    std::array<uint8_t, 256> digits{};
+    digits.fill(kNone);
+    for (uint8_t i = 0; i < 16; ++i) digits[static_cast<uint8_t>("0123456789abcdef"[i])] = i;
+    return digits;
+  }();
+  if (hex.size() != 2 * key.size()) return false;
+  bool good = true;
+  for (size_t i = 0; i < key.size(); ++i) {
+    const uint8_t high = kDigits[static_cast<uint8_t>(hex[2 * i])];
+    const uint8_t low = kDigits[static_cast<uint8_t>(hex[2 * i + 1])];
+    good = good && high != kNone && low != kNone;
+    key[i] = static_cast<uint8_t>(high << 4 | (low & 15));
+  }
+  return good;
+}
+
+int64_t Nanoseconds(const timespec& time) {
+  return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+}
+
+/// A line of the file "last".
+std::string LastLine(std::string_view step, std::string_view key) {
+  return fmt::format("{} {}", key, step);
+}
+
+/// A line of the memo: what reading the artifact of a key with this time stamp has shown.
+std::string MemoLine(std::string_view key, int64_t mtime_ns) {
+  return fmt::format("{} {} ", key, mtime_ns);
+}
+
+}  // namespace
+
+std::string PresenceText(Presence presence) {
+  switch (presence) {
+    case Presence::kAbsent:
+      return "missing";
+    case Presence::kWhole:
+      return "whole";
+    case Presence::kMissing:
+      return "artifact file missing";
+    case Presence::kShort:
+      return "artifact file has the wrong size";
+    case Presence::kDamaged:
+      return "artifact file damaged";
+  }
+  return {};
+}
+
+std::optional<FileFacts> FactsOf(const std::string& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return std::nullopt;
+  return FileFacts{static_cast<uint64_t>(info.st_size), Nanoseconds(info.st_mtim),
+                   Nanoseconds(info.st_atim)};
+}
+
+struct StoreLayer::State {
+  Options options;
+  const ArchiveFormat& format;
+
+  std::once_flag index_loaded;
+  std::shared_mutex mutex;  // guards everything below; look-ups in the index share it
+  std::unique_ptr<LineFile> index;
+  std::pmr::monotonic_buffer_resource nodes;  // of `lines`: one by one they are half its time
+  std::pmr::unordered_map<KeyBytes, std::string_view, KeyHash> lines{&nodes};  // key -> index line
+  bool last_loaded = false;
+  std::unique_ptr<LineFile> last;
+  std::unordered_map<std::string_view, std::string_view> last_keys;  // step name -> key
+  std::deque<std::string> own_lines;  // of both files: what they do not map
+  std::unique_ptr<LineFile> memo;
+  std::unordered_map<std::string, bool> verdicts;  // memo line -> whole
+
+  /// "<folder>/ab/abcd...<suffix>".
+  std::string Path(std::string_view key, std::string_view suffix) const {
+    const std::string& folder = options.folder;
+    std::string path;
+    path.reserve(folder.size() + key.size() + suffix.size() + 4);
+    return path.append(folder).append("/").append(key, 0, 2).append("/").append(key).append(suffix);
+  }
+
+  State(Options o, const ArchiveFormat& f) : options(std::move(o)), format(f) {}
+
+  /// With or without the mutex: what it fills is used by nobody before it returns.
+  void LoadIndex() {
+    std::call_once(index_loaded, [this] {
+      index = std::make_unique<LineFile>(options.folder + "/index");
+      index->Read([this](std::string_view line) {
+        if (lines.empty()) lines.reserve(index->bytes() / std::max<size_t>(line.size(), 64));
+        KeyBytes key;
+        if (ParseKey(line.substr(0, 64), key)) lines[key] = line;
+      });
+    });
+  }
+
+  void LoadLast() {
+    if (last_loaded) return;
+    last_loaded = true;
+    last = std::make_unique<LineFile>(options.folder + "/last");
+    last->Read([&](std::string_view line) {  // key ' ' step name
+      if (last_keys.empty()) last_keys.reserve(last->bytes() / std::max<size_t>(line.size(), 64));
+      if (line.size() > 65) last_keys.insert_or_assign(line.substr(65), line.substr(0, 64));
+    });
+  }
+
+  void LoadMemo() {
+    if (memo) return;
+    memo = std::make_unique<LineFile>(options.memo_path);
+    memo->Read([&](std::string_view line) {  // key ' ' mtime ' ' verdict
+      const size_t end = line.rfind(' ');
+      if (end != std::string_view::npos) {
+        verdicts.insert_or_assign(std::string(line.substr(0, end + 1)),
+                                  line.substr(end + 1) == "whole");
+      }
+    });
+  }
+
+  void NoteVerdict(std::string_view key, int64_t mtime_ns, bool whole) {
+    const std::scoped_lock lock(mutex);
+    LoadMemo();
+    const std::string line = MemoLine(key, mtime_ns);
+    verdicts[line] = whole;
+    memo->Append(line + (whole ? "whole" : "damaged"));
+  }
+
+  std::optional<bool> Verdict(std::string_view key, int64_t mtime_ns) {
+    const std::scoped_lock lock(mutex);
+    LoadMemo();
+    const auto it = verdicts.find(MemoLine(key, mtime_ns));
+    return it == verdicts.end() ? std::nullopt : std::optional(it->second);
+  }
+
+  /// REQUIRES: mutex held.
+  void RewriteIndex() {
+    auto it = lines.begin();
+    std::string line;
+    index->Rewrite([&]() -> const std::string* {
+      if (it == lines.end()) return nullptr;
+      line = std::string((it++)->second);
+      return &line;
+    });
+  }
+
+  /// REQUIRES: mutex held.
+  void RewriteLast() {
+    auto it = last_keys.begin();
+    std::string line;
+    last->Rewrite([&]() -> const std::string* {
+      if (it == last_keys.end()) return nullptr;
+      line = LastLine(it->first, it->second);
+      ++it;
+      return &line;
+    });
+  }
+};
+
+StoreLayer::StoreLayer(Options options, const ArchiveFormat& format)
+    : state_(std::make_unique<State>(std::move(options), format)) {}
+
+StoreLayer::~StoreLayer() = default;
+
+const std::string& StoreLayer::folder() const {
+  return state_->options.folder;
+}
+std::string StoreLayer::ArtifactPath(std::string_view key) const {
+  return state_->Path(key, ".h5");
+}
+std::string StoreLayer::RecordPath(std::string_view key) const {
+  return state_->Path(key, ".json");
+}
+
+Record StoreLayer::Keep(std::string index_line) {
+  const std::scoped_lock lock(state_->mutex);
+  state_->LoadIndex();
+  const std::string& line = state_->own_lines.emplace_back(std::move(index_line));
+  Record record = *ParseIndexLine(line);
+  KeyBytes key;
+  if (ParseKey(record.key, key)) state_->lines[key] = line;
+  if (state_->options.writable) state_->index->Append(line);
+  record.layer = state_->options.number;
+  return record;
+}
+
+std::optional<Record> StoreLayer::FindRecord(std::string_view key) {
+  KeyBytes bytes;
+  if (!ParseKey(key, bytes)) return std::nullopt;
+  state_->LoadIndex();
+  {
+    const std::shared_lock lock(state_->mutex);
+    if (const auto it = state_->lines.find(bytes); it != state_->lines.end()) {
+      std::optional<Record> record = ParseIndexLine(it->second);
+      if (record) record->layer = state_->options.number;
+      return record;
+    }
+  }
+  std::ifstream file(RecordPath(key), std::ios::binary);  // the index does not know every key
+  if (!file) return std::nullopt;
+  const std::string text((std::istreambuf_iterator<char>(file)), {});
+  std::optional<std::string> line = IndexLineOf(text);
+  if (!line || !line->starts_with(key)) return std::nullopt;
+  return Keep(std::move(*line));
+}
+
+void StoreLayer::ReadIndex() {
+  state_->LoadIndex();
+}
+
+Lookup StoreLayer::Find(std::string_view key) {
+  std::optional<Record> record = FindRecord(key);
+  if (!record) return {};
+  const auto facts = FactsOf(ArtifactPath(key));
+  if (!facts) {
+    // The index may know more than there is: `cache gc` removes both files.
+    if (!FactsOf(RecordPath(key))) return {};
+    return {Presence::kMissing, *record};
+  }
+  if (facts->bytes != record->bytes) return {Presence::kShort, *record};
+  if (!IsGood(*record, facts->mtime_ns)) return {Presence::kDamaged, *record};
+  return {Presence::kWhole, *record, facts->used_ns};
+}
+
+/// An artifact with another time stamp than recorded, such as one of a copied store, is read once
+/// and trusted from then on.
+bool StoreLayer::IsGood(Record& record, int64_t mtime_ns) {
+  const bool as_recorded = record.mtime_ns == mtime_ns;
+  if (state_->options.writable) {
+    if (as_recorded) return true;
+    if (!IsWhole(record)) return false;
+    record.mtime_ns = mtime_ns;
+    record = Keep(IndexLine(record));
+    return true;
+  }
+  if (const auto verdict = state_->Verdict(record.key, mtime_ns)) return *verdict;
+  if (as_recorded) return true;
+  const bool whole = IsWhole(record);
+  state_->NoteVerdict(record.key, mtime_ns, whole);
+  return whole;
+}
+
+bool StoreLayer::IsWhole(const Record& record) const {
+  try {
+    return DigestArchive(*state_->format.open(ArtifactPath(record.key))) == record.digest;
+  } catch (const std::exception&) {  // damage may upset a reader in any way
+    return false;
+  }
+}
+
+void StoreLayer::Reject(const Record& record) {
+  if (state_->options.writable) {
+    ::unlink(ArtifactPath(record.key).c_str());
+  } else if (const auto facts = FactsOf(ArtifactPath(record.key))) {
+    state_->NoteVerdict(record.key, facts->mtime_ns, false);
+  }
+}
+
+std::optional<std::string_view> StoreLayer::LastKey(std::string_view step) {
+  const std::scoped_lock lock(state_->mutex);
+  state_->LoadLast();
+  const auto it = state_->last_keys.find(step);
+  return it == state_->last_keys.end() ? std::nullopt : std::optional(it->second);
+}
+
+void StoreLayer::Remember(std::string_view step, std::string_view key) {
+  const std::scoped_lock lock(state_->mutex);
+  state_->LoadLast();
+  const auto known = state_->last_keys.find(step);
+  if (known != state_->last_keys.end() && known->second == key) return;
+  const std::string_view line = state_->own_lines.emplace_back(LastLine(step, key));
+  if (state_->options.writable) state_->last->Append(std::string(line));
+  // The name is the new line's as well: the caller's may not live as long as the store.
+  if (known != state_->last_keys.end()) {
+    known->second = line.substr(0, 64);
+  } else {
+    state_->last_keys.emplace(line.substr(65), line.substr(0, 64));
+  }
+}
+
+void StoreLayer::RememberAll(const StepKeys& results) {
+  std::string all;
+  for (const auto& [step, key] : results) all.append(key).append(step).append("\n");
+  // A line that stands for all of them. It is too short for a key and a name, hence no such line.
+  const std::string seal = "seal " + Checksum(all);
+  if (results.empty() || LineFile::LastLine(state_->options.folder + "/last") == seal) return;
+  for (const auto& [step, key] : results) Remember(step, key);
+  Compact();
+  const std::scoped_lock lock(state_->mutex);
+  if (state_->options.writable) state_->last->Append(seal);
+}
+
+void StoreLayer::ForEachLast(
+    const std::function<void(std::string_view step, std::string_view key)>& visit) {
+  const std::scoped_lock lock(state_->mutex);
+  state_->LoadLast();
+  for (const auto& [step, key] : state_->last_keys) visit(step, key);
+}
+
+void StoreLayer::Compact() {
+  const std::scoped_lock lock(state_->mutex);
+  state_->LoadIndex();
+  state_->LoadLast();
+  if (state_->index->lines() > 2 * state_->lines.size() + 1000) state_->RewriteIndex();
+  if (state_->last->lines() > 2 * state_->last_keys.size() + 1000) state_->RewriteLast();
+}
+
+void StoreLayer::Forget(const std::function<bool(std::string_view key)>& gone) {
+  const std::scoped_lock lock(state_->mutex);
+  state_->LoadIndex();
+  std::erase_if(state_->lines, [&](const auto& entry) { return gone(entry.second.substr(0, 64)); });
+  state_->RewriteIndex();
+}
+
+}  // namespace puzzle

@@ -1,0 +1,211 @@
+#include "model/files/checkpoint.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "io/error.h"
+#include "io/file.h"
+#include "io/safetensors.h"
+#include "model/families/family.h"
+#include "model/files/head_padding.h"
+#include "model/files/hf_config.h"
+#include "model/files/stored_heads.h"
+#include "model/pch.h"
+
+namespace puzzle {
+
+using at::Tensor;
+namespace fs = std::filesystem;
+
+namespace {
+
+// What AutoConfig needs to read a heterogeneous folder: `nemotron-nas` is not built into
+// transformers, and readers access block_configs by attribute.
+constexpr const char* kConfigurationPy = R"(from transformers import PretrainedConfig
+
+
+class _Attributes(dict):
+    """A dict whose items are attributes; survives JSON, deepcopy and pickle."""
+
+    def __getattr__(self, name):
+        try:
+            return self[name]
+        except KeyError as error:
+            raise AttributeError(name) from error
+
+
+class DeciLMConfig(PretrainedConfig):
+    model_type = "nemotron-nas"
+
+    def __init__(self, block_configs=None, **kwargs):
+        super().__init__(**kwargs)
+        self.block_configs = [
+            _Attributes({part: _Attributes(fields) for part, fields in block.items()})
+            for block in (block_configs or [])
+        ]
+)";
+
+// What a file holds under one name: a tensor of ours, or several that are stacked there.
+struct Stored {
+  std::vector<NamedSlot> parts;
+  bool transposed = false;
+};
+
+// By name in the file. Where a family does not stack tensors, the order is that of the slots.
+std::vector<std::pair<std::string, Stored>> StoredTensors(ModelWeights& model) {
+  const Family& family = FamilyOf(model.config);
+  std::vector<std::pair<std::string, Stored>> all;
+  std::map<std::string, size_t> index;
+  for (NamedSlot& slot : Slots(model)) {
+    const StoredTensor place = StoredAs(family, slot.first);
+    const auto [found, is_new] = index.emplace(place.name, all.size());
+    if (is_new) all.push_back({place.name, {{}, place.transposed}});
+    Stored& stored = all[found->second].second;
+    PUZZLE_CHECK(stored.parts.size() == static_cast<size_t>(place.part), "parts out of order");
+    stored.parts.push_back(std::move(slot));
+  }
+  return all;
+}
+
+Shape ShapeOf(const Stored& stored) {
+  Shape shape = stored.parts.front().second->sizes().vec();
+  for (size_t i = 1; i < stored.parts.size(); ++i) shape[0] += stored.parts[i].second->size(0);
+  if (stored.transposed) std::reverse(shape.begin(), shape.end());
+  return shape;
+}
+
+// A tensor's name in these files, which may leave out the prefix of the base model.
+std::string NameInFile(const SafetensorsReader& reader, const std::string& name,
+                       std::string_view base_prefix) {
+  if (reader.Has(name)) return name;
+  if (name.starts_with(base_prefix)) {
+    const std::string bare = name.substr(base_prefix.size());
+    if (reader.Has(bare)) return bare;
+  }
+  return {};
+}
+
+Tensor ReadTensor(const SafetensorsReader& reader, const std::string& name, const Shape& shape) {
+  const Shape found = reader.Info(name).shape;
+  if (found != shape)
+    throw Error(fmt::format("{}: tensor {} has shape {}, config.json implies {}",
+                            reader.FileOf(name), name, ShapeString(found), ShapeString(shape)));
+  const std::vector<float> values = reader.ReadF32(name);
+  Tensor tensor = at::empty(shape, at::kFloat);
+  std::copy(values.begin(), values.end(), tensor.data_ptr<float>());
+  return tensor;
+}
+
+void ReadInto(const Stored& stored, const SafetensorsReader& reader, const std::string& name) {
+  Tensor whole = ReadTensor(reader, name, ShapeOf(stored));
+  if (stored.transposed) whole = whole.t().contiguous();
+  if (stored.parts.size() == 1) {
+    *stored.parts.front().second = whole;
+    return;
+  }
+  int64_t first = 0;
+  for (const auto& [part_name, slot] : stored.parts) {
+    const int64_t rows = slot->size(0);
+    *slot = whole.narrow(0, first, rows).clone();
+    first += rows;
+  }
+}
+
+Tensor ForFile(const Stored& stored) {
+  std::vector<Tensor> parts;
+  for (const auto& [name, slot] : stored.parts)
+    parts.push_back(slot->detach().to(at::kCPU, at::kFloat));
+  const Tensor whole = parts.size() == 1 ? parts.front() : at::cat(parts);
+  return (stored.transposed ? whole.t() : whole).contiguous();
+}
+
+// A quantised matrix comes with scales or in another shape and type: name it as what it is.
+void RefuseQuantised(const SafetensorsReader& reader, const std::string& name) {
+  for (const char* suffix : {".qweight", ".qzeros", ".scales", ".weight_scale", ".weight_scale_inv",
+                             ".SCB", ".absmax", ".weight_packed"})
+    if (name.ends_with(suffix))
+      throw Error(fmt::format("{}: tensor {}: quantised checkpoints are not supported",
+                              reader.FileOf(name), name));
+}
+
+}  // namespace
+
+ModelWeights LoadCheckpoint(const std::string& folder) {
+  const ModelConfig config = ReadHfConfig(folder);
+  const Family& family = FamilyOf(config);
+  ModelWeights model = Outline(StoredShape(config));
+  const SafetensorsReader reader = SafetensorsReader::Open(folder);
+  for (const std::string& name : reader.Names()) RefuseQuantised(reader, name);
+
+  // Names first, so that a wrong folder is refused before anything large is read.
+  std::vector<std::pair<std::string, Stored>> found = StoredTensors(model);
+  std::set<std::string> used;
+  for (auto& [name, stored] : found) {
+    const std::string in_file = NameInFile(reader, name, family.base_prefix);
+    if (in_file.empty()) throw Error(fmt::format("{}: tensor {} is missing", folder, name));
+    name = in_file;
+    used.insert(name);
+  }
+  for (const std::string& name : reader.Names()) {
+    const bool ignorable =
+        IsIgnored(family, name) || (name == "lm_head.weight" && config.tied_embeddings);
+    if (!ignorable && !used.contains(name))
+      throw Error(
+          fmt::format("{}: tensor {} does not belong to the model that config.json describes",
+                      reader.FileOf(name), name));
+  }
+  for (const auto& [name, stored] : found) ReadInto(stored, reader, name);
+
+  if (config.tied_embeddings && reader.Has("lm_head.weight")) {
+    const Tensor head =
+        ReadTensor(reader, "lm_head.weight", {config.vocab_size, config.hidden_size});
+    if (!head.equal(model.embedding))
+      throw Error(fmt::format(
+          "{}: lm_head.weight differs from the embedding although tie_word_embeddings is true",
+          reader.FileOf("lm_head.weight")));
+  }
+  return CutPadding(model, config, folder);
+}
+
+std::map<std::string, uint64_t> SaveCheckpoint(
+    const std::string& folder, const ModelWeights& model,
+    const std::map<std::string, std::string>& extra_files) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw Error(fmt::format("{}: cannot create the folder: {}", folder, error.message()));
+
+  std::vector<Tensor> on_host;  // keeps the data alive while it is written
+  std::vector<TensorToWrite> tensors;
+  ModelWeights handles = PadHeads(model);
+  for (const auto& [name, stored] : StoredTensors(handles)) {
+    on_host.push_back(ForFile(stored));
+    tensors.push_back({name, on_host.back().sizes().vec(), on_host.back().data_ptr<float>(),
+                       model.config.stored_dtype});
+  }
+  WriteSafetensors(folder, tensors);
+
+  std::map<std::string, std::string> texts = extra_files;
+  const nlohmann::ordered_json config = ToHfJson(model.config);
+  texts["config.json"] = config.dump(2) + "\n";
+  if (config.contains("auto_map")) texts["configuration_decilm.py"] = kConfigurationPy;
+
+  std::map<std::string, uint64_t> written;
+  for (const auto& [name, bytes] : texts) {
+    AtomicFile file((fs::path(folder) / name).string());
+    file.Append(bytes.data(), bytes.size());
+    file.Commit();
+    written[name] = bytes.size();
+  }
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json"))
+      written[name] = entry.file_size();
+  }
+  return written;
+}
+
+}  // namespace puzzle

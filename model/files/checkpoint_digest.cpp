@@ -1,0 +1,27 @@
+#include "model/files/checkpoint_digest.h"
+
+#include <filesystem>
+
+#include <nlohmann/json.hpp>
+
+#include "io/fingerprint.h"
+#include "io/safetensors.h"
+#include "io/tokenizer.h"
+#include "model/files/hf_config.h"
+
+namespace puzzle {
+
+namespace fs = std::filesystem;
+
+std::string DigestCheckpoint(const std::string& folder) {
+  Fingerprint fingerprint;
+  fingerprint.AddField(ToHfJson(ReadHfConfig(folder)).dump());
+  fingerprint.AddField(DigestSafetensors(SafetensorsReader::Open(folder)));
+  for (const char* name : TokenizerFileNames()) {
+    const fs::path file = fs::path(folder) / name;
+    if (fs::exists(file)) fingerprint.AddField(name).AddField(FingerprintFile(file.string()));
+  }
+  return fingerprint.Hex();
+}
+
+}  // namespace puzzle

@@ -1,0 +1,323 @@
+#include "model/files/hf_config.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "io/error.h"
+#include "io/json_text.h"
+#include "model/families/family.h"
+#include "model/files/hf_fields.h"
+#include "model/files/stored_heads.h"
+
+namespace puzzle {
+
+namespace {
+using Json = nlohmann::ordered_json;
+
+RopeConfig ReadRope(const HfFields& fields) {
+  RopeConfig rope;
+  // transformers v5 moved theta and scaling into `rope_parameters`.
+  const Json* scaling = fields.Find("rope_parameters");
+  if (scaling == nullptr) scaling = fields.Find("rope_scaling");
+  rope.theta = fields.Number("rope_theta", 10000.0);
+  if (scaling == nullptr) return rope;
+  const HfFields inner(*scaling, fields.where() + ": rope_scaling");
+  rope.theta = inner.Number("rope_theta", rope.theta);
+  const std::string type = inner.Text("rope_type", inner.Text("type", "default").c_str());
+  if (type == "default") return rope;
+  rope.factor = inner.Number("factor", 1.0);
+  if (type == "linear") {
+    rope.type = RopeConfig::Type::kLinear;
+  } else if (type == "llama3") {
+    rope.type = RopeConfig::Type::kLlama3;
+    rope.low_freq_factor = inner.Number("low_freq_factor", 1.0);
+    rope.high_freq_factor = inner.Number("high_freq_factor", 4.0);
+    rope.original_max_positions = inner.FindInt("original_max_position_embeddings").value_or(8192);
+    if (rope.high_freq_factor <= rope.low_freq_factor || rope.low_freq_factor <= 0)
+      throw Error(inner.where() + ": high_freq_factor must exceed low_freq_factor, both positive");
+  } else {
+    throw Error(fmt::format("{}: rope_type \"{}\" is not supported (default, linear, llama3)",
+                            inner.where(), type));
+  }
+  return rope;
+}
+
+DType ReadDType(const HfFields& fields) {
+  const std::string name = fields.Text("dtype", fields.Text("torch_dtype", "float32").c_str());
+  if (name == "float32") return DType::kF32;
+  if (name == "float16") return DType::kF16;
+  if (name == "bfloat16") return DType::kBF16;
+  throw Error(fmt::format("{}: torch_dtype \"{}\" is not supported (float32, float16, bfloat16)",
+                          fields.where(), name));
+}
+
+SubBlockForm ReadForm(const HfFields& fields) {
+  const bool none = fields.Bool("no_op", false);
+  const bool linear = fields.Bool("replace_with_linear", false);
+  if (none && linear)
+    throw Error(fields.where() + ": no_op and replace_with_linear exclude each other");
+  return none ? SubBlockForm::kNone : linear ? SubBlockForm::kLinear : SubBlockForm::kFull;
+}
+
+AttentionSpec ReadAttention(const HfFields& fields, int64_t n_heads, int64_t window) {
+  AttentionSpec spec{ReadForm(fields), 0, 0};
+  for (const char* name : {"sparsify", "num_sink_tokens"})
+    if (fields.Find(name) != nullptr)
+      throw Error(fmt::format("{}: {} is not supported", fields.where(), name));
+  if (spec.form != SubBlockForm::kFull) return spec;
+  // Where results of earlier versions have what is now in `unpadded_heads`.
+  spec.n_query_heads = fields.FindInt("num_attention_heads").value_or(0);
+  spec.window = fields.Has("window_length") ? fields.FindInt("window_length").value_or(0) : window;
+  if (const auto kv = fields.FindInt("num_key_value_heads")) {
+    spec.n_kv_heads = *kv;
+    return spec;
+  }
+  if (spec.n_query_heads != 0) n_heads = spec.n_query_heads;
+  const int64_t group = fields.Int("n_heads_in_group");
+  if (group < 1 || n_heads % group != 0)
+    throw Error(fmt::format("{}: n_heads_in_group {} does not divide {} attention heads",
+                            fields.where(), group, n_heads));
+  spec.n_kv_heads = n_heads / group;
+  return spec;
+}
+
+FfnSpec ReadFfn(const HfFields& fields, int64_t hidden) {
+  FfnSpec spec{ReadForm(fields), 0};
+  if (spec.form != SubBlockForm::kFull) return spec;
+  if (const auto size = fields.FindInt("intermediate_size")) {
+    spec.size = *size;
+    return spec;
+  }
+  const double mult = fields.Number("ffn_mult", 0.0);
+  if (!(mult > 0 && mult < 1e6))
+    throw Error(fields.where() + ": needs intermediate_size or a positive ffn_mult");
+  const auto raw = static_cast<int64_t>(2.0 * mult * static_cast<double>(hidden) / 3.0);
+  spec.size = (raw + 255) / 256 * 256;
+  return spec;
+}
+
+const Family& ReadFamily(const HfFields& fields) {
+  const std::string type = fields.Text("model_type", "llama");
+  // The heterogeneous dialect of Llama; block_configs says the rest.
+  const Family* family = FindFamily(type == "nemotron-nas" ? "llama" : type);
+  if (family == nullptr)
+    throw Error(fmt::format("{}: model_type \"{}\" is not supported ({}, nemotron-nas)",
+                            fields.where(), type, FamilyNames()));
+  return *family;
+}
+
+// Options that would change what is computed. A field that is absent has its harmless value.
+void RefuseUnsupported(const HfFields& fields, std::string_view family) {
+  struct Option {
+    std::string_view family;
+    const char* field;
+    bool harmless;
+  };
+  constexpr Option kOptions[] = {
+      {"gpt2", "scale_attn_by_inverse_layer_idx", false},
+      {"gpt2", "add_cross_attention", false},
+      {"opt", "do_layer_norm_before", true},
+      {"opt", "layer_norm_elementwise_affine", true},
+      {"opt", "_remove_final_layer_norm", false},
+  };
+  for (const Option& option : kOptions)
+    if (option.family == family && fields.Bool(option.field, option.harmless) != option.harmless)
+      throw Error(fmt::format("{}: {}: {} is not supported", fields.where(), option.field,
+                              !option.harmless));
+  if (fields.Find("quantization_config") != nullptr)
+    throw Error(fields.where() + ": quantization_config: quantised checkpoints are not supported");
+  if (family == "llama" && fields.Find("sliding_window") != nullptr &&
+      fields.Bool("use_sliding_window", true))
+    throw Error(fields.where() + ": sliding_window: Llama's attention has no window");
+  if (family == "opt") {
+    const int64_t hidden = fields.Int("hidden_size");
+    if (const int64_t width = fields.FindInt("word_embed_proj_dim").value_or(hidden);
+        width != hidden)
+      throw Error(
+          fmt::format("{}: word_embed_proj_dim: {} differs from hidden_size {}; projected "
+                      "embeddings are not supported",
+                      fields.where(), width, hidden));
+  }
+}
+
+Architecture::Activation ReadActivation(const HfFields& fields, const Family::Fields& names) {
+  using Activation = Architecture::Activation;
+  const std::string name = fields.Text(names.activation, names.default_activation);
+  if (name == "silu" || name == "swish") return Activation::kSilu;
+  if (name == "gelu") return Activation::kGelu;
+  if (name == "gelu_new" || name == "gelu_pytorch_tanh") return Activation::kGeluTanh;
+  if (name == "relu") return Activation::kRelu;
+  throw Error(
+      fmt::format("{}: {} \"{}\" is not supported (silu, gelu, gelu_new, gelu_pytorch_tanh, relu)",
+                  fields.where(), names.activation, name));
+}
+
+Architecture ReadArchitecture(const HfFields& fields, const Family& family) {
+  Architecture arch = family.arch;
+  const std::string_view type = family.model_type;
+  arch.activation = ReadActivation(fields, family.fields);
+  if (type == "llama" || type == "qwen3") {
+    arch.qkv_bias = arch.o_bias = fields.Bool("attention_bias", false);
+  }
+  if (type == "llama") arch.ffn_bias = fields.Bool("mlp_bias", false);
+  if (type == "gpt2") arch.scaled_attention = fields.Bool("scale_attn_weights", true);
+  if (type == "opt") {
+    arch.qkv_bias = arch.o_bias = arch.ffn_bias = fields.Bool("enable_bias", true);
+  }
+  return arch;
+}
+
+// GPT-Neo: [[["global", "local"], 6]] is six times that pair.
+std::vector<std::string> ReadAttentionTypes(const HfFields& fields) {
+  std::vector<std::string> layers;
+  const Json* types = fields.Find("attention_types");
+  if (types == nullptr) return layers;
+  const char* expected = "a list of [[\"global\" or \"local\", ...], repeats]";
+  if (!types->is_array()) fields.Wrong("attention_types", expected, *types);
+  for (const Json& entry : *types) {
+    if (!entry.is_array() || entry.size() != 2 || !entry[0].is_array() ||
+        !entry[1].is_number_integer() || entry[1] < 1 || entry[1] > 4096)
+      fields.Wrong("attention_types", expected, *types);
+    for (int64_t i = 0; i < entry[1].get<int64_t>(); ++i)
+      for (const Json& kind : entry[0]) {
+        if ((kind != "global" && kind != "local") || layers.size() > 4096)
+          fields.Wrong("attention_types", expected, *types);
+        layers.push_back(kind.get<std::string>());
+      }
+  }
+  return layers;
+}
+
+// As transformers says windows since version 4.53.
+void ReadLayerTypes(const HfFields& fields, std::vector<int64_t>& windows) {
+  const Json& types = *fields.Find("layer_types");
+  if (!types.is_array() || types.size() != windows.size())
+    fields.Wrong("layer_types", "a list with an entry per layer", types);
+  for (size_t i = 0; i < windows.size(); ++i) {
+    if (types[i] == "sliding_attention") {
+      windows[i] = fields.Int("sliding_window");
+    } else if (types[i] != "full_attention") {
+      fields.Wrong("layer_types", "full_attention or sliding_attention", types[i]);
+    }
+  }
+}
+
+// How far the queries of each layer see; 0: all.
+std::vector<int64_t> ReadWindows(const HfFields& fields, const Family& family, size_t n_layers) {
+  std::vector<int64_t> windows(n_layers, 0);
+  const std::string_view type = family.model_type;
+  if (type == "gpt_neo") {
+    const int64_t window = fields.FindInt("window_size").value_or(256);
+    const std::vector<std::string> types = ReadAttentionTypes(fields);
+    if (!types.empty() && types.size() != n_layers)
+      throw Error(fmt::format("{}: attention_types: {} layers, but num_layers is {}",
+                              fields.where(), types.size(), n_layers));
+    for (size_t i = 0; i < n_layers; ++i) {
+      const bool local = types.empty() ? i % 2 == 1 : types[i] == "local";
+      if (local) windows[i] = window;
+    }
+  } else if (fields.Find("layer_types") != nullptr) {
+    ReadLayerTypes(fields, windows);
+  } else if (type == "mistral") {
+    const bool said = fields.Has("sliding_window");
+    windows.assign(n_layers, said ? fields.FindInt("sliding_window").value_or(0) : 4096);
+  } else if ((type == "qwen2" || type == "qwen3") && fields.Bool("use_sliding_window", false)) {
+    const int64_t full = fields.FindInt("max_window_layers").value_or(28);
+    for (size_t i = 0; i < n_layers; ++i)
+      if (static_cast<int64_t>(i) >= full)
+        windows[i] = fields.FindInt("sliding_window").value_or(4096);
+  }
+  return windows;
+}
+
+void ReadTokenIds(const HfFields& fields, ModelConfig& config) {
+  config.bos_id = static_cast<int32_t>(fields.FindInt("bos_token_id").value_or(-1));
+  const Json* eos = fields.Find("eos_token_id");
+  if (eos == nullptr) return;
+  for (const Json& id : eos->is_array() ? *eos : Json::array({*eos})) {
+    if (!id.is_number_integer()) fields.Wrong("eos_token_id", "an integer or a list", *eos);
+    config.eos_ids.push_back(id.get<int32_t>());
+  }
+}
+
+void ReadBlocks(const HfFields& fields, const Family& family, ModelConfig& config) {
+  const int64_t n_layers = fields.Int(family.fields.layers);
+  if (n_layers < 1 || n_layers > 4096)
+    throw Error(fmt::format("{}: {} is {}, expected 1 to 4096", fields.where(),
+                            family.fields.layers, n_layers));
+  const std::vector<int64_t> windows = ReadWindows(fields, family, static_cast<size_t>(n_layers));
+  const Json* blocks = fields.Find("block_configs");
+  if (blocks == nullptr) {
+    const auto size = fields.FindInt(family.fields.ffn);
+    const int64_t ffn = !size && family.fields.ffn_defaults_to_4x_hidden
+                            ? 4 * config.hidden_size
+                            : fields.Int(family.fields.ffn);
+    const char* kv = family.fields.kv_heads;
+    const int64_t kv_heads =
+        kv != nullptr ? fields.FindInt(kv).value_or(config.n_heads) : config.n_heads;
+    for (int64_t window : windows)
+      config.blocks.push_back(
+          {{SubBlockForm::kFull, kv_heads, window}, {SubBlockForm::kFull, ffn}});
+    return;
+  }
+  if (!blocks->is_array() || static_cast<int64_t>(blocks->size()) != n_layers)
+    throw Error(fmt::format("{}: block_configs: expected a list of {} = {} blocks", fields.where(),
+                            family.fields.layers, n_layers));
+  for (size_t i = 0; i < blocks->size(); ++i) {
+    const HfFields block((*blocks)[i], fmt::format("{}: block_configs[{}]", fields.where(), i));
+    const Json* attention = block.Find("attention");
+    const Json* ffn = block.Find("ffn");
+    if (attention == nullptr || ffn == nullptr)
+      throw Error(block.where() + ": needs attention and ffn");
+    config.blocks.push_back({ReadAttention(HfFields(*attention, block.where() + ": attention"),
+                                           config.n_heads, windows[i]),
+                             ReadFfn(HfFields(*ffn, block.where() + ": ffn"), config.hidden_size)});
+  }
+}
+}  // namespace
+
+ModelConfig ReadHfConfig(const std::string& path) {
+  std::filesystem::path file(path);
+  if (std::filesystem::is_directory(file)) file /= "config.json";
+  const JsonText text = JsonText::ParseFile(file.string());
+  return ModelConfigFromJson(text.value(), file.string());
+}
+
+ModelConfig ModelConfigFromJson(const Json& json, const std::string& where) {
+  const HfFields fields(json, where);
+  const Family& family = ReadFamily(fields);
+  const Family::Fields& names = family.fields;
+  RefuseUnsupported(fields, family.model_type);
+  ModelConfig config;
+  config.family = family.model_type;
+  config.arch = ReadArchitecture(fields, family);
+  config.vocab_size = fields.Int("vocab_size");
+  config.hidden_size = fields.Int(names.hidden);
+  config.n_heads = fields.Int(names.heads);
+  if (config.n_heads < 1) throw Error(fmt::format("{}: {} must be positive", where, names.heads));
+  const int64_t head_dim =
+      names.default_head_dim > 0 ? names.default_head_dim : config.hidden_size / config.n_heads;
+  config.head_dim =
+      names.kv_heads != nullptr ? fields.FindInt("head_dim").value_or(head_dim) : head_dim;
+  if (names.kv_heads == nullptr && config.hidden_size % config.n_heads != 0)
+    throw Error(fmt::format("{}: {} {} is no multiple of {} heads", where, names.hidden,
+                            config.hidden_size, config.n_heads));
+  config.max_positions = fields.FindInt(names.positions).value_or(names.default_positions);
+  config.norm_eps = names.norm_eps != nullptr
+                        ? fields.Number(names.norm_eps, names.default_norm_eps)
+                        : names.default_norm_eps;
+  if (config.arch.positions == Architecture::Positions::kRotary) config.rope = ReadRope(fields);
+  config.tied_embeddings = fields.Bool("tie_word_embeddings", names.default_tied);
+  ReadTokenIds(fields, config);
+  config.stored_dtype = ReadDType(fields);
+  ReadBlocks(fields, family, config);
+  ReadUnpaddedHeads(fields, config);
+  CheckModelConfig(config, where);
+  return config;
+}
+
+}  // namespace puzzle

@@ -1,0 +1,29 @@
+// Hugging Face `config.json` <-> ModelConfig. Torch-free; thread-safe (pure functions).
+//
+// Read: plain models of the families in model/families/family.h, and heterogeneous ones with
+// `block_configs` in the DeciLM / nemotron-nas dialects (n_heads_in_group + ffn_mult or
+// intermediate_size) or ModelOpt's AnyModel dialect (num_key_value_heads + intermediate_size).
+// Written: the family's own config when it can say everything, else DeciLM for Llama and AnyModel
+// for the others.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "model/shape/config.h"
+
+namespace puzzle {
+
+/// Reads `path` (a config.json, or a folder that holds one). Throws Error "file: field: what" for
+/// unknown model types, missing or wrong fields, quantised checkpoints, and options of a family
+/// that are not supported.
+[[nodiscard]] ModelConfig ReadHfConfig(const std::string& path);
+/// The same from JSON; `where` is used in messages.
+[[nodiscard]] ModelConfig ModelConfigFromJson(const nlohmann::ordered_json& json,
+                                              const std::string& where);
+/// The text of a config.json that ReadHfConfig reads back as the same config. FFN sizes are written
+/// as `ffn_mult` when all are multiples of 256 (every reader of DeciLM knows it), else as
+/// `intermediate_size` (vLLM since December 2025).
+[[nodiscard]] nlohmann::ordered_json ToHfJson(const ModelConfig& config);
+
+}  // namespace puzzle

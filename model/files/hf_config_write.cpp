@@ -1,0 +1,205 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "model/families/family.h"
+#include "model/files/hf_config.h"
+#include "model/files/stored_heads.h"
+
+namespace puzzle {
+
+namespace {
+using Json = nlohmann::ordered_json;
+
+const char* HfDType(DType dtype) {
+  switch (dtype) {
+    case DType::kF16:
+      return "float16";
+    case DType::kBF16:
+      return "bfloat16";
+    default:
+      return "float32";
+  }
+}
+
+Json RopeScalingJson(const RopeConfig& rope) {
+  if (rope.type == RopeConfig::Type::kPlain) return nullptr;
+  if (rope.type == RopeConfig::Type::kLinear)
+    return {{"rope_type", "linear"}, {"type", "linear"}, {"factor", rope.factor}};
+  return {{"rope_type", "llama3"},
+          {"factor", rope.factor},
+          {"low_freq_factor", rope.low_freq_factor},
+          {"high_freq_factor", rope.high_freq_factor},
+          {"original_max_position_embeddings", rope.original_max_positions}};
+}
+
+// In the dialect of nemotron-nas.
+Json DeciBlock(const BlockSpec& block, const ModelConfig& config, bool as_mult) {
+  const bool full_attention = block.attention.form == SubBlockForm::kFull;
+  Json attention = {{"n_heads_in_group", nullptr},
+                    {"no_op", block.attention.form == SubBlockForm::kNone},
+                    {"replace_with_linear", block.attention.form == SubBlockForm::kLinear},
+                    {"sparsify", nullptr},
+                    {"window_length", nullptr},
+                    {"num_sink_tokens", nullptr},
+                    {"unshifted_sink", false},
+                    {"use_prefill_window_in_sink_attention", false}};
+  if (full_attention) attention["n_heads_in_group"] = config.n_heads / block.attention.n_kv_heads;
+  Json ffn;
+  if (as_mult) {
+    // Readers compute ceil256(int(2 * mult * hidden / 3)); 1.5 * size / hidden returns `size`.
+    const bool full = block.ffn.form == SubBlockForm::kFull;
+    ffn["ffn_mult"] = full ? Json(1.5 * static_cast<double>(block.ffn.size) /
+                                  static_cast<double>(config.hidden_size))
+                           : Json(nullptr);
+  } else {
+    ffn["intermediate_size"] =
+        block.ffn.form == SubBlockForm::kFull ? Json(block.ffn.size) : Json(nullptr);
+  }
+  ffn["no_op"] = block.ffn.form == SubBlockForm::kNone;
+  ffn["replace_with_linear"] = block.ffn.form == SubBlockForm::kLinear;
+  ffn["sparsify"] = nullptr;
+  return {{"attention", attention}, {"ffn", ffn}};
+}
+
+// As readers of ModelOpt's AnyModel folders expect it, in a config of the parent's own family.
+Json AnyModelBlock(const BlockSpec& block) {
+  const auto sized = [](SubBlockForm form, int64_t value) {
+    return form == SubBlockForm::kFull ? Json(value) : Json(nullptr);
+  };
+  const AttentionSpec& attention = block.attention;
+  return {{"attention",
+           {{"num_key_value_heads", sized(attention.form, attention.n_kv_heads)},
+            {"no_op", attention.form == SubBlockForm::kNone},
+            {"replace_with_linear", attention.form == SubBlockForm::kLinear},
+            {"window_length", attention.window > 0 ? Json(attention.window) : Json(nullptr)}}},
+          {"ffn",
+           {{"intermediate_size", sized(block.ffn.form, block.ffn.size)},
+            {"no_op", block.ffn.form == SubBlockForm::kNone},
+            {"replace_with_linear", block.ffn.form == SubBlockForm::kLinear}}}};
+}
+
+int64_t LargestWindow(const ModelConfig& config) {
+  int64_t window = 0;
+  for (const BlockSpec& block : config.blocks) window = std::max(window, block.attention.window);
+  return window;
+}
+
+// What only one family says. Windows are said as well as the family can.
+void AddOwnFields(const ModelConfig& config, Json& json) {
+  const Architecture& arch = config.arch;
+  const int64_t window = LargestWindow(config);
+  if (config.family == "llama" || config.family == "qwen3") json["attention_bias"] = arch.qkv_bias;
+  if (config.family == "llama") json["mlp_bias"] = arch.ffn_bias;
+  if (config.family == "mistral")
+    json["sliding_window"] = window > 0 ? Json(window) : Json(nullptr);
+  if (config.family == "qwen2" || config.family == "qwen3") {
+    int64_t full = 0;
+    while (full < config.n_layers() &&
+           config.blocks[static_cast<size_t>(full)].attention.window == 0)
+      ++full;
+    json["use_sliding_window"] = window > 0;
+    json["sliding_window"] = window > 0 ? Json(window) : Json(nullptr);
+    json["max_window_layers"] = full;
+  }
+  if (config.family == "gpt2") json["scale_attn_weights"] = arch.scaled_attention;
+  if (config.family == "gpt_neo") {
+    Json kinds = Json::array();
+    for (const BlockSpec& block : config.blocks)
+      kinds.push_back(block.attention.window > 0 ? "local" : "global");
+    json["attention_types"] = Json::array({Json::array({kinds, 1})});
+    json["attention_layers"] = kinds;
+    json["window_size"] = window > 0 ? window : 256;
+  }
+  if (config.family == "opt") {
+    json["enable_bias"] = arch.qkv_bias;
+    json["do_layer_norm_before"] = true;
+    json["word_embed_proj_dim"] = config.hidden_size;
+  }
+}
+
+// The config of a model whose blocks are all like the first full ones.
+Json PlainJson(const ModelConfig& config) {
+  const Family& family = FamilyOf(config);
+  const Family::Fields& names = family.fields;
+  Json kv_heads = nullptr, ffn = nullptr;
+  for (const BlockSpec& block : config.blocks) {
+    if (kv_heads.is_null() && block.attention.form == SubBlockForm::kFull)
+      kv_heads = block.attention.n_kv_heads;
+    if (ffn.is_null() && block.ffn.form == SubBlockForm::kFull) ffn = block.ffn.size;
+  }
+  Json json;
+  json["architectures"] = {family.architecture};
+  json["model_type"] = family.model_type;
+  json[names.hidden] = config.hidden_size;
+  json[names.layers] = config.n_layers();
+  json[names.heads] = config.n_heads;
+  if (names.kv_heads != nullptr) json["head_dim"] = config.head_dim;
+  json[names.ffn] = ffn;
+  if (names.kv_heads != nullptr) json[names.kv_heads] = kv_heads;
+  json[names.activation] = ActivationName(config.arch.activation);
+  if (names.norm_eps != nullptr) json[names.norm_eps] = config.norm_eps;
+  json["vocab_size"] = config.vocab_size;
+  json[names.positions] = config.max_positions;
+  AddOwnFields(config, json);
+  json["tie_word_embeddings"] = config.tied_embeddings;
+  json["torch_dtype"] = HfDType(config.stored_dtype);
+  if (config.arch.positions == Architecture::Positions::kRotary) {
+    json["rope_theta"] = config.rope.theta;
+    json["rope_scaling"] = RopeScalingJson(config.rope);
+  }
+  json["bos_token_id"] = config.bos_id >= 0 ? Json(config.bos_id) : Json(nullptr);
+  json["eos_token_id"] = config.eos_ids.empty()       ? Json(nullptr)
+                         : config.eos_ids.size() == 1 ? Json(config.eos_ids.front())
+                                                      : Json(config.eos_ids);
+  json["initializer_range"] = 0.02;
+  json["use_cache"] = true;
+  return json;
+}
+
+// Whether `plain` says all that there is to say.
+bool IsPlain(const ModelConfig& config, const Json& plain) {
+  const bool full =
+      std::all_of(config.blocks.begin(), config.blocks.end(), [](const BlockSpec& block) {
+        return block.attention.form == SubBlockForm::kFull && block.ffn.form == SubBlockForm::kFull;
+      });
+  return full && ModelConfigFromJson(plain, "config").blocks == config.blocks;
+}
+
+void AddDeciBlocks(const ModelConfig& config, Json& json) {
+  json["architectures"] = {"DeciLMForCausalLM"};
+  json["model_type"] = "nemotron-nas";
+  json["auto_map"] = {{"AutoConfig", "configuration_decilm.DeciLMConfig"}};
+  json["intermediate_size"] = nullptr;
+  json["num_key_value_heads"] = nullptr;
+  const bool as_mult =
+      std::all_of(config.blocks.begin(), config.blocks.end(), [](const BlockSpec& block) {
+        return block.ffn.form != SubBlockForm::kFull || block.ffn.size % 256 == 0;
+      });
+  for (const BlockSpec& block : config.blocks)
+    json["block_configs"].push_back(DeciBlock(block, config, as_mult));
+}
+
+// REQUIRES: every block has all query heads.
+Json StoredJson(const ModelConfig& config) {
+  Json json = PlainJson(config);
+  if (IsPlain(config, json)) return json;
+  if (config.family == "llama") {
+    AddDeciBlocks(config, json);
+  } else {
+    for (const BlockSpec& block : config.blocks)
+      json["block_configs"].push_back(AnyModelBlock(block));
+  }
+  return json;
+}
+
+}  // namespace
+
+Json ToHfJson(const ModelConfig& config) {
+  Json json = StoredJson(StoredShape(config));
+  AddUnpaddedHeads(config, json);
+  return json;
+}
+
+}  // namespace puzzle

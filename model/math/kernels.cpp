@@ -1,0 +1,260 @@
+#include "model/math/kernels.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+// x86-64-v4 is AVX-512, v3 AVX2 with FMA. The loops are written for the compiler's vectorizer;
+// `omp simd` says that iterations do not depend on each other and that sums may be reordered.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define PUZZLE_EVERY_ISA \
+  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define PUZZLE_EVERY_ISA
+#endif
+#define PUZZLE_INLINE inline __attribute__((always_inline))
+
+namespace puzzle {
+
+namespace {
+
+// Sums over a vocabulary are taken in pieces, the pieces' in fp64: the error does not grow with the
+// length, nor depend on how many partial sums a vector holds.
+constexpr int64_t kSumPiece = 512;
+
+// exp(x) to 2 ulp for x <= 88, exp(-87) below -87: x = n ln 2 + r, a polynomial in r (Cephes'
+// expf), and n added to the exponent. Adding 1.5 * 2^23 rounds to an integer in the low bits.
+PUZZLE_INLINE float Exp(float x) {
+  x = x < -87.0F ? -87.0F : x;
+  const float shifted = x * 1.44269504F + 12582912.0F;
+  const float n = shifted - 12582912.0F;
+  const float r = (x - n * 0.693359375F) + n * 2.12194440e-4F;
+  float p = 1.9875691500e-4F;
+  p = p * r + 1.3981999507e-3F;
+  p = p * r + 8.3334519073e-3F;
+  p = p * r + 4.1665795894e-2F;
+  p = p * r + 1.6666665459e-1F;
+  p = p * r + 5.0000001201e-1F;
+  p = p * (r * r) + r + 1.0F;
+  return p * std::bit_cast<float>((std::bit_cast<int32_t>(shifted) << 23) + 0x3F800000);
+}
+
+PUZZLE_INLINE float Sigmoid(float x) {
+  return 1.0F / (1.0F + Exp(x < -88.0F ? 88.0F : -x));
+}
+
+PUZZLE_INLINE float Widen(float x) {
+  return x;
+}
+PUZZLE_INLINE float Widen(Bf16Bits x) {
+  return std::bit_cast<float>(static_cast<uint32_t>(x) << 16);
+}
+PUZZLE_INLINE void Put(float x, float& out) {
+  out = x;
+}
+// Rounds to nearest, ties to even; what arithmetic makes a NaN stays one.
+PUZZLE_INLINE void Put(float x, Bf16Bits& out) {
+  const uint32_t bits = std::bit_cast<uint32_t>(x);
+  out = static_cast<Bf16Bits>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+
+template <class T>
+PUZZLE_INLINE void GateForwardOf(const T* gate, const T* up, T* out, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    const float g = Widen(gate[i]);
+    Put(g * Widen(up[i]) * Sigmoid(g), out[i]);
+  }
+}
+
+// silu'(g) = s (1 + g (1 - s)) with s = sigmoid(g).
+template <class T>
+PUZZLE_INLINE void GateBackwardOf(const T* gate, const T* up, const T* d_out, T* d_gate, T* d_up,
+                                  int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    const float g = Widen(gate[i]), u = Widen(up[i]), d = Widen(d_out[i]);
+    const float sigmoid = Sigmoid(g);
+    Put(d * u * sigmoid * (1.0F + g * (1.0F - sigmoid)), d_gate[i]);
+    Put(d * g * sigmoid, d_up[i]);
+  }
+}
+
+// The keys [first, last) that a row sees.
+struct Visible {
+  int64_t first;
+  int64_t last;
+};
+PUZZLE_INLINE Visible VisibleKeys(const CausalTile& tile, int64_t row) {
+  const int64_t last = tile.keys - tile.positions + row / tile.group + 1;
+  const int64_t first = tile.window > 0 && tile.window < last ? last - tile.window : 0;
+  return {first, last};
+}
+
+PUZZLE_INLINE void ZeroHidden(float* row, const Visible& seen, int64_t keys) {
+  std::fill(row, row + seen.first, 0.0F);
+  std::fill(row + seen.last, row + keys, 0.0F);
+}
+
+}  // namespace
+
+PUZZLE_EVERY_ISA
+void GateForward(const float* gate, const float* up, float* out, int64_t n) {
+  GateForwardOf(gate, up, out, n);
+}
+
+PUZZLE_EVERY_ISA
+void GateForward(const Bf16Bits* gate, const Bf16Bits* up, Bf16Bits* out, int64_t n) {
+  GateForwardOf(gate, up, out, n);
+}
+
+PUZZLE_EVERY_ISA
+void GateBackward(const float* gate, const float* up, const float* d_out, float* d_gate,
+                  float* d_up, int64_t n) {
+  GateBackwardOf(gate, up, d_out, d_gate, d_up, n);
+}
+
+PUZZLE_EVERY_ISA
+void GateBackward(const Bf16Bits* gate, const Bf16Bits* up, const Bf16Bits* d_out, Bf16Bits* d_gate,
+                  Bf16Bits* d_up, int64_t n) {
+  GateBackwardOf(gate, up, d_out, d_gate, d_up, n);
+}
+
+PUZZLE_EVERY_ISA
+void CausalSoftmax(const CausalTile& tile, float* scores, float* sum, float* log_sum) {
+  for (int64_t r = 0; r < tile.positions * tile.group; ++r) {
+    const Visible seen = VisibleKeys(tile, r);
+    float* row = scores + r * tile.keys;
+    float highest = row[seen.first];
+#pragma omp simd reduction(max : highest)
+    for (int64_t i = seen.first; i < seen.last; ++i) highest = highest < row[i] ? row[i] : highest;
+    const float shift = highest * tile.scale;
+    float total = 0;
+#pragma omp simd reduction(+ : total)
+    for (int64_t i = seen.first; i < seen.last; ++i) {
+      const float e = Exp(row[i] * tile.scale - shift);
+      row[i] = e;
+      total += e;
+    }
+    ZeroHidden(row, seen, tile.keys);
+    sum[r] = total;
+    log_sum[r] = shift + std::log(total);
+  }
+}
+
+PUZZLE_EVERY_ISA
+void CausalSoftmaxBackward(const CausalTile& tile, const float* log_sum, const float* row_dot,
+                           float* scores, float* d_probabilities) {
+  for (int64_t r = 0; r < tile.positions * tile.group; ++r) {
+    const Visible seen = VisibleKeys(tile, r);
+    float* row = scores + r * tile.keys;
+    float* d_row = d_probabilities + r * tile.keys;
+    const float shift = log_sum[r], dot = row_dot[r];
+#pragma omp simd
+    for (int64_t i = seen.first; i < seen.last; ++i) {
+      const float p = Exp(row[i] * tile.scale - shift);
+      row[i] = p;
+      d_row[i] = tile.scale * p * (d_row[i] - dot);
+    }
+    ZeroHidden(row, seen, tile.keys);
+    ZeroHidden(d_row, seen, tile.keys);
+  }
+}
+
+PUZZLE_EVERY_ISA
+void LogSumExp(const float* logits, int64_t rows, int64_t n, float* log_sum) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* row = logits + r * n;
+    float highest = row[0];
+#pragma omp simd reduction(max : highest)
+    for (int64_t i = 0; i < n; ++i) highest = highest < row[i] ? row[i] : highest;
+    double total = 0;
+    for (int64_t first = 0; first < n; first += kSumPiece) {
+      const int64_t last = std::min(n, first + kSumPiece);
+      float piece = 0;
+#pragma omp simd reduction(+ : piece)
+      for (int64_t i = first; i < last; ++i) piece += Exp(row[i] - highest);
+      total += piece;
+    }
+    log_sum[r] = static_cast<float>(highest + std::log(total));
+  }
+}
+
+// With maxima taken off, so that little is lost when the rows are nearly equal:
+// KL = sum_v p ((x - max x) - (y - max y)) - log sum exp(x - max x) + log sum exp(y - max y).
+PUZZLE_EVERY_ISA
+void KlDivergence(const float* p_logits, const float* q_logits, int64_t rows, int64_t n,
+                  float* p_log_sum, float* q_log_sum, float* kl) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* x = p_logits + r * n;
+    const float* y = q_logits + r * n;
+    float max_x = x[0], max_y = y[0];
+#pragma omp simd reduction(max : max_x, max_y)
+    for (int64_t i = 0; i < n; ++i) {
+      max_x = max_x < x[i] ? x[i] : max_x;
+      max_y = max_y < y[i] ? y[i] : max_y;
+    }
+    double sum_x = 0, sum_y = 0, cross = 0;
+    for (int64_t first = 0; first < n; first += kSumPiece) {
+      const int64_t last = std::min(n, first + kSumPiece);
+      float piece_x = 0, piece_y = 0, piece_cross = 0;
+#pragma omp simd reduction(+ : piece_x, piece_y, piece_cross)
+      for (int64_t i = first; i < last; ++i) {
+        const float a = x[i] - max_x, b = y[i] - max_y;
+        const float e = Exp(a);
+        piece_x += e;
+        piece_y += Exp(b);
+        piece_cross += e * (a - b);
+      }
+      sum_x += piece_x;
+      sum_y += piece_y;
+      cross += piece_cross;
+    }
+    const double log_x = std::log(sum_x), log_y = std::log(sum_y);
+    kl[r] = static_cast<float>(cross / sum_x - log_x + log_y);
+    p_log_sum[r] = static_cast<float>(max_x + log_x);
+    q_log_sum[r] = static_cast<float>(max_y + log_y);
+  }
+}
+
+PUZZLE_EVERY_ISA
+void KlGradient(const float* p_logits, const float* p_log_sum, const float* q_log_sum, float scale,
+                int64_t rows, int64_t n, float* q_logits) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* x = p_logits + r * n;
+    float* y = q_logits + r * n;
+    const float x_shift = p_log_sum[r], y_shift = q_log_sum[r];
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) y[i] = scale * (Exp(y[i] - y_shift) - Exp(x[i] - x_shift));
+  }
+}
+
+PUZZLE_EVERY_ISA
+void CountAbove(const float* logits, const int64_t* target, int64_t rows, int64_t n,
+                int64_t* count) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* row = logits + r * n;
+    const float bar = row[target[r]];
+    int32_t above = 0;
+#pragma omp simd reduction(+ : above)
+    for (int64_t i = 0; i < n; ++i) above += row[i] > bar ? 1 : 0;
+    count[r] = above;
+  }
+}
+
+PUZZLE_EVERY_ISA
+void ApplyAdamW(const AdamWUpdate& update, const float* grad, float* value, float* mean,
+                float* square, int64_t n) {
+  const AdamWUpdate u = update;
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    const float g = grad[i] * u.grad_scale;
+    const float m = mean[i] + (1.0F - u.beta1) * (g - mean[i]);
+    const float s = u.beta2 * square[i] + (1.0F - u.beta2) * g * g;
+    mean[i] = m;
+    square[i] = s;
+    value[i] = u.keep * value[i] - u.step_size * m / (std::sqrt(s) * u.square_scale + u.eps);
+  }
+}
+
+}  // namespace puzzle

@@ -1,0 +1,74 @@
+// Losses and metrics over a vocabulary, computed in chunks of tokens so that tokens x vocabulary is
+// never held, and the regression loss of blockwise distillation. Thread-safe (pure functions).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "model/shape/metrics.h"
+
+namespace puzzle {
+
+/// A head and what it reads: logits are hidden * matrix^T.
+struct HeadInput {
+  at::Tensor hidden;  // [tokens, hidden], behind the final norm
+  at::Tensor matrix;  // [vocab, hidden]
+};
+
+/// The states of [batch, seq, hidden] that predict a next token, flattened: every position but the
+/// last of each sequence.
+[[nodiscard]] at::Tensor PredictingStates(const at::Tensor& hidden);
+/// What they predict: ids [batch, seq] -> [batch * (seq - 1)].
+[[nodiscard]] at::Tensor NextTokens(const at::Tensor& ids);
+
+/// The figures of some tokens, for comparisons token by token.
+struct TokenFigures {
+  at::Tensor rows;  // [kTokenRows, tokens], fp64
+
+  [[nodiscard]] TokenMetrics Sum() const;
+  /// What `other`, of the same tokens and the same parent, has more of: its means are differences
+  /// of means, and its errors are those of paired differences.
+  [[nodiscard]] TokenFigures IncreaseTo(const TokenFigures& other) const;
+};
+
+/// Figures of a child against targets [tokens] (int64) and, unless `parent` is null, against the
+/// parent's distribution: KL = sum_v p_parent (log p_parent - log p_child), full vocabulary, T = 1.
+/// Top-k counts a target when fewer than k logits exceed its own.
+[[nodiscard]] TokenFigures Measure(const HeadInput& child, const at::Tensor& targets,
+                                   const HeadInput* parent);
+
+/// What is left of a parent's distributions p when many children with one head matrix W are
+/// measured against them, a few numbers per token instead of a vocabulary: KL = sum_v p_v log p_v -
+/// child_hidden . (W^T p) + log sum_v exp(W child_hidden)_v.
+struct FoldedParent {
+  at::Tensor hidden;        // [tokens, hidden], of the parent
+  at::Tensor expected_row;  // [tokens, hidden]: W^T p, the mean row of the head matrix
+  at::Tensor negentropy;    // [tokens]: sum_v p_v log p_v
+
+  /// Tokens first .. first + count.
+  [[nodiscard]] FoldedParent Narrow(int64_t first, int64_t count) const;
+};
+
+/// Folds `parent` for children whose head matrix is `matrix`, in chunks.
+[[nodiscard]] FoldedParent FoldParent(const HeadInput& parent, const at::Tensor& matrix);
+
+/// As above, for half the work or less. REQUIRES: `parent` was folded for child.matrix.
+[[nodiscard]] TokenFigures Measure(const HeadInput& child, const at::Tensor& targets,
+                                   const FoldedParent& parent);
+
+/// Mean cross entropy; differentiable in hidden and matrix. The gradient is computed on the way
+/// forward, chunk by chunk.
+[[nodiscard]] at::Tensor CrossEntropyLoss(const HeadInput& head, const at::Tensor& targets);
+/// Mean KL(teacher || student); differentiable in the student's hidden and matrix.
+[[nodiscard]] at::Tensor KlLoss(const HeadInput& student, const HeadInput& teacher);
+/// Mean over tokens of 1 - cos(student, teacher). Inputs [..., hidden].
+[[nodiscard]] at::Tensor CosineLoss(const at::Tensor& student, const at::Tensor& teacher);
+
+/// sum_t weight_t |output_t - target_t|^2 over tokens t; differentiable in the output. output,
+/// target [..., hidden]; weight [..., 1] or [1]. With weight 1 / sum_t |target_t|^2 it is
+/// MSE(target, output) / MSE(target, 0): 1 for a sub-block that adds nothing (paper section 3).
+[[nodiscard]] at::Tensor WeightedSquaredError(const at::Tensor& output, const at::Tensor& target,
+                                              const at::Tensor& weight);
+
+}  // namespace puzzle

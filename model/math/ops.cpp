@@ -1,0 +1,155 @@
+#include "model/math/ops.h"
+
+#include <vector>
+
+#include "io/error.h"
+#include "model/math/kernels.h"
+#include "model/pch.h"
+
+namespace puzzle {
+
+using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+namespace {
+
+// y = x^ * w with x^ = x * r, r = (mean(x^2) + eps)^-1/2.
+// dw = sum dy * x^; dx = r * (g - x^ * mean(g * x^)) with g = dy * w.
+struct RmsNormFunction : Function<RmsNormFunction> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight, double eps) {
+    const Tensor scale = x.square().mean(-1, /*keepdim=*/true).add_(eps).rsqrt_();
+    const Tensor normalized = x * scale;
+    ctx->save_for_backward({normalized, scale, weight});
+    return normalized * weight;
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &normalized = saved[0], &scale = saved[1], &weight = saved[2];
+    const Tensor& dy = grads[0];
+    Tensor dx, dw;
+    if (ctx->needs_input_grad(1)) dw = (dy * normalized).reshape({-1, weight.size(0)}).sum(0);
+    if (ctx->needs_input_grad(0)) {
+      Tensor g = dy * weight;
+      const Tensor mean = (g * normalized).mean(-1, /*keepdim=*/true);
+      dx = g.addcmul_(normalized, mean, -1.0).mul_(scale);
+    }
+    return {dx, dw, Tensor()};
+  }
+};
+
+Bf16Bits* Bits(const Tensor& x) {
+  return reinterpret_cast<Bf16Bits*>(x.data_ptr<at::BFloat16>());
+}
+
+struct SwiGluFunction : Function<SwiGluFunction> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& gate, const Tensor& up) {
+    ctx->save_for_backward({gate, up});
+    if (!gate.device().is_cpu()) return at::silu(gate).mul_(up);
+    Tensor out = at::empty_like(gate);
+    if (gate.scalar_type() == at::kBFloat16) {
+      GateForward(Bits(gate), Bits(up), Bits(out), out.numel());
+    } else {
+      GateForward(gate.data_ptr<float>(), up.data_ptr<float>(), out.data_ptr<float>(), out.numel());
+    }
+    return out;
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &gate = saved[0], &up = saved[1];
+    if (!gate.device().is_cpu())
+      return {at::silu_backward(grads[0] * up, gate), at::silu(gate).mul_(grads[0])};
+    const Tensor d_out = grads[0].contiguous();
+    Tensor d_gate = at::empty_like(gate), d_up = at::empty_like(up);
+    if (gate.scalar_type() == at::kBFloat16) {
+      GateBackward(Bits(gate), Bits(up), Bits(d_out), Bits(d_gate), Bits(d_up), gate.numel());
+    } else {
+      GateBackward(gate.data_ptr<float>(), up.data_ptr<float>(), d_out.data_ptr<float>(),
+                   d_gate.data_ptr<float>(), d_up.data_ptr<float>(), gate.numel());
+    }
+    return {d_gate, d_up};
+  }
+};
+
+// Rotation by +angle (forward) or -angle (backward).
+Tensor RotateBy(const Tensor& x, const Tensor& cos, const Tensor& sin, bool inverse) {
+  const int64_t half = x.size(-1) / 2;
+  const Tensor x1 = x.narrow(-1, 0, half);
+  const Tensor x2 = x.narrow(-1, half, half);
+  Tensor y = at::empty(x.sizes(), x.options());
+  Tensor y1 = y.narrow(-1, 0, half);
+  Tensor y2 = y.narrow(-1, half, half);
+  const double sign = inverse ? 1.0 : -1.0;
+  at::mul_out(y1, x1, cos).addcmul_(x2, sin, sign);
+  at::mul_out(y2, x2, cos).addcmul_(x1, sin, -sign);
+  return y;
+}
+
+struct RotateFunction : Function<RotateFunction> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& cos,
+                        const Tensor& sin) {
+    ctx->save_for_backward({cos, sin});
+    return RotateBy(x, cos, sin, /*inverse=*/false);
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    return {RotateBy(grads[0], saved[0], saved[1], /*inverse=*/true), Tensor(), Tensor()};
+  }
+};
+
+}  // namespace
+
+Tensor NormalizeRms(const Tensor& x, double eps) {
+  return x * x.square().mean(-1, /*keepdim=*/true).add_(eps).rsqrt_();
+}
+
+Tensor RmsNorm(const Tensor& x, const Tensor& weight, double eps) {
+  return RmsNormFunction::apply(x, weight, eps);
+}
+
+Tensor Normalize(const Tensor& x, const ModelConfig& config) {
+  if (config.arch.norm == Architecture::Norm::kRms) return NormalizeRms(x, config.norm_eps);
+  return at::layer_norm(x, {x.size(-1)}, {}, {}, config.norm_eps);
+}
+
+Tensor Norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const ModelConfig& config) {
+  if (config.arch.norm == Architecture::Norm::kRms) return RmsNorm(x, weight, config.norm_eps);
+  return at::layer_norm(x, {x.size(-1)}, weight, bias, config.norm_eps);
+}
+
+Tensor SwiGlu(const Tensor& gate, const Tensor& up) {
+  return SwiGluFunction::apply(gate.contiguous(), up.contiguous());
+}
+
+Tensor Activate(const Tensor& x, Architecture::Activation activation) {
+  switch (activation) {
+    case Architecture::Activation::kSilu:
+      return at::silu(x);
+    case Architecture::Activation::kGelu:
+      return at::gelu(x);
+    case Architecture::Activation::kGeluTanh:
+      return at::gelu(x, "tanh");
+    case Architecture::Activation::kRelu:
+      return at::relu(x);
+  }
+  throw BugError("unknown activation");
+}
+
+RotaryTable MakeRotaryTable(const RopeConfig& rope, int64_t head_dim, int64_t positions,
+                            const at::Device& device) {
+  const std::vector<double> frequencies = rope.InverseFrequencies(head_dim);
+  const Tensor inverse = at::tensor(at::ArrayRef<double>(frequencies), at::kDouble);
+  const Tensor angles = at::outer(at::arange(positions, at::kDouble), inverse);
+  return {angles.cos().to(device, at::kFloat), angles.sin().to(device, at::kFloat)};
+}
+
+Tensor Rotate(const Tensor& x, const RotaryTable& table, int64_t first) {
+  const int64_t seq = x.size(1);
+  PUZZLE_CHECK(first + seq <= table.cos.size(0), "more positions than the rotary table holds");
+  const Tensor cos = table.cos.narrow(0, first, seq).unsqueeze(1);  // [seq, 1, head_dim / 2]
+  const Tensor sin = table.sin.narrow(0, first, seq).unsqueeze(1);
+  return RotateFunction::apply(x, cos, sin);
+}
+
+}  // namespace puzzle

@@ -1,0 +1,50 @@
+// The differentiable pieces of a block that plain operators would compute in many passes:
+// norms, rotary embedding, SwiGLU gate, causal attention. Each has its own backward. Results do
+// not depend on the number of threads. Thread-safe (pure functions).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "model/shape/config.h"
+
+namespace puzzle {
+
+/// x / sqrt(mean(x^2) + eps) over the last dimension, without a weight.
+[[nodiscard]] at::Tensor NormalizeRms(const at::Tensor& x, double eps);
+/// NormalizeRms(x) * weight; differentiable in both.
+[[nodiscard]] at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps);
+
+/// The norm of a model's sub-blocks, without weight and bias.
+[[nodiscard]] at::Tensor Normalize(const at::Tensor& x, const ModelConfig& config);
+/// Normalize(x) * weight (+ bias where it is defined); differentiable in all.
+[[nodiscard]] at::Tensor Norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                              const ModelConfig& config);
+
+/// silu(gate) * up; differentiable in both.
+[[nodiscard]] at::Tensor SwiGlu(const at::Tensor& gate, const at::Tensor& up);
+
+/// The function between the matrices of an FFN without gate.
+[[nodiscard]] at::Tensor Activate(const at::Tensor& x, Architecture::Activation activation);
+
+/// Cosines and sines of a model's rotary embedding for positions [0, positions).
+struct RotaryTable {
+  at::Tensor cos;  // [positions, head_dim / 2]
+  at::Tensor sin;
+};
+[[nodiscard]] RotaryTable MakeRotaryTable(const RopeConfig& rope, int64_t head_dim,
+                                          int64_t positions, const at::Device& device);
+
+/// Rotates the pairs (x[k], x[k + head_dim/2]) by the angles of positions first.. (Hugging Face's
+/// rotate-half layout). x: [batch, seq, heads, head_dim].
+[[nodiscard]] at::Tensor Rotate(const at::Tensor& x, const RotaryTable& table, int64_t first = 0);
+
+/// softmax(scale * q k^T + causal mask) v; scale 0 stands for 1 / sqrt(head_dim).
+/// q: [batch, seq, heads, head_dim]; k, v: [batch, keys, kv heads, head_dim]; result as q. Query s
+/// sees keys up to keys - seq + s, so that a KV cache may precede the queries, and with a `window`
+/// only the last `window` of them. On the CPU the work goes in tiles that stay in cache and skip
+/// what the mask hides (as in FlashAttention, arXiv 2205.14135: backward recomputes the
+/// probabilities from the saved log-sum-exp).
+[[nodiscard]] at::Tensor CausalAttention(const at::Tensor& q, const at::Tensor& k,
+                                         const at::Tensor& v, int64_t window = 0, double scale = 0);
+
+}  // namespace puzzle

@@ -1,0 +1,75 @@
+// Computing with several threads by splitting the sequences of a batch. For models that fit a cache
+// this beats threads inside each operator, and results do not depend on the number of threads: the
+// split is fixed, and sums are taken in its order.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "model/transformer.h"
+
+namespace puzzle {
+
+/// Calls work(0) ... work(count - 1) on the calling thread and on as many more as SetThreads
+/// (model/math/runtime.h) allows it; each of them computes with one thread, in the caller's grad
+/// mode. The first failure is thrown when all have stopped; what had not begun is left out.
+void ParallelFor(int64_t count, const std::function<void(int64_t)>& work);
+
+/// Calls work(part, first, count) for the parts of rows [0, rows), as ParallelFor does. How rows
+/// are split does not depend on the number of threads; a device that is no CPU gets one part.
+void ParallelOverRows(int64_t rows, const at::Device& device,
+                      const std::function<void(int64_t part, int64_t first, int64_t count)>& work);
+/// How many parts that makes.
+[[nodiscard]] int64_t RowParts(int64_t rows, const at::Device& device);
+
+/// Gradients of a batch from parts of it, each of which has leaves of its own that share the
+/// parameters' storage. Belongs to one thread.
+class GradientParts {
+ public:
+  /// What the sequences `rows` contribute to the loss of the batch, computed with the leaves of
+  /// `part`; called from several threads at once.
+  using Loss = std::function<at::Tensor(int64_t part, const std::vector<int64_t>& rows)>;
+
+  /// A part works its sequences off in pieces of at most `piece_rows`, which bounds the memory.
+  GradientParts(const std::vector<at::Tensor>& parameters, int64_t piece_rows);
+
+  [[nodiscard]] int64_t parts() const { return static_cast<int64_t>(leaves_.size()); }
+  /// In the order of the parameters.
+  [[nodiscard]] const std::vector<at::Tensor>& Leaves(int64_t part) const {
+    return leaves_[static_cast<size_t>(part)];
+  }
+  /// The loss of the batch; its gradients by the parameters are in Gradients() until the next call.
+  double Backward(const std::vector<int64_t>& rows, const Loss& loss);
+  [[nodiscard]] const std::vector<at::Tensor>& Gradients() const { return gradients_; }
+
+ private:
+  int64_t piece_rows_;
+  std::vector<std::vector<at::Tensor>> leaves_;
+  std::vector<at::Tensor> gradients_;
+};
+
+/// GradientParts of a whole model. Belongs to one thread.
+class DataParallel {
+ public:
+  /// The mean loss of `model` on some sequences; called from several threads at once.
+  using Loss =
+      std::function<at::Tensor(const Transformer& model, const std::vector<int64_t>& rows)>;
+
+  /// `model`'s parameters are the leaves of an optimizer: their `grad` is defined and receives the
+  /// sum. REQUIRES: the optimizer was made before, and lives as long.
+  explicit DataParallel(const Transformer& model);
+
+  /// Adds the gradient of the mean loss over `rows` to the parameters' gradients; returns that
+  /// loss.
+  double Backward(const std::vector<int64_t>& rows, const Loss& loss);
+
+ private:
+  std::vector<at::Tensor> parameters_;
+  GradientParts gradients_;
+  std::vector<Transformer> replicas_;  // on the leaves of each part
+};
+
+}  // namespace puzzle

@@ -1,0 +1,91 @@
+#include "model/math/runtime.h"
+
+#include <dlfcn.h>
+#include <malloc.h>
+
+#include <string_view>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "io/error.h"
+#include "model/math/compat.h"
+#include "model/pch.h"
+
+namespace puzzle {
+
+namespace {
+// OpenBLAS sits behind libblas.so.3 and is not linked by name: look its functions up.
+template <class F>
+F* FindBlasFunction(const char* name) {
+  return reinterpret_cast<F*>(dlsym(RTLD_DEFAULT, name));
+}
+}  // namespace
+
+void PrepareTensorRuntime() {
+  mallopt(M_ARENA_MAX, 1);  // the other arenas give memory back whatever the threshold says
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, 512 << 20);
+  mallopt(M_TOP_PAD, 64 << 20);
+  at::set_num_threads(1);
+  if (auto* set = FindBlasFunction<void(int)>("openblas_set_num_threads")) set(1);
+}
+
+DeviceFailure ClassifyDeviceFailure(const std::exception& error) {
+  if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) {
+    return DeviceFailure::kOutOfMemory;
+  }
+  // The others have no type of their own.
+  const std::string_view message = error.what();
+  const auto says = [&](std::string_view words) {
+    return message.find(words) != std::string_view::npos;
+  };
+  if (says("DefaultCPUAllocator: ") || says("CUDA error: out of memory")) {
+    return DeviceFailure::kOutOfMemory;
+  }
+  // After any other error of the runtime every call of this process fails with the same one.
+  return says("CUDA error: ") ? DeviceFailure::kLost : DeviceFailure::kNone;
+}
+
+void SetThreads(int threads) {
+  at::set_num_threads(threads);
+}
+
+void BindThreadToDevice(const std::string& name) {
+  const at::Device device(name);
+  if (device.is_cuda() && !at::hasCUDA())
+    throw Error(
+        fmt::format("{}: this libtorch ({}) finds no CUDA device", name, LibtorchVersion()));
+  at::GradMode::set_enabled(false);
+  if (device.is_cuda()) at::empty({1}, at::TensorOptions().device(device));
+}
+
+void Synchronize(const std::string& name) {
+  const at::Device device(name);
+  if (device.is_cuda()) torch::cuda::synchronize(device.index());
+}
+
+bool HasFastBf16(const std::string& device) {
+  if (at::Device(device).is_cuda()) return true;
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+  return at::hasMKLDNN() && __builtin_cpu_supports("avx512bf16") != 0;
+#else
+  return false;
+#endif
+}
+
+c10::ScalarType ProductType(const std::string& wanted, const std::string& device) {
+  return wanted == "bf16" && HasFastBf16(device) ? at::kBFloat16 : at::kFloat;
+}
+
+std::string RuntimeDescription() {
+  auto* core = FindBlasFunction<char*()>("openblas_get_corename");
+  const std::string blas =
+      core != nullptr ? fmt::format("OpenBLAS kernel {}", core())
+                      : "no OpenBLAS (install libopenblas0-pthread: other BLAS are slower)";
+  return fmt::format("libtorch {}, {}, {} cores{}", LibtorchVersion(), blas,
+                     std::thread::hardware_concurrency(),
+                     HasFastBf16("cpu") ? ", bf16 products" : "");
+}
+
+}  // namespace puzzle

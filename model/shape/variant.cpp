@@ -1,0 +1,294 @@
+#include "model/shape/variant.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "io/error.h"
+
+namespace puzzle {
+
+namespace {
+// What a variant's name says before a model is known.
+struct ParsedName {
+  SubBlock which = SubBlock::kAttention;
+  SubBlockForm form = SubBlockForm::kFull;
+  double number = 0;  // kv heads, FFN size, or per cent
+  bool percent = false;
+  double query_heads = 0;  // 0: all
+};
+
+std::optional<double> ParseNumber(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !(value > 0)) return std::nullopt;
+  return value;
+}
+
+std::optional<ParsedName> ParseName(std::string_view name) {
+  ParsedName parsed;
+  if (name.starts_with("attn:")) {
+    name.remove_prefix(5);
+  } else if (name.starts_with("ffn:")) {
+    parsed.which = SubBlock::kFfn;
+    name.remove_prefix(4);
+  } else {
+    return std::nullopt;
+  }
+  if (name == "linear" || name == "none") {
+    parsed.form = name == "linear" ? SubBlockForm::kLinear : SubBlockForm::kNone;
+    return parsed;
+  }
+  if (parsed.which == SubBlock::kAttention) {
+    if (!name.starts_with("kv")) return std::nullopt;
+    name.remove_prefix(2);
+    if (const size_t q = name.find('q'); q != std::string_view::npos) {
+      const auto heads = ParseNumber(name.substr(q + 1));
+      if (!heads || *heads > 1e9 || *heads != std::floor(*heads)) return std::nullopt;
+      parsed.query_heads = *heads;
+      name = name.substr(0, q);
+    }
+  }
+  if (name.ends_with('%')) {
+    parsed.percent = true;
+    name.remove_suffix(1);
+  }
+  const auto number = ParseNumber(name);
+  if (!number || *number > 1e9) return std::nullopt;
+  if (!parsed.percent && *number != std::floor(*number)) return std::nullopt;
+  parsed.number = *number;
+  return parsed;
+}
+// The halves of "attn:kv2+ffn:256" and of "none"; all other names are their only part.
+std::vector<std::string_view> PartNames(std::string_view name) {
+  if (name == "none") return {"attn:none", "ffn:none"};
+  const size_t plus = name.find('+');
+  if (plus == std::string_view::npos) return {name};
+  return {name.substr(0, plus), name.substr(plus + 1)};
+}
+
+// A name per sub-block, attention first; nothing when `name` is not a variant's.
+std::optional<std::vector<ParsedName>> ParseNames(std::string_view name) {
+  std::vector<ParsedName> parts;
+  for (const std::string_view part : PartNames(name)) {
+    const auto parsed = ParseName(part);
+    if (!parsed) return std::nullopt;
+    parts.push_back(*parsed);
+  }
+  if (parts.size() == 2 &&
+      (parts[0].which != SubBlock::kAttention || parts[1].which != SubBlock::kFfn))
+    return std::nullopt;
+  return parts;
+}
+
+// A name on its way to a shape in one layer of a parent.
+class Resolver {
+ public:
+  Resolver(std::string_view name, const ModelConfig& parent, int64_t layer, int64_t multiple_of)
+      : name_(name), parent_(parent), layer_(layer), multiple_of_(multiple_of) {}
+
+  [[nodiscard]] AttentionSpec Attention(const ParsedName& parsed) const {
+    const AttentionSpec& own = Block().attention;
+    AttentionSpec spec{parsed.form, 0};
+    if (spec.form == SubBlockForm::kNone) return spec;
+    if (own.form == SubBlockForm::kNone) Refuse("the parent has no attention here");
+    if (spec.form == SubBlockForm::kLinear) return spec;
+    if (own.form != SubBlockForm::kFull) Refuse("the parent's attention is linear");
+    const int64_t kv = own.n_kv_heads;
+    const double wanted =
+        parsed.percent ? parsed.number / 100 * static_cast<double>(kv) : parsed.number;
+    spec.n_kv_heads = std::max<int64_t>(1, std::llround(wanted));
+    spec.window = own.window;
+    spec.n_query_heads = own.n_query_heads;
+    if (parsed.query_heads == 0) {
+      if (kv % spec.n_kv_heads != 0)
+        Refuse(fmt::format("{} kv heads do not divide the parent's {}", spec.n_kv_heads, kv));
+      return spec;
+    }
+    const auto query_heads = static_cast<int64_t>(parsed.query_heads);
+    const int64_t group = QueryHeads(own, parent_) / kv;
+    if (spec.n_kv_heads > kv || query_heads != group * spec.n_kv_heads)
+      Refuse(fmt::format("the parent has {} kv heads with {} query heads each", kv, group));
+    if (spec.n_kv_heads < kv) spec.n_query_heads = query_heads;
+    return spec;
+  }
+
+  [[nodiscard]] FfnSpec Ffn(const ParsedName& parsed) const {
+    const FfnSpec& own = Block().ffn;
+    FfnSpec spec{parsed.form, 0};
+    if (spec.form == SubBlockForm::kNone) return spec;
+    if (own.form == SubBlockForm::kNone) Refuse("the parent has no FFN here");
+    if (spec.form == SubBlockForm::kLinear) return spec;
+    if (own.form != SubBlockForm::kFull) Refuse("the parent's FFN is linear");
+    if (!parsed.percent) {
+      spec.size = static_cast<int64_t>(parsed.number);
+    } else if (parsed.number == 100) {
+      spec.size = own.size;
+    } else {
+      const double exact = parsed.number / 100.0 * static_cast<double>(own.size);
+      const auto multiples = std::llround(exact / static_cast<double>(multiple_of_));
+      spec.size = std::min(std::max<int64_t>(1, multiples) * multiple_of_, own.size);
+    }
+    if (spec.size > own.size) Refuse(fmt::format("larger than the parent's FFN of {}", own.size));
+    return spec;
+  }
+
+ private:
+  [[nodiscard]] const BlockSpec& Block() const {
+    return parent_.blocks[static_cast<size_t>(layer_)];
+  }
+  [[noreturn]] void Refuse(const std::string& why) const {
+    throw Error(fmt::format("layer {}: variant {}: {}", layer_, name_, why));
+  }
+
+  std::string_view name_;
+  const ModelConfig& parent_;
+  int64_t layer_;
+  int64_t multiple_of_;
+};
+
+}  // namespace
+
+std::string_view SubBlockName(SubBlock which) {
+  if (which == SubBlock::kBoth) return "block";
+  return which == SubBlock::kAttention ? "attn" : "ffn";
+}
+
+SubBlock WhichSubBlock(const VariantSpec& spec) {
+  if (std::holds_alternative<BlockSpec>(spec)) return SubBlock::kBoth;
+  return std::holds_alternative<AttentionSpec>(spec) ? SubBlock::kAttention : SubBlock::kFfn;
+}
+
+std::vector<VariantSpec> PartsOf(const VariantSpec& spec) {
+  if (const auto* block = std::get_if<BlockSpec>(&spec)) return {block->attention, block->ffn};
+  return {spec};
+}
+
+bool IsNone(const VariantSpec& spec) {
+  if (const auto* attention = std::get_if<AttentionSpec>(&spec))
+    return attention->form == SubBlockForm::kNone;
+  if (const auto* ffn = std::get_if<FfnSpec>(&spec)) return ffn->form == SubBlockForm::kNone;
+  const auto& block = std::get<BlockSpec>(spec);
+  return IsNone(block.attention) && IsNone(block.ffn);
+}
+
+std::string VariantName(const VariantSpec& spec) {
+  if (const auto* attention = std::get_if<AttentionSpec>(&spec))
+    return "attn:" + Describe(*attention);
+  if (const auto* ffn = std::get_if<FfnSpec>(&spec)) return "ffn:" + Describe(*ffn);
+  if (IsNone(spec)) return "none";
+  const auto& block = std::get<BlockSpec>(spec);
+  return VariantName(block.attention) + '+' + VariantName(block.ffn);
+}
+
+std::optional<std::string> CheckVariantName(std::string_view name) {
+  const auto parts = ParseNames(name);
+  if (!parts)
+    return fmt::format(
+        "\"{}\" is not a variant; expected attn:kvN, attn:kvP%, attn:kvNqM, attn:linear, "
+        "attn:none, ffn:N, ffn:P%, ffn:linear, ffn:none, a pair such as attn:kvN+ffn:P%, or none",
+        name);
+  for (const ParsedName& part : *parts)
+    if (part.percent && part.number > 100)
+      return fmt::format("\"{}\": a variant cannot be larger than the parent", name);
+  return std::nullopt;
+}
+
+VariantSpec ResolveVariant(std::string_view name, const ModelConfig& parent, int64_t layer,
+                           int64_t multiple_of) {
+  if (const auto complaint = CheckVariantName(name)) throw Error(*complaint);
+  if (layer < 0 || layer >= parent.n_layers())
+    throw Error(
+        fmt::format("layer {}: the parent has layers 0 to {}", layer, parent.n_layers() - 1));
+  const Resolver resolver(name, parent, layer, multiple_of);
+  const std::vector<ParsedName> parts = *ParseNames(name);
+  if (parts.size() == 2) return BlockSpec{resolver.Attention(parts[0]), resolver.Ffn(parts[1])};
+  if (parts[0].which == SubBlock::kAttention) return resolver.Attention(parts[0]);
+  return resolver.Ffn(parts[0]);
+}
+
+VariantSpec ParentVariant(const ModelConfig& parent, int64_t layer, SubBlock which) {
+  const BlockSpec& block = parent.blocks.at(static_cast<size_t>(layer));
+  if (which == SubBlock::kBoth) return block;
+  if (which == SubBlock::kAttention) return block.attention;
+  return block.ffn;
+}
+
+void Place(const VariantSpec& spec, BlockSpec& block) {
+  if (const auto* attention = std::get_if<AttentionSpec>(&spec)) {
+    block.attention = *attention;
+  } else if (const auto* ffn = std::get_if<FfnSpec>(&spec)) {
+    block.ffn = *ffn;
+  } else {
+    block = std::get<BlockSpec>(spec);
+  }
+}
+
+namespace {
+
+int64_t NormParameters(const ModelConfig& config) {
+  return (config.arch.norm == Architecture::Norm::kLayer ? 2 : 1) * config.hidden_size;
+}
+
+int64_t CountFull(const AttentionSpec& spec, const ModelConfig& config) {
+  const Architecture& arch = config.arch;
+  const int64_t d = config.hidden_size, dim = config.head_dim;
+  const int64_t queries = QueryHeads(spec, config);
+  const int64_t into = queries + 2 * spec.n_kv_heads;  // heads of q, k and v
+  int64_t count = d * dim * (into + queries);
+  if (arch.qkv_bias) count += dim * into;
+  if (arch.o_bias) count += d;
+  if (arch.qk_norm) count += 2 * dim;
+  return count;
+}
+
+int64_t CountFull(const FfnSpec& spec, const ModelConfig& config) {
+  const int64_t d = config.hidden_size;
+  const int64_t into = config.arch.gated_ffn ? 2 : 1;  // matrices before the activation
+  return spec.size * d * (into + 1) + (config.arch.ffn_bias ? into * spec.size + d : 0);
+}
+
+template <class Spec>
+int64_t CountParametersOf(const Spec& spec, const ModelConfig& config) {
+  const int64_t d = config.hidden_size;
+  const Architecture& arch = config.arch;
+  const bool biased =
+      std::is_same_v<Spec, AttentionSpec> ? arch.o_bias || arch.qkv_bias : arch.ffn_bias;
+  switch (spec.form) {
+    case SubBlockForm::kFull:
+      return NormParameters(config) + CountFull(spec, config);
+    case SubBlockForm::kLinear:
+      return NormParameters(config) + d * d + (biased ? d : 0);
+    case SubBlockForm::kNone:
+      return 0;
+  }
+  throw BugError("unknown sub-block form");
+}
+
+int64_t CountParametersOf(const BlockSpec& spec, const ModelConfig& config) {
+  return CountParametersOf(spec.attention, config) + CountParametersOf(spec.ffn, config);
+}
+
+}  // namespace
+
+int64_t CountParameters(const VariantSpec& spec, const ModelConfig& config) {
+  return std::visit([&](const auto& s) { return CountParametersOf(s, config); }, spec);
+}
+
+int64_t CountBlockParameters(const ModelConfig& config) {
+  int64_t total = 0;
+  for (const BlockSpec& block : config.blocks) total += CountParameters(block, config);
+  return total;
+}
+
+int64_t CountNonBlockParameters(const ModelConfig& config) {
+  const int64_t matrix = config.vocab_size * config.hidden_size;
+  const bool learned = config.arch.positions == Architecture::Positions::kLearned;
+  const int64_t positions = learned ? config.max_positions + config.arch.position_offset : 0;
+  return (config.tied_embeddings ? 1 : 2) * matrix + positions * config.hidden_size +
+         NormParameters(config);
+}
+
+}  // namespace puzzle

@@ -1,0 +1,14 @@
+// `export`: a checkpoint as a Hugging Face folder.
+#pragma once
+
+#include "graph/kind/node.h"
+#include "nodes/artifacts.h"
+#include "nodes/params.h"
+
+namespace puzzle {
+
+/// Writes the folder (see model/files/checkpoint.h) and says what is in it.
+[[nodiscard]] ExportManifest RunExport(const ExportParams& params, const Inputs& inputs,
+                                       RunContext& context);
+
+}  // namespace puzzle

@@ -1,0 +1,29 @@
+// `tokenize`: text becomes equal sequences of token ids.
+#pragma once
+
+#include <string_view>
+
+#include "graph/kind/node.h"
+#include "nodes/artifacts.h"
+#include "nodes/params.h"
+
+namespace puzzle {
+
+/// How documents become sequences.
+struct PackOptions {
+  std::string separator = "<|endoftext|>";
+  int64_t length = 512;
+  int64_t sequences = 0;  // 0: all
+  bool from_end = false;  // the last sequences instead of the first
+};
+
+/// Splits `text` at the separator, strips each document, puts BOS before it (when the tokenizer has
+/// one), concatenates, and cuts into sequences of `length`; a shorter rest is dropped. Throws Error
+/// when the text holds fewer sequences than asked for, or none.
+[[nodiscard]] TokenSet PackTokens(std::string_view text, const Tokenizer& tokenizer,
+                                  const PackOptions& options);
+
+[[nodiscard]] TokenSet RunTokenize(const TokenizeParams& params, const Inputs& inputs,
+                                   RunContext& context);
+
+}  // namespace puzzle

@@ -1,0 +1,117 @@
+#include "nodes/measure/evaluate.h"
+
+#include <algorithm>
+
+#include "io/error.h"
+#include "io/file.h"
+#include "io/utf8.h"
+#include "model/math/losses.h"
+#include "model/math/parallel.h"
+#include "model/pch.h"
+#include "nodes/measure/task_accuracy.h"
+#include "nodes/states/activations.h"
+
+namespace puzzle {
+
+using at::Tensor;
+
+TokenMetrics EvaluateModel(const Transformer& model, const Transformer* parent,
+                           const TokenSet& tokens, int64_t positions, int64_t batch,
+                           const std::function<void(double)>& poll) {
+  const at::NoGradGuard no_grad;
+  CheckTokensFit(tokens, model.config());
+  const at::Device device = model.weights().embedding.device();
+  const int64_t per_sequence = tokens.length - 1;
+  if (per_sequence < 1) throw Error("sequences of one token predict nothing");
+  const int64_t available = tokens.sequences() * per_sequence;
+  const int64_t wanted = positions > 0 ? std::min(positions, available) : available;
+  auto head_input = [&](const Transformer& m, const Tensor& ids, int64_t count) {
+    const Tensor x = m.FinalNorm(m.Blocks(m.Embed(ids), 0, m.config().n_layers()));
+    return HeadInput{x.flatten(0, 1).narrow(0, 0, count), m.weights().HeadMatrix()};
+  };
+  TokenMetrics metrics;
+  for (int64_t first = 0; metrics.tokens < wanted; first += batch) {
+    const Tensor ids = tokens.Batch(first, std::min(batch, tokens.sequences() - first)).to(device);
+    const int64_t count = std::min(wanted - metrics.tokens, ids.size(0) * per_sequence);
+    std::vector<TokenMetrics> parts(static_cast<size_t>(RowParts(ids.size(0), device)));
+    ParallelOverRows(ids.size(0), device, [&](int64_t part, int64_t begin, int64_t rows) {
+      const int64_t own = std::min(count - begin * per_sequence, rows * per_sequence);
+      if (own <= 0) return;
+      const Tensor context = ids.narrow(0, begin, rows).narrow(1, 0, per_sequence);
+      const Tensor targets = NextTokens(ids.narrow(0, begin, rows)).narrow(0, 0, own);
+      const HeadInput child = head_input(model, context, own);
+      TokenMetrics& own_metrics = parts[static_cast<size_t>(part)];
+      if (parent != nullptr) {
+        const HeadInput reference = head_input(*parent, context, own);
+        own_metrics = Measure(child, targets, &reference).Sum();
+      } else {
+        own_metrics = Measure(child, targets, nullptr).Sum();
+      }
+    });
+    for (const TokenMetrics& part : parts) metrics += part;
+    poll(static_cast<double>(metrics.tokens) / static_cast<double>(wanted));
+  }
+  return metrics;
+}
+
+std::string SampleText(const Transformer& model, const Tokenizer& tokenizer,
+                       const std::string& prompt, int64_t count, const Sampling& sampling) {
+  std::vector<int32_t> ids = tokenizer.Encode(prompt);
+  if (tokenizer.bos_id() >= 0) ids.insert(ids.begin(), tokenizer.bos_id());
+  return RepairUtf8(tokenizer.Decode(Generate(model, ids, count, sampling)));
+}
+
+namespace {
+
+std::vector<Question> Questions(const EvaluateParams& params) {
+  constexpr uint64_t kLargest = uint64_t{1} << 30;
+  std::vector<Question> all =
+      ParseQuestions(ReadWholeFile(params.questions, kLargest), params.questions);
+  if (params.max_questions > 0 && static_cast<int64_t>(all.size()) > params.max_questions)
+    all.resize(static_cast<size_t>(params.max_questions));
+  return all;
+}
+
+}  // namespace
+
+Evaluation RunEvaluate(const EvaluateParams& params, const Inputs& inputs, RunContext& context) {
+  const auto measured = inputs.One<Checkpoint>("model");
+  const auto checkpoint = measured.Load();
+  const auto tokens = inputs.Get<TokenSet>("tokens");
+  const std::string device = context.device().name();
+  const Transformer model(ToDevice(checkpoint->model, device));
+  std::optional<Transformer> parent;
+  if (inputs.Has("parent"))
+    parent.emplace(ToDevice(inputs.Get<Checkpoint>("parent")->model, device));
+  const ModelConfig& config = checkpoint->model.config;
+  Evaluation evaluation;
+  evaluation.label = params.label;
+  evaluation.series = params.series;
+  evaluation.model_digest = measured.digest();
+  evaluation.has_kl = parent.has_value();
+  if (inputs.Has("choice")) evaluation.predicted = inputs.Get<Choice>("choice")->objective;
+  evaluation.metrics =
+      EvaluateModel(model, parent ? &*parent : nullptr, *tokens, params.positions, params.batch,
+                    [&](double fraction) { context.Poll(fraction); });
+  evaluation.block_parameters = CountBlockParameters(config);
+  evaluation.parameters = evaluation.block_parameters + CountNonBlockParameters(config);
+  evaluation.weights_mib = static_cast<double>(evaluation.parameters) *
+                           static_cast<double>(ElementSize(config.stored_dtype)) / (1 << 20);
+  std::shared_ptr<const Tokenizer> tokenizer;
+  if (!params.questions.empty() || params.sample_tokens > 0) {
+    if (checkpoint->tokenizer_files.empty())
+      throw Error("questions or a sample were asked for, but the model brought no tokenizer");
+    tokenizer = MakeTokenizer(checkpoint->tokenizer_files);
+  }
+  if (!params.questions.empty()) {
+    evaluation.tasks = AnswerQuestions(model, *tokenizer, Questions(params),
+                                       [&](double fraction) { context.Poll(fraction); });
+  }
+  if (params.sample_tokens > 0) {
+    evaluation.prompt = params.prompt;
+    evaluation.sample = SampleText(model, *tokenizer, params.prompt, params.sample_tokens);
+  }
+  return evaluation;
+}
+
+}  // namespace puzzle

@@ -1,0 +1,28 @@
+// `evaluate`: quality of a model on held-out text, alone or against its parent.
+#pragma once
+
+#include <functional>
+
+#include "graph/kind/node.h"
+#include "model/transformer.h"
+#include "nodes/artifacts.h"
+#include "nodes/params.h"
+
+namespace puzzle {
+
+/// Metrics over the first `positions` predictions (0: all) of `tokens`; the context is reset for
+/// every sequence. With a parent also what compares with it. Never holds tokens x vocabulary.
+[[nodiscard]] TokenMetrics EvaluateModel(const Transformer& model, const Transformer* parent,
+                                         const TokenSet& tokens, int64_t positions, int64_t batch,
+                                         const std::function<void(double)>& poll);
+
+/// Continues `prompt` by `count` tokens; the text without the prompt, U+FFFD in place of bytes that
+/// are no UTF-8.
+[[nodiscard]] std::string SampleText(const Transformer& model, const Tokenizer& tokenizer,
+                                     const std::string& prompt, int64_t count,
+                                     const Sampling& sampling = {});
+
+[[nodiscard]] Evaluation RunEvaluate(const EvaluateParams& params, const Inputs& inputs,
+                                     RunContext& context);
+
+}  // namespace puzzle

@@ -1,0 +1,26 @@
+// `report`: what a run found, as text.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "graph/kind/node.h"
+#include "nodes/artifacts.h"
+#include "nodes/params.h"
+
+namespace puzzle {
+
+/// A table of models: parameters, weights, NLL, KL, top-1/5/10.
+[[nodiscard]] std::string EvaluationTable(const std::vector<Evaluation>& rows);
+
+/// Measured KL against the size of the blocks, a curve per series, with standard errors; empty if
+/// no row names a series.
+[[nodiscard]] std::string EvaluationPicture(const std::vector<Evaluation>& rows,
+                                            const ReportParams& params);
+
+/// The table and picture, rows in `params.order` (others behind, by label), the chosen
+/// architecture, a sample of each model that has one, and where the files are.
+[[nodiscard]] ReportText RunReport(const ReportParams& params, const Inputs& inputs,
+                                   RunContext& context);
+
+}  // namespace puzzle

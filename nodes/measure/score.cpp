@@ -1,0 +1,200 @@
+#include "nodes/measure/score.h"
+
+#include <algorithm>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "io/error.h"
+#include "model/pch.h"
+#include "nodes/states/layer_input.h"
+#include "nodes/train/join.h"
+#include "nodes/train/sub_block_data.h"
+
+namespace puzzle {
+
+using at::Tensor;
+
+namespace {
+
+HeadInput Head(const Transformer& model, const Tensor& last_state) {
+  return {PredictingStates(model.FinalNorm(last_state)), model.weights().HeadMatrix()};
+}
+
+// work(first, count) for the sequences of every batch.
+template <class Work>
+void ForEachBatch(const Activations& states, int64_t batch, const Work& work) {
+  for (int64_t first = 0; first < states.sequences(); first += batch)
+    work(first, std::min(batch, states.sequences() - first));
+}
+
+// The figures of all batches, given the last state of every batch.
+template <class LastState>
+TokenFigures MeasureAll(const Transformer& model, const Activations& states,
+                        const FoldedParent& parent, int64_t batch, const LastState& last_state,
+                        const std::function<void(double)>& poll) {
+  const at::NoGradGuard no_grad;
+  const at::Device device = model.weights().embedding.device();
+  const int64_t sequences = states.sequences(), predictions = states.length() - 1;
+  std::vector<Tensor> parts;
+  ForEachBatch(states, batch, [&](int64_t first, int64_t count) {
+    parts.push_back(Measure(Head(model, last_state(first, count)),
+                            NextTokens(states.Ids(first, count).to(device)),
+                            parent.Narrow(first * predictions, count * predictions))
+                        .rows);
+    poll(static_cast<double>(first + count) / static_cast<double>(sequences));
+  });
+  return {at::cat(parts, 1)};
+}
+
+void CheckSameTokens(const Activations& a, const Activations& b) {
+  if (a.sequences() != b.sequences() || a.length() != b.length() ||
+      !a.Ids(0, a.sequences()).equal(b.Ids(0, b.sequences())))
+    throw Error("the activations of parent and context were captured on different tokens");
+}
+
+}  // namespace
+
+FoldedParent FoldCaptured(const Transformer& model, const Captured& parent, int64_t batch) {
+  const at::NoGradGuard no_grad;
+  const int64_t layers = parent.model.config().n_layers();
+  std::vector<Tensor> hidden, expected_row, negentropy;
+  ForEachBatch(parent.states, batch, [&](int64_t first, int64_t count) {
+    const FoldedParent part = FoldParent(
+        Head(parent.model, LayerInput(parent.model, parent.states, layers, first, count)),
+        model.weights().HeadMatrix());
+    hidden.push_back(part.hidden);
+    expected_row.push_back(part.expected_row);
+    negentropy.push_back(part.negentropy);
+  });
+  return {at::cat(hidden), at::cat(expected_row), at::cat(negentropy)};
+}
+
+Tensor StatesBeforeFfn(const Captured& model, int64_t layer, int64_t batch) {
+  const at::NoGradGuard no_grad;
+  const Transformer& own = model.model;
+  const SubBlockWeights attention = SubBlockOf(own.weights(), layer, SubBlock::kAttention);
+  const VariantSpec spec = ParentVariant(own.config(), layer, SubBlock::kAttention);
+  std::vector<Tensor> states;
+  ForEachBatch(model.states, batch, [&](int64_t first, int64_t count) {
+    states.push_back(ApplySubBlock(attention, spec, own.config(), own.rotary(),
+                                   LayerInput(own, model.states, layer, first, count)));
+  });
+  return at::cat(states);
+}
+
+TokenFigures ScoreReplacement(const Captured& model, const Replacement& replacement,
+                              const FoldedParent& parent, int64_t batch,
+                              const std::function<void(double)>& poll) {
+  const auto& [layer, spec, weights, before_ffn] = replacement;
+  ModelWeights replaced = model.model.weights();
+  Replace(replaced, layer, spec, weights);
+  const Transformer child(replaced, model.states.length());
+  const auto behind_layer = [&](int64_t first, int64_t count) {
+    if (before_ffn.defined())
+      return ApplySubBlock(weights, spec, child.config(), child.rotary(),
+                           before_ffn.narrow(0, first, count));
+    return child.Blocks(LayerInput(model.model, model.states, layer, first, count), layer,
+                        layer + 1);
+  };
+  return MeasureAll(
+      child, model.states, parent, batch,
+      [&](int64_t first, int64_t count) {
+        return child.Blocks(behind_layer(first, count), layer + 1, child.config().n_layers());
+      },
+      poll);
+}
+
+TokenFigures ScoreAsIs(const Captured& model, const FoldedParent& parent, int64_t batch) {
+  return MeasureAll(
+      model.model, model.states, parent, batch,
+      [&](int64_t first, int64_t count) {
+        return LayerInput(model.model, model.states, model.model.config().n_layers(), first, count);
+      },
+      [](double) {});
+}
+
+namespace {
+
+// A checkpoint and the activations captured from it.
+struct Source {
+  Source(const Input<Checkpoint>& checkpoint, const Input<Activations>& activations,
+         const std::string& device)
+      : model(ToDevice(checkpoint.Load()->model, device)),
+        states(activations.Load()),
+        name(checkpoint.digest() + ' ' + activations.digest()) {
+    CheckActivations(*states, checkpoint.digest(), model.config());
+  }
+  Transformer model;
+  std::shared_ptr<const Activations> states;
+  std::string name;  // of the content
+
+  [[nodiscard]] Captured captured() const { return {model, *states}; }
+};
+
+// What all scores of one model share.
+struct Reference {
+  FoldedParent parent;
+  TokenFigures as_is;
+};
+
+SizedValue MakeReference(const Captured& model, const Captured& parent, int64_t batch) {
+  FoldedParent folded = FoldCaptured(model.model, parent, batch);
+  TokenFigures as_is = ScoreAsIs(model, folded, batch);
+  const auto bytes = static_cast<size_t>(folded.hidden.nbytes() + folded.expected_row.nbytes() +
+                                         folded.negentropy.nbytes() + as_is.rows.nbytes());
+  return {std::make_shared<const Reference>(Reference{std::move(folded), std::move(as_is)}), bytes};
+}
+
+// What the candidates for a layer's FFN share; undefined when it is too large to be kept: then each
+// finds it batch by batch.
+Tensor SharedStatesBeforeFfn(const Source& source, int64_t layer, int64_t batch,
+                             RunContext& context) {
+  const Activations& states = *source.states;
+  const auto bytes =
+      sizeof(float) * static_cast<size_t>(states.sequences() * states.length() * states.hidden());
+  if (bytes > context.resident_bytes()) return {};
+  return *context.Resident<Tensor>(
+      fmt::format("score states before ffn {} {}", layer, source.name), [&] {
+        return SizedValue{
+            std::make_shared<const Tensor>(StatesBeforeFfn(source.captured(), layer, batch)),
+            bytes};
+      });
+}
+
+}  // namespace
+
+Score RunScore(const ScoreParams& params, const Inputs& inputs, RunContext& context) {
+  const std::string device = context.device().name();
+  const Source parent(inputs.One<Checkpoint>("parent"), inputs.One<Activations>("activations"),
+                      device);
+  std::optional<Source> child;
+  if (inputs.Has("context") != inputs.Has("context_activations"))
+    throw Error("the ports `context` and `context_activations` belong together");
+  if (inputs.Has("context")) {
+    child.emplace(inputs.One<Checkpoint>("context"), inputs.One<Activations>("context_activations"),
+                  device);
+    CheckSameTokens(*parent.states, *child->states);
+  }
+  const Source& source = child ? *child : parent;
+  const Captured model = source.captured();
+  const auto block = inputs.Get<Block>("block");
+  const auto reference = context.Resident<Reference>(
+      fmt::format("score reference {} {}", source.name, parent.name),
+      [&] { return MakeReference(model, parent.captured(), params.batch); });
+  Replacement replacement{block->layer, block->spec, WeightsOf(*block, parent.model.weights()), {}};
+  if (WhichSubBlock(block->spec) == SubBlock::kFfn)
+    replacement.before_ffn = SharedStatesBeforeFfn(source, block->layer, params.batch, context);
+  Score score;
+  score.layer = block->layer;
+  score.variant = block->variant;
+  score.spec = block->spec;
+  const TokenFigures replaced =
+      ScoreReplacement(model, replacement, reference->parent, params.batch,
+                       [&](double fraction) { context.Poll(fraction); });
+  score.metrics = replaced.Sum();
+  score.increase = reference->as_is.IncreaseTo(replaced).Sum();
+  return score;
+}
+
+}  // namespace puzzle

@@ -1,0 +1,13 @@
+// `block_library`: scores and costs as the files that NVlabs published for Llama-3.3-70B.
+#pragma once
+
+#include "graph/kind/node.h"
+#include "nodes/artifacts.h"
+#include "nodes/params.h"
+
+namespace puzzle {
+
+[[nodiscard]] ExportManifest RunBlockLibrary(const BlockLibraryParams& params, const Inputs& inputs,
+                                             RunContext& context);
+
+}  // namespace puzzle

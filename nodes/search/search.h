@@ -1,0 +1,24 @@
+// `search`: one variant for every sub-block, or block, under limits (paper section 4.3), by the
+// exact solver or by a baseline.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "graph/kind/node.h"
+#include "nodes/artifacts.h"
+#include "nodes/params.h"
+
+namespace puzzle {
+
+/// The best child over all batch sizes among `costs`. Throws Error when there is none, saying why.
+[[nodiscard]] Choice FindChild(const SearchParams& params, const std::vector<CostTable>& costs,
+                               const std::vector<Score>& scores,
+                               const std::function<void(const std::string&)>& warn,
+                               const std::function<bool()>& should_stop);
+
+[[nodiscard]] Choice RunSearch(const SearchParams& params, const Inputs& inputs,
+                               RunContext& context);
+
+}  // namespace puzzle

@@ -1,0 +1,234 @@
+#include "nodes/train/bld.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "io/error.h"
+#include "model/math/optim.h"
+#include "model/math/runtime.h"
+#include "model/pch.h"
+#include "model/surgery.h"
+#include "nodes/tensor_archive.h"
+#include "nodes/train/batches.h"
+#include "nodes/train/join.h"
+#include "nodes/train/trainee.h"
+
+namespace puzzle {
+
+using at::Tensor;
+
+namespace {
+
+// How many sub-blocks' data are kept for neighbours at least: two lanes with an attention and an
+// FFN each. What is larger than such a part of the memory for it lives in files.
+constexpr uint64_t kKeptDatasets = 4;
+
+bool IsLinear(const VariantSpec& spec) {
+  if (const auto* attention = std::get_if<AttentionSpec>(&spec))
+    return attention->form == SubBlockForm::kLinear;
+  const auto* ffn = std::get_if<FfnSpec>(&spec);
+  return ffn != nullptr && ffn->form == SubBlockForm::kLinear;
+}
+
+// Takes the trainee's weights when their held-out loss is the least that was seen.
+void Offer(const Trainee& trainee, double loss, Distilled& best) {
+  if (!(loss < best.loss)) return;  // NaN is no improvement
+  best.weights = trainee.Weights();
+  best.loss = loss;
+}
+
+void Save(int64_t next_step, const Trainee& trainee, const VariantSpec& spec, Distilled best,
+          ArchiveWriter& out) {
+  out.SetAttribute("step", next_step);
+  WriteTensor(out, "losses", at::tensor({best.init_loss, best.refit_loss, best.loss}, at::kDouble));
+  for (const auto& [name, slot] : Slots(best.weights, spec))
+    WriteTensor(out, "best/" + name, *slot);
+  trainee.Save(out);
+}
+
+// Returns the next step.
+int64_t Restore(const ArchiveReader& in, const VariantSpec& spec, Trainee& trainee,
+                Distilled& best) {
+  const Tensor losses = ReadTensor(in, "losses");
+  const auto* values = losses.data_ptr<double>();
+  best.init_loss = values[0];
+  best.refit_loss = values[1];
+  best.loss = values[2];
+  best.weights = trainee.Weights();
+  for (const auto& [name, slot] : Slots(best.weights, spec))
+    slot->copy_(ReadTensor(in, "best/" + name));
+  trainee.Restore(in);
+  return in.Attribute("step");
+}
+
+// Trains from step `first` on; looks at the held-out loss once per epoch and at the end.
+void Train(Trainee& trainee, int64_t first, const VariantSpec& spec, const BldParams& params,
+           uint64_t seed, RunContext& context, Distilled& best) {
+  SequenceOrder order(trainee.n_train(), seed);
+  order.Skip(first, params.batch);
+  const auto steps = static_cast<int64_t>(std::ceil(
+      params.epochs * static_cast<double>(trainee.n_train()) / static_cast<double>(params.batch)));
+  const int64_t steps_per_epoch = std::max<int64_t>(1, trainee.n_train() / params.batch);
+  std::vector<int64_t> rows = order.Next(params.batch);
+  for (int64_t step = first; step < steps; ++step) {
+    const std::vector<int64_t> next = order.Next(params.batch);
+    trainee.Expect(next);
+    const double loss = trainee.Step(std::exchange(rows, next),
+                                     CosineSchedule(step, steps, params.lr, params.warmup));
+    if (!std::isfinite(loss)) {
+      best.complaint = fmt::format("the loss was {} at step {} of {}", loss, step + 1, steps);
+      return;
+    }
+    const bool last = step + 1 == steps;
+    if (last || (step + 1) % steps_per_epoch == 0) {
+      const double held_out = trainee.HeldOutLoss();
+      Offer(trainee, held_out, best);
+      if (last && !(held_out <= best.loss))
+        best.complaint = fmt::format("the held-out loss ended at {:.4f}", held_out);
+    }
+    context.KeepSavePoint([&](ArchiveWriter& out) { Save(step + 1, trainee, spec, best, out); });
+    context.Poll(static_cast<double>(step + 1) / static_cast<double>(steps),
+                 fmt::format("loss {:.4f}", loss));
+  }
+}
+
+// The layer's FFN is sorted once for all its sizes.
+SurgeryHints Hints(const BldParams& params, SubBlock which, const Transformer& teacher,
+                   const std::string& parent_digest, const Inputs& inputs, RunContext& context) {
+  SurgeryHints hints;
+  if (params.kv_merge == "first") hints.kv_merge = KvMerge::kFirst;
+  if (!inputs.Has("importance")) return hints;
+  const auto importance = inputs.One<Importance>("importance");
+  const auto layer = static_cast<size_t>(params.layer);
+  if (which != SubBlock::kFfn) hints.head_scores = importance.Load()->head_scores.at(layer);
+  if (which == SubBlock::kAttention) return hints;
+  const std::string key =
+      fmt::format("sorted-ffn {} {} {}", parent_digest, importance.digest(), params.layer);
+  hints.sorted_ffn = *context.Resident<FfnWeights>(key, [&] {
+    const FfnWeights& ffn = teacher.weights().blocks[layer].ffn;
+    const Tensor order = importance.Load()->channel_order.at(layer);
+    auto sorted = std::make_shared<const FfnWeights>(
+        order.defined() ? SortChannels(ffn, order.to(ffn.down.device())) : FfnWeights{});
+    return SizedValue{sorted, order.defined() ? 3 * ffn.down.nbytes() : 0};
+  });
+  return hints;
+}
+
+// Whose answers are learned, and where they come from.
+struct Teacher {
+  const Transformer& model;
+  std::string digest;
+  const Input<Activations>& activations;
+  at::ScalarType products;
+};
+
+// Made once for all variants of a sub-block. An FFN's begin with the attention's, which that one's
+// variants want as well.
+std::shared_ptr<const SubBlockData> ParentsAnswers(const Teacher& teacher, int64_t layer,
+                                                   SubBlock which, RunContext& context) {
+  const ModelConfig& config = teacher.model.config();
+  const std::string key =
+      fmt::format("bld-data {} {} {} {} {}", teacher.digest, teacher.activations.digest(), layer,
+                  SubBlockName(which), at::toString(teacher.products));
+  const DataRoom room{static_cast<size_t>(context.resident_bytes() / kKeptDatasets),
+                      [&] { return context.ScratchPath(); }};
+  return context.Resident<SubBlockData>(key, [&] {
+    std::shared_ptr<const SubBlockData> attention;
+    if (which == SubBlock::kFfn && !IsNone(ParentVariant(config, layer, SubBlock::kAttention)))
+      attention = ParentsAnswers(teacher, layer, SubBlock::kAttention, context);
+    const auto states = teacher.activations.Load();
+    CheckActivations(*states, teacher.digest, config);
+    auto made = std::make_shared<const SubBlockData>(MakeSubBlockData(
+        teacher.model, *states, layer, which, attention.get(), teacher.products,
+        [&] { context.Poll(0, "the parent's answers"); }, room));
+    return SizedValue{made, std::min(made->bytes(), room.in_memory)};
+  });
+}
+
+// What is to be trained, without weights.
+Block Wanted(const BldParams& params, const ModelConfig& parent, const Block* start) {
+  Block block;
+  block.layer = params.layer;
+  block.variant = params.variant;
+  if (start != nullptr && start->layer != params.layer)
+    throw Error(fmt::format("layer {} is to be trained, but the start is {} of layer {}",
+                            params.layer, start->variant, start->layer));
+  if (params.variant == kVariantOfStart) {
+    if (start == nullptr) throw Error("the variant is that of the start: connect the port `start`");
+    block.variant = start->variant;
+    block.spec = start->spec;
+  } else {
+    block.spec = ResolveVariant(params.variant, parent, params.layer, params.multiple_of);
+    if (start != nullptr && !(start->spec == block.spec))
+      throw Error(fmt::format("layer {}: {} is to be trained, but the start is {}", params.layer,
+                              params.variant, start->variant));
+  }
+  const SubBlock which = WhichSubBlock(block.spec);
+  block.parents_own = block.spec == ParentVariant(parent, params.layer, which);
+  block.trained = NoWeights(which);
+  return block;
+}
+
+}  // namespace
+
+Distilled DistillSubBlock(const SubBlockWeights& start, const VariantSpec& spec,
+                          const Transformer& parent, const SubBlockData& data,
+                          const BldParams& params, uint64_t seed, RunContext& context) {
+  Trainee trainee(start, spec, parent, data, params, context.device().name());
+  Distilled result;
+  int64_t first = 0;
+  if (const auto saved = context.LastSavePoint()) {
+    first = Restore(*saved, spec, trainee, result);
+  } else {
+    result.init_loss = result.refit_loss = result.loss = trainee.HeldOutLoss();
+    result.weights = trainee.Weights();
+    if (params.refit_tokens > 0) {
+      trainee.RefitOutput(params.refit_tokens, [&] { context.Poll(0, "closed-form start"); });
+      result.refit_loss = trainee.HeldOutLoss();
+      Offer(trainee, result.refit_loss, result);
+    }
+  }
+  const bool solved = IsLinear(spec) && params.refit_tokens > 0;
+  if (!solved) Train(trainee, first, spec, params, seed, context, result);
+  return result;
+}
+
+Block RunBld(const BldParams& params, const Inputs& inputs, RunContext& context) {
+  const auto parent = inputs.One<Checkpoint>("parent");
+  const auto checkpoint = parent.Load();
+  const auto start = inputs.Has("start") ? inputs.Get<Block>("start") : nullptr;
+  Block block = Wanted(params, checkpoint->model.config, start.get());
+  const SubBlock which = WhichSubBlock(block.spec);
+  if (block.parents_own) return block;
+  if (IsNone(block.spec)) {
+    block.init_loss = block.loss = 1;
+    return block;
+  }
+
+  const auto activations = inputs.One<Activations>("activations");
+  const std::string device = context.device().name();
+  const Transformer teacher(ToDevice(checkpoint->model, device));
+  const auto data =
+      ParentsAnswers({teacher, parent.digest(), activations, ProductType(params.compute, device)},
+                     params.layer, which, context);
+  const SubBlockWeights untrained =
+      start != nullptr
+          ? WeightsOf(*start, teacher.weights())
+          : InitVariant(teacher.weights(), params.layer, block.spec,
+                        Hints(params, which, teacher, parent.digest(), inputs, context));
+  Distilled distilled =
+      DistillSubBlock(untrained, block.spec, teacher, *data, params,
+                      context.seed() + static_cast<uint64_t>(params.seed), context);
+  if (!distilled.complaint.empty())
+    context.Warn(fmt::format("{}; the best state is kept (held-out loss {:.4f})",
+                             distilled.complaint, distilled.loss));
+  block.trained = std::move(distilled.weights);
+  block.init_loss = distilled.init_loss;
+  block.loss = distilled.loss;
+  return block;
+}
+
+}  // namespace puzzle

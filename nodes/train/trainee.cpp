@@ -1,0 +1,189 @@
+#include "nodes/train/trainee.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "io/error.h"
+#include "model/math/losses.h"
+#include "model/math/runtime.h"
+#include "model/pch.h"
+#include "model/refit.h"
+#include "nodes/train/training_loop.h"
+
+namespace puzzle {
+
+using at::Tensor;
+
+namespace {
+
+// Tokens that are worked off at once: enough for long matrix products, few enough for a cache.
+constexpr int64_t kPieceTokens = 1024;
+
+std::vector<int64_t> Range(int64_t first, int64_t count) {
+  std::vector<int64_t> rows(static_cast<size_t>(count));
+  std::iota(rows.begin(), rows.end(), first);
+  return rows;
+}
+
+// The sub-block of a variant that answers last: of a whole block its FFN, or its attention where
+// the FFN is `none`. Shares the variant's tensors.
+class LastSubBlock {
+ public:
+  LastSubBlock(const SubBlockWeights& weights, const VariantSpec& spec)
+      : weights_(weights), spec_(spec) {
+    const auto* block = std::get_if<BlockSpec>(&spec);
+    if (block == nullptr) return;
+    const auto& own = std::get<BlockWeights>(weights);
+    is_whole_ = true;
+    if (IsNone(block->ffn)) {
+      weights_ = own.attention;
+      spec_ = block->attention;
+      return;
+    }
+    before_ = {own.attention, block->attention};
+    weights_ = own.ffn;
+    spec_ = block->ffn;
+  }
+
+  [[nodiscard]] Tensor& matrix() { return OutputMatrix(weights_, spec_); }
+
+  // Puts the solution of the problem in place.
+  void Take(const RidgeFit& fit) {
+    const Tensor& bias = OutputBias(weights_, spec_);
+    if (!bias.defined()) {
+      matrix().copy_(fit.Solve());
+      return;
+    }
+    const RidgeFit::Affine best = fit.SolveAffine();
+    matrix().copy_(best.matrix);
+    bias.copy_(best.bias);
+  }
+
+  // Its features, and what its output matrix, and bias where it has one, have to make of them.
+  [[nodiscard]] std::pair<Tensor, Tensor> Problem(SubBlockData::Batch batch,
+                                                  const ModelConfig& config,
+                                                  const RotaryTable& rotary) const {
+    Tensor input = batch.input, target = batch.target;
+    if (!IsNone(before_.second)) {
+      const Tensor added =
+          SubBlockOutput(before_.first, before_.second, config, rotary, Normalize(input, config));
+      input = input + added;
+      target = target - added;
+    }
+    if (is_whole_) input = Normalize(input, config);
+    return {Features(weights_, spec_, config, rotary, input), target};
+  }
+
+ private:
+  SubBlockWeights weights_;
+  VariantSpec spec_;
+  bool is_whole_ = false;
+  // What changes its input within the block; `none` where nothing does.
+  std::pair<AttentionWeights, AttentionSpec> before_ = {{}, {SubBlockForm::kNone, 0}};
+};
+
+}  // namespace
+
+Trainee::Trainee(const SubBlockWeights& start, const VariantSpec& spec, const Transformer& parent,
+                 const SubBlockData& data, const BldParams& params, std::string device)
+    : weights_(Clone(start, spec)),
+      spec_(spec),
+      parent_(parent),
+      data_(data),
+      params_(params),
+      device_(std::move(device)),
+      n_train_(data.sequences() - params.holdout),
+      bf16_steps_(ProductType(params.compute, device_) == at::kBFloat16),
+      trainable_(TrainableSubBlock(weights_, spec_, parent_.config(), parent_.rotary())) {
+  if (n_train_ < 1)
+    throw Error(fmt::format("{} calibration sequences leave none to train on beside {} held out",
+                            data.sequences(), params.holdout));
+}
+
+int64_t Trainee::PieceRows() const {
+  return std::max<int64_t>(1, kPieceTokens / data_.length());
+}
+
+Tensor Trainee::LossWeights(const std::vector<int64_t>& rows,
+                            const std::vector<int64_t>& all) const {
+  auto power = [&](const std::vector<int64_t>& wanted) {
+    return data_.power.index_select(0, at::tensor(at::ArrayRef<int64_t>(wanted), at::kLong));
+  };
+  if (params_.loss == "token") {
+    constexpr double kLeast = 1e-12;  // of |target|^2, for tokens to which nothing is added
+    const auto tokens = static_cast<double>(static_cast<int64_t>(all.size()) * data_.length());
+    return (power(rows).clamp_min_(kLeast) * tokens).reciprocal_().unsqueeze(-1);
+  }
+  return power(all).sum().reciprocal().unsqueeze(0);
+}
+
+Tensor Trainee::Loss(const std::vector<Tensor>& tensors, const std::vector<int64_t>& rows,
+                     const std::vector<int64_t>& all, bool in_bf16) const {
+  const SubBlockData::Batch batch = data_.Rows(rows, device_, in_bf16);
+  return WeightedSquaredError(trainable_.output(tensors, batch.input), batch.target,
+                              LossWeights(rows, all).to(at::Device(device_)));
+}
+
+double Trainee::HeldOutLoss() const {
+  const at::NoGradGuard no_grad;
+  const std::vector<int64_t> all = Range(n_train_, params_.holdout);
+  const std::vector<Tensor> tensors = trainable_.prepare();
+  std::vector<double> losses(all.size());
+  ParallelFor(params_.holdout, [&](int64_t i) {
+    const auto index = static_cast<size_t>(i);
+    losses[index] = Loss(tensors, {all[index]}, all, false).item<double>();
+  });
+  return std::accumulate(losses.begin(), losses.end(), 0.0);
+}
+
+void Trainee::RefitOutput(int64_t tokens, const std::function<void()>& poll) {
+  const at::NoGradGuard no_grad;
+  LastSubBlock last(weights_, spec_);
+  RidgeFit fit(last.matrix().size(1), last.matrix().size(0));
+  const int64_t sequences = std::min(n_train_, (tokens + data_.length() - 1) / data_.length());
+  const int64_t piece = 2 * PieceRows();
+  for (int64_t first = 0; first < sequences; first += piece) {
+    const auto [features, target] =
+        last.Problem(data_.Rows(Range(first, std::min(piece, sequences - first)), device_),
+                     parent_.config(), parent_.rotary());
+    fit.Add(features.flatten(0, 1), target.flatten(0, 1));
+    poll();
+  }
+  last.Take(fit);
+}
+
+AdamW& Trainee::Optimizer() {
+  if (!optimizer_) {
+    optimizer_.emplace(trainable_.parameters, AdamWOptions{.weight_decay = params_.weight_decay,
+                                                           .clip_norm = params_.clip});
+  }
+  return *optimizer_;
+}
+
+void Trainee::Save(ArchiveWriter& out) const {
+  PUZZLE_CHECK(optimizer_, "no step was made");
+  SaveOptimizer(*optimizer_, out);
+}
+
+void Trainee::Restore(const ArchiveReader& in) {
+  RestoreOptimizer(in, Optimizer());
+}
+
+double Trainee::Step(const std::vector<int64_t>& rows, double learning_rate) {
+  const at::AutoGradMode with_gradients(true);
+  AdamW& optimizer = Optimizer();
+  const std::vector<Tensor> prepared = trainable_.prepare();
+  GradientParts gradients(prepared, PieceRows());
+  const double loss = gradients.Backward(rows, [&](int64_t part, const std::vector<int64_t>& own) {
+    return Loss(gradients.Leaves(part), own, rows, bf16_steps_);
+  });
+  torch::autograd::backward(prepared, gradients.Gradients());
+  optimizer.Step(learning_rate);
+  optimizer.ZeroGrad();
+  return loss;
+}
+
+}  // namespace puzzle

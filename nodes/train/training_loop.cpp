@@ -1,0 +1,71 @@
+#include "nodes/train/training_loop.h"
+
+#include <cmath>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "io/error.h"
+#include "model/pch.h"
+#include "nodes/tensor_archive.h"
+#include "nodes/train/batches.h"
+
+namespace puzzle {
+
+void SaveOptimizer(const AdamW& optimizer, ArchiveWriter& out) {
+  const AdamW::State state = optimizer.state();
+  out.SetAttribute("updates", state.updates);
+  WriteTensor(out, "values", state.values);
+  WriteTensor(out, "mean", state.mean);
+  WriteTensor(out, "square", state.square);
+}
+
+void RestoreOptimizer(const ArchiveReader& in, AdamW& optimizer) {
+  optimizer.Restore({ReadTensor(in, "values"), ReadTensor(in, "mean"), ReadTensor(in, "square"),
+                     in.Attribute("updates")});
+}
+
+namespace {
+
+struct Progress {
+  int64_t step = 0;  // the next one
+  double smooth_loss = 0;
+};
+
+void Save(const Progress& progress, const AdamW& optimizer, ArchiveWriter& out) {
+  out.SetAttribute("step", progress.step);
+  out.SetAttribute("smooth_loss", progress.smooth_loss);
+  SaveOptimizer(optimizer, out);
+}
+
+Progress Restore(const ArchiveReader& in, AdamW& optimizer) {
+  RestoreOptimizer(in, optimizer);
+  return {in.Attribute("step"), in.Attribute("smooth_loss")};
+}
+
+}  // namespace
+
+double RunTrainingLoop(const TrainingLoop& loop, const TrainingParams& params, AdamW& optimizer,
+                       RunContext& context,
+                       const std::function<double(const std::vector<int64_t>& rows)>& backward) {
+  Progress progress;
+  if (const auto saved = context.LastSavePoint()) progress = Restore(*saved, optimizer);
+  SequenceOrder order(loop.sequences, loop.seed);
+  order.Skip(progress.step, params.batch);
+  while (progress.step < loop.steps) {
+    const double value = backward(order.Next(params.batch));
+    if (!std::isfinite(value))
+      throw Error(fmt::format("{} diverged at step {}: loss {}", loop.what, progress.step, value));
+    optimizer.Step(
+        CosineSchedule(progress.step, loop.steps, params.lr, params.warmup, loop.final_ratio));
+    optimizer.ZeroGrad();
+    progress.smooth_loss = progress.step == 0 ? value : 0.95 * progress.smooth_loss + 0.05 * value;
+    ++progress.step;
+    context.KeepSavePoint([&](ArchiveWriter& out) { Save(progress, optimizer, out); });
+    context.Poll(static_cast<double>(progress.step) / static_cast<double>(loop.steps),
+                 fmt::format("loss {:.4f}", progress.smooth_loss));
+  }
+  return progress.smooth_loss;
+}
+
+}  // namespace puzzle

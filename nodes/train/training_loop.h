@@ -1,0 +1,37 @@
+// What trainings share. The steps of a whole model's: batches in a shuffled order, AdamW on a
+// cosine schedule, and save points, from which a training that was stopped goes on as if it had not
+// been.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "graph/kind/node.h"
+#include "model/math/optim.h"
+#include "nodes/params.h"
+
+namespace puzzle {
+
+/// The optimizer's part of a save point.
+void SaveOptimizer(const AdamW& optimizer, ArchiveWriter& out);
+void RestoreOptimizer(const ArchiveReader& in, AdamW& optimizer);
+
+struct TrainingLoop {
+  std::string what;  // "pretraining", for complaints
+  int64_t steps = 0;
+  int64_t sequences = 0;  // to choose from
+  uint64_t seed = 0;      // of their order
+  double final_ratio = 0;
+};
+
+/// Runs the steps that are still to be made. `backward` adds a batch's gradients to those of the
+/// optimizer's parameters and returns its loss. Returns the loss, smoothed over the last steps.
+/// Throws Error when a loss is not finite. REQUIRES: what `backward` does depends on the parameters
+/// and the rows alone.
+double RunTrainingLoop(const TrainingLoop& loop, const TrainingParams& params, AdamW& optimizer,
+                       RunContext& context,
+                       const std::function<double(const std::vector<int64_t>& rows)>& backward);
+
+}  // namespace puzzle
