@@ -7,8 +7,7 @@
 #include "apps/model_commands.h"
 #include "apps/search.h"
 #include "model/math/runtime.h"
-#include "nodes/bodies.h"
-#include "nodes/kinds.h"
+#include "nodes/catalogue.h"
 
 int main(int argc, char** argv) {
   puzzle::RestartUnlessBlasPrepared(argv);  // started by hand

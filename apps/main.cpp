@@ -6,7 +6,7 @@
 #include "apps/environment.h"
 #include "apps/model_verbs.h"
 #include "apps/search.h"
-#include "nodes/kinds.h"
+#include "nodes/catalogue.h"
 
 namespace {
 

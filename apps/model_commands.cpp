@@ -16,6 +16,7 @@
 #include "io/tokenizer.h"
 #include "model/files/checkpoint.h"
 #include "model/math/runtime.h"
+#include "nodes/data/artifacts.h"
 #include "nodes/data/tokenize.h"
 #include "nodes/measure/evaluate.h"
 

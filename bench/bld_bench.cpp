@@ -24,6 +24,7 @@
 #include "model/math/runtime.h"
 #include "model/pch.h"
 #include "model/surgery.h"
+#include "nodes/states/artifacts.h"
 #include "nodes/train/trainee.h"
 
 namespace puzzle {

@@ -8,7 +8,7 @@
 #include "io/hdf5_archive.h"
 #include "model/pch.h"
 #include "model/transformer.h"
-#include "nodes/artifacts.h"
+#include "nodes/states/artifacts.h"
 
 namespace puzzle {
 

@@ -20,8 +20,10 @@
 #include "model/math/runtime.h"
 #include "model/pch.h"
 #include "model/surgery.h"
+#include "nodes/data/artifacts.h"
 #include "nodes/data/tokenize.h"
 #include "nodes/measure/score.h"
+#include "nodes/states/artifacts.h"
 
 namespace puzzle {
 namespace {

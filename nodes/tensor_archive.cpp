@@ -97,4 +97,14 @@ VariantSpec VariantFromJson(const json& value) {
   return FfnSpec{FormFromName(value.at("ffn")), value.at("size")};
 }
 
+void WriteText(ArchiveWriter& out, const std::string& name, const std::string& text) {
+  out.Write(name, {DType::kU8, {static_cast<int64_t>(text.size())}, text.data()});
+}
+
+std::string ReadText(const ArchiveReader& in, const std::string& name) {
+  std::string text(static_cast<size_t>(NumElements(in.Info(name).shape)), '\0');
+  in.Read(name, text.data());
+  return text;
+}
+
 }  // namespace puzzle

@@ -21,6 +21,10 @@ void WriteTensor(ArchiveWriter& out, const std::string& name, const at::Tensor& 
 /// Reads it back, on the host.
 [[nodiscard]] at::Tensor ReadTensor(const ArchiveReader& in, const std::string& name);
 
+/// Stores a text of any bytes, and reads it back.
+void WriteText(ArchiveWriter& out, const std::string& name, const std::string& text);
+[[nodiscard]] std::string ReadText(const ArchiveReader& in, const std::string& name);
+
 [[nodiscard]] nlohmann::json ToJson(const VariantSpec& spec);
 [[nodiscard]] VariantSpec VariantFromJson(const nlohmann::json& json);
 

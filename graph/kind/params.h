@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "graph/kind/node.h"
+#include "graph/kind/kind.h"
 #include "graph/store/files.h"
 
 namespace puzzle {

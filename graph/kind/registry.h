@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "graph/kind/node.h"
+#include "graph/kind/kind.h"
 
 namespace puzzle {
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "graph/kind/node.h"
+#include "graph/kind/kind.h"
 #include "graph/run/memory_meter.h"
 #include "graph/store/locks.h"
 #include "graph/store/store.h"

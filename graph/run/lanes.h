@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-#include "graph/kind/node.h"
+#include "graph/kind/kind.h"
 #include "graph/run/ready_queue.h"
 
 namespace puzzle {

@@ -10,7 +10,7 @@
 #include <string>
 #include <unordered_map>
 
-#include "graph/kind/node.h"
+#include "graph/kind/kind.h"
 
 namespace puzzle {
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "graph/kind/node.h"
+#include "graph/kind/kind.h"
 #include "graph/run/flight.h"
 #include "graph/run/lanes.h"
 #include "graph/run/run_scope.h"

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "graph/kind/node.h"
+#include "graph/kind/kind.h"
 #include "graph/run/run_scope.h"
 
 namespace puzzle {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "io/error.h"
+#include "nodes/data/artifacts.h"
 
 namespace puzzle {
 namespace {

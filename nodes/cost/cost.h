@@ -4,11 +4,11 @@
 
 #include <variant>
 
-#include "graph/kind/node.h"
-#include "nodes/artifacts.h"
+#include "graph/kind/kind.h"
+#include "nodes/cost/artifacts.h"
+#include "nodes/cost/kinds.h"
 #include "nodes/cost/latency.h"
 #include "nodes/cost/serving_costs.h"
-#include "nodes/params.h"
 
 namespace puzzle {
 

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
+#include "nodes/data/artifacts.h"
 
 namespace puzzle {
 

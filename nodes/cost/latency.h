@@ -8,10 +8,9 @@
 #include <string>
 #include <string_view>
 
-#include "graph/kind/node.h"
-#include "nodes/artifacts.h"
+#include "graph/kind/kind.h"
+#include "nodes/cost/kinds.h"
 #include "nodes/cost/serving_time.h"
-#include "nodes/params.h"
 
 namespace puzzle {
 

@@ -1,9 +1,9 @@
 // `export`: a checkpoint as a Hugging Face folder.
 #pragma once
 
-#include "graph/kind/node.h"
-#include "nodes/artifacts.h"
-#include "nodes/params.h"
+#include "graph/kind/kind.h"
+#include "nodes/data/artifacts.h"
+#include "nodes/data/kinds.h"
 
 namespace puzzle {
 

@@ -1,9 +1,9 @@
 // `load_model`: a checkpoint folder becomes a checkpoint artifact.
 #pragma once
 
-#include "graph/kind/node.h"
-#include "nodes/artifacts.h"
-#include "nodes/params.h"
+#include "graph/kind/kind.h"
+#include "nodes/data/artifacts.h"
+#include "nodes/data/kinds.h"
 
 namespace puzzle {
 

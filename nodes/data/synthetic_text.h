@@ -1,9 +1,9 @@
 // `synthetic_text`: generated stories, for graphs that need no file (nodes/data/story_corpus.h).
 #pragma once
 
-#include "graph/kind/node.h"
-#include "nodes/artifacts.h"
-#include "nodes/params.h"
+#include "graph/kind/kind.h"
+#include "nodes/data/artifacts.h"
+#include "nodes/data/kinds.h"
 
 namespace puzzle {
 

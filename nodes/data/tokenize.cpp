@@ -4,6 +4,7 @@
 
 #include "io/error.h"
 #include "io/file.h"
+#include "io/tokenizer.h"
 
 namespace puzzle {
 

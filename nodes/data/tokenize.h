@@ -3,9 +3,10 @@
 
 #include <string_view>
 
-#include "graph/kind/node.h"
-#include "nodes/artifacts.h"
-#include "nodes/params.h"
+#include "graph/kind/kind.h"
+#include "io/tokenizer.h"
+#include "nodes/data/artifacts.h"
+#include "nodes/data/kinds.h"
 
 namespace puzzle {
 

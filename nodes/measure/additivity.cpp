@@ -1,4 +1,5 @@
 #include "nodes/measure/additivity.h"
+#include "nodes/data/artifacts.h"
 
 #include <algorithm>
 #include <cmath>

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "graph/kind/node.h"
-#include "nodes/artifacts.h"
-#include "nodes/params.h"
+#include "graph/kind/kind.h"
+#include "nodes/measure/artifacts.h"
+#include "nodes/measure/kinds.h"
 
 namespace puzzle {
 

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "io/error.h"
+#include "nodes/measure/artifacts.h"
 
 namespace puzzle {
 

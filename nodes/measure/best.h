@@ -2,9 +2,9 @@
 // scores up, which is an approximation; this looks at what came out.
 #pragma once
 
-#include "graph/kind/node.h"
-#include "nodes/artifacts.h"
-#include "nodes/params.h"
+#include "graph/kind/kind.h"
+#include "nodes/data/artifacts.h"
+#include "nodes/measure/kinds.h"
 
 namespace puzzle {
 

@@ -4,11 +4,13 @@
 
 #include "io/error.h"
 #include "io/file.h"
+#include "io/tokenizer.h"
 #include "io/utf8.h"
 #include "model/math/losses.h"
 #include "model/math/parallel.h"
 #include "model/pch.h"
 #include "nodes/measure/task_accuracy.h"
+#include "nodes/search/artifacts.h"
 #include "nodes/states/activations.h"
 
 namespace puzzle {

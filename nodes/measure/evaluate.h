@@ -3,10 +3,12 @@
 
 #include <functional>
 
-#include "graph/kind/node.h"
+#include "graph/kind/kind.h"
+#include "io/tokenizer.h"
 #include "model/transformer.h"
-#include "nodes/artifacts.h"
-#include "nodes/params.h"
+#include "nodes/data/artifacts.h"
+#include "nodes/measure/artifacts.h"
+#include "nodes/measure/kinds.h"
 
 namespace puzzle {
 

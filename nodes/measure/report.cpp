@@ -6,7 +6,9 @@
 #include <functional>
 #include <map>
 
+#include "nodes/data/artifacts.h"
 #include "nodes/measure/plot.h"
+#include "nodes/search/artifacts.h"
 
 namespace puzzle {
 

@@ -5,11 +5,12 @@
 #include <cstdint>
 #include <functional>
 
-#include "graph/kind/node.h"
+#include "graph/kind/kind.h"
 #include "model/math/losses.h"
 #include "model/transformer.h"
-#include "nodes/artifacts.h"
-#include "nodes/params.h"
+#include "nodes/measure/artifacts.h"
+#include "nodes/measure/kinds.h"
+#include "nodes/states/artifacts.h"
 
 namespace puzzle {
 

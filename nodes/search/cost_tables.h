@@ -3,7 +3,9 @@
 
 #include <vector>
 
-#include "nodes/artifacts.h"
+#include "nodes/cost/artifacts.h"
+#include "nodes/measure/artifacts.h"
+#include "nodes/search/artifacts.h"
 #include "nodes/search/variant_table.h"
 
 namespace puzzle {

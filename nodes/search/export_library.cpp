@@ -3,6 +3,8 @@
 #include <filesystem>
 
 #include "io/file.h"
+#include "nodes/cost/artifacts.h"
+#include "nodes/measure/artifacts.h"
 #include "nodes/search/block_library.h"
 #include "nodes/search/cost_tables.h"
 

@@ -1,9 +1,9 @@
 // `block_library`: scores and costs as the files that NVlabs published for Llama-3.3-70B.
 #pragma once
 
-#include "graph/kind/node.h"
-#include "nodes/artifacts.h"
-#include "nodes/params.h"
+#include "graph/kind/kind.h"
+#include "nodes/data/artifacts.h"
+#include "nodes/search/kinds.h"
 
 namespace puzzle {
 

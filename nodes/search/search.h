@@ -6,9 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "graph/kind/node.h"
-#include "nodes/artifacts.h"
-#include "nodes/params.h"
+#include "graph/kind/kind.h"
+#include "nodes/cost/artifacts.h"
+#include "nodes/measure/artifacts.h"
+#include "nodes/search/artifacts.h"
+#include "nodes/search/kinds.h"
 
 namespace puzzle {
 

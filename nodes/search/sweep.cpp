@@ -1,5 +1,7 @@
 #include "nodes/search/sweep.h"
 
+#include "nodes/cost/artifacts.h"
+#include "nodes/measure/artifacts.h"
 #include "nodes/search/cost_tables.h"
 #include "nodes/search/frontier.h"
 

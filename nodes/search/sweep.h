@@ -1,9 +1,9 @@
 // `sweep`: the best children for many budgets and batch sizes in one step.
 #pragma once
 
-#include "graph/kind/node.h"
-#include "nodes/artifacts.h"
-#include "nodes/params.h"
+#include "graph/kind/kind.h"
+#include "nodes/search/artifacts.h"
+#include "nodes/search/kinds.h"
 
 namespace puzzle {
 

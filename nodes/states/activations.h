@@ -1,9 +1,10 @@
 // `activations`: one forward pass of the parent feeds everything that needs its hidden states.
 #pragma once
 
-#include "graph/kind/node.h"
-#include "nodes/artifacts.h"
-#include "nodes/params.h"
+#include "graph/kind/kind.h"
+#include "nodes/data/artifacts.h"
+#include "nodes/states/artifacts.h"
+#include "nodes/states/kinds.h"
 
 namespace puzzle {
 

@@ -4,6 +4,7 @@
 #include "model/importance.h"
 #include "model/pch.h"
 #include "model/transformer.h"
+#include "nodes/data/artifacts.h"
 #include "nodes/states/layer_input.h"
 #include "nodes/train/sub_block_data.h"
 

@@ -1,9 +1,9 @@
 // `importance`: which FFN channels and kv heads of the parent matter (model/importance.h).
 #pragma once
 
-#include "graph/kind/node.h"
-#include "nodes/artifacts.h"
-#include "nodes/params.h"
+#include "graph/kind/kind.h"
+#include "nodes/states/artifacts.h"
+#include "nodes/states/kinds.h"
 
 namespace puzzle {
 

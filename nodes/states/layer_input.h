@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "model/transformer.h"
-#include "nodes/artifacts.h"
+#include "nodes/states/artifacts.h"
 
 namespace puzzle {
 

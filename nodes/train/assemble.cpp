@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include "io/error.h"
+#include "nodes/search/artifacts.h"
+#include "nodes/train/artifacts.h"
 
 namespace puzzle {
 

@@ -1,9 +1,9 @@
 // `assemble`: the parent with the chosen variants in place.
 #pragma once
 
-#include "graph/kind/node.h"
-#include "nodes/artifacts.h"
-#include "nodes/params.h"
+#include "graph/kind/kind.h"
+#include "nodes/data/artifacts.h"
+#include "nodes/train/kinds.h"
 
 namespace puzzle {
 

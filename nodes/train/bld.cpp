@@ -1,16 +1,19 @@
 #include "nodes/train/bld.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "io/error.h"
 #include "model/math/optim.h"
 #include "model/math/runtime.h"
 #include "model/pch.h"
 #include "model/surgery.h"
+#include "nodes/data/artifacts.h"
+#include "nodes/states/artifacts.h"
 #include "nodes/tensor_archive.h"
 #include "nodes/train/batches.h"
 #include "nodes/train/join.h"

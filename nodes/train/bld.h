@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <string>
 
-#include "graph/kind/node.h"
-#include "nodes/artifacts.h"
-#include "nodes/params.h"
+#include "graph/kind/kind.h"
+#include "nodes/train/artifacts.h"
+#include "nodes/train/kinds.h"
 #include "nodes/train/sub_block_data.h"
 
 namespace puzzle {

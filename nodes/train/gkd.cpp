@@ -13,6 +13,7 @@
 #include "model/math/runtime.h"
 #include "model/pch.h"
 #include "nodes/states/activations.h"
+#include "nodes/states/artifacts.h"
 #include "nodes/states/layer_input.h"
 #include "nodes/train/sub_block_data.h"
 #include "nodes/train/training_loop.h"

@@ -4,10 +4,10 @@
 #include <functional>
 #include <string_view>
 
-#include "graph/kind/node.h"
+#include "graph/kind/kind.h"
 #include "model/transformer.h"
-#include "nodes/artifacts.h"
-#include "nodes/params.h"
+#include "nodes/data/artifacts.h"
+#include "nodes/train/kinds.h"
 
 namespace puzzle {
 

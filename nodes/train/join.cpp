@@ -7,6 +7,7 @@
 
 #include "io/error.h"
 #include "model/pch.h"
+#include "nodes/data/artifacts.h"
 
 namespace puzzle {
 

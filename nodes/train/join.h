@@ -4,9 +4,10 @@
 
 #include <vector>
 
-#include "graph/kind/node.h"
-#include "nodes/artifacts.h"
-#include "nodes/params.h"
+#include "graph/kind/kind.h"
+#include "nodes/search/artifacts.h"
+#include "nodes/train/artifacts.h"
+#include "nodes/train/kinds.h"
 
 namespace puzzle {
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "io/error.h"
+#include "io/tokenizer.h"
 #include "model/math/losses.h"
 #include "model/math/optim.h"
 #include "model/math/parallel.h"

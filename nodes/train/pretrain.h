@@ -1,9 +1,9 @@
 // `pretrain`: a small parent trained from scratch, for graphs that need no checkpoint.
 #pragma once
 
-#include "graph/kind/node.h"
-#include "nodes/artifacts.h"
-#include "nodes/params.h"
+#include "graph/kind/kind.h"
+#include "nodes/data/artifacts.h"
+#include "nodes/train/kinds.h"
 
 namespace puzzle {
 

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "graph/kind/node.h"
+#include "graph/kind/kind.h"
 #include "model/transformer.h"
-#include "nodes/artifacts.h"
+#include "nodes/states/artifacts.h"
 
 namespace puzzle {
 

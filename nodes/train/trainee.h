@@ -10,7 +10,7 @@
 #include "model/math/optim.h"
 #include "model/math/parallel.h"
 #include "model/trainable.h"
-#include "nodes/params.h"
+#include "nodes/train/kinds.h"
 #include "nodes/train/sub_block_data.h"
 
 namespace puzzle {

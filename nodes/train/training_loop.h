@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "graph/kind/node.h"
+#include "graph/kind/kind.h"
 #include "model/math/optim.h"
-#include "nodes/params.h"
+#include "nodes/train/kinds.h"
 
 namespace puzzle {
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "graph/kind/node.h"
+#include "graph/kind/kind.h"
 #include "graph/kind/registry.h"
 #include "io/archive.h"
 

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "nodes/data/artifacts.h"
+#include "nodes/measure/artifacts.h"
 #include "tests/model/tiny_model.h"
 #include "tests/nodes/fake_inputs.h"
 #include "tests/nodes/token_metrics.h"

@@ -1,5 +1,10 @@
 // Every artifact comes back from an archive as it went in.
-#include "nodes/artifacts.h"
+#include "nodes/cost/artifacts.h"
+#include "nodes/data/artifacts.h"
+#include "nodes/measure/artifacts.h"
+#include "nodes/search/artifacts.h"
+#include "nodes/states/artifacts.h"
+#include "nodes/train/artifacts.h"
 
 #include <gtest/gtest.h>
 

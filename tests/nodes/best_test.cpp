@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "io/error.h"
+#include "nodes/data/artifacts.h"
+#include "nodes/measure/artifacts.h"
 #include "tests/model/tiny_model.h"
 #include "tests/nodes/fake_inputs.h"
 #include "tests/nodes/token_metrics.h"

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "graph/kind/node.h"
+#include "graph/kind/kind.h"
 
 namespace puzzle {
 

@@ -6,6 +6,9 @@
 
 #include "io/error.h"
 #include "model/surgery.h"
+#include "nodes/data/artifacts.h"
+#include "nodes/search/artifacts.h"
+#include "nodes/train/artifacts.h"
 #include "nodes/train/assemble.h"
 #include "nodes/train/bld.h"
 #include "tests/model/tiny_model.h"

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "nodes/measure/artifacts.h"
 #include "tests/nodes/token_metrics.h"
 
 namespace puzzle {

@@ -6,7 +6,10 @@
 #include <algorithm>
 
 #include "io/error.h"
+#include "nodes/cost/artifacts.h"
 #include "nodes/cost/cost.h"
+#include "nodes/measure/artifacts.h"
+#include "nodes/search/artifacts.h"
 #include "nodes/search/cost_tables.h"
 #include "tests/nodes/token_metrics.h"
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "io/error.h"
+#include "io/tokenizer.h"
 #include "tests/model/tiny_model.h"
 
 namespace puzzle {

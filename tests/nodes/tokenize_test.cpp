@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "io/error.h"
+#include "io/tokenizer.h"
+#include "nodes/data/artifacts.h"
 
 namespace puzzle {
 namespace {

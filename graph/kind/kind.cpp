@@ -1,4 +1,4 @@
-#include "graph/kind/node.h"
+#include "graph/kind/kind.h"
 
 #include <fmt/format.h>
 

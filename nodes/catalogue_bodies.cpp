@@ -1,0 +1,37 @@
+#include "io/error.h"
+#include "model/pch.h"
+#include "nodes/catalogue.h"
+#include "nodes/cost/kinds.h"
+#include "nodes/data/kinds.h"
+#include "nodes/measure/kinds.h"
+#include "nodes/search/kinds.h"
+#include "nodes/states/kinds.h"
+#include "nodes/train/kinds.h"
+
+namespace puzzle {
+
+namespace {
+
+// libtorch's errors carry a stack trace, which helps nobody who reads a run's report.
+Body Plainly(Body body) {
+  return [body = std::move(body)](const void* params, const Inputs& inputs, RunContext& context,
+                                  ArchiveWriter& out) {
+    try {
+      return body(params, inputs, context, out);
+    } catch (const c10::Error& error) {
+      throw Error(error.what_without_backtrace());
+    }
+  };
+}
+
+}  // namespace
+
+std::map<std::string, Body> PuzzleBodies() {
+  std::map<std::string, Body> all;
+  for (auto room : {CostBodies, DataBodies, MeasureBodies, SearchBodies, StatesBodies, TrainBodies})
+    all.merge(room());
+  for (auto& [kind, body] : all) body = Plainly(std::move(body));
+  return all;
+}
+
+}  // namespace puzzle

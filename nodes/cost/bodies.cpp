@@ -1,0 +1,14 @@
+// The functions behind the tables of kinds.cpp: a line per kind.
+#include "nodes/cost/cost.h"
+#include "nodes/cost/kinds.h"
+#include "nodes/cost/latency.h"
+
+namespace puzzle {
+
+std::map<std::string, Body> CostBodies() {
+  return {{"cost", MakeBody(RunCost)},
+          {"latency", MakeBody(RunLatency)},
+          {"model_latency", MakeBody(RunModelLatency)}};
+}
+
+}  // namespace puzzle

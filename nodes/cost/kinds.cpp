@@ -1,0 +1,86 @@
+#include "nodes/cost/kinds.h"
+
+#include "model/shape/variant.h"
+
+namespace puzzle {
+
+namespace {
+
+std::optional<std::string> CheckVariantNames(const std::vector<std::string>& names) {
+  for (const std::string& name : names)
+    if (auto complaint = CheckVariantName(name)) return complaint;
+  return std::nullopt;
+}
+
+// What is served at once, for the kinds that measure time.
+template <class P>
+Kind<P>& AddServing(Kind<P>& kind) {
+  return kind
+      .Param("device", &P::device, {OneOf({"cpu", "cuda"})}, "the kind of lane to measure on")
+      .Param("batch", &P::batch, {AtLeast(1)}, "sequences served at once")
+      .Param("prefill", &P::prefill, {AtLeast(1)}, "tokens of every prompt")
+      .Param("generation", &P::generation, {AtLeast(1)}, "tokens decoded for every prompt")
+      .Param("seconds", &P::seconds, {Between(0.001, 3600)}, "spent on every figure")
+      .On(Needs::kQuietDevice)
+      .Takes([](const P& p, const InputFacts&) {
+        return Resources{p.device, 0, 0};
+      });
+}
+
+NodeKind CostKind() {
+  const std::vector<std::string> dtypes = {"fp32", "bf16", "fp16", "fp8"};
+  return Kind<CostParams>("cost", 3,
+                          "What every variant costs to serve: parameters, memory, kv heads, "
+                          "arithmetic, and time (measured, or estimated for a device).")
+      .In("parent", "checkpoint", "the model")
+      .InOptional("latencies", "latencies", "measured times at the same batch and lengths")
+      .Param("variants", &CostParams::variants, {Required()}, "as in bld")
+      .Param("multiple_of", &CostParams::multiple_of, {AtLeast(1)}, "rounds FFN percentages")
+      .Param("batch", &CostParams::batch, {AtLeast(1)}, "sequences served at once")
+      .Param("prefill", &CostParams::prefill, {AtLeast(1)}, "tokens of a prompt")
+      .Param("generation", &CostParams::generation, {AtLeast(0)}, "tokens generated after it")
+      .Param("weights", &CostParams::weights, {OneOf(dtypes)}, "type of weights when serving")
+      .Param("activations", &CostParams::activations, {OneOf(dtypes)}, "type of hidden states")
+      .Param("kv", &CostParams::kv, {OneOf(dtypes)}, "type of the KV cache")
+      .Param("compat", &CostParams::compat, {OneOf({"none", "puzzletron"})},
+             "puzzletron: its counts, with hidden/heads as head_dim of the KV cache and tied "
+             "embeddings twice")
+      .Param(
+          "device", &CostParams::device, {InputFile()},
+          "such as configs/devices/h100.json: adds estimated times, unless there are measured ones")
+      .Check([](const CostParams& p) -> std::optional<std::string> {
+        return CheckVariantNames(p.variants);
+      })
+      .Out("costs");
+}
+
+NodeKind LatencyKind() {
+  Kind<LatencyParams> kind("latency", 2,
+                           "Measured prefill and decode times of every variant's shape.");
+  kind.In("parent", "checkpoint", "the model whose shapes count; its weights do not")
+      .Param("variants", &LatencyParams::variants, {Required()}, "as in bld")
+      .Param("multiple_of", &LatencyParams::multiple_of, {AtLeast(1)}, "rounds FFN percentages")
+      .Param("copies", &LatencyParams::copies, {Between(0, 1024)},
+             "how many copies a time is taken from; 0: one per layer, at most eight")
+      .Check([](const LatencyParams& p) { return CheckVariantNames(p.variants); })
+      .Out("latencies");
+  return AddServing(kind);
+}
+
+NodeKind ModelLatencyKind() {
+  Kind<ModelLatencyParams> kind("model_latency", 2,
+                                "Measured prefill and decode times of a whole model.");
+  kind.In("model", "checkpoint", "what to measure")
+      .InOptional("times", "latencies", "to predict the same from its parts")
+      .Param("label", &ModelLatencyParams::label, {}, "its name in tables")
+      .Out("model_latency");
+  return AddServing(kind);
+}
+
+}  // namespace
+
+std::vector<NodeKind> CostKinds() {
+  return {CostKind(), LatencyKind(), ModelLatencyKind()};
+}
+
+}  // namespace puzzle

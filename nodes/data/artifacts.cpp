@@ -1,0 +1,106 @@
+#include "nodes/data/artifacts.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "io/error.h"
+#include "model/files/hf_config.h"
+#include "model/pch.h"
+#include "nodes/tensor_archive.h"
+
+namespace puzzle {
+
+using at::Tensor;
+using nlohmann::json;
+
+namespace {
+
+constexpr std::string_view kFilePrefix = "tokenizer/";
+
+void WriteTokenizer(ArchiveWriter& out, const std::map<std::string, std::string>& files) {
+  for (const auto& [name, bytes] : files) WriteText(out, std::string(kFilePrefix) + name, bytes);
+}
+
+std::map<std::string, std::string> ReadTokenizer(const ArchiveReader& in) {
+  std::map<std::string, std::string> files;
+  for (const std::string& name : in.ArrayNames())
+    if (name.starts_with(kFilePrefix)) files[name.substr(kFilePrefix.size())] = ReadText(in, name);
+  return files;
+}
+
+}  // namespace
+
+void TextArtifact::Save(ArchiveWriter& out) const {
+  out.SetAttribute("characters", text.size());
+  WriteText(out, "text", text);
+}
+
+TextArtifact TextArtifact::Load(std::shared_ptr<const ArchiveReader> in) {
+  return {ReadText(*in, "text")};
+}
+
+Tensor TokenSet::Batch(int64_t first, int64_t count) const {
+  PUZZLE_CHECK(first >= 0 && first + count <= sequences(), "sequences out of range");
+  return at::from_blob(const_cast<int32_t*>(ids.data()) + first * length, {count, length}, at::kInt)
+      .to(at::kLong);
+}
+
+Tensor TokenSet::Rows(const std::vector<int64_t>& rows) const {
+  std::vector<Tensor> batch;
+  for (int64_t row : rows) batch.push_back(Batch(row, 1));
+  return at::cat(batch);
+}
+
+void TokenSet::Save(ArchiveWriter& out) const {
+  out.SetAttribute("sequences", sequences());
+  out.SetAttribute("length", length);
+  out.SetAttribute("vocab_size", vocab_size);
+  out.Write("ids", {DType::kI32, {sequences(), length}, ids.data()});
+  WriteTokenizer(out, tokenizer_files);
+}
+
+TokenSet TokenSet::Load(std::shared_ptr<const ArchiveReader> in) {
+  TokenSet tokens;
+  tokens.length = in->Attribute("length");
+  tokens.vocab_size = in->Attribute("vocab_size");
+  tokens.ids.resize(static_cast<size_t>(NumElements(in->Info("ids").shape)));
+  in->Read("ids", tokens.ids.data());
+  tokens.tokenizer_files = ReadTokenizer(*in);
+  return tokens;
+}
+
+void Checkpoint::Save(ArchiveWriter& out) const {
+  out.SetAttribute("config", json(ToHfJson(model.config)));
+  out.SetAttribute("parameters",
+                   CountBlockParameters(model.config) + CountNonBlockParameters(model.config));
+  for (const auto& [name, value] : figures) out.SetAttribute("figure/" + name, value);
+  ModelWeights handles = model;
+  for (const auto& [name, slot] : Slots(handles)) WriteTensor(out, name, *slot);
+  WriteTokenizer(out, tokenizer_files);
+}
+
+Checkpoint Checkpoint::Load(std::shared_ptr<const ArchiveReader> in) {
+  Checkpoint checkpoint;
+  checkpoint.model = Outline(ModelConfigFromJson(
+      nlohmann::ordered_json::parse(in->Attribute("config").dump()), "checkpoint"));
+  for (const auto& [name, slot] : Slots(checkpoint.model)) *slot = ReadTensor(*in, name);
+  checkpoint.tokenizer_files = ReadTokenizer(*in);
+  constexpr std::string_view kFigure = "figure/";
+  for (const std::string& name : in->AttributeNames())
+    if (name.starts_with(kFigure))
+      checkpoint.figures[name.substr(kFigure.size())] = in->Attribute(name);
+  return checkpoint;
+}
+
+void ExportManifest::Save(ArchiveWriter& out) const {
+  out.SetAttribute("folder", folder);
+  out.SetAttribute("files", files);
+}
+
+ExportManifest ExportManifest::Load(std::shared_ptr<const ArchiveReader> in) {
+  return {in->Attribute("folder"), in->Attribute("files").get<std::map<std::string, uint64_t>>()};
+}
+
+}  // namespace puzzle

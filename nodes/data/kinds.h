@@ -1,0 +1,41 @@
+// Parameters of the kinds about text, tokens, checkpoints, with their defaults: what a user can
+// write under "params". kinds.cpp says what each means. Plain values, no libtorch.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "graph/kind/kind.h"
+
+namespace puzzle {
+
+struct SyntheticTextParams {
+  int64_t stories = 2000;
+  int64_t seed = 1;
+};
+
+struct LoadModelParams {
+  std::string path;
+};
+
+struct TokenizeParams {
+  std::string text;                 // a file; empty: the `text` port
+  std::string tokenizer = "model";  // or "byte"
+  std::string separator = "<|endoftext|>";
+  int64_t length = 512;
+  int64_t sequences = 0;  // 0: all
+  std::string take = "first";
+};
+
+struct ExportParams {
+  std::string folder;
+};
+
+/// The tables of this room's kinds.
+[[nodiscard]] std::vector<NodeKind> DataKinds();
+/// The functions behind them; needs libtorch (bodies.cpp).
+[[nodiscard]] std::map<std::string, Body> DataBodies();
+
+}  // namespace puzzle

@@ -1,0 +1,19 @@
+// The functions behind the tables of kinds.cpp: a line per kind.
+#include "nodes/measure/additivity.h"
+#include "nodes/measure/best.h"
+#include "nodes/measure/evaluate.h"
+#include "nodes/measure/kinds.h"
+#include "nodes/measure/report.h"
+#include "nodes/measure/score.h"
+
+namespace puzzle {
+
+std::map<std::string, Body> MeasureBodies() {
+  return {{"additivity", MakeBody(RunAdditivity)},
+          {"best", MakeBody(RunBest)},
+          {"evaluate", MakeBody(RunEvaluate)},
+          {"report", MakeBody(RunReport)},
+          {"score", MakeBody(RunScore)}};
+}
+
+}  // namespace puzzle

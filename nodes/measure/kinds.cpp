@@ -1,0 +1,82 @@
+#include "nodes/measure/kinds.h"
+
+namespace puzzle {
+
+namespace {
+
+NodeKind ScoreKind() {
+  return Kind<ScoreParams>(
+             "score", 4,
+             "Damage to a whole model when a sub-block or block is replaced: KL from the "
+             "parent, NLL, accuracies, cosine and normalised MSE of the final states.")
+      .In("parent", "checkpoint", "whose distribution is the measure")
+      .In("activations", "activations", "its hidden states on validation tokens, best in fp32")
+      .In("block", "block", "the replacement")
+      .InOptional("context", "checkpoint", "the model to replace it in; else the parent itself")
+      .InOptional("context_activations", "activations", "the hidden states of that model")
+      .Param("batch", &ScoreParams::batch, {AtLeast(1), Unkeyed()}, "sequences at a time")
+      .Out("score")
+      .On(Needs::kDevice);
+}
+
+NodeKind BestKind() {
+  return Kind<BestParams>("best", 1, "The model that was measured to be closest to its parent.")
+      .InList("models", "checkpoint", "the candidates")
+      .InList("evaluations", "evaluation", "how good they are: one for each, with a parent")
+      .Out("checkpoint");
+}
+
+NodeKind AdditivityKind() {
+  return Kind<AdditivityParams>("additivity", 1,
+                                "What whole blocks and children lose, beside the sums of their "
+                                "parts' scores.")
+      .In("parent", "checkpoint", "whose own sub-blocks add nothing")
+      .InList("scores", "score", "of sub-blocks and of whole blocks")
+      .InList("children", "evaluation", "with a parent and a choice: measured KL and sum of scores")
+      .Out("report");
+}
+
+NodeKind EvaluateKind() {
+  return Kind<EvaluateParams>("evaluate", 4, "Quality of a model on held-out text.")
+      .In("model", "checkpoint", "what to measure")
+      .InOptional("parent", "checkpoint", "to compare with: KL, cosine and normalised MSE")
+      .In("tokens", "tokens", "held-out text")
+      .InOptional("choice", "choice",
+                  "the search it came from: its sum of KL scores is shown beside the measured KL")
+      .Param("label", &EvaluateParams::label, {}, "its name in tables")
+      .Param("series", &EvaluateParams::series, {}, "the curve it belongs to in a report's picture")
+      .Param("positions", &EvaluateParams::positions, {AtLeast(0)}, "predictions; 0: all")
+      .Param("batch", &EvaluateParams::batch, {AtLeast(1), Unkeyed()}, "sequences at a time")
+      .Param("questions", &EvaluateParams::questions, {InputFile()},
+             "multiple-choice questions to answer: JSON lines (BLiMP pairs too) or CSV")
+      .Param("max_questions", &EvaluateParams::max_questions, {AtLeast(0)},
+             "the first ones; 0: all")
+      .Param("prompt", &EvaluateParams::prompt, {}, "start of a sample")
+      .Param("sample_tokens", &EvaluateParams::sample_tokens, {AtLeast(0)},
+             "tokens to continue it by")
+      .Out("evaluation")
+      .On(Needs::kDevice);
+}
+
+NodeKind ReportKind() {
+  return Kind<ReportParams>(
+             "report", 3,
+             "A table of evaluations, the architecture, samples; a picture of KL against size, if "
+             "evaluations name their series.")
+      .InList("rows", "evaluation", "the models to compare")
+      .InOptional("choice", "choice", "the child's architecture")
+      .InOptional("exported", "export", "where the files are")
+      .Param("order", &ReportParams::order, {}, "labels, top to bottom")
+      .Param("main", &ReportParams::main, {},
+             "series that the picture is about; the others are baselines")
+      .Param("loose", &ReportParams::loose, {}, "series whose points are not joined")
+      .Out("report");
+}
+
+}  // namespace
+
+std::vector<NodeKind> MeasureKinds() {
+  return {ScoreKind(), BestKind(), AdditivityKind(), EvaluateKind(), ReportKind()};
+}
+
+}  // namespace puzzle

@@ -1,0 +1,45 @@
+// Parameters of the kinds about how good blocks and models are, and reports of it, with their
+// defaults: what a user can write under "params". kinds.cpp says what each means. Plain values, no
+// libtorch.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "graph/kind/kind.h"
+
+namespace puzzle {
+
+struct ScoreParams {
+  int64_t batch = 8;
+};
+
+struct BestParams {};
+
+struct AdditivityParams {};
+
+struct EvaluateParams {
+  std::string label = "model";
+  std::string series;
+  int64_t positions = 0;  // 0: all
+  int64_t batch = 8;
+  std::string questions;
+  int64_t max_questions = 0;  // 0: all
+  std::string prompt;
+  int64_t sample_tokens = 0;
+};
+
+struct ReportParams {
+  std::vector<std::string> order;
+  std::vector<std::string> main;
+  std::vector<std::string> loose;
+};
+
+/// The tables of this room's kinds.
+[[nodiscard]] std::vector<NodeKind> MeasureKinds();
+/// The functions behind them; needs libtorch (bodies.cpp).
+[[nodiscard]] std::map<std::string, Body> MeasureBodies();
+
+}  // namespace puzzle

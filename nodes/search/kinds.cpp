@@ -1,0 +1,118 @@
+#include "nodes/search/kinds.h"
+
+#include "io/error.h"
+#include "model/shape/metrics.h"
+#include "nodes/search/frontier.h"
+#include "nodes/search/variant_table.h"
+#include "nodes/solver/search_methods.h"
+
+namespace puzzle {
+
+namespace {
+
+std::string Objectives() {
+  std::string names;
+  for (const MetricInfo& info : AllMetrics()) {
+    names += names.empty() ? "" : ", ";
+    names += info.objective;
+  }
+  return names;
+}
+
+// Scores hold all that can be measured.
+std::optional<std::string> CheckMetric(const std::string& metric) {
+  for (const MetricInfo& info : AllMetrics()) {
+    if (info.objective == metric) return std::nullopt;
+  }
+  return "objective: unknown metric \"" + metric + "\"; there are " + Objectives();
+}
+
+// What is wrong with an objective and limits before the resources are known.
+std::optional<std::string> CheckQuery(const nlohmann::json& objective, const nlohmann::json& min,
+                                      const nlohmann::json& max) {
+  try {
+    for (const auto& [metric, weight] : ReadObjective(objective)) {
+      if (auto complaint = CheckMetric(metric)) return complaint;
+    }
+  } catch (const Error& error) {
+    return error.what();
+  }
+  if (!min.is_object()) return "min: expected {resource: limit}";
+  if (!max.is_object()) return "max: expected {resource: limit}";
+  return std::nullopt;
+}
+
+NodeKind SearchKind() {
+  return Kind<SearchParams>("search", 2,
+                            "One variant for every sub-block, least damage within the limits "
+                            "(Puzzle, section 4.3).")
+      .InList("scores", "score", "damage per variant")
+      .InList("costs", "costs", "cost per variant; tables of several batch sizes search that too")
+      .Param("objective", &SearchParams::objective, {},
+             "the damage to minimise: " + Objectives() +
+                 ", or weights: {\"kl\": 1, \"lm_loss\": 0.2}; an accuracy's damage is its loss")
+      .Param("method", &SearchParams::method, {OneOf(SearchMethods())},
+             "exact or cbc for the optimum, or a baseline")
+      .Param("max", &SearchParams::max, {},
+             "resource -> limit: {\"memory_mib\": 900, \"block_parameters\": \"70%\"}; also "
+             "latency_ms, time_to_first_token_ms")
+      .Param("min", &SearchParams::min, {},
+             "resource -> least use; also throughput (generated tokens per second)")
+      .Param("time_limit_s", &SearchParams::time_limit_s, {AtLeast(0.01)}, "for the solver")
+      .Param("seed", &SearchParams::seed, {}, "for random, evolution and policy")
+      .Param("pool", &SearchParams::pool, {AtLeast(1)}, "solutions to look for, best first")
+      .Param("distance", &SearchParams::distance, {AtLeast(1)},
+             "in how many sub-blocks each of them differs from all before")
+      .Param("rank", &SearchParams::rank, {AtLeast(1)}, "which of them to take")
+      .Param("compare", &SearchParams::compare, {}, "report what other methods find")
+      .Check([](const SearchParams& p) -> std::optional<std::string> {
+        if (p.rank > p.pool) return "rank must not exceed pool";
+        return CheckQuery(p.objective, p.min, p.max);
+      })
+      .Out("choice");
+}
+
+NodeKind SweepKind() {
+  return Kind<SweepParams>("sweep", 1,
+                           "The best children for many budgets and batch sizes: the frontier, as a "
+                           "table and a picture.")
+      .InList("scores", "score", "damage per variant")
+      .InList("costs", "costs", "cost per variant; one table per batch size")
+      .Param("budgets", &SweepParams::budgets, {Required()},
+             "RESOURCE=FROM..TO:POINTS such as memory_mib=50%..100%:20; \":bisect\" behind it "
+             "refines where the objective changes most")
+      .Param("objective", &SweepParams::objective, {}, "as in search")
+      .Param("max", &SweepParams::max, {}, "further limits, as in search")
+      .Param("min", &SweepParams::min, {}, "further limits, as in search")
+      .Param("baselines", &SweepParams::baselines, {OneOf(SearchMethods())},
+             "methods to draw beside the optimum")
+      .Param("time_limit_s", &SweepParams::time_limit_s, {AtLeast(0.01)}, "per budget")
+      .Param("seed", &SweepParams::seed, {}, "for random, evolution and policy")
+      .Check([](const SweepParams& p) -> std::optional<std::string> {
+        try {
+          (void)ReadBudgetRange(p.budgets);
+        } catch (const Error& error) {
+          return std::string("budgets: ") + error.what();
+        }
+        return CheckQuery(p.objective, p.min, p.max);
+      })
+      .Out("frontier");
+}
+
+NodeKind BlockLibraryKind() {
+  return Kind<BlockLibraryParams>("block_library", 1,
+                                  "Writes scores and costs as a block library (JSON) for `puzzle "
+                                  "search` and NVlabs' notebook.")
+      .InList("scores", "score", "damage per variant")
+      .In("costs", "costs", "cost per variant")
+      .Param("folder", &BlockLibraryParams::folder, {Required(), OutputFolder()}, "where to")
+      .Out("export");
+}
+
+}  // namespace
+
+std::vector<NodeKind> SearchKinds() {
+  return {SearchKind(), SweepKind(), BlockLibraryKind()};
+}
+
+}  // namespace puzzle

@@ -1,0 +1,162 @@
+#include "nodes/train/kinds.h"
+
+#include <algorithm>
+
+#include "model/shape/variant.h"
+
+namespace puzzle {
+
+namespace {
+
+// Copies of what is trained: weights, gradients, the two moments of AdamW, and the result.
+constexpr double kTrainedCopies = 5;
+
+Resources Occupies(double bytes) {
+  return {"", static_cast<uint64_t>(bytes), 0};
+}
+
+// The optimizer's part of a table, for every kind that trains.
+template <class P>
+Kind<P>& AddTraining(Kind<P>& kind) {
+  return kind.Param("lr", &P::lr, {Between(0, 1)}, "peak learning rate of AdamW")
+      .Param("warmup", &P::warmup, {Between(0, 1)}, "part of the steps until the peak")
+      .Param("weight_decay", &P::weight_decay, {Between(0, 1)}, "of matrices")
+      .Param("clip", &P::clip, {AtLeast(0)}, "largest gradient norm; 0: no clipping")
+      .Param("batch", &P::batch, {AtLeast(1)},
+             "sequences in a step; gradients accumulate over pieces of it that fit the caches")
+      .Param("seed", &P::seed, {}, "order of the data and random starts");
+}
+
+NodeKind PretrainKind() {
+  Kind<PretrainParams> kind("pretrain", 1, "A small Llama trained from scratch: a parent.");
+  kind.In("tokens", "tokens", "training text; its length is the model's context")
+      .Param("layers", &PretrainParams::layers, {Between(1, 256)}, "blocks")
+      .Param("hidden", &PretrainParams::hidden, {AtLeast(2)}, "hidden size")
+      .Param("heads", &PretrainParams::heads, {AtLeast(1)}, "query heads")
+      .Param("kv_heads", &PretrainParams::kv_heads, {AtLeast(1)}, "key/value heads")
+      .Param("ffn", &PretrainParams::ffn, {AtLeast(1)}, "intermediate size of the FFN")
+      .Param("steps", &PretrainParams::steps, {AtLeast(1)}, "optimizer steps")
+      .Check([](const PretrainParams& p) -> std::optional<std::string> {
+        if (p.hidden % (2 * p.heads) != 0) return "hidden must be a multiple of 2 * heads";
+        if (p.heads % p.kv_heads != 0) return "kv_heads must divide heads";
+        return std::nullopt;
+      })
+      .Out("checkpoint")
+      .On(Needs::kDevice)
+      .Takes([](const PretrainParams& p, const InputFacts&) {
+        const int64_t attention = 2 * p.hidden * p.hidden * (p.heads + p.kv_heads) / p.heads;
+        const int64_t weights = p.layers * (attention + 3 * p.hidden * p.ffn);
+        return Occupies(kTrainedCopies * sizeof(float) * static_cast<double>(weights));
+      });
+  return AddTraining(kind);
+}
+
+NodeKind BldKind() {
+  Kind<BldParams> kind("bld", 4,
+                       "Blockwise local distillation of one variant of one sub-block, or of a "
+                       "whole block (Puzzle, section 3).");
+  kind.In("parent", "checkpoint", "the teacher")
+      .In("activations", "activations", "its hidden states on the calibration tokens")
+      .InOptional("importance", "importance",
+                  "which FFN channels and kv heads to keep; else the first ones")
+      .InOptional("start", "block", "trains this one further, not a variant made from the parent")
+      .Param("layer", &BldParams::layer, {Required(), AtLeast(0)}, "of the parent")
+      .Param("variant", &BldParams::variant, {Required()},
+             "attn:kvN attn:kvNqM attn:linear attn:none ffn:N ffn:P% ffn:linear ffn:none; a whole "
+             "block: attn:kvN+ffn:P%, none; or start: that of the port")
+      .Param("multiple_of", &BldParams::multiple_of, {AtLeast(1)}, "rounds FFN percentages")
+      .Param("kv_merge", &BldParams::kv_merge, {OneOf({"average", "first"})},
+             "what fewer kv heads start from: each run's mean, or its first head")
+      .Param("loss", &BldParams::loss, {OneOf({"tensor", "token"})},
+             "what the squared error is divided by: the answers' mean square, or each token's own")
+      .Param("compute", &BldParams::compute, {OneOf({"fp32", "bf16"})},
+             "type of the training's products; bf16 only where the device is faster at it")
+      .Param("epochs", &BldParams::epochs, {AtLeast(0)}, "passes over the calibration tokens")
+      .Param("holdout", &BldParams::holdout, {AtLeast(1)},
+             "last sequences kept for the reported loss")
+      .Param("refit_tokens", &BldParams::refit_tokens, {AtLeast(0)},
+             "tokens for the closed-form start of the output matrix; 0: none")
+      .Check([](const BldParams& p) {
+        return p.variant == kVariantOfStart ? std::nullopt : CheckVariantName(p.variant);
+      })
+      .Out("block")
+      .On(Needs::kDevice)
+      .Takes([](const BldParams&, const InputFacts& in) {
+        // A layer's share of the parent. The data is shared, and in files where it is large.
+        const double layer = static_cast<double>(in.Bytes("parent")) /
+                             std::max(in.Number("activations", "states"), 1.0);
+        return Occupies(kTrainedCopies * layer);
+      });
+  return AddTraining(kind);
+}
+
+NodeKind JoinKind() {
+  return Kind<JoinParams>("join", 1,
+                          "A whole block from sub-blocks that were trained apart: where coupled "
+                          "training begins.")
+      .In("parent", "checkpoint", "the model")
+      .InList("blocks", "block", "trained sub-blocks; the parent's own need none")
+      .Param("layer", &JoinParams::layer, {Required(), AtLeast(0)}, "of the parent")
+      .Param("variant", &JoinParams::variant, {Required()}, "attn:kvN+ffn:P%")
+      .Param("multiple_of", &JoinParams::multiple_of, {AtLeast(1)}, "rounds FFN percentages")
+      .Check([](const JoinParams& p) -> std::optional<std::string> {
+        if (auto complaint = CheckVariantName(p.variant)) return complaint;
+        if (p.variant == "none" || p.variant.find('+') != std::string::npos) return std::nullopt;
+        return "\"" + p.variant +
+               "\" is not a whole block; expected a pair such as attn:kv1+ffn:50%";
+      })
+      .Out("block");
+}
+
+NodeKind ShortlistKind() {
+  return Kind<ShortlistParams>("shortlist", 1,
+                               "A whole block that searches liked, joined from trained "
+                               "sub-blocks: what is worth coupled training.")
+      .In("parent", "checkpoint", "the model")
+      .InList("blocks", "block", "trained sub-blocks")
+      .InList("choices", "choice", "searches over them: several budgets, a pool")
+      .Param("layer", &ShortlistParams::layer, {Required(), AtLeast(0)}, "of the parent")
+      .Param("rank", &ShortlistParams::rank, {AtLeast(1)},
+             "1: what most of them take there; beyond the last one the parent's own block")
+      .Out("block");
+}
+
+NodeKind AssembleKind() {
+  return Kind<AssembleParams>("assemble", 1, "The child: the parent with the chosen variants.")
+      .In("parent", "checkpoint", "the model")
+      .InList("blocks", "block", "the trained variants")
+      .In("choice", "choice", "what to take")
+      .Out("checkpoint");
+}
+
+NodeKind GkdKind() {
+  Kind<GkdParams> kind("gkd", 2,
+                       "Global knowledge distillation: repairs an assembled child (Puzzle, "
+                       "section 5).");
+  kind.In("teacher", "checkpoint", "the parent")
+      .In("student", "checkpoint", "the child")
+      .In("tokens", "tokens", "training text")
+      .InOptional("activations", "activations",
+                  "the teacher's states on the same tokens: saves its forward pass")
+      .Param("steps", &GkdParams::steps, {AtLeast(1)}, "optimizer steps")
+      .Param("compute", &GkdParams::compute, {OneOf({"fp32", "bf16"})},
+             "type of the products in both models' blocks; bf16 only where the device is faster")
+      .Param("kl_weight", &GkdParams::kl_weight, {AtLeast(0)}, "of KL(teacher || student)")
+      .Param("cosine_weight", &GkdParams::cosine_weight, {AtLeast(0)},
+             "of the hidden states' cosine loss")
+      .Param("lm_weight", &GkdParams::lm_weight, {AtLeast(0)}, "of the cross entropy")
+      .Out("checkpoint")
+      .On(Needs::kDevice)
+      .Takes([](const GkdParams&, const InputFacts& in) {
+        return Occupies(kTrainedCopies * static_cast<double>(in.Bytes("student")));
+      });
+  return AddTraining(kind);
+}
+
+}  // namespace
+
+std::vector<NodeKind> TrainKinds() {
+  return {PretrainKind(), BldKind(), JoinKind(), ShortlistKind(), AssembleKind(), GkdKind()};
+}
+
+}  // namespace puzzle

@@ -1,0 +1,77 @@
+// Parameters of the kinds about training: the parent, blocks, the child, with their defaults: what
+// a user can write under "params". kinds.cpp says what each means. Plain values, no libtorch.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "graph/kind/kind.h"
+
+namespace puzzle {
+
+/// Optimization in common to pretraining, BLD and GKD.
+struct TrainingParams {
+  double lr = 3e-3;
+  double warmup = 0.05;
+  double weight_decay = 0.1;
+  double clip = 1.0;
+  int64_t batch = 8;  // sequences in a step
+};
+
+struct PretrainParams : TrainingParams {
+  int64_t layers = 4;
+  int64_t hidden = 128;
+  int64_t heads = 4;
+  int64_t kv_heads = 2;
+  int64_t ffn = 384;
+  int64_t steps = 1000;
+  int64_t seed = 1;
+};
+
+struct BldParams : TrainingParams {
+  int64_t layer = 0;
+  std::string variant;
+  int64_t multiple_of = 8;
+  std::string kv_merge = "average";
+  std::string loss = "tensor";
+  std::string compute = "fp32";
+  double epochs = 3;
+  int64_t holdout = 16;          // sequences
+  int64_t refit_tokens = 65536;  // 0: no closed-form start
+  int64_t seed = 1;
+};
+
+/// In place of a variant's name: that of the block at port `start`.
+inline constexpr const char* kVariantOfStart = "start";
+
+struct JoinParams {
+  int64_t layer = 0;
+  std::string variant;
+  int64_t multiple_of = 8;
+};
+
+struct ShortlistParams {
+  int64_t layer = 0;
+  int64_t rank = 1;
+};
+
+struct AssembleParams {};
+
+struct GkdParams : TrainingParams {
+  GkdParams() { lr = 5e-4; }
+  int64_t steps = 240;
+  std::string compute = "fp32";
+  double kl_weight = 1.0;
+  double cosine_weight = 1.0;
+  double lm_weight = 0.0;
+  int64_t seed = 1;
+};
+
+/// The tables of this room's kinds.
+[[nodiscard]] std::vector<NodeKind> TrainKinds();
+/// The functions behind them; needs libtorch (bodies.cpp).
+[[nodiscard]] std::map<std::string, Body> TrainBodies();
+
+}  // namespace puzzle
