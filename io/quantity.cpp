@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <string_view>
@@ -61,6 +62,16 @@ std::optional<double> ParseSpan(const std::string& text) {
   if (rest == "d") return *number * 86400;
   if (rest == "w") return *number * 7 * 86400;
   return std::nullopt;
+}
+
+std::string DurationText(double seconds) {
+  seconds = std::max(seconds, 0.0);
+  if (seconds < 0.95) return fmt::format("{:.1f}s", seconds);
+  if (seconds < 9.95) return fmt::format("{:.1f}s", seconds);
+  const auto whole = static_cast<int64_t>(seconds + 0.5);
+  if (whole < 60) return fmt::format("{}s", whole);
+  if (whole < 3600) return fmt::format("{}m{:02}s", whole / 60, whole % 60);
+  return fmt::format("{}h{:02}m", whole / 3600, whole % 3600 / 60);
 }
 
 std::string AgeText(double seconds) {

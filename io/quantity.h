@@ -13,6 +13,8 @@ namespace puzzle {
 [[nodiscard]] std::optional<uint64_t> ParseSize(const std::string& text);
 /// "30d", "12h", "45m", "2w", "90s", in seconds; nullopt when it is none.
 [[nodiscard]] std::optional<double> ParseSpan(const std::string& text);
+/// 0.4s, 41s, 14m02s, 3h12m.
+[[nodiscard]] std::string DurationText(double seconds);
 /// "just now", "45m", "12h", "30d": how long ago something was.
 [[nodiscard]] std::string AgeText(double seconds);
 

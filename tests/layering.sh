@@ -29,11 +29,37 @@ layer graph "graph io"
 layer model "model io"
 layer nodes "nodes graph model io"
 layer apps "apps nodes graph model io"
+# room FOLDER "MAY INCLUDE": the same within a layer, whose rooms are named without it. What rooms of
+# nodes/ hand to each other (artifacts.h) and the archive forms of it are everybody's.
+room() {
+  local top=${1%%/*} inside=() file
+  for file in "${files[@]}"; do [[ $file == $1/* ]] && inside+=("$file"); done
+  ((${#inside[@]})) || return 0
+  complain "$1 may include of $top/ only: ${1#*/} $2" < <(
+    grep -nH "^ *# *include *\"$top/" "${inside[@]}" |
+      grep -vE "include *\"$top/(${1#*/}|${2// /|})/|include *\"nodes/([a-z]+/artifacts|tensor_archive)\.h\"" || true)
+}
+room graph/language "-"
+room graph/store "language"
+room graph/kind "language store"
+room graph/plan "language store kind"
+room graph/run "language store kind plan"
+room graph/view "language store kind plan run"
+room nodes/solver "-"
+room nodes/data "-"
+room nodes/states "data"
+room nodes/train "data states"
+room nodes/measure "data states train"
+room nodes/cost "data"
+room nodes/search "data measure cost solver"
+
 layer tests/io "tests io"
 layer tests/graph "tests graph io"
 layer tests/model "tests model io"
 layer tests/fuzz "tests graph io"
 layer tests/nodes "tests nodes graph model io"
+layer tests/apps "tests apps nodes graph model io"
+layer bench "bench apps nodes graph model io"
 
 # home "HEADERS" "FILES": angled includes of these headers appear only in these files.
 home() {

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "graph/run/report.h"
 #include "io/error.h"
+#include "io/quantity.h"
 
 namespace puzzle {
 namespace {

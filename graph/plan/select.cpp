@@ -5,60 +5,21 @@
 #include <algorithm>
 #include <optional>
 
+#include "graph/language/pattern.h"
+
 namespace puzzle {
 namespace {
 
 constexpr size_t kMaxHintSteps = 10'000;  // beyond that, looking for similar names takes long
 constexpr size_t kMaxOutside = 10;
 
-/// A pattern or a step name taken apart.
-struct Parts {
-  std::string_view node;
-  std::vector<std::pair<std::string_view, std::string_view>> axes;
-};
-
-/// Splits "node[axis=value,...]"; nullopt when it has another form.
-std::optional<Parts> Split(std::string_view text) {
-  Parts parts;
-  const size_t open = text.find('[');
-  parts.node = text.substr(0, open);
-  if (parts.node.empty()) return std::nullopt;
-  if (open == std::string_view::npos) return parts;
-  if (text.back() != ']') return std::nullopt;
-  std::string_view rest = text.substr(open + 1, text.size() - open - 2);
-  while (true) {
-    const size_t comma = rest.find(',');
-    const std::string_view item = rest.substr(0, comma);
-    if (item != "*") {
-      const size_t equals = item.find('=');
-      if (equals == 0 || equals == std::string_view::npos) return std::nullopt;
-      parts.axes.emplace_back(item.substr(0, equals), item.substr(equals + 1));
-    }
-    if (comma == std::string_view::npos) return parts;
-    rest.remove_prefix(comma + 1);
-  }
-}
-
-bool HasGlob(std::string_view text) {
-  return text.find_first_of("*?") != std::string_view::npos;
-}
-
-/// Every condition of the pattern holds for some axis of the step.
-bool Matches(const Parts& pattern, const Parts& step) {
-  return std::all_of(pattern.axes.begin(), pattern.axes.end(), [&](const auto& wanted) {
-    return std::any_of(step.axes.begin(), step.axes.end(), [&](const auto& axis) {
-      return MatchesGlob(wanted.first, axis.first) && MatchesGlob(wanted.second, axis.second);
-    });
-  });
-}
-
 /// What to say when nothing matches: the nearest node, else axis, else step.
-std::string Hint(const Plan& plan, std::string_view text, const Parts& pattern) {
+std::string Hint(const Plan& plan, std::string_view text, const StepPattern& pattern) {
   std::vector<std::string> nodes, axes, steps;
   for (const PlanNode& node : plan.nodes) {
     nodes.push_back(node.name);
     if (!MatchesGlob(pattern.node, node.name) || node.count == 0) continue;
-    const std::optional<Parts> first = Split(plan.steps[node.first].name);
+    const std::optional<StepPattern> first = SplitStepName(plan.steps[node.first].name);
     for (const auto& [axis, unused] : first->axes) axes.emplace_back(axis);
     for (StepId id = node.first; id < node.first + node.count; ++id) {
       if (steps.size() < kMaxHintSteps) steps.push_back(plan.steps[id].name);
@@ -163,34 +124,9 @@ Plan PartOf(Plan plan, const StepSet& keep) {
 
 }  // namespace
 
-bool MatchesGlob(std::string_view glob, std::string_view text) {
-  // Greedy with one point of return: a later '*' never needs an earlier one to move.
-  size_t g = 0, t = 0, star = std::string_view::npos, resume = 0;
-  while (t < text.size()) {
-    if (g < glob.size() && glob[g] == '*') {
-      star = g++;
-      resume = t;
-    } else if (g < glob.size() && (glob[g] == '?' || glob[g] == text[t])) {
-      ++g;
-      ++t;
-    } else if (star != std::string_view::npos) {
-      g = star + 1;
-      t = ++resume;
-    } else {
-      return false;
-    }
-  }
-  return glob.find_first_not_of('*', g) == std::string_view::npos;
-}
-
-bool MatchesStep(std::string_view pattern, std::string_view step) {
-  const std::optional<Parts> wanted = Split(pattern), parts = Split(step);
-  return wanted && parts && MatchesGlob(wanted->node, parts->node) && Matches(*wanted, *parts);
-}
-
 std::vector<StepId> MatchSteps(const Plan& plan, std::string_view text, const std::string& source,
                                Diagnostics& diagnostics) {
-  const std::optional<Parts> pattern = Split(text);
+  const std::optional<StepPattern> pattern = SplitStepName(text);
   if (!pattern) {
     diagnostics.Add(
         {source, {}, {}, "expected a node or NODE[axis=value,...]; both may hold * and ?", {}});
@@ -200,7 +136,7 @@ std::vector<StepId> MatchSteps(const Plan& plan, std::string_view text, const st
   for (const PlanNode& node : plan.nodes) {
     if (!MatchesGlob(pattern->node, node.name)) continue;
     for (StepId id = node.first; id < node.first + node.count; ++id) {
-      if (pattern->axes.empty() || Matches(*pattern, *Split(plan.steps[id].name))) {
+      if (pattern->axes.empty() || AxesMatch(*pattern, *SplitStepName(plan.steps[id].name))) {
         steps.push_back(id);
       }
     }

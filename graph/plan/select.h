@@ -11,12 +11,6 @@
 
 namespace puzzle {
 
-/// True when `glob` matches all of `text`: '*' stands for any characters, '?' for one.
-[[nodiscard]] bool MatchesGlob(std::string_view glob, std::string_view text);
-
-/// True when a pattern (see MatchSteps) names this step; nothing matches what is no pattern.
-[[nodiscard]] bool MatchesStep(std::string_view pattern, std::string_view step);
-
 /// The steps that a pattern names, ascending. A pattern is a node, or a node with conditions on
 /// axes in any order; names and values may hold globs; a condition `*` asks for nothing:
 ///

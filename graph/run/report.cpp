@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "io/quantity.h"
+
 namespace puzzle {
 
 using nlohmann::json;
@@ -62,16 +64,6 @@ std::vector<StepId> CriticalPath(const Plan& plan, const Report& report) {
   }
   std::reverse(path.begin(), path.end());
   return path;
-}
-
-std::string DurationText(double seconds) {
-  seconds = std::max(seconds, 0.0);
-  if (seconds < 0.95) return fmt::format("{:.1f}s", seconds);
-  if (seconds < 9.95) return fmt::format("{:.1f}s", seconds);
-  const auto whole = static_cast<int64_t>(seconds + 0.5);
-  if (whole < 60) return fmt::format("{}s", whole);
-  if (whole < 3600) return fmt::format("{}m{:02}s", whole / 60, whole % 60);
-  return fmt::format("{}h{:02}m", whole / 3600, whole % 3600 / 60);
 }
 
 std::string SummaryLine(const Report& report) {

@@ -47,7 +47,4 @@ struct Report {
 /// {"steps":{"total","ran","cached","failed","skipped"},"wall_s","results":{step:{scalars}}}.
 [[nodiscard]] std::string SummaryJson(const Plan& plan, const Report& report);
 
-/// 0.4s, 41s, 14m02s, 3h12m.
-[[nodiscard]] std::string DurationText(double seconds);
-
 }  // namespace puzzle

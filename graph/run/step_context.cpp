@@ -8,6 +8,7 @@
 #include "graph/plan/key.h"
 #include "graph/store/save_points.h"
 #include "io/error.h"
+#include "io/quantity.h"
 
 namespace puzzle {
 namespace {

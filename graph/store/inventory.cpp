@@ -13,7 +13,7 @@
 #include <tuple>
 #include <unordered_map>
 
-#include "graph/plan/select.h"
+#include "graph/language/pattern.h"
 #include "graph/store/leftovers.h"
 #include "graph/store/save_points.h"
 #include "io/error.h"

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "graph/run/report.h"
+#include "io/quantity.h"
 
 namespace puzzle {
 namespace {

@@ -8,6 +8,7 @@
 #include "graph/view/graph_svg.h"
 #include "graph/view/svg.h"
 #include "graph/view/timeline_svg.h"
+#include "io/quantity.h"
 
 namespace puzzle {
 namespace {

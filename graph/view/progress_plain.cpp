@@ -5,6 +5,7 @@
 
 #include "graph/run/report.h"
 #include "graph/view/progress.h"
+#include "io/quantity.h"
 
 namespace puzzle {
 namespace {

@@ -8,6 +8,7 @@
 #include "graph/run/report.h"
 #include "graph/view/eta.h"
 #include "graph/view/progress.h"
+#include "io/quantity.h"
 
 namespace puzzle {
 namespace {

@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "graph/kind/params.h"
+#include "io/quantity.h"
 
 namespace puzzle {
 namespace {

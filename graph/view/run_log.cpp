@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
+#include "io/quantity.h"
 
 namespace puzzle {
 namespace {

@@ -10,6 +10,7 @@
 
 #include "graph/kind/params.h"
 #include "io/error.h"
+#include "io/quantity.h"
 
 namespace puzzle {
 namespace {

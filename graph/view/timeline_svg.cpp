@@ -9,6 +9,7 @@
 
 #include "graph/run/report.h"
 #include "graph/view/svg.h"
+#include "io/quantity.h"
 
 namespace puzzle {
 namespace {

@@ -9,9 +9,9 @@
 #include "model/pch.h"
 #include "nodes/data/artifacts.h"
 #include "nodes/states/layer_input.h"
+#include "nodes/states/sub_block_data.h"
 #include "nodes/train/artifacts.h"
 #include "nodes/train/join.h"
-#include "nodes/train/sub_block_data.h"
 
 namespace puzzle {
 

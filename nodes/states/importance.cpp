@@ -6,7 +6,7 @@
 #include "model/transformer.h"
 #include "nodes/data/artifacts.h"
 #include "nodes/states/layer_input.h"
-#include "nodes/train/sub_block_data.h"
+#include "nodes/states/sub_block_data.h"
 
 namespace puzzle {
 

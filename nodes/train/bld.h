@@ -6,9 +6,9 @@
 #include <string>
 
 #include "graph/kind/kind.h"
+#include "nodes/states/sub_block_data.h"
 #include "nodes/train/artifacts.h"
 #include "nodes/train/kinds.h"
-#include "nodes/train/sub_block_data.h"
 
 namespace puzzle {
 

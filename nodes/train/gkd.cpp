@@ -15,7 +15,7 @@
 #include "nodes/states/activations.h"
 #include "nodes/states/artifacts.h"
 #include "nodes/states/layer_input.h"
-#include "nodes/train/sub_block_data.h"
+#include "nodes/states/sub_block_data.h"
 #include "nodes/train/training_loop.h"
 
 namespace puzzle {

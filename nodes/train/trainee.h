@@ -10,8 +10,8 @@
 #include "model/math/optim.h"
 #include "model/math/parallel.h"
 #include "model/trainable.h"
+#include "nodes/states/sub_block_data.h"
 #include "nodes/train/kinds.h"
-#include "nodes/train/sub_block_data.h"
 
 namespace puzzle {
 

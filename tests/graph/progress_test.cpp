@@ -1,6 +1,7 @@
 // What a run looks like.
 #include "graph/view/progress.h"
 
+#include "io/quantity.h"
 #include "tests/graph/graph_test_fixture.h"
 
 namespace puzzle::testing {

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "graph/language/pattern.h"
 #include "tests/graph/graph_test_fixture.h"
 
 namespace puzzle::testing {

@@ -1,4 +1,4 @@
-#include "nodes/train/sub_block_data.h"
+#include "nodes/states/sub_block_data.h"
 
 #include <algorithm>
 
