@@ -74,6 +74,7 @@ home 'oniguruma' 'io/regex\.cpp'
 home 'utf8proc' 'io/unicode_nfc\.cpp'
 home 'sentencepiece' 'tests/io/[^/]*\.cpp'
 home 'CLI/' 'apps/[^/]*\.cpp'
+home 'oneapi/dnnl' 'model/math/product\.cpp'
 home 'torch/|ATen/|c10/' \
   '(tests/)?(model|nodes)/.*|bench/[^/]*|apps/(eval|generate|engine_main)\.cpp'
 home 'torch/torch\.h' 'model/pch\.h'

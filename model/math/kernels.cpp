@@ -96,6 +96,12 @@ PUZZLE_INLINE void ZeroHidden(float* row, const Visible& seen, int64_t keys) {
   std::fill(row + seen.last, row + keys, 0.0F);
 }
 
+// What a sum of exp(x - before) is multiplied by to become one of exp(x - now); an empty sum's
+// `before` is -infinity, and so may `now` be.
+PUZZLE_INLINE double Shrunk(float before, float now) {
+  return before == now ? 1.0 : std::exp(static_cast<double>(before) - now);
+}
+
 }  // namespace
 
 PUZZLE_EVERY_ISA
@@ -162,13 +168,13 @@ void CausalSoftmaxBackward(const CausalTile& tile, const float* log_sum, const f
 }
 
 PUZZLE_EVERY_ISA
-void LogSumExp(const float* logits, int64_t rows, int64_t n, float* log_sum) {
+void AddToLogSum(const float* logits, int64_t rows, int64_t n, const RunningLogSum& running) {
   for (int64_t r = 0; r < rows; ++r) {
     const float* row = logits + r * n;
-    float highest = row[0];
+    float highest = running.highest[r];
 #pragma omp simd reduction(max : highest)
     for (int64_t i = 0; i < n; ++i) highest = highest < row[i] ? row[i] : highest;
-    double total = 0;
+    double total = running.sum[r] * Shrunk(running.highest[r], highest);
     for (int64_t first = 0; first < n; first += kSumPiece) {
       const int64_t last = std::min(n, first + kSumPiece);
       float piece = 0;
@@ -176,44 +182,45 @@ void LogSumExp(const float* logits, int64_t rows, int64_t n, float* log_sum) {
       for (int64_t i = first; i < last; ++i) piece += Exp(row[i] - highest);
       total += piece;
     }
-    log_sum[r] = static_cast<float>(highest + std::log(total));
+    running.highest[r] = highest;
+    running.sum[r] = total;
   }
 }
 
-// With maxima taken off, so that little is lost when the rows are nearly equal:
-// KL = sum_v p ((x - max x) - (y - max y)) - log sum exp(x - max x) + log sum exp(y - max y).
 PUZZLE_EVERY_ISA
-void KlDivergence(const float* p_logits, const float* q_logits, int64_t rows, int64_t n,
-                  float* p_log_sum, float* q_log_sum, float* kl) {
+void AddToKl(const float* p_logits, const float* q_logits, int64_t rows, int64_t n,
+             const RunningLogSum& p, const RunningLogSum& q, double* cross) {
   for (int64_t r = 0; r < rows; ++r) {
     const float* x = p_logits + r * n;
     const float* y = q_logits + r * n;
-    float max_x = x[0], max_y = y[0];
+    float max_x = p.highest[r], max_y = q.highest[r];
 #pragma omp simd reduction(max : max_x, max_y)
     for (int64_t i = 0; i < n; ++i) {
       max_x = max_x < x[i] ? x[i] : max_x;
       max_y = max_y < y[i] ? y[i] : max_y;
     }
-    double sum_x = 0, sum_y = 0, cross = 0;
+    const double shrunk_x = Shrunk(p.highest[r], max_x);
+    double sum_x = p.sum[r] * shrunk_x, sum_y = q.sum[r] * Shrunk(q.highest[r], max_y);
+    double total = cross[r] * shrunk_x;
     for (int64_t first = 0; first < n; first += kSumPiece) {
       const int64_t last = std::min(n, first + kSumPiece);
       float piece_x = 0, piece_y = 0, piece_cross = 0;
 #pragma omp simd reduction(+ : piece_x, piece_y, piece_cross)
       for (int64_t i = first; i < last; ++i) {
-        const float a = x[i] - max_x, b = y[i] - max_y;
-        const float e = Exp(a);
+        const float e = Exp(x[i] - max_x);
         piece_x += e;
-        piece_y += Exp(b);
-        piece_cross += e * (a - b);
+        piece_y += Exp(y[i] - max_y);
+        piece_cross += e * (x[i] - y[i]);
       }
       sum_x += piece_x;
       sum_y += piece_y;
-      cross += piece_cross;
+      total += piece_cross;
     }
-    const double log_x = std::log(sum_x), log_y = std::log(sum_y);
-    kl[r] = static_cast<float>(cross / sum_x - log_x + log_y);
-    p_log_sum[r] = static_cast<float>(max_x + log_x);
-    q_log_sum[r] = static_cast<float>(max_y + log_y);
+    p.highest[r] = max_x;
+    q.highest[r] = max_y;
+    p.sum[r] = sum_x;
+    q.sum[r] = sum_y;
+    cross[r] = total;
   }
 }
 
@@ -230,15 +237,16 @@ void KlGradient(const float* p_logits, const float* p_log_sum, const float* q_lo
 }
 
 PUZZLE_EVERY_ISA
-void CountAbove(const float* logits, const int64_t* target, int64_t rows, int64_t n,
+void CountAbove(const float* logits, const float* bar, const int64_t* own, int64_t rows, int64_t n,
                 int64_t* count) {
   for (int64_t r = 0; r < rows; ++r) {
     const float* row = logits + r * n;
-    const float bar = row[target[r]];
+    const float least = bar[r];
     int32_t above = 0;
 #pragma omp simd reduction(+ : above)
-    for (int64_t i = 0; i < n; ++i) above += row[i] > bar ? 1 : 0;
-    count[r] = above;
+    for (int64_t i = 0; i < n; ++i) above += row[i] > least ? 1 : 0;
+    const bool counted = own[r] >= 0 && own[r] < n && row[own[r]] > least;
+    count[r] += above - (counted ? 1 : 0);
   }
 }
 

@@ -42,21 +42,29 @@ void CausalSoftmax(const CausalTile& tile, float* scores, float* sum, float* log
 void CausalSoftmaxBackward(const CausalTile& tile, const float* log_sum, const float* row_dot,
                            float* scores, float* d_probabilities);
 
-/// log sum_v exp(logits[v]) of every row: logits [rows, n].
-void LogSumExp(const float* logits, int64_t rows, int64_t n, float* log_sum);
+/// What is known of rows of logits when some of their words have been seen: log sum_v exp(logit_v)
+/// is highest + log(sum). Before the first word: -infinity and 0.
+struct RunningLogSum {
+  float* highest;  // [rows]
+  double* sum;     // [rows]: sum_v exp(logit_v - highest)
+};
 
-/// KL(p || q) of p = softmax(p_logits) and q = softmax(q_logits) for every row of [rows, n], and
-/// the rows' LogSumExp.
-void KlDivergence(const float* p_logits, const float* q_logits, int64_t rows, int64_t n,
-                  float* p_log_sum, float* q_log_sum, float* kl);
+/// Adds the words of a tile, logits [rows, n].
+void AddToLogSum(const float* logits, int64_t rows, int64_t n, const RunningLogSum& running);
 
-/// q_logits = scale * (softmax(q_logits) - softmax(p_logits)), the gradient of scale * KlDivergence
-/// by q_logits, given the rows' LogSumExp.
+/// The same of two models' logits for the same words, for KL(p || q) = cross / p.sum - log_sum_p +
+/// log_sum_q with cross = sum_v exp(p_v - p.highest) (p_v - q_v).
+void AddToKl(const float* p_logits, const float* q_logits, int64_t rows, int64_t n,
+             const RunningLogSum& p, const RunningLogSum& q, double* cross);
+
+/// q_logits = scale * (softmax(q_logits) - softmax(p_logits)), the gradient of scale * KL(p || q)
+/// by q_logits, given the logarithms of the rows' sums.
 void KlGradient(const float* p_logits, const float* p_log_sum, const float* q_log_sum, float scale,
                 int64_t rows, int64_t n, float* q_logits);
 
-/// In how many places of each row logits [rows, n] exceed the one at `target[row]`.
-void CountAbove(const float* logits, const int64_t* target, int64_t rows, int64_t n,
+/// Adds to `count` in how many places of each row logits [rows, n] exceed `bar[row]`; place
+/// `own[row]` does not count, if there is one.
+void CountAbove(const float* logits, const float* bar, const int64_t* own, int64_t rows, int64_t n,
                 int64_t* count);
 
 /// One update of AdamW; `grad_scale` multiplies the gradients (clipping).

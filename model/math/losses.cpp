@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "io/error.h"
 #include "model/math/kernels.h"
+#include "model/math/product.h"
 #include "model/pch.h"
 
 namespace puzzle {
@@ -16,7 +18,7 @@ using torch::autograd::variable_list;
 
 namespace {
 
-constexpr int64_t kChunkLogits = int64_t{1} << 19;  // 2 MiB of fp32 logits at a time
+constexpr int64_t kChunkLogits = int64_t{1} << 23;  // 32 MiB of fp32 logits at a time
 
 int64_t ChunkTokens(int64_t vocab) {
   return std::max<int64_t>(16, kChunkLogits / vocab);
@@ -25,52 +27,6 @@ int64_t ChunkTokens(int64_t vocab) {
 float* Data(const Tensor& tensor) {
   return tensor.data_ptr<float>();
 }
-
-// Per row of logits [n, vocab]: log sum_v exp(logit). [n]
-Tensor RowLogSums(const Tensor& logits) {
-  if (!logits.device().is_cpu()) return logits.logsumexp(-1);
-  Tensor result = at::empty({logits.size(0)}, logits.options());
-  LogSumExp(Data(logits), logits.size(0), logits.size(1), Data(result));
-  return result;
-}
-
-// Two models' logits [n, vocab] compared row by row. [n] each
-struct Comparison {
-  Tensor parent_log_sum, child_log_sum;
-  Tensor kl;  // KL(parent || child)
-};
-
-Comparison Compare(const Tensor& parent, const Tensor& child) {
-  if (!child.device().is_cpu()) {
-    // sum_v p (l_parent - l_child) - lse_parent + lse_child, with p = exp(l_parent - lse_parent)
-    Comparison rows{parent.logsumexp(-1), child.logsumexp(-1), {}};
-    const Tensor p = (parent - rows.parent_log_sum.unsqueeze(1)).exp_();
-    rows.kl = p.mul_(parent - child).sum(-1) - rows.parent_log_sum + rows.child_log_sum;
-    return rows;
-  }
-  auto column = [&] { return at::empty({child.size(0)}, child.options()); };
-  Comparison rows{column(), column(), column()};
-  KlDivergence(Data(parent), Data(child), child.size(0), child.size(1), Data(rows.parent_log_sum),
-               Data(rows.child_log_sum), Data(rows.kl));
-  return rows;
-}
-
-// How many logits of each row exceed the target's. [n]
-Tensor Ranks(const Tensor& logits, const Tensor& targets, const Tensor& target_logits) {
-  if (!logits.device().is_cpu()) return logits.gt(target_logits.unsqueeze(1)).sum(-1);
-  Tensor ranks = at::empty_like(targets);
-  CountAbove(Data(logits), targets.data_ptr<int64_t>(), logits.size(0), logits.size(1),
-             ranks.data_ptr<int64_t>());
-  return ranks;
-}
-
-// How a chunk of a child's predictions compares with the parent's. [n] each; without a parent only
-// the first.
-struct ChunkComparison {
-  Tensor log_sum;  // of the child
-  Tensor kl;
-  Tensor parent_hidden;  // [n, hidden]
-};
 
 // Rows of a table of figures.
 Tensor Row(const Tensor& table, Metric metric) {
@@ -91,32 +47,27 @@ void CompareStates(const Tensor& child, const Tensor& parent, const Tensor& tabl
   ParentEnergy(table).copy_(energy);
 }
 
-// The figures of `child`; `compare(first, hidden, logits)` knows the parent.
-template <class CompareChunk>
-TokenFigures MeasureChunks(const HeadInput& child, const Tensor& targets,
-                           const CompareChunk& compare) {
-  const at::NoGradGuard no_grad;
-  const int64_t tokens = child.hidden.size(0), chunk = ChunkTokens(child.matrix.size(0));
-  const Tensor all = at::zeros({kTokenRows, tokens}, child.hidden.options().dtype(at::kDouble));
-  for (int64_t first = 0; first < tokens; first += chunk) {
-    const int64_t n = std::min(chunk, tokens - first);
-    const Tensor h = child.hidden.narrow(0, first, n);
-    const Tensor own_targets = targets.narrow(0, first, n).contiguous();
-    const Tensor logits = at::mm(h, child.matrix.t());
-    const Tensor target_logits = logits.gather(1, own_targets.unsqueeze(1)).squeeze(1);
-    const ChunkComparison against = compare(first, h, logits);
-    const Tensor rows = all.narrow(1, first, n);
-    Row(rows, Metric::kNll).copy_(against.log_sum - target_logits);
-    if (against.kl.defined()) {
-      Row(rows, Metric::kKl).copy_(against.kl);
-      CompareStates(h, against.parent_hidden, rows);
-    }
-    const Tensor rank = Ranks(logits, own_targets, target_logits);
-    Row(rows, Metric::kTop1).copy_(rank.lt(1));
-    Row(rows, Metric::kTop5).copy_(rank.lt(5));
-    Row(rows, Metric::kTop10).copy_(rank.lt(10));
+// The figures of `child` with sums of its head; without a parent's states `kl` is undefined too.
+TokenFigures MakeFigures(const HeadInput& child, const HeadSums& sums, const Tensor& kl,
+                         const Tensor& parent_hidden) {
+  const Tensor table = at::zeros({kTokenRows, child.hidden.size(0)},
+                                 child.hidden.options().dtype(at::kDouble).requires_grad(false));
+  Row(table, Metric::kNll).copy_(sums.log_sum - sums.target);
+  if (kl.defined()) {
+    Row(table, Metric::kKl).copy_(kl);
+    CompareStates(child.hidden, parent_hidden, table);
   }
-  return {all};
+  Row(table, Metric::kTop1).copy_(sums.above.lt(1));
+  Row(table, Metric::kTop5).copy_(sums.above.lt(5));
+  Row(table, Metric::kTop10).copy_(sums.above.lt(10));
+  return {table};
+}
+
+// Per token the mean of a head's logits over the distribution with this mean row. In doubles: three
+// numbers of about ten nats make up a KL that may be a thousandth.
+Tensor Agreement(const HeadInput& head, const Tensor& expected_row) {
+  return (AsMultiplied(head.hidden, head.products).to(at::kDouble) * expected_row.to(at::kDouble))
+      .sum(-1);
 }
 
 // What a head is trained towards: target ids, or else a teacher's distribution.
@@ -125,29 +76,41 @@ struct HeadTarget {
   HeadInput teacher;
 };
 
+// The operands of a head's products.
+struct Operands {
+  explicit Operands(const HeadInput& head)
+      : hidden(head.hidden.detach().to(head.products).contiguous()),
+        matrix(head.matrix.detach().to(head.products)) {}
+  Tensor hidden, matrix;
+
+  [[nodiscard]] Tensor Logits(int64_t first, int64_t count) const {
+    return Product(hidden.narrow(0, first, count), matrix.t());
+  }
+};
+
 // The loss of a chunk of logits, summed, and d loss / d logits = (p_student - p_target) / tokens in
 // their place: against one-hot ids, or against a teacher.
 double TowardsIds(Tensor& logits, const Tensor& ids, int64_t tokens) {
   const Tensor column = ids.unsqueeze(1);
   const Tensor log_sum = RowLogSums(logits);
   const double loss = (log_sum - logits.gather(1, column).squeeze(1)).sum().item<double>();
-  logits.sub_(log_sum.unsqueeze(1)).exp_();
+  logits.sub_(log_sum.to(at::kFloat).unsqueeze(1)).exp_();
   logits.scatter_add_(1, column, at::full({logits.size(0), 1}, -1.0, logits.options()));
   logits.mul_(1.0 / static_cast<double>(tokens));
   return loss;
 }
 
-double TowardsTeacher(Tensor& logits, const HeadInput& teacher, int64_t first, int64_t tokens) {
-  const Tensor teacher_logits =
-      at::mm(teacher.hidden.narrow(0, first, logits.size(0)), teacher.matrix.t());
-  const Comparison rows = Compare(teacher_logits, logits);
+double TowardsTeacher(Tensor& logits, const Tensor& teacher_logits, int64_t tokens) {
+  const RowComparison rows = CompareRows(teacher_logits, logits);
+  const Tensor teacher_sum = rows.parent_log_sum.to(at::kFloat);
+  const Tensor own_sum = rows.child_log_sum.to(at::kFloat);
   const double scale = 1.0 / static_cast<double>(tokens);
   if (logits.device().is_cpu()) {
-    KlGradient(Data(teacher_logits), Data(rows.parent_log_sum), Data(rows.child_log_sum),
-               static_cast<float>(scale), logits.size(0), logits.size(1), Data(logits));
+    KlGradient(Data(teacher_logits), Data(teacher_sum), Data(own_sum), static_cast<float>(scale),
+               logits.size(0), logits.size(1), Data(logits));
   } else {
-    logits.sub_(rows.child_log_sum.unsqueeze(1)).exp_();
-    logits.sub_((teacher_logits - rows.parent_log_sum.unsqueeze(1)).exp_()).mul_(scale);
+    logits.sub_(own_sum.unsqueeze(1)).exp_();
+    logits.sub_((teacher_logits - teacher_sum.unsqueeze(1)).exp_()).mul_(scale);
   }
   return rows.kl.sum().item<double>();
 }
@@ -156,23 +119,25 @@ double TowardsTeacher(Tensor& logits, const HeadInput& teacher, int64_t first, i
 // the teacher's softmax; in the latter case less the teacher's entropy, i.e. the KL divergence.
 struct HeadLoss : Function<HeadLoss> {
   static Tensor forward(AutogradContext* ctx, const Tensor& hidden, const Tensor& matrix,
-                        const HeadTarget& target) {
+                        at::ScalarType products, const HeadTarget& target) {
     const int64_t tokens = hidden.size(0), chunk = ChunkTokens(matrix.size(0));
-    const bool want_hidden = hidden.requires_grad(), want_matrix = matrix.requires_grad();
-    Tensor d_hidden = want_hidden ? at::empty_like(hidden) : Tensor();
-    Tensor d_matrix = want_matrix ? at::zeros_like(matrix) : Tensor();
+    const Operands own({hidden, matrix, products});
+    std::optional<Operands> teacher;
+    if (!target.ids.defined()) teacher.emplace(target.teacher);
+    const Tensor d_hidden =
+        hidden.requires_grad() ? at::empty(hidden.sizes(), hidden.options()) : Tensor();
+    const Tensor d_matrix =
+        matrix.requires_grad() ? at::zeros(matrix.sizes(), matrix.options()) : Tensor();
     double loss = 0;
     for (int64_t first = 0; first < tokens; first += chunk) {
       const int64_t n = std::min(chunk, tokens - first);
-      const Tensor h = hidden.narrow(0, first, n);
-      Tensor logits = at::mm(h, matrix.t());
-      loss += target.ids.defined() ? TowardsIds(logits, target.ids.narrow(0, first, n), tokens)
-                                   : TowardsTeacher(logits, target.teacher, first, tokens);
-      if (want_hidden) {
-        Tensor rows = d_hidden.narrow(0, first, n);
-        at::mm_out(rows, logits, matrix);
-      }
-      if (want_matrix) d_matrix.addmm_(logits.t(), h);
+      Tensor logits = own.Logits(first, n);
+      loss += teacher ? TowardsTeacher(logits, teacher->Logits(first, n), tokens)
+                      : TowardsIds(logits, target.ids.narrow(0, first, n), tokens);
+      const Tensor d_logits = logits.to(products);
+      if (d_hidden.defined()) Multiply(d_logits, own.matrix, d_hidden.narrow(0, first, n));
+      if (d_matrix.defined())
+        Multiply(d_logits.t(), own.hidden.narrow(0, first, n), d_matrix, Into::kAdd);
     }
     ctx->save_for_backward({d_hidden, d_matrix});
     return at::scalar_tensor(loss / static_cast<double>(tokens), hidden.options());
@@ -181,7 +146,7 @@ struct HeadLoss : Function<HeadLoss> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
     auto scaled = [&](const Tensor& grad) { return grad.defined() ? grad * grads[0] : Tensor(); };
-    return {scaled(saved[0]), scaled(saved[1]), Tensor()};
+    return {scaled(saved[0]), scaled(saved[1]), Tensor(), Tensor()};
   }
 };
 
@@ -229,54 +194,58 @@ Tensor NextTokens(const Tensor& ids) {
 }
 
 TokenFigures Measure(const HeadInput& child, const Tensor& targets, const HeadInput* parent) {
-  return MeasureChunks(child, targets, [&](int64_t first, const Tensor& h, const Tensor& logits) {
-    if (parent == nullptr) return ChunkComparison{RowLogSums(logits), {}, {}};
-    const Tensor parent_h = parent->hidden.narrow(0, first, h.size(0));
-    const Comparison rows = Compare(at::mm(parent_h, parent->matrix.t()), logits);
-    return ChunkComparison{rows.child_log_sum, rows.kl, parent_h};
-  });
+  const at::NoGradGuard no_grad;
+  const HeadSums sums = SumHead(child, targets, parent);
+  return MakeFigures(child, sums, sums.kl, parent != nullptr ? parent->hidden : Tensor());
+}
+
+Likelihood LikelihoodOf(const HeadInput& head, const Tensor& targets) {
+  const HeadSums sums = SumHead(head, targets, nullptr);
+  return {sums.target - sums.log_sum, sums.above.lt(1)};
 }
 
 FoldedParent FoldedParent::Narrow(int64_t first, int64_t count) const {
   return {hidden.narrow(0, first, count), expected_row.narrow(0, first, count),
-          negentropy.narrow(0, first, count)};
+          negentropy.narrow(0, first, count), products};
 }
 
 FoldedParent FoldParent(const HeadInput& parent, const Tensor& matrix) {
   const at::NoGradGuard no_grad;
-  const int64_t tokens = parent.hidden.size(0), chunk = ChunkTokens(matrix.size(0));
-  FoldedParent folded{parent.hidden, at::empty({tokens, matrix.size(1)}, matrix.options()),
-                      at::empty({tokens}, matrix.options())};
-  for (int64_t first = 0; first < tokens; first += chunk) {
-    const int64_t n = std::min(chunk, tokens - first);
-    const Tensor logits = at::mm(parent.hidden.narrow(0, first, n), parent.matrix.t());
-    const Tensor log_sum = RowLogSums(logits);
-    Tensor p = (logits - log_sum.unsqueeze(1)).exp_();
-    Tensor rows = folded.expected_row.narrow(0, first, n);
-    at::mm_out(rows, p, matrix);
-    // Rounded like the product with a child's hidden state, so that both cancel where they agree.
-    folded.negentropy.narrow(0, first, n).copy_(p.mul_(logits).sum(-1) - log_sum);
-  }
+  const bool same_matrix = matrix.data_ptr() == parent.matrix.data_ptr();
+  const Tensor log_sum = SumHead(parent, {}, nullptr).log_sum;
+  FoldedParent folded{parent.hidden,
+                      at::zeros({parent.hidden.size(0), matrix.size(1)},
+                                parent.hidden.options().requires_grad(false)),
+                      log_sum.neg(), parent.products};
+  ForEachTile(parent, [&](const HeadTile& tile) {
+    const auto here = [&](const Tensor& all) {
+      return all.narrow(0, tile.first_token, tile.tokens);
+    };
+    Tensor p = (tile.logits - here(log_sum).to(at::kFloat).unsqueeze(1)).exp_();
+    Multiply(p, AsMultiplied(matrix.narrow(0, tile.first_word, tile.words), parent.products),
+             here(folded.expected_row), Into::kAdd);
+    if (!same_matrix) here(folded.negentropy).add_(p.mul_(tile.logits).sum(-1, false, at::kDouble));
+  });
+  // With one matrix sum_v p_v logit_v is known from the mean row, and its error is that of a
+  // child's: both cancel where the states agree.
+  if (same_matrix) folded.negentropy.add_(Agreement(parent, folded.expected_row));
   return folded;
 }
 
 TokenFigures Measure(const HeadInput& child, const Tensor& targets, const FoldedParent& parent) {
-  return MeasureChunks(child, targets, [&](int64_t first, const Tensor& h, const Tensor& logits) {
-    const FoldedParent own = parent.Narrow(first, h.size(0));
-    const Tensor log_sum = RowLogSums(logits);
-    // In doubles: three numbers of about ten nats make up a KL that may be a thousandth.
-    const Tensor agreement = (h.to(at::kDouble) * own.expected_row.to(at::kDouble)).sum(-1);
-    return ChunkComparison{log_sum, own.negentropy - agreement + log_sum, own.hidden};
-  });
+  const at::NoGradGuard no_grad;
+  PUZZLE_CHECK(child.products == parent.products, "a parent folded for other products");
+  const HeadSums sums = SumHead(child, targets, nullptr);
+  const Tensor kl = parent.negentropy - Agreement(child, parent.expected_row) + sums.log_sum;
+  return MakeFigures(child, sums, kl, parent.hidden);
 }
 
 Tensor CrossEntropyLoss(const HeadInput& head, const Tensor& targets) {
-  return HeadLoss::apply(head.hidden, head.matrix, HeadTarget{targets, {}});
+  return HeadLoss::apply(head.hidden, head.matrix, head.products, HeadTarget{targets, {}});
 }
 
 Tensor KlLoss(const HeadInput& student, const HeadInput& teacher) {
-  return HeadLoss::apply(student.hidden, student.matrix,
-                         HeadTarget{{}, {teacher.hidden.detach(), teacher.matrix.detach()}});
+  return HeadLoss::apply(student.hidden, student.matrix, student.products, HeadTarget{{}, teacher});
 }
 
 Tensor CosineLoss(const Tensor& student, const Tensor& teacher) {

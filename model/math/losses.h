@@ -1,20 +1,16 @@
-// Losses and metrics over a vocabulary, computed in chunks of tokens so that tokens x vocabulary is
-// never held, and the regression loss of blockwise distillation. Thread-safe (pure functions).
+// Losses and metrics over a vocabulary, computed in tiles or chunks so that tokens x vocabulary is
+// never held (head.h), and the regression loss of blockwise distillation. Thread-safe (pure
+// functions).
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
 
+#include "model/math/head.h"
 #include "model/shape/metrics.h"
 
 namespace puzzle {
-
-/// A head and what it reads: logits are hidden * matrix^T.
-struct HeadInput {
-  at::Tensor hidden;  // [tokens, hidden], behind the final norm
-  at::Tensor matrix;  // [vocab, hidden]
-};
 
 /// The states of [batch, seq, hidden] that predict a next token, flattened: every position but the
 /// last of each sequence.
@@ -38,27 +34,40 @@ struct TokenFigures {
 [[nodiscard]] TokenFigures Measure(const HeadInput& child, const at::Tensor& targets,
                                    const HeadInput* parent);
 
+/// What a model holds of given next tokens.
+struct Likelihood {
+  at::Tensor log_probability;  // [tokens], fp64
+  at::Tensor greedy;           // [tokens], bool: no other word is more likely
+};
+/// Of `targets` [tokens] (int64) behind the states of `head`. For tasks: of a batch's states take
+/// the rows that predict a judged token (index_select) and nothing else is computed.
+[[nodiscard]] Likelihood LikelihoodOf(const HeadInput& head, const at::Tensor& targets);
+
 /// What is left of a parent's distributions p when many children with one head matrix W are
 /// measured against them, a few numbers per token instead of a vocabulary: KL = sum_v p_v log p_v -
 /// child_hidden . (W^T p) + log sum_v exp(W child_hidden)_v.
 struct FoldedParent {
-  at::Tensor hidden;        // [tokens, hidden], of the parent
-  at::Tensor expected_row;  // [tokens, hidden]: W^T p, the mean row of the head matrix
-  at::Tensor negentropy;    // [tokens]: sum_v p_v log p_v
+  at::Tensor hidden;                     // [tokens, hidden], of the parent
+  at::Tensor expected_row;               // [tokens, hidden]: W^T p, the mean row of the head matrix
+  at::Tensor negentropy;                 // [tokens], fp64: sum_v p_v log p_v
+  at::ScalarType products = at::kFloat;  // of the children's heads
 
   /// Tokens first .. first + count.
   [[nodiscard]] FoldedParent Narrow(int64_t first, int64_t count) const;
 };
 
-/// Folds `parent` for children whose head matrix is `matrix`, in chunks.
+/// Folds `parent` for children whose head matrix is `matrix` and whose products are in the parent's
+/// type.
 [[nodiscard]] FoldedParent FoldParent(const HeadInput& parent, const at::Tensor& matrix);
 
-/// As above, for half the work or less. REQUIRES: `parent` was folded for child.matrix.
+/// As above, for half the work or less. REQUIRES: `parent` was folded for child.matrix and
+/// child.products.
 [[nodiscard]] TokenFigures Measure(const HeadInput& child, const at::Tensor& targets,
                                    const FoldedParent& parent);
 
 /// Mean cross entropy; differentiable in hidden and matrix. The gradient is computed on the way
-/// forward, chunk by chunk.
+/// forward, in chunks of tokens whose logits take 32 MiB: tiles would have to be computed twice.
+/// With products in bf16 the gradients of logits are rounded to it as well; sums stay fp32.
 [[nodiscard]] at::Tensor CrossEntropyLoss(const HeadInput& head, const at::Tensor& targets);
 /// Mean KL(teacher || student); differentiable in the student's hidden and matrix.
 [[nodiscard]] at::Tensor KlLoss(const HeadInput& student, const HeadInput& teacher);

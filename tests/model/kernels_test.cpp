@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "tests/model/tiny_model.h"
@@ -100,6 +101,50 @@ TEST(KernelsTest, TheCausalSoftmaxSeesItsWindowOnly) {
     }
     EXPECT_NEAR(total, 1, 1e-6);
   }
+}
+
+// Words in tiles of several widths, the later ones with higher logits and with lower ones.
+TEST(KernelsTest, RunningSumsDoNotDependOnTheTiles) {
+  constexpr int64_t kRows = 3, kWords = 1100;
+  const Tensor rise = at::linspace(-40, 40, kWords).unsqueeze(0);
+  for (const Tensor& drift : {rise, rise.flip(1)}) {
+    const Tensor p = (RandomTensor({kRows, kWords}, 1) * 3 + drift).contiguous();
+    const Tensor q = (RandomTensor({kRows, kWords}, 2) * 3 + drift).contiguous();
+    const float none = -std::numeric_limits<float>::infinity();
+    std::vector<float> p_high(kRows, none), q_high(kRows, none), alone_high(kRows, none);
+    std::vector<double> p_sum(kRows), q_sum(kRows), alone_sum(kRows), cross(kRows);
+    for (const auto& [first, count] :
+         std::vector<std::pair<int64_t, int64_t>>{{0, 1}, {1, 16}, {17, 700}, {717, 383}}) {
+      const Tensor tile_p = p.narrow(1, first, count).contiguous();
+      const Tensor tile_q = q.narrow(1, first, count).contiguous();
+      AddToKl(tile_p.data_ptr<float>(), tile_q.data_ptr<float>(), kRows, count,
+              {p_high.data(), p_sum.data()}, {q_high.data(), q_sum.data()}, cross.data());
+      AddToLogSum(tile_q.data_ptr<float>(), kRows, count, {alone_high.data(), alone_sum.data()});
+    }
+    const Tensor log_p = p.to(at::kDouble).log_softmax(-1),
+                 log_q = q.to(at::kDouble).log_softmax(-1);
+    const Tensor kl = (log_p.exp() * (log_p - log_q)).sum(-1);
+    const Tensor log_sum = q.to(at::kDouble).logsumexp(-1);
+    for (size_t r = 0; r < kRows; ++r) {
+      const auto row = static_cast<int64_t>(r);
+      const double lse_p = p_high[r] + std::log(p_sum[r]), lse_q = q_high[r] + std::log(q_sum[r]);
+      EXPECT_NEAR(lse_q, log_sum[row].item<double>(), 1e-5);
+      EXPECT_NEAR(alone_high[r] + std::log(alone_sum[r]), lse_q, 1e-9);
+      EXPECT_NEAR(cross[r] / p_sum[r] - lse_p + lse_q, kl[row].item<double>(), 2e-6);
+    }
+  }
+}
+
+TEST(KernelsTest, AWordDoesNotExceedItself) {
+  const std::vector<float> logits = {1, 4, 2, 3, 5, 5, 0, 4};  // two rows of four words
+  // The bar of the first row is a little below its own word's logit: another product computed it.
+  const std::vector<float> bar = {1.9999F, 4};
+  const std::vector<int64_t> inside = {2, 3}, outside = {-2, 4};
+  std::vector<int64_t> count = {10, 0};
+  CountAbove(logits.data(), bar.data(), inside.data(), 2, 4, count.data());
+  EXPECT_EQ(count, (std::vector<int64_t>{12, 2}));
+  CountAbove(logits.data(), bar.data(), outside.data(), 2, 4, count.data());
+  EXPECT_EQ(count, (std::vector<int64_t>{15, 4}));
 }
 
 }  // namespace

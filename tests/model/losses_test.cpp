@@ -10,7 +10,7 @@ namespace {
 using at::Tensor;
 using torch::autograd::grad;
 
-// More tokens than one chunk of logits holds: 1 << 20 logits over 3000 words are 349 tokens.
+// More tokens and words than one tile holds.
 constexpr int64_t kTokens = 800, kVocab = 3000, kHidden = 12;
 
 HeadInput Head(uint64_t seed) {
@@ -97,6 +97,19 @@ TEST(LossesTest, IncreasesAreComparedTokenByToken) {
   EXPECT_LT(increase.Error(Metric::kNll), 0.2 * after.Error(Metric::kNll));
 }
 
+TEST(LossesTest, LikelihoodsAreThoseOfThePlainSoftmax) {
+  const HeadInput head = Head(1);
+  const Tensor logits = at::mm(head.hidden.to(at::kDouble), head.matrix.to(at::kDouble).t());
+  const Tensor best = logits.argmax(-1);
+  // Every other token is the greedy one.
+  const Tensor even = at::arange(kTokens).remainder(2).eq(0);
+  const Tensor targets = at::where(even, best, Targets());
+  const Likelihood likelihood = LikelihoodOf(head, targets);
+  const Tensor expected = logits.log_softmax(-1).gather(1, targets.unsqueeze(1)).squeeze(1);
+  EXPECT_TENSORS_NEAR(likelihood.log_probability, expected, 1e-5);
+  EXPECT_TRUE(likelihood.greedy.equal(targets.eq(best)));
+}
+
 TEST(LossesTest, WithoutAParentThereIsNothingToCompareWith) {
   const TokenMetrics metrics = Measure(Head(1), Targets(), nullptr).Sum();
   EXPECT_GT(metrics.Error(Metric::kNll), 0);
@@ -126,7 +139,7 @@ TEST(LossesTest, AFoldedParentGivesTheSameMetrics) {
   for (const MetricInfo& info : AllMetrics().subspan(1))
     EXPECT_EQ(folded.Mean(info.metric), plain.Mean(info.metric)) << info.name;
   const TokenMetrics own = Measure(child, Targets(), FoldParent(child, child.matrix)).Sum();
-  EXPECT_NEAR(own.Mean(Metric::kKl), 0, 1e-6);
+  EXPECT_NEAR(own.Mean(Metric::kKl), 0, 1e-12);
 }
 
 TEST(LossesTest, CrossEntropyAndItsGradientsAgreeWithPlainOperators) {
@@ -157,6 +170,60 @@ TEST(LossesTest, KlAndItsGradientsAgreeWithPlainOperators) {
   const auto actual = grad({loss}, {student.hidden, student.matrix});
   EXPECT_TENSORS_NEAR(actual[0], expected[0], 1e-6);
   EXPECT_TENSORS_NEAR(actual[1], expected[1], 1e-6);
+}
+
+// 1 << 23 logits over 20,000 words are 419 tokens.
+TEST(LossesTest, GradientsOfSeveralChunksAreThoseOfOne) {
+  HeadInput student = {RandomTensor({900, 4}, 1), RandomTensor({20000, 4}, 2)};
+  const HeadInput teacher = {RandomTensor({900, 4}, 3), RandomTensor({20000, 4}, 4)};
+  student.hidden.requires_grad_(true);
+  student.matrix.requires_grad_(true);
+  const auto gradients = [&](int64_t first, int64_t count) {
+    const Tensor loss = KlLoss({student.hidden.narrow(0, first, count), student.matrix},
+                               {teacher.hidden.narrow(0, first, count), teacher.matrix}) *
+                        (static_cast<double>(count) / 900);
+    return grad({loss}, {student.hidden, student.matrix});
+  };
+  const auto whole = gradients(0, 900), a = gradients(0, 400), b = gradients(400, 400),
+             c = gradients(800, 100);
+  for (const size_t i : {0, 1}) {
+    EXPECT_TENSORS_NEAR(whole[i], a[i] + b[i] + c[i], 1e-8);
+    EXPECT_GT(whole[i].abs().max().item<double>(), 1e-4);
+  }
+}
+
+// A head in bf16 is the head of rounded operands, in figures and gradients.
+TEST(LossesTest, ProductsInBf16RoundOperandsAndNothingElse) {
+  const auto in_bf16 = [](HeadInput head) {
+    head.products = at::kBFloat16;
+    return head;
+  };
+  const auto rounded = [](const HeadInput& head) {
+    return HeadInput{AsMultiplied(head.hidden, at::kBFloat16),
+                     AsMultiplied(head.matrix, at::kBFloat16)};
+  };
+  const HeadInput child = Head(1), parent = Head(3), low = in_bf16(child),
+                  low_parent = in_bf16(parent);
+  EXPECT_FALSE(rounded(child).hidden.equal(child.hidden));
+  const Tensor targets = Targets();
+  const Reference expected(rounded(child), rounded(parent), targets);
+  const TokenMetrics metrics = Measure(low, targets, &low_parent).Sum();
+  ExpectMean(metrics, Metric::kNll, expected.nll);
+  ExpectMean(metrics, Metric::kKl, expected.kl);
+  ExpectMean(metrics, Metric::kTop5, expected.hits[1]);
+  const TokenMetrics folded = Measure(low, targets, FoldParent(low_parent, low.matrix)).Sum();
+  EXPECT_NEAR(folded.Mean(Metric::kKl), metrics.Mean(Metric::kKl), 3e-6);
+  const auto gradients = [](HeadInput student, const HeadInput& teacher) {
+    student.hidden.requires_grad_(true);
+    student.matrix.requires_grad_(true);
+    return grad({KlLoss(student, teacher)}, {student.hidden, student.matrix});
+  };
+  const auto exact = gradients(rounded(child), rounded(parent)),
+             actual = gradients(low, low_parent);
+  for (const size_t i : {0, 1}) {
+    const double scale = exact[i].square().mean().sqrt().item<double>();
+    EXPECT_LT((actual[i] - exact[i]).square().mean().sqrt().item<double>(), 0.005 * scale);
+  }
 }
 
 TEST(LossesTest, TheSquaredErrorIsOneForASubBlockThatAddsNothing) {
