@@ -8,7 +8,7 @@ namespace puzzle {
 
 /// Creates and opens HDF5 archives: arrays are contiguous datasets (f16 and bf16 as uint16, bool as
 /// uint8, each with a `dtype` attribute), attributes are datasets of UTF-8 JSON text. The byte
-/// layout is in io/README.md.
+/// layout is in io/README.md. HDF5 is loaded with the first of them (io/module.h).
 [[nodiscard]] ArchiveFormat Hdf5Format();
 
 }  // namespace puzzle

@@ -68,7 +68,7 @@ home() {
 }
 home 'oneapi/tbb|tbb/' 'graph/run/executor\.cpp'
 home 'hdf5|H5' 'io/hdf5_[^/]*\.(h|cpp)'
-home 'Cbc|Cgl|Clp|Coin|Osi' 'nodes/solver/mip_cbc\.cpp'
+home 'Cbc|Cgl|Clp|Coin|Osi' 'nodes/solver/mip_cbc_module\.cpp'
 home 'openssl/' 'io/fingerprint\.cpp'
 home 'oniguruma' 'io/regex\.cpp'
 home 'utf8proc' 'io/unicode_nfc\.cpp'

@@ -1,5 +1,5 @@
 // The whole multiple-choice program as CBC sees it: the reference for the exact solver, and what
-// that solver falls back to. Thread-safe.
+// that solver falls back to. CBC is loaded with the first call (io/module.h). Thread-safe.
 #pragma once
 
 #include "nodes/solver/mip.h"
