@@ -2,6 +2,7 @@
 // per process.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
@@ -61,6 +62,8 @@ struct Hooks {
   std::function<FailureKind(const std::exception&)> classify_failure;
   /// Facts about machine and build that enter the keys of kinds that measure.
   std::function<std::map<std::string, std::string>()> environment;
+  /// How many layers a checkpoint has, for {"layers_of": checkpoint} in graphs.
+  std::function<int64_t(const std::string& checkpoint)> layers_of;
 };
 
 /// Parses the command line, runs a verb and returns the exit code. Every message goes to stderr.

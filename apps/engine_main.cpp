@@ -6,6 +6,7 @@
 #include "apps/environment.h"
 #include "apps/model_commands.h"
 #include "apps/search.h"
+#include "model/files/checkpoint_config.h"
 #include "model/math/runtime.h"
 #include "nodes/catalogue.h"
 
@@ -24,6 +25,7 @@ int main(int argc, char** argv) {
   };
   hooks.set_threads = puzzle::SetThreads;
   hooks.environment = puzzle::MachineFacts;
+  hooks.layers_of = puzzle::CountLayers;
   hooks.classify_failure = [](const std::exception& error) {
     switch (puzzle::ClassifyDeviceFailure(error)) {
       case puzzle::DeviceFailure::kOutOfMemory:

@@ -6,6 +6,7 @@
 #include "apps/environment.h"
 #include "apps/model_verbs.h"
 #include "apps/search.h"
+#include "model/files/checkpoint_config.h"
 #include "nodes/catalogue.h"
 
 namespace {
@@ -27,5 +28,6 @@ int main(int argc, char** argv) {
   };
   hooks.before_execute = [argv] { BecomeEngine(argv); };
   hooks.environment = puzzle::MachineFacts;
+  hooks.layers_of = puzzle::CountLayers;
   return puzzle::PuzzleMain(argc, argv, registry, hooks);
 }

@@ -22,7 +22,8 @@ bool FitsIntoName(std::string_view text) {
 }
 
 /// The list that an axis runs over, or null after a complaint.
-ordered_json AxisValues(const SpecValue& place, const Scope& vars, Diagnostics& diagnostics) {
+ordered_json AxisValues(const SpecValue& place, const Scope& vars, const LayerCounter& layers_of,
+                        Diagnostics& diagnostics) {
   SubstituteError error;
   std::optional<ordered_json> values = Substitute(*place.value, vars, error);
   if (!values) {
@@ -32,7 +33,7 @@ ordered_json AxisValues(const SpecValue& place, const Scope& vars, Diagnostics& 
   if (values->is_null() && place.value->is_string()) return nullptr;  // a variable that failed
   if (values->is_object() && values->size() == 1 &&
       (values->contains("range") || values->contains("layers_of"))) {
-    return EvaluateSpecial(place, std::move(*values), diagnostics);
+    return EvaluateSpecial(place, std::move(*values), layers_of, diagnostics);
   }
   if (!values->is_array()) {
     Complain(place,
@@ -59,12 +60,13 @@ std::string Expansion::Label(size_t element) const {
   return label;
 }
 
-Expansion Expand(const NodeSpec& node, const Scope& vars, Diagnostics& diagnostics) {
+Expansion Expand(const NodeSpec& node, const Scope& vars, const LayerCounter& layers_of,
+                 Diagnostics& diagnostics) {
   Expansion expansion;
   size_t count = 1;
   for (const auto& [name, place] : node.foreach) {
     Axis axis{name, {}, {}};
-    ordered_json values = AxisValues(place, vars, diagnostics);
+    ordered_json values = AxisValues(place, vars, layers_of, diagnostics);
     std::unordered_set<std::string> seen;
     for (ordered_json& value : values) {
       if (!value.is_primitive() || value.is_null()) {

@@ -93,22 +93,20 @@ ordered_json Range(const SpecValue& place, const ordered_json& range, Diagnostic
   return list;
 }
 
-ordered_json LayersOf(const SpecValue& place, const ordered_json& folder,
-                      Diagnostics& diagnostics) {
-  if (!folder.is_string()) {
-    Complain(place, "\"layers_of\" takes the folder of a checkpoint", "", diagnostics);
+ordered_json LayersOf(const SpecValue& place, const ordered_json& checkpoint,
+                      const LayerCounter& layers_of, Diagnostics& diagnostics) {
+  if (!checkpoint.is_string()) {
+    Complain(place, "\"layers_of\" takes the path of a checkpoint", "", diagnostics);
     return nullptr;
   }
-  const std::string path = folder.get<std::string>() + "/config.json";
+  if (!layers_of) {
+    Complain(place, "this program knows no models, \"layers_of\" has no meaning here", "",
+             diagnostics);
+    return nullptr;
+  }
   try {
-    const JsonText config = JsonText::ParseFile(path);
-    const ordered_json& value = config.value();
-    if (!value.is_object() || !value.contains("num_hidden_layers") ||
-        !value["num_hidden_layers"].is_number_integer()) {
-      Complain(place, path + ": has no integer \"num_hidden_layers\"", "", diagnostics);
-      return nullptr;
-    }
-    return Range(place, ordered_json::array({0, value["num_hidden_layers"]}), diagnostics);
+    return Range(place, ordered_json::array({0, layers_of(checkpoint.get<std::string>())}),
+                 diagnostics);
   } catch (const Error& error) {
     Complain(place, error.what(), "", diagnostics);
     return nullptr;
@@ -118,8 +116,9 @@ ordered_json LayersOf(const SpecValue& place, const ordered_json& folder,
 /// Works out the variables of one file in the order of their references.
 class VarEvaluator {
  public:
-  VarEvaluator(const FileSpec& file, const Scope& outer, Diagnostics& diagnostics)
-      : file_(file), diagnostics_(diagnostics) {
+  VarEvaluator(const FileSpec& file, const Scope& outer, const LayerCounter& layers_of,
+               Diagnostics& diagnostics)
+      : file_(file), layers_of_(layers_of), diagnostics_(diagnostics) {
     for (const auto& [name, value] : file.vars) values_.emplace(name, &value);
     for (const auto& [name, place] : file.given) {
       if (values_.contains(name)) done_[name] = Evaluated(place, outer);
@@ -161,7 +160,7 @@ class VarEvaluator {
       Complain(place, error.message, error.hint, diagnostics_);
       return nullptr;
     }
-    return EvaluateSpecial(place, std::move(*result), diagnostics_);
+    return EvaluateSpecial(place, std::move(*result), layers_of_, diagnostics_);
   }
 
   void EvaluateReferences(const ordered_json& value) {
@@ -272,22 +271,24 @@ std::string ScalarText(const ordered_json& scalar) {
 }
 
 std::map<std::string, ordered_json> EvaluateVars(const FileSpec& file, const Scope& outer,
+                                                 const LayerCounter& layers_of,
                                                  Diagnostics& diagnostics) {
-  return VarEvaluator(file, outer, diagnostics).Run();
+  return VarEvaluator(file, outer, layers_of, diagnostics).Run();
 }
 
-ordered_json EvaluateSpecial(const SpecValue& place, ordered_json value, Diagnostics& diagnostics) {
+ordered_json EvaluateSpecial(const SpecValue& place, ordered_json value,
+                             const LayerCounter& layers_of, Diagnostics& diagnostics) {
   if (!value.is_object()) return value;
   const std::vector<std::string> known = {"range", "layers_of"};
   if (value.size() != 1 || (!value.contains("range") && !value.contains("layers_of"))) {
     Complain(place,
              "a variable is a scalar, a list, {\"range\": [first, end]} or "
-             "{\"layers_of\": folder}",
+             "{\"layers_of\": checkpoint}",
              value.empty() ? "" : DidYouMean(value.begin().key(), known), diagnostics);
     return nullptr;
   }
   return value.contains("range") ? Range(place, value["range"], diagnostics)
-                                 : LayersOf(place, value["layers_of"], diagnostics);
+                                 : LayersOf(place, value["layers_of"], layers_of, diagnostics);
 }
 
 }  // namespace puzzle

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -53,16 +54,21 @@ struct SubstituteError {
 /// The shortest text that reads back as `value`; 1 and 1.0 give the same.
 [[nodiscard]] std::string NumberText(double value);
 
-/// The variables of a file, with {"range": [first, end]} and {"layers_of": folder} worked out.
+/// How many layers a checkpoint has: models are known above the engine. Throws Error naming the
+/// file and what is wrong with it. Empty: `layers_of` is refused.
+using LayerCounter = std::function<int64_t(const std::string& checkpoint)>;
+
+/// The variables of a file, with {"range": [first, end]} and {"layers_of": checkpoint} worked out.
 /// Variables may refer to each other; circles are diagnostics. `outer` is the scope of the file
 /// that includes this one, which its `given` values refer to.
-[[nodiscard]] std::map<std::string, nlohmann::ordered_json> EvaluateVars(const FileSpec& file,
-                                                                         const Scope& outer,
-                                                                         Diagnostics& diagnostics);
+[[nodiscard]] std::map<std::string, nlohmann::ordered_json> EvaluateVars(
+    const FileSpec& file, const Scope& outer, const LayerCounter& layers_of,
+    Diagnostics& diagnostics);
 /// What a value without references stands for: {"range": ...} and {"layers_of": ...} become lists,
 /// everything but those, lists and scalars is a diagnostic and becomes null.
 [[nodiscard]] nlohmann::ordered_json EvaluateSpecial(const SpecValue& place,
                                                      nlohmann::ordered_json value,
+                                                     const LayerCounter& layers_of,
                                                      Diagnostics& diagnostics);
 
 /// One axis of a `foreach`. Elements are known by the text of their values.
@@ -82,7 +88,8 @@ struct Expansion {
 };
 
 /// Expands the `foreach` of a node. `vars` holds the variables only.
-[[nodiscard]] Expansion Expand(const NodeSpec& node, const Scope& vars, Diagnostics& diagnostics);
+[[nodiscard]] Expansion Expand(const NodeSpec& node, const Scope& vars,
+                               const LayerCounter& layers_of, Diagnostics& diagnostics);
 
 /// A partial assignment (`exclude`, `where`) made ready to be compared with elements.
 class ElementFilter {

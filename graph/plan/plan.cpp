@@ -64,7 +64,7 @@ class Planner {
     scopes_.resize(spec_.files.size());
     for (size_t f = 0; f < spec_.files.size(); ++f) {
       const FileSpec& file = spec_.files[f];
-      vars_[f] = EvaluateVars(file, scopes_[file.parent], diagnostics_);
+      vars_[f] = EvaluateVars(file, scopes_[file.parent], options_.layers_of, diagnostics_);
       for (const auto& [name, value] : vars_[f]) scopes_[f].SetVar(name, &value);
     }
   }
@@ -102,7 +102,7 @@ class Planner {
       ComplainAt(node, "/kind", fmt::format("unknown kind \"{}\"", node.kind),
                  DidYouMean(node.kind, names));
     }
-    Expansion expansion = Expand(node, scopes_[node.file], diagnostics_);
+    Expansion expansion = Expand(node, scopes_[node.file], options_.layers_of, diagnostics_);
     if (plan_.steps.size() + expansion.elements.size() > options_.max_steps) {
       ComplainAt(node, "/foreach",
                  fmt::format("more than {} steps in the graph", options_.max_steps));

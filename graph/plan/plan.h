@@ -14,6 +14,7 @@
 #include "graph/kind/registry.h"
 #include "graph/language/diagnostics.h"
 #include "graph/language/spec.h"
+#include "graph/language/substitute.h"
 #include "graph/store/files.h"
 
 namespace puzzle {
@@ -76,6 +77,7 @@ struct Plan {
 struct PlanOptions {
   FileDigester* files = nullptr;  // nullptr: external files are not looked at
   std::map<std::string, std::string> environment;
+  LayerCounter layers_of;         // empty: no model is known
   size_t max_steps = 10'000'000;  // a graph with more is refused
 };
 

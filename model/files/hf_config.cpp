@@ -244,11 +244,16 @@ void ReadTokenIds(const HfFields& fields, ModelConfig& config) {
   }
 }
 
-void ReadBlocks(const HfFields& fields, const Family& family, ModelConfig& config) {
+int64_t ReadLayerCount(const HfFields& fields, const Family& family) {
   const int64_t n_layers = fields.Int(family.fields.layers);
   if (n_layers < 1 || n_layers > 4096)
     throw Error(fmt::format("{}: {} is {}, expected 1 to 4096", fields.where(),
                             family.fields.layers, n_layers));
+  return n_layers;
+}
+
+void ReadBlocks(const HfFields& fields, const Family& family, ModelConfig& config) {
+  const int64_t n_layers = ReadLayerCount(fields, family);
   const std::vector<int64_t> windows = ReadWindows(fields, family, static_cast<size_t>(n_layers));
   const Json* blocks = fields.Find("block_configs");
   if (blocks == nullptr) {
@@ -278,13 +283,25 @@ void ReadBlocks(const HfFields& fields, const Family& family, ModelConfig& confi
                              ReadFfn(HfFields(*ffn, block.where() + ": ffn"), config.hidden_size)});
   }
 }
+
+// `path` is the file, or the folder that holds it.
+JsonText ParseConfig(const std::string& path) {
+  std::filesystem::path file(path);
+  if (std::filesystem::is_directory(file)) file /= "config.json";
+  return JsonText::ParseFile(file.string());
+}
+
 }  // namespace
 
 ModelConfig ReadHfConfig(const std::string& path) {
-  std::filesystem::path file(path);
-  if (std::filesystem::is_directory(file)) file /= "config.json";
-  const JsonText text = JsonText::ParseFile(file.string());
-  return ModelConfigFromJson(text.value(), file.string());
+  const JsonText text = ParseConfig(path);
+  return ModelConfigFromJson(text.value(), text.source());
+}
+
+int64_t ReadHfLayerCount(const std::string& path) {
+  const JsonText text = ParseConfig(path);
+  const HfFields fields(text.value(), text.source());
+  return ReadLayerCount(fields, ReadFamily(fields));
 }
 
 ModelConfig ModelConfigFromJson(const Json& json, const std::string& where) {

@@ -21,6 +21,8 @@ namespace puzzle {
 /// The same from JSON; `where` is used in messages.
 [[nodiscard]] ModelConfig ModelConfigFromJson(const nlohmann::ordered_json& json,
                                               const std::string& where);
+/// The number of layers alone, of any model whose `model_type` is known. Throws Error likewise.
+[[nodiscard]] int64_t ReadHfLayerCount(const std::string& path);
 /// The text of a config.json that ReadHfConfig reads back as the same config. FFN sizes are written
 /// as `ffn_mult` when all are multiples of 256 (every reader of DeciLM knows it), else as
 /// `intermediate_size` (vLLM since December 2025).

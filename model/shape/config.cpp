@@ -98,8 +98,9 @@ std::string_view ActivationName(Architecture::Activation activation) {
 std::string Describe(const AttentionSpec& spec) {
   switch (spec.form) {
     case SubBlockForm::kFull:
-      return spec.n_query_heads == 0 ? fmt::format("kv{}", spec.n_kv_heads)
-                                     : fmt::format("kv{}q{}", spec.n_kv_heads, spec.n_query_heads);
+      return fmt::format("kv{}{}{}", spec.n_kv_heads,
+                         spec.n_query_heads == 0 ? "" : fmt::format("q{}", spec.n_query_heads),
+                         spec.window == 0 ? "" : fmt::format("w{}", spec.window));
     case SubBlockForm::kLinear:
       return "linear";
     case SubBlockForm::kNone:

@@ -18,6 +18,7 @@ struct ParsedName {
   double number = 0;  // kv heads, FFN size, or per cent
   bool percent = false;
   double query_heads = 0;  // 0: all
+  double window = 0;       // 0: not said
 };
 
 std::optional<double> ParseNumber(std::string_view text) {
@@ -25,6 +26,17 @@ std::optional<double> ParseNumber(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || !(value > 0)) return std::nullopt;
   return value;
+}
+
+// Cuts "q3" off "kv1q3"; false when what comes behind the letter is no count.
+bool CutSuffix(char letter, std::string_view& name, double& count) {
+  const size_t at = name.find(letter);
+  if (at == std::string_view::npos) return true;
+  const auto number = ParseNumber(name.substr(at + 1));
+  if (!number || *number > 1e9 || *number != std::floor(*number)) return false;
+  count = *number;
+  name = name.substr(0, at);
+  return true;
 }
 
 std::optional<ParsedName> ParseName(std::string_view name) {
@@ -44,12 +56,8 @@ std::optional<ParsedName> ParseName(std::string_view name) {
   if (parsed.which == SubBlock::kAttention) {
     if (!name.starts_with("kv")) return std::nullopt;
     name.remove_prefix(2);
-    if (const size_t q = name.find('q'); q != std::string_view::npos) {
-      const auto heads = ParseNumber(name.substr(q + 1));
-      if (!heads || *heads > 1e9 || *heads != std::floor(*heads)) return std::nullopt;
-      parsed.query_heads = *heads;
-      name = name.substr(0, q);
-    }
+    if (!CutSuffix('w', name, parsed.window) || !CutSuffix('q', name, parsed.query_heads))
+      return std::nullopt;
   }
   if (name.ends_with('%')) {
     parsed.percent = true;
@@ -101,6 +109,9 @@ class Resolver {
         parsed.percent ? parsed.number / 100 * static_cast<double>(kv) : parsed.number;
     spec.n_kv_heads = std::max<int64_t>(1, std::llround(wanted));
     spec.window = own.window;
+    if (parsed.window != 0 && static_cast<int64_t>(parsed.window) != own.window)
+      Refuse(own.window == 0 ? "the parent's attention has no window here"
+                             : fmt::format("the parent's window is {} here", own.window));
     spec.n_query_heads = own.n_query_heads;
     if (parsed.query_heads == 0) {
       if (kv % spec.n_kv_heads != 0)
@@ -187,8 +198,9 @@ std::optional<std::string> CheckVariantName(std::string_view name) {
   const auto parts = ParseNames(name);
   if (!parts)
     return fmt::format(
-        "\"{}\" is not a variant; expected attn:kvN, attn:kvP%, attn:kvNqM, attn:linear, "
-        "attn:none, ffn:N, ffn:P%, ffn:linear, ffn:none, a pair such as attn:kvN+ffn:P%, or none",
+        "\"{}\" is not a variant; expected attn:kvN, attn:kvP%, attn:kvNqM, attn:kvNwW, "
+        "attn:linear, attn:none, ffn:N, ffn:P%, ffn:linear, ffn:none, a pair such as "
+        "attn:kvN+ffn:P%, or none",
         name);
   for (const ParsedName& part : *parts)
     if (part.percent && part.number > 100)

@@ -11,11 +11,7 @@ namespace {
 // Time of a part of the model; `name` is its VariantName, or empty for what is outside the blocks.
 PassTimes TimeOf(const Latencies& latencies, const std::string& name,
                  const ServingScenario& scenario) {
-  const auto found = latencies.times.find(name);
-  if (!name.empty() && found == latencies.times.end()) {
-    throw Error(fmt::format("the measured times lack {}: measure the same variants", name));
-  }
-  const ServingTimes& times = name.empty() ? latencies.outside : found->second;
+  const ServingTimes& times = name.empty() ? latencies.outside : TimesOf(latencies, name);
   return {times.prefill.ms, static_cast<double>(scenario.generation_length) * times.decode.ms};
 }
 

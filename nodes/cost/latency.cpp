@@ -121,16 +121,29 @@ ModelLatency ModelLatency::Load(std::shared_ptr<const ArchiveReader> in) {
   return latency;
 }
 
+const ServingTimes& TimesOf(const Latencies& latencies, const std::string& name) {
+  const auto found = latencies.times.find(name);
+  if (found != latencies.times.end()) return found->second;
+  // Earlier versions took one window for all, which nothing in their figures tells.
+  const bool window = name.starts_with("attn:kv") && name.find('w') != std::string::npos;
+  throw Error(fmt::format("{} was not measured: {}", name,
+                          window ? "measure the same variants, and with --force again what was "
+                                   "measured before windows were told apart"
+                                 : "measure the same variants"));
+}
+
 ServingTimes PredictTimes(const ModelConfig& model, const Latencies& latencies) {
   ServingTimes sum = latencies.outside;
   for (int64_t layer = 0; layer < model.n_layers(); ++layer) {
     for (SubBlock which : {SubBlock::kAttention, SubBlock::kFfn}) {
       const std::string name = VariantName(ParentVariant(model, layer, which));
-      const auto found = latencies.times.find(name);
-      if (found == latencies.times.end())
-        throw Error(fmt::format("layer {}: {} was not measured", layer, name));
-      sum.prefill.ms += found->second.prefill.ms;
-      sum.decode.ms += found->second.decode.ms;
+      try {
+        const ServingTimes& times = TimesOf(latencies, name);
+        sum.prefill.ms += times.prefill.ms;
+        sum.decode.ms += times.decode.ms;
+      } catch (const Error& error) {
+        throw WithContext(fmt::format("layer {}", layer), error);
+      }
     }
   }
   sum.prefill.spread_ms = sum.decode.spread_ms = 0;  // that of a sum is not known

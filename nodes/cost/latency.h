@@ -40,6 +40,8 @@ struct ModelLatency {
   [[nodiscard]] size_t ResidentBytes() const { return sizeof(ModelLatency) + label.size(); }
 };
 
+/// What was measured for a VariantName. Throws Error naming a shape that was not measured.
+[[nodiscard]] const ServingTimes& TimesOf(const Latencies& latencies, const std::string& name);
 /// What the parts of `model` add up to. Throws Error naming a shape that was not measured.
 [[nodiscard]] ServingTimes PredictTimes(const ModelConfig& model, const Latencies& latencies);
 

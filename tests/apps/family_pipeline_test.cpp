@@ -21,7 +21,7 @@ constexpr int64_t kHidden = 16, kVocab = 258, kPositions = 32, kLayers = 2;
 
 constexpr const char* kGraph = R"({
   "puzzle": 1,
-  "vars": { "layers": { "range": [0, 2] },
+  "vars": { "layers": { "layers_of": "parent" },
             "variants": ["attn:kv2", "attn:linear", "attn:none", "ffn:50%", "ffn:linear", "ffn:none"] },
   "nodes": {
     "text": { "kind": "synthetic_text", "params": { "stories": 20 } },

@@ -68,6 +68,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Diagnostics diagnostics;
   PlanOptions options;
   options.max_steps = 2000;
+  options.layers_of = [](const std::string& checkpoint) { return std::ssize(checkpoint); };
   try {
     const auto json = std::make_shared<const JsonText>(JsonText::Parse(text, "graph.json"));
     const GraphSpec spec = ParseSpec(json, settings, diagnostics);

@@ -203,6 +203,10 @@ std::string GraphTest::Problems(bool for_run) {
     PlanOptions options;
     options.files = &files;
     options.environment = environment_;
+    options.layers_of = [](const std::string& checkpoint) -> int64_t {
+      if (checkpoint != "of-two-layers") throw Error(checkpoint + ": no such checkpoint");
+      return 2;
+    };
     plan_ = MakePlan(spec, *registry_, options, diagnostics_);
     if (!diagnostics_.empty()) return diagnostics_.Text();
     SelectedPlan selected = Select(std::move(*plan_), selection_, diagnostics_);

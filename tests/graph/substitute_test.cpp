@@ -72,10 +72,8 @@ TEST_F(SubstituteTest, CirclesOfVariablesAreNamed) {
 }
 
 TEST_F(SubstituteTest, RangesAndLayerCountsBecomeLists) {
-  std::filesystem::create_directories(folder() + "/model");
-  std::ofstream(folder() + "/model/config.json") << R"({"num_hidden_layers": 2})";
-  Load(R"({"puzzle": 1, "vars": {"r": {"range": [2, 5]}, "l": {"layers_of": "${m}"}, "m": ")" +
-       folder() + R"(/model"}, "nodes": {
+  Load(R"({"puzzle": 1, "vars": {"r": {"range": [2, 5]}, "l": {"layers_of": "${m}"},
+                                 "m": "of-two-layers"}, "nodes": {
          "t": {"kind": "text", "foreach": {"i": "${r}", "j": "${l}", "k": {"range": [0, 1]}}}}})");
   Plan();
   ASSERT_EQ(plan_->steps.size(), 6u);
@@ -94,7 +92,7 @@ TEST_F(SubstituteTest, BadVariablesAreRefused) {
   EXPECT_THAT(problems, HasSubstr("/vars/d: a range is [first, end]"));
   EXPECT_THAT(problems, HasSubstr("/vars/e: a range is [first, end]"));
   EXPECT_THAT(problems, HasSubstr("did you mean \"range\"?"));
-  EXPECT_THAT(problems, HasSubstr("nowhere/config.json"));
+  EXPECT_THAT(problems, HasSubstr("/vars/c: nowhere: no such checkpoint"));
 }
 
 TEST_F(SubstituteTest, AnAxisHidesTheVariableOfItsName) {

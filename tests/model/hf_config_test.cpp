@@ -7,7 +7,10 @@
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
+#include "io/file.h"
+#include "model/files/checkpoint_config.h"
 #include "model/files/stored_heads.h"
+#include "tests/io/temp_folder.h"
 
 namespace puzzle {
 namespace {
@@ -183,6 +186,28 @@ TEST(RopeTest, Llama3ScalingKeepsShortWavesAndStretchesLongOnes) {
       const double s = (8192 / wavelength - 1) / (4 - 1);
       EXPECT_NEAR(scaled[k], plain * ((1 - s) / 8 + s), 1e-15);
     }
+  }
+}
+
+TEST(HfConfigTest, LayersAreCountedUnderTheFamilysOwnName) {
+  const TempFolder temporary;
+  const std::string folder = temporary.path();
+  const std::string path = folder + "/config.json";
+  const std::pair<const char*, int64_t> configs[] = {
+      {R"({"model_type": "llama", "num_hidden_layers": 5})", 5},
+      {R"({"num_hidden_layers": 4})", 4},
+      {R"({"model_type": "nemotron-nas", "num_hidden_layers": 7})", 7},
+      {R"({"model_type": "gpt2", "n_layer": 3})", 3},
+      {R"({"model_type": "gpt_neo", "num_layers": 6})", 6}};
+  for (const auto& [text, layers] : configs) {
+    WriteWholeFile(path, text);
+    EXPECT_EQ(CountLayers(folder), layers) << text;
+  }
+  for (const char* text : {R"({"model_type": "gpt2", "num_hidden_layers": 3})",
+                           R"({"model_type": "mamba", "num_hidden_layers": 3})",
+                           R"({"num_hidden_layers": 0})", R"({"num_hidden_layers": "3"})"}) {
+    WriteWholeFile(path, text);
+    EXPECT_THROW((void)CountLayers(folder), Error) << text;
   }
 }
 

@@ -44,6 +44,27 @@ TEST(VariantTest, NamesResolveToShapesOfTheParentsLayer) {
   EXPECT_EQ(VariantName(ResolveVariant("attn:linear", parent, 0)), "attn:linear");
 }
 
+TEST(VariantTest, WindowsArePartOfTheName) {
+  ModelConfig parent = Uniform(100, 192, 6, 32, 2, 512, 6, true);
+  parent.blocks[1].attention.window = 64;
+  const VariantSpec windowed = ResolveVariant("attn:kv1", parent, 1);
+  EXPECT_EQ(VariantName(windowed), "attn:kv1w64");
+  EXPECT_NE(VariantName(windowed), VariantName(ResolveVariant("attn:kv1", parent, 0)));
+  EXPECT_EQ(ResolveVariant("attn:kv1w64", parent, 1), windowed) << "names can be read back";
+  const VariantSpec pruned = ResolveVariant("attn:kv1q3", parent, 1);
+  EXPECT_EQ(VariantName(pruned), "attn:kv1q3w64");
+  EXPECT_EQ(ResolveVariant("attn:kv1q3w64", parent, 1), pruned);
+  for (const char* name : {"attn:kv1w32", "attn:kv1w", "attn:kv1w64q3", "attn:kv1w0"})
+    EXPECT_THROW((void)ResolveVariant(name, parent, 1), Error) << name;
+  try {
+    (void)ResolveVariant("attn:kv1w64", parent, 0);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_STREQ(e.what(),
+                 "layer 0: variant attn:kv1w64: the parent's attention has no window here");
+  }
+}
+
 TEST(VariantTest, WholeBlocksArePairsOrNothing) {
   const ModelConfig parent = Uniform(100, 192, 6, 32, 2, 512, 6, true);
   const VariantSpec pair = ResolveVariant("attn:kv1+ffn:50%", parent, 2);

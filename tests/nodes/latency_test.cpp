@@ -102,8 +102,18 @@ TEST(LatencyTest, APredictionIsTheSumOfTheParts) {
     static_cast<void>(PredictTimes(config, SomeLatencies()));
     FAIL();
   } catch (const Error& error) {
-    EXPECT_STREQ(error.what(), "layer 0: attn:kv1 was not measured");
+    EXPECT_STREQ(error.what(), "layer 0: attn:kv1 was not measured: measure the same variants");
   }
+}
+
+TEST(LatencyTest, WindowsAreToldApart) {
+  ModelConfig config = TinyConfig();
+  config.blocks[1].attention.window = 5;
+  Latencies latencies = SomeLatencies();
+  EXPECT_THROW(static_cast<void>(PredictTimes(config, latencies)), Error)
+      << "the time of one window stands for another";
+  latencies.times["attn:kv2w5"] = {{7, 1}, {0.125, .1}};
+  EXPECT_DOUBLE_EQ(PredictTimes(config, latencies).prefill.ms, 1 + 10 + 7 + 2 * 20);
 }
 
 TEST(LatencyTest, ArtifactsComeBackAsTheyWere) {
