@@ -1,5 +1,6 @@
-// The two 16-bit floating-point formats. fp32 is 1 sign, 8 exponent and 23 mantissa bits; bf16 is
-// its upper half; f16 has 5 exponent and 10 mantissa bits.
+// The two 16-bit floating-point formats, and one of 8 bits. fp32 is 1 sign, 8 exponent and 23
+// mantissa bits; bf16 is its upper half; f16 has 5 exponent and 10 mantissa bits, e4m3 what its
+// name says.
 #include <bit>
 #include <cstdint>
 
@@ -52,6 +53,17 @@ float F32FromF16(uint16_t bits) {
     return std::bit_cast<float>(sign | (exponent + 127 - 15) << 23 | mantissa << 13);
   }
   const auto magnitude = static_cast<float>(mantissa) * 0x1p-24f;
+  return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(magnitude));
+}
+
+float F32FromE4M3(uint8_t bits) {
+  const uint32_t sign = uint32_t{bits & 0x80u} << 24;
+  const uint32_t exponent = bits >> 3 & 0xF;
+  const uint32_t mantissa = bits & 0x7;
+  if (exponent == 0xF && mantissa == 0x7) return std::bit_cast<float>(sign | 0x7FC0'0000);  // NaN
+  if (exponent != 0)
+    return std::bit_cast<float>(sign | (exponent + 127 - 7) << 23 | mantissa << 20);
+  const auto magnitude = static_cast<float>(mantissa) * 0x1p-9f;
   return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(magnitude));
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <unordered_set>
@@ -69,11 +70,27 @@ class Parser {
       return c == '{' ? Object(place, depth) : Array(place, depth);
     }
     if (c == '"') return String();
+    if (const auto value = NonFinite()) return *value;
     if (c == '-' || IsDigit(c)) return Number();
     if (SkipWord("true")) return true;
     if (SkipWord("false")) return false;
     if (SkipWord("null")) return nullptr;
     Fail(fmt::format("expected a value, found {}", Here()));
+  }
+
+  /// No JSON, but what some programs write.
+  std::optional<double> NonFinite() {
+    constexpr double kInfinity = std::numeric_limits<double>::infinity();
+    const size_t start = at_;
+    std::optional<double> value;
+    if (SkipWord("NaN")) value = std::numeric_limits<double>::quiet_NaN();
+    if (SkipWord("Infinity")) value = kInfinity;
+    if (SkipWord("-Infinity")) value = -kInfinity;
+    if (value && !limits_.allow_nonfinite) {
+      FailAt(start, fmt::format("{} is no JSON: write a number or null",
+                                text_.substr(start, at_ - start)));
+    }
+    return value;
   }
 
   Json Object(JsonPlace& place, int depth) {

@@ -10,6 +10,7 @@
 #include "io/error.h"
 #include "io/file.h"
 #include "io/json_parser.h"
+#include "io/lfs_pointer.h"
 
 namespace puzzle {
 namespace {
@@ -79,7 +80,9 @@ JsonText JsonText::Parse(std::string_view text, const std::string& source,
 }
 
 JsonText JsonText::ParseFile(const std::string& path, const JsonLimits& limits) {
-  return Parse(ReadWholeFile(path, limits.max_bytes), path, limits);
+  const std::string text = ReadWholeFile(path, limits.max_bytes);
+  RefuseLfsPointer(text, path);
+  return Parse(text, path, limits);
 }
 
 const Json& JsonText::value() const {

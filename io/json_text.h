@@ -14,6 +14,7 @@ struct JsonLimits {
   int max_depth = 64;
   size_t max_bytes = 256u << 20;
   bool allow_comments = true;
+  bool allow_nonfinite = false;  // NaN, Infinity and -Infinity, as Python writes them
 };
 
 /// A place in a text, both counted from 1 (columns in characters); {0, 0} when unknown.

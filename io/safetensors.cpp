@@ -105,6 +105,7 @@ struct SafetensorsReader::State {
   std::string path;
   std::vector<InputFile> files;
   std::map<std::string, Entry> entries;
+  std::map<std::string, std::string> promised;  // by the index, but not there: tensor -> shard
 
   void OpenFolder(const fs::path& folder);
   void OpenShards(const fs::path& folder);
@@ -163,17 +164,19 @@ void SafetensorsReader::State::OpenShards(const fs::path& folder) {
     }
   }
   for (const auto& [tensor, shard] : shard_of) {
-    if (!entries.contains(tensor)) {
-      throw Error(fmt::format("{}: tensor '{}': is missing, {} promises it",
-                              shard_paths.at(shard).string(), tensor, index_path));
-    }
+    if (!entries.contains(tensor)) promised.emplace(tensor, shard_paths.at(shard).string());
   }
 }
 
 const SafetensorsReader::State::Entry& SafetensorsReader::State::Find(
     const std::string& name) const {
   const auto entry = entries.find(name);
-  if (entry == entries.end()) throw Error(fmt::format("{}: no tensor '{}'", path, name));
+  if (entry == entries.end()) {
+    const auto absent = promised.find(name);
+    if (absent == promised.end()) throw Error(fmt::format("{}: no tensor '{}'", path, name));
+    throw Error(fmt::format("{}: tensor '{}': is missing, {} promises it", absent->second, name,
+                            kSafetensorsIndexName));
+  }
   return entry->second;
 }
 
@@ -216,6 +219,19 @@ bool SafetensorsReader::Has(const std::string& name) const {
   return state_->entries.contains(name);
 }
 
+std::string SafetensorsReader::Promised(const std::string& name) const {
+  const auto absent = state_->promised.find(name);
+  return absent == state_->promised.end() ? "" : absent->second;
+}
+
+const std::string& SafetensorsReader::TypeOf(const std::string& name) const {
+  return state_->Find(name).tensor.dtype_name;
+}
+
+const Shape& SafetensorsReader::ShapeOf(const std::string& name) const {
+  return state_->Find(name).tensor.shape;
+}
+
 ArrayInfo SafetensorsReader::Info(const std::string& name) const {
   const State::Entry& entry = state_->Find(name);
   if (!entry.tensor.dtype) {
@@ -243,9 +259,12 @@ std::vector<float> SafetensorsReader::ReadF32(const std::string& name, bool chec
   } else if (tensor.dtype == DType::kF64) {
     ReadConverted<double>(file, tensor, values.data(),
                           [](double v) { return static_cast<float>(v); });
+  } else if (tensor.dtype_name == "F8_E4M3") {
+    ReadConverted<uint8_t>(file, tensor, values.data(), F32FromE4M3);
   } else {
     throw state_->Failure(
-        entry, fmt::format("dtype {} is not floating point that we read (F32, F16, BF16, F64)",
+        entry, fmt::format("dtype {} is not floating point that we read (F32, F16, BF16, F64, "
+                           "F8_E4M3)",
                            tensor.dtype_name));
   }
   if (check_finite) state_->CheckFinite(entry, values);

@@ -26,12 +26,18 @@ class SafetensorsReader {
   /// Sorted by name.
   [[nodiscard]] std::vector<std::string> Names() const;
   [[nodiscard]] bool Has(const std::string& name) const;
+  /// The shard that the index says holds a tensor which is not there; empty for all others. Some
+  /// programs leave entries of tied heads in the index, so that this is no error by itself.
+  [[nodiscard]] std::string Promised(const std::string& name) const;
   /// Throws Error when there is no such tensor.
   [[nodiscard]] ArrayInfo Info(const std::string& name) const;
+  /// The element type as the file says it ("BF16", "F8_E4M3"), and the shape, of any type.
+  [[nodiscard]] const std::string& TypeOf(const std::string& name) const;
+  [[nodiscard]] const Shape& ShapeOf(const std::string& name) const;
   /// Reads the stored bytes into `out` (Info(name) many elements of the stored dtype).
   void Read(const std::string& name, void* out) const;
-  /// Reads and converts to fp32 (from F32, F16, BF16, F64). Throws Error for other dtypes and,
-  /// when `check_finite`, for NaN or infinity, with the tensor's name and the index.
+  /// Reads and converts to fp32 (from F32, F16, BF16, F64, F8_E4M3). Throws Error for other dtypes
+  /// and, when `check_finite`, for NaN or infinity, with the tensor's name and the index.
   [[nodiscard]] std::vector<float> ReadF32(const std::string& name, bool check_finite = true) const;
   /// The file that holds the tensor, for messages.
   [[nodiscard]] const std::string& FileOf(const std::string& name) const;
@@ -69,5 +75,7 @@ void WriteSafetensors(const std::string& folder, const std::vector<TensorToWrite
 [[nodiscard]] float F32FromBF16(uint16_t bits);
 [[nodiscard]] uint16_t F16FromF32(float value);
 [[nodiscard]] float F32FromF16(uint16_t bits);
+/// The 8 bits of E4M3 ("fn": no infinities) -> fp32.
+[[nodiscard]] float F32FromE4M3(uint8_t bits);
 
 }  // namespace puzzle

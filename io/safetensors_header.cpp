@@ -10,6 +10,7 @@
 
 #include "io/error.h"
 #include "io/json_text.h"
+#include "io/lfs_pointer.h"
 
 namespace puzzle {
 namespace {
@@ -170,6 +171,11 @@ std::string ReadHeaderText(const InputFile& file) {
   }
   uint64_t length = 0;
   file.ReadAt(0, &length, kLengthBytes);
+  if (length > kMaxHeaderBytes) {
+    std::string beginning(std::min<uint64_t>(file.size(), 64), '\0');
+    file.ReadAt(0, beginning.data(), beginning.size());
+    RefuseLfsPointer(beginning, file.path());
+  }
   if (length > kMaxHeaderBytes) {
     fail(fmt::format("header of {} bytes, at most {} are accepted", length, kMaxHeaderBytes));
   }

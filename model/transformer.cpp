@@ -31,7 +31,7 @@ Tensor MixHeads(const AttentionWeights& weights, const AttentionSpec& spec,
   };
   auto placed = [&](Tensor h, const Tensor& norm) {
     if (norm.defined()) h = RmsNorm(h, norm, config.norm_eps);
-    return rotary.cos.defined() ? Rotate(h, rotary, first) : h;
+    return rotary.defined() ? Rotate(h, rotary, first) : h;
   };
   const Tensor q =
       placed(heads(weights.q, weights.q_bias, QueryHeads(spec, config)), weights.q_norm);
@@ -55,7 +55,7 @@ Transformer::Transformer(ModelWeights weights, int64_t positions) : weights_(std
   const ModelConfig& config = weights_.config;
   if (positions == 0) positions = config.max_positions;
   if (config.arch.positions == Architecture::Positions::kRotary)
-    rotary_ = MakeRotaryTable(config.rope, config.head_dim, positions, weights_.embedding.device());
+    rotary_ = RotaryTable(config.rope, config.head_dim, positions, weights_.embedding.device());
 }
 
 Transformer Transformer::WithProductsIn(at::ScalarType type) const {
@@ -72,7 +72,9 @@ Tensor Transformer::Embed(const Tensor& ids, int64_t first) const {
   const Tensor tokens = at::embedding(weights_.embedding, ids);
   if (!weights_.positions.defined()) return tokens;
   const int64_t row = first + config().arch.position_offset;
-  PUZZLE_CHECK(row + ids.size(1) <= weights_.positions.size(0), "more positions than were learned");
+  if (row + ids.size(1) > weights_.positions.size(0))
+    throw Error(fmt::format("a sequence of {} tokens: the model has {} positions",
+                            first + ids.size(1), config().max_positions));
   return tokens + weights_.positions.narrow(0, row, ids.size(1));
 }
 
@@ -109,6 +111,9 @@ Tensor Transformer::FinalNorm(const Tensor& x) const {
 
 Tensor Transformer::Logits(const Tensor& ids, KvCache* cache) const {
   const int64_t first = cache != nullptr ? cache->positions : 0;
+  const RopeConfig& rope = config().rope;
+  PUZZLE_CHECK(first == 0 || rope.IsLong(first) == rope.IsLong(first + ids.size(1)),
+               "the keys in the cache were rotated for a shorter sequence");
   const Tensor x = Blocks(Embed(ids, first), 0, config().n_layers(), cache);
   if (cache != nullptr) cache->positions += ids.size(1);
   return at::linear(FinalNorm(x), weights_.HeadMatrix());
@@ -235,11 +240,18 @@ std::vector<int32_t> Generate(const Transformer& model, std::span<const int32_t>
   if (static_cast<int64_t>(prompt.size()) > config.max_positions)
     throw Error(fmt::format("the prompt has {} tokens, the model {} positions", prompt.size(),
                             config.max_positions));
+  for (const int32_t id : prompt)
+    if (id < 0 || id >= config.vocab_size)
+      throw Error(fmt::format("token id {} of the prompt is outside the model's vocabulary of {}",
+                              id, config.vocab_size));
   auto generator = at::make_generator<at::CPUGeneratorImpl>(sampling.seed);
   const at::Device device = model.weights().embedding.device();
   std::vector<int64_t> step(prompt.begin(), prompt.end());
   std::vector<int32_t> result;
-  KvCache cache(config.n_layers(), std::min(std::ssize(prompt) + count, config.max_positions));
+  const auto new_cache = [&] {
+    return KvCache(config.n_layers(), std::min(std::ssize(prompt) + count, config.max_positions));
+  };
+  KvCache cache = new_cache();
   while (static_cast<int64_t>(result.size()) < count &&
          cache.positions + static_cast<int64_t>(step.size()) <= config.max_positions) {
     const Tensor ids = at::tensor(at::ArrayRef<int64_t>(step), at::kLong).unsqueeze(0).to(device);
@@ -261,6 +273,12 @@ std::vector<int32_t> Generate(const Transformer& model, std::span<const int32_t>
                            config.eos_ids.end();
     if (ended) break;
     step = {next};
+    if (config.rope.IsLong(cache.positions + 1) && !config.rope.IsLong(cache.positions)) {
+      // From here on all positions turn at other frequencies.
+      step.assign(prompt.begin(), prompt.end());
+      step.insert(step.end(), result.begin(), result.end());
+      cache = new_cache();
+    }
   }
   return result;
 }

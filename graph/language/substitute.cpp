@@ -180,6 +180,7 @@ class VarEvaluator {
   }
 
   const FileSpec& file_;
+  const LayerCounter& layers_of_;
   Diagnostics& diagnostics_;
   std::unordered_map<std::string, const SpecValue*> values_;
   std::map<std::string, ordered_json> done_;

@@ -11,6 +11,8 @@
 #include "io/file.h"
 #include "io/safetensors.h"
 #include "model/families/family.h"
+#include "model/files/checkpoint_config.h"
+#include "model/files/fp8.h"
 #include "model/files/head_padding.h"
 #include "model/files/hf_config.h"
 #include "model/files/stored_heads.h"
@@ -89,19 +91,21 @@ std::string NameInFile(const SafetensorsReader& reader, const std::string& name,
   return {};
 }
 
-Tensor ReadTensor(const SafetensorsReader& reader, const std::string& name, const Shape& shape) {
-  const Shape found = reader.Info(name).shape;
+Tensor ReadTensor(const SafetensorsReader& reader, const std::string& name, const Shape& shape,
+                  const ScaleBlock& block) {
+  const Shape& found = reader.ShapeOf(name);
   if (found != shape)
     throw Error(fmt::format("{}: tensor {} has shape {}, config.json implies {}",
                             reader.FileOf(name), name, ShapeString(found), ShapeString(shape)));
-  const std::vector<float> values = reader.ReadF32(name);
+  const std::vector<float> values = ReadScaledF32(reader, name, block);
   Tensor tensor = at::empty(shape, at::kFloat);
   std::copy(values.begin(), values.end(), tensor.data_ptr<float>());
   return tensor;
 }
 
-void ReadInto(const Stored& stored, const SafetensorsReader& reader, const std::string& name) {
-  Tensor whole = ReadTensor(reader, name, ShapeOf(stored));
+void ReadInto(const Stored& stored, const SafetensorsReader& reader, const std::string& name,
+              const ScaleBlock& block) {
+  Tensor whole = ReadTensor(reader, name, ShapeOf(stored), block);
   if (stored.transposed) whole = whole.t().contiguous();
   if (stored.parts.size() == 1) {
     *stored.parts.front().second = whole;
@@ -125,6 +129,7 @@ Tensor ForFile(const Stored& stored) {
 
 // A quantised matrix comes with scales or in another shape and type: name it as what it is.
 void RefuseQuantised(const SafetensorsReader& reader, const std::string& name) {
+  if (IsFp8Scale(reader, name)) return;
   for (const char* suffix : {".qweight", ".qzeros", ".scales", ".weight_scale", ".weight_scale_inv",
                              ".SCB", ".absmax", ".weight_packed"})
     if (name.ends_with(suffix))
@@ -132,10 +137,38 @@ void RefuseQuantised(const SafetensorsReader& reader, const std::string& name) {
                               reader.FileOf(name), name));
 }
 
+constexpr const char* kHeadName = "lm_head.weight";
+
+[[noreturn]] void ThrowMissing(const SafetensorsReader& reader, const std::string& folder,
+                               const std::string& name, std::string_view base_prefix) {
+  std::string hint;
+  if (const std::string shard = reader.Promised(name); !shard.empty())
+    hint = fmt::format("; the index promises it in {}", shard);
+  // What programs wrap models in stays in front of the names when they save the wrapper.
+  const std::string bare = name.starts_with(base_prefix) ? name.substr(base_prefix.size()) : name;
+  for (const std::string& found : reader.Names()) {
+    if (!found.ends_with("." + bare)) continue;
+    const std::string wanted = found.ends_with("." + name) ? name : bare;
+    hint = fmt::format(
+        "; there is {}: the model was saved from inside a wrapper, which leaves \"{}\" in front of "
+        "the names. Save the model without it (merge_and_unload() for PEFT, .module for "
+        "DataParallel, ._orig_mod for torch.compile)",
+        found, found.substr(0, found.size() - wanted.size()));
+    break;
+  }
+  throw Error(fmt::format("{}: tensor {} is missing{}", folder, name, hint));
+}
+
+ScaleBlock ScaleBlockOf(const std::string& folder) {
+  const JsonText json = ParseHfJson((fs::path(folder) / "config.json").string());
+  return ReadScaleBlock(HfFields(json.value(), json.source()));
+}
+
 }  // namespace
 
 ModelWeights LoadCheckpoint(const std::string& folder) {
-  const ModelConfig config = ReadHfConfig(folder);
+  const ModelConfig config = ReadCheckpointConfig(folder);
+  const ScaleBlock block = ScaleBlockOf(folder);
   const Family& family = FamilyOf(config);
   ModelWeights model = Outline(StoredShape(config));
   const SafetensorsReader reader = SafetensorsReader::Open(folder);
@@ -145,28 +178,32 @@ ModelWeights LoadCheckpoint(const std::string& folder) {
   std::vector<std::pair<std::string, Stored>> found = StoredTensors(model);
   std::set<std::string> used;
   for (auto& [name, stored] : found) {
-    const std::string in_file = NameInFile(reader, name, family.base_prefix);
-    if (in_file.empty()) throw Error(fmt::format("{}: tensor {} is missing", folder, name));
+    std::string in_file = NameInFile(reader, name, family.base_prefix);
+    // Of two tensors that share their memory some programs keep the head.
+    const bool is_embedding = stored.parts.front().second == &model.embedding;
+    if (in_file.empty() && is_embedding && config.tied_embeddings && reader.Has(kHeadName))
+      in_file = kHeadName;
+    if (in_file.empty()) ThrowMissing(reader, folder, name, family.base_prefix);
     name = in_file;
     used.insert(name);
   }
   for (const std::string& name : reader.Names()) {
-    const bool ignorable =
-        IsIgnored(family, name) || (name == "lm_head.weight" && config.tied_embeddings);
+    const bool ignorable = IsIgnored(family, name) || IsFp8Scale(reader, name) ||
+                           (name == kHeadName && config.tied_embeddings);
     if (!ignorable && !used.contains(name))
       throw Error(
           fmt::format("{}: tensor {} does not belong to the model that config.json describes",
                       reader.FileOf(name), name));
   }
-  for (const auto& [name, stored] : found) ReadInto(stored, reader, name);
+  for (const auto& [name, stored] : found) ReadInto(stored, reader, name, block);
 
-  if (config.tied_embeddings && reader.Has("lm_head.weight")) {
+  if (config.tied_embeddings && reader.Has(kHeadName) && !used.contains(kHeadName)) {
     const Tensor head =
-        ReadTensor(reader, "lm_head.weight", {config.vocab_size, config.hidden_size});
+        ReadTensor(reader, kHeadName, {config.vocab_size, config.hidden_size}, block);
     if (!head.equal(model.embedding))
       throw Error(fmt::format(
           "{}: lm_head.weight differs from the embedding although tie_word_embeddings is true",
-          reader.FileOf("lm_head.weight")));
+          reader.FileOf(kHeadName)));
   }
   return CutPadding(model, config, folder);
 }

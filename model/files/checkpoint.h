@@ -13,7 +13,8 @@ namespace puzzle {
 /// Throws Error naming file and tensor for missing, extra, misshapen or non-finite tensors, before
 /// anything of the wrong size is allocated. Old `rotary_emb.inv_freq` tensors are ignored, a
 /// missing "model." prefix is accepted, and a `lm_head.weight` beside tied embeddings must equal
-/// them.
+/// them, or stands for them where they are not there. 8-bit weights are read with their scales
+/// (model/files/fp8.h).
 [[nodiscard]] ModelWeights LoadCheckpoint(const std::string& folder);
 
 /// Writes config.json, safetensors in the config's stored dtype and `extra_files` (name -> bytes;

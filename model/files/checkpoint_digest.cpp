@@ -7,6 +7,7 @@
 #include "io/fingerprint.h"
 #include "io/safetensors.h"
 #include "io/tokenizer.h"
+#include "model/files/checkpoint_config.h"
 #include "model/files/hf_config.h"
 
 namespace puzzle {
@@ -15,12 +16,14 @@ namespace fs = std::filesystem;
 
 std::string DigestCheckpoint(const std::string& folder) {
   Fingerprint fingerprint;
-  fingerprint.AddField(ToHfJson(ReadHfConfig(folder)).dump());
+  fingerprint.AddField(ToHfJson(ReadCheckpointConfig(folder)).dump());
   fingerprint.AddField(DigestSafetensors(SafetensorsReader::Open(folder)));
-  for (const char* name : TokenizerFileNames()) {
+  const auto add_file = [&](const char* name) {
     const fs::path file = fs::path(folder) / name;
     if (fs::exists(file)) fingerprint.AddField(name).AddField(FingerprintFile(file.string()));
-  }
+  };
+  for (const char* name : TokenizerFileNames()) add_file(name);
+  add_file(kGenerationConfigName);
   return fingerprint.Hex();
 }
 

@@ -10,6 +10,7 @@
 #include "io/error.h"
 #include "io/json_text.h"
 #include "model/families/family.h"
+#include "model/families/rope_fields.h"
 #include "model/files/hf_fields.h"
 #include "model/files/stored_heads.h"
 
@@ -17,34 +18,6 @@ namespace puzzle {
 
 namespace {
 using Json = nlohmann::ordered_json;
-
-RopeConfig ReadRope(const HfFields& fields) {
-  RopeConfig rope;
-  // transformers v5 moved theta and scaling into `rope_parameters`.
-  const Json* scaling = fields.Find("rope_parameters");
-  if (scaling == nullptr) scaling = fields.Find("rope_scaling");
-  rope.theta = fields.Number("rope_theta", 10000.0);
-  if (scaling == nullptr) return rope;
-  const HfFields inner(*scaling, fields.where() + ": rope_scaling");
-  rope.theta = inner.Number("rope_theta", rope.theta);
-  const std::string type = inner.Text("rope_type", inner.Text("type", "default").c_str());
-  if (type == "default") return rope;
-  rope.factor = inner.Number("factor", 1.0);
-  if (type == "linear") {
-    rope.type = RopeConfig::Type::kLinear;
-  } else if (type == "llama3") {
-    rope.type = RopeConfig::Type::kLlama3;
-    rope.low_freq_factor = inner.Number("low_freq_factor", 1.0);
-    rope.high_freq_factor = inner.Number("high_freq_factor", 4.0);
-    rope.original_max_positions = inner.FindInt("original_max_position_embeddings").value_or(8192);
-    if (rope.high_freq_factor <= rope.low_freq_factor || rope.low_freq_factor <= 0)
-      throw Error(inner.where() + ": high_freq_factor must exceed low_freq_factor, both positive");
-  } else {
-    throw Error(fmt::format("{}: rope_type \"{}\" is not supported (default, linear, llama3)",
-                            inner.where(), type));
-  }
-  return rope;
-}
 
 DType ReadDType(const HfFields& fields) {
   const std::string name = fields.Text("dtype", fields.Text("torch_dtype", "float32").c_str());
@@ -110,6 +83,23 @@ const Family& ReadFamily(const HfFields& fields) {
   return *family;
 }
 
+// 8-bit floats with scales are read as what they stand for; the tensors say which scales they have.
+void RefuseQuantisation(const HfFields& fields) {
+  const Json* found = fields.Find("quantization_config");
+  if (found == nullptr) return;
+  const HfFields config(*found, fields.where() + ": quantization_config");
+  const std::string method = config.Text("quant_method", "unknown");
+  const bool is_fp8 =
+      method == "fp8" ||
+      (method == "compressed-tensors" && config.Text("format", "") == "float-quantized") ||
+      (method == "modelopt" && config.Text("quant_algo", "") == "FP8");
+  if (!is_fp8)
+    throw Error(
+        fmt::format("{}: quantised checkpoints are not supported (quant_method \"{}\"), "
+                    "except for fp8: export the model in bfloat16",
+                    config.where(), method));
+}
+
 // Options that would change what is computed. A field that is absent has its harmless value.
 void RefuseUnsupported(const HfFields& fields, std::string_view family) {
   struct Option {
@@ -128,11 +118,7 @@ void RefuseUnsupported(const HfFields& fields, std::string_view family) {
     if (option.family == family && fields.Bool(option.field, option.harmless) != option.harmless)
       throw Error(fmt::format("{}: {}: {} is not supported", fields.where(), option.field,
                               !option.harmless));
-  if (fields.Find("quantization_config") != nullptr)
-    throw Error(fields.where() + ": quantization_config: quantised checkpoints are not supported");
-  if (family == "llama" && fields.Find("sliding_window") != nullptr &&
-      fields.Bool("use_sliding_window", true))
-    throw Error(fields.where() + ": sliding_window: Llama's attention has no window");
+  RefuseQuantisation(fields);
   if (family == "opt") {
     const int64_t hidden = fields.Int("hidden_size");
     if (const int64_t width = fields.FindInt("word_embed_proj_dim").value_or(hidden);
@@ -234,14 +220,21 @@ std::vector<int64_t> ReadWindows(const HfFields& fields, const Family& family, s
   return windows;
 }
 
+int32_t TokenId(const HfFields& fields, const char* name, const Json& value) {
+  const bool fits = value.is_number_integer() && value >= INT32_MIN && value <= INT32_MAX;
+  if (!fits) fields.Wrong(name, "a token id", value);
+  return value.get<int32_t>();
+}
+
+int32_t ReadTokenId(const HfFields& fields, const char* name) {
+  const Json* value = fields.Find(name);
+  return value == nullptr ? -1 : TokenId(fields, name, *value);
+}
+
 void ReadTokenIds(const HfFields& fields, ModelConfig& config) {
-  config.bos_id = static_cast<int32_t>(fields.FindInt("bos_token_id").value_or(-1));
-  const Json* eos = fields.Find("eos_token_id");
-  if (eos == nullptr) return;
-  for (const Json& id : eos->is_array() ? *eos : Json::array({*eos})) {
-    if (!id.is_number_integer()) fields.Wrong("eos_token_id", "an integer or a list", *eos);
-    config.eos_ids.push_back(id.get<int32_t>());
-  }
+  config.bos_id = ReadTokenId(fields, "bos_token_id");
+  config.pad_id = ReadTokenId(fields, "pad_token_id");
+  config.eos_ids = ReadEosIds(fields);
 }
 
 int64_t ReadLayerCount(const HfFields& fields, const Family& family) {
@@ -288,10 +281,29 @@ void ReadBlocks(const HfFields& fields, const Family& family, ModelConfig& confi
 JsonText ParseConfig(const std::string& path) {
   std::filesystem::path file(path);
   if (std::filesystem::is_directory(file)) file /= "config.json";
-  return JsonText::ParseFile(file.string());
+  return ParseHfJson(file.string());
 }
 
 }  // namespace
+
+JsonText ParseHfJson(const std::string& path) {
+  return JsonText::ParseFile(path, {.allow_nonfinite = true});
+}
+
+std::vector<int32_t> ReadEosIds(const HfFields& fields) {
+  constexpr const char* kName = "eos_token_id";
+  std::vector<int32_t> ids;
+  const Json* eos = fields.Find(kName);
+  if (eos == nullptr) return ids;
+  for (const Json& id : eos->is_array() ? *eos : Json::array({*eos}))
+    ids.push_back(TokenId(fields, kName, id));
+  return ids;
+}
+
+bool SaysDType(const Json& config) {
+  const HfFields fields(config, "config");
+  return fields.Find("dtype") != nullptr || fields.Find("torch_dtype") != nullptr;
+}
 
 ModelConfig ReadHfConfig(const std::string& path) {
   const JsonText text = ParseConfig(path);
@@ -327,7 +339,8 @@ ModelConfig ModelConfigFromJson(const Json& json, const std::string& where) {
   config.norm_eps = names.norm_eps != nullptr
                         ? fields.Number(names.norm_eps, names.default_norm_eps)
                         : names.default_norm_eps;
-  if (config.arch.positions == Architecture::Positions::kRotary) config.rope = ReadRope(fields);
+  if (config.arch.positions == Architecture::Positions::kRotary)
+    config.rope = ReadRope(fields, config);
   config.tied_embeddings = fields.Bool("tie_word_embeddings", names.default_tied);
   ReadTokenIds(fields, config);
   config.stored_dtype = ReadDType(fields);

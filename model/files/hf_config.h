@@ -9,7 +9,10 @@
 
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <vector>
 
+#include "io/json_text.h"
+#include "model/files/hf_fields.h"
 #include "model/shape/config.h"
 
 namespace puzzle {
@@ -23,6 +26,13 @@ namespace puzzle {
                                               const std::string& where);
 /// The number of layers alone, of any model whose `model_type` is known. Throws Error likewise.
 [[nodiscard]] int64_t ReadHfLayerCount(const std::string& path);
+/// Parses a JSON file as Python's programs write them: NaN and Infinity are no errors by
+/// themselves.
+[[nodiscard]] JsonText ParseHfJson(const std::string& path);
+/// `eos_token_id` of config.json or generation_config.json: an id, a list, or nothing.
+[[nodiscard]] std::vector<int32_t> ReadEosIds(const HfFields& fields);
+/// Whether a config.json says the type of its tensors.
+[[nodiscard]] bool SaysDType(const nlohmann::ordered_json& config);
 /// The text of a config.json that ReadHfConfig reads back as the same config. FFN sizes are written
 /// as `ffn_mult` when all are multiples of 256 (every reader of DeciLM knows it), else as
 /// `intermediate_size` (vLLM since December 2025).

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "model/families/family.h"
+#include "model/families/rope_fields.h"
 #include "model/files/hf_config.h"
 #include "model/files/stored_heads.h"
 
@@ -21,17 +22,6 @@ const char* HfDType(DType dtype) {
     default:
       return "float32";
   }
-}
-
-Json RopeScalingJson(const RopeConfig& rope) {
-  if (rope.type == RopeConfig::Type::kPlain) return nullptr;
-  if (rope.type == RopeConfig::Type::kLinear)
-    return {{"rope_type", "linear"}, {"type", "linear"}, {"factor", rope.factor}};
-  return {{"rope_type", "llama3"},
-          {"factor", rope.factor},
-          {"low_freq_factor", rope.low_freq_factor},
-          {"high_freq_factor", rope.high_freq_factor},
-          {"original_max_position_embeddings", rope.original_max_positions}};
 }
 
 // In the dialect of nemotron-nas.
@@ -145,14 +135,12 @@ Json PlainJson(const ModelConfig& config) {
   AddOwnFields(config, json);
   json["tie_word_embeddings"] = config.tied_embeddings;
   json["torch_dtype"] = HfDType(config.stored_dtype);
-  if (config.arch.positions == Architecture::Positions::kRotary) {
-    json["rope_theta"] = config.rope.theta;
-    json["rope_scaling"] = RopeScalingJson(config.rope);
-  }
+  if (config.arch.positions == Architecture::Positions::kRotary) WriteRope(config.rope, json);
   json["bos_token_id"] = config.bos_id >= 0 ? Json(config.bos_id) : Json(nullptr);
   json["eos_token_id"] = config.eos_ids.empty()       ? Json(nullptr)
                          : config.eos_ids.size() == 1 ? Json(config.eos_ids.front())
                                                       : Json(config.eos_ids);
+  if (config.pad_id >= 0) json["pad_token_id"] = config.pad_id;
   json["initializer_range"] = 0.02;
   json["use_cache"] = true;
   return json;

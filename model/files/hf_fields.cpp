@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -43,7 +44,7 @@ int64_t HfFields::Int(const char* name) const {
 double HfFields::Number(const char* name, double fallback) const {
   const Json* value = Find(name);
   if (value == nullptr) return fallback;
-  if (!value->is_number()) Wrong(name, "a number", *value);
+  if (!value->is_number() || !std::isfinite(value->get<double>())) Wrong(name, "a number", *value);
   return value->get<double>();
 }
 
@@ -62,7 +63,9 @@ std::string HfFields::Text(const char* name, const char* fallback) const {
 }
 
 void HfFields::Wrong(const char* name, const char* expected, const Json& got) const {
-  throw Error(fmt::format("{}: {}: expected {}, got {}", where_, name, expected, got.dump()));
+  const bool finite = !got.is_number_float() || std::isfinite(got.get<double>());
+  throw Error(fmt::format("{}: {}: expected {}, got {}", where_, name, expected,
+                          finite ? got.dump() : fmt::format("{}", got.get<double>())));
 }
 
 }  // namespace puzzle

@@ -1,5 +1,9 @@
 #include "model/math/ops.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <mutex>
 #include <vector>
 
 #include "io/error.h"
@@ -136,20 +140,56 @@ Tensor Activate(const Tensor& x, Architecture::Activation activation) {
   throw BugError("unknown activation");
 }
 
-RotaryTable MakeRotaryTable(const RopeConfig& rope, int64_t head_dim, int64_t positions,
-                            const at::Device& device) {
-  const std::vector<double> frequencies = rope.InverseFrequencies(head_dim);
-  const Tensor inverse = at::tensor(at::ArrayRef<double>(frequencies), at::kDouble);
-  const Tensor angles = at::outer(at::arange(positions, at::kDouble), inverse);
-  return {angles.cos().to(device, at::kFloat), angles.sin().to(device, at::kFloat)};
+struct RotaryTable::State {
+  RopeConfig rope;
+  int64_t head_dim;
+  int64_t positions;
+  at::Device device;
+  std::mutex mutex;
+  Rows rows[2];  // guarded by `mutex`: of sequences that are long to the config, or not
+
+  [[nodiscard]] Rows Compute(int64_t count, bool is_long) const {
+    const std::vector<double> frequencies = rope.InverseFrequencies(head_dim, is_long);
+    const Tensor inverse = at::tensor(at::ArrayRef<double>(frequencies), at::kDouble);
+    const Tensor angles = at::outer(at::arange(count, at::kDouble), inverse);
+    const auto scaled = [&](const Tensor& x) {
+      return (rope.attention_factor == 1 ? x : x * rope.attention_factor).to(device, at::kFloat);
+    };
+    return {scaled(angles.cos()), scaled(angles.sin())};
+  }
+};
+
+RotaryTable::RotaryTable(const RopeConfig& rope, int64_t head_dim, int64_t positions,
+                         const at::Device& device)
+    : state_(new State{rope, head_dim, positions, device, {}, {}}) {}
+
+RotaryTable::Rows RotaryTable::At(int64_t first, int64_t count) const {
+  constexpr int64_t kLeast = 64;
+  const int64_t end = first + count;
+  if (end > state_->positions)
+    throw Error(
+        fmt::format("a sequence of {} tokens: the model has {} positions", end, state_->positions));
+  const bool is_long = state_->rope.IsLong(end);
+  Rows rows;
+  {
+    const std::lock_guard lock(state_->mutex);
+    Rows& known = state_->rows[is_long ? 1 : 0];
+    const int64_t size = known.cos.defined() ? known.cos.size(0) : 0;
+    if (size < end)
+      known =
+          state_->Compute(std::min(std::max({end, 2 * size, kLeast}), state_->positions), is_long);
+    rows = known;
+  }
+  return {rows.cos.narrow(0, first, count), rows.sin.narrow(0, first, count)};
 }
 
 Tensor Rotate(const Tensor& x, const RotaryTable& table, int64_t first) {
-  const int64_t seq = x.size(1);
-  PUZZLE_CHECK(first + seq <= table.cos.size(0), "more positions than the rotary table holds");
-  const Tensor cos = table.cos.narrow(0, first, seq).unsqueeze(1);  // [seq, 1, head_dim / 2]
-  const Tensor sin = table.sin.narrow(0, first, seq).unsqueeze(1);
-  return RotateFunction::apply(x, cos, sin);
+  const RotaryTable::Rows rows = table.At(first, x.size(1));
+  const Tensor cos = rows.cos.unsqueeze(1), sin = rows.sin.unsqueeze(1);  // [seq, 1, dims / 2]
+  const int64_t dims = 2 * cos.size(-1), rest = x.size(-1) - dims;
+  if (rest == 0) return RotateFunction::apply(x, cos, sin);
+  return at::cat({RotateFunction::apply(x.narrow(-1, 0, dims), cos, sin), x.narrow(-1, dims, rest)},
+                 -1);
 }
 
 }  // namespace puzzle

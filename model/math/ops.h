@@ -5,6 +5,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <memory>
+
 #include "model/shape/config.h"
 
 namespace puzzle {
@@ -26,16 +28,31 @@ namespace puzzle {
 /// The function between the matrices of an FFN without gate.
 [[nodiscard]] at::Tensor Activate(const at::Tensor& x, Architecture::Activation activation);
 
-/// Cosines and sines of a model's rotary embedding for positions [0, positions).
-struct RotaryTable {
-  at::Tensor cos;  // [positions, head_dim / 2]
-  at::Tensor sin;
-};
-[[nodiscard]] RotaryTable MakeRotaryTable(const RopeConfig& rope, int64_t head_dim,
-                                          int64_t positions, const at::Device& device);
+/// Cosines and sines of a model's rotary embedding, computed for positions when they are first
+/// used: a context of millions costs nothing by itself. Copies share them; thread-safe.
+class RotaryTable {
+ public:
+  /// No rotation.
+  RotaryTable() = default;
+  RotaryTable(const RopeConfig& rope, int64_t head_dim, int64_t positions,
+              const at::Device& device);
 
-/// Rotates the pairs (x[k], x[k + head_dim/2]) by the angles of positions first.. (Hugging Face's
-/// rotate-half layout). x: [batch, seq, heads, head_dim].
+  [[nodiscard]] bool defined() const { return state_ != nullptr; }
+  struct Rows {
+    at::Tensor cos, sin;  // [count, rotated dims / 2]
+  };
+  /// Of positions [first, first + count) of a sequence that ends there. Throws Error when there are
+  /// not as many positions. REQUIRES: defined().
+  [[nodiscard]] Rows At(int64_t first, int64_t count) const;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+/// Rotates the pairs (x[k], x[k + dims/2]) of the first `dims` dimensions, all unless the config
+/// says otherwise, by the angles of positions first.. (Hugging Face's rotate-half layout). x:
+/// [batch, seq, heads, head_dim].
 [[nodiscard]] at::Tensor Rotate(const at::Tensor& x, const RotaryTable& table, int64_t first = 0);
 
 /// softmax(scale * q k^T + causal mask) v; scale 0 stands for 1 / sqrt(head_dim).

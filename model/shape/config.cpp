@@ -1,5 +1,6 @@
 #include "model/shape/config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -14,27 +15,89 @@ constexpr int64_t kMaxDimension = int64_t{1} << 24;
 constexpr int64_t kMaxLayers = 4096;
 }  // namespace
 
-std::vector<double> RopeConfig::InverseFrequencies(int64_t head_dim) const {
-  std::vector<double> frequencies(static_cast<size_t>(head_dim / 2));
+namespace {
+
+// Llama 3.1: long waves are stretched by `factor`, short ones kept, those between blended.
+double Llama3Frequency(const RopeConfig& rope, double f) {
+  const auto original = static_cast<double>(rope.original_max_positions);
+  const double wavelength = 2.0 * std::numbers::pi / f;
+  if (wavelength > original / rope.low_freq_factor) return f / rope.factor;
+  if (wavelength < original / rope.high_freq_factor) return f;
+  const double s = (original / wavelength - rope.low_freq_factor) /
+                   (rope.high_freq_factor - rope.low_freq_factor);
+  return (1.0 - s) * f / rope.factor + s * f;
+}
+
+// YaRN: pairs that turn often within the original context are kept, those that hardly turn are
+// stretched by `factor`, a ramp over the pairs between.
+void ApplyYarn(const RopeConfig& rope, int64_t dims, std::vector<double>& frequencies) {
+  const auto pair_that_turns = [&](double times) {
+    return static_cast<double>(dims) *
+           std::log(static_cast<double>(rope.original_max_positions) /
+                    (times * 2.0 * std::numbers::pi)) /
+           (2.0 * std::log(rope.theta));
+  };
+  double low = pair_that_turns(rope.beta_fast), high = pair_that_turns(rope.beta_slow);
+  if (rope.truncate) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  low = std::max(low, 0.0);
+  high = std::min(high, static_cast<double>(dims) - 1.0);
+  if (low == high) high += 0.001;
   for (size_t k = 0; k < frequencies.size(); ++k) {
-    double f = std::pow(theta, -2.0 * static_cast<double>(k) / static_cast<double>(head_dim));
+    const double stretched = std::clamp((static_cast<double>(k) - low) / (high - low), 0.0, 1.0);
+    frequencies[k] *= stretched / rope.factor + (1.0 - stretched);
+  }
+}
+
+}  // namespace
+
+std::vector<double> RopeConfig::InverseFrequencies(int64_t head_dim, bool is_long) const {
+  const int64_t rotated = RotatedDims(head_dim);
+  std::vector<double> frequencies(static_cast<size_t>(rotated / 2));
+  for (size_t k = 0; k < frequencies.size(); ++k) {
+    double f = std::pow(theta, -2.0 * static_cast<double>(k) / static_cast<double>(rotated));
     if (type == Type::kLinear) f /= factor;
-    if (type == Type::kLlama3) {
-      // Llama 3.1: long waves are stretched by `factor`, short ones kept, those between blended.
-      const double original = static_cast<double>(original_max_positions);
-      const double wavelength = 2.0 * std::numbers::pi / f;
-      if (wavelength > original / low_freq_factor) {
-        f /= factor;
-      } else if (wavelength >= original / high_freq_factor) {
-        const double s =
-            (original / wavelength - low_freq_factor) / (high_freq_factor - low_freq_factor);
-        f = (1.0 - s) * f / factor + s * f;
-      }
-    }
+    if (type == Type::kLlama3) f = Llama3Frequency(*this, f);
+    if (type == Type::kLongRope) f /= (is_long ? long_factors : short_factors)[k];
     frequencies[k] = f;
   }
+  if (type == Type::kYarn) ApplyYarn(*this, rotated, frequencies);
   return frequencies;
 }
+
+namespace {
+
+void CheckRope(const RopeConfig& rope, int64_t head_dim, const std::string& where) {
+  const auto is_size = [](double value) { return value > 0 && std::isfinite(value); };
+  if (!is_size(rope.theta) || !is_size(rope.factor))
+    throw Error(where + ": rope_theta and the rope scaling factor must be positive");
+  if (!is_size(rope.attention_factor) || !is_size(rope.beta_slow) ||
+      !(rope.beta_fast >= rope.beta_slow) || !std::isfinite(rope.beta_fast))
+    throw Error(where +
+                ": the rope scaling's attention_factor, beta_fast and beta_slow must be "
+                "positive, beta_fast the larger one");
+  if (rope.type == RopeConfig::Type::kLlama3 &&
+      (!(rope.high_freq_factor > rope.low_freq_factor) || !is_size(rope.low_freq_factor)))
+    throw Error(where + ": high_freq_factor must exceed low_freq_factor, both positive");
+  if (rope.original_max_positions < 2)
+    throw Error(fmt::format("{}: original_max_position_embeddings is {}, expected a context", where,
+                            rope.original_max_positions));
+  const int64_t dims = rope.RotatedDims(head_dim);
+  if (dims < 2 || dims > head_dim || dims % 2 != 0)
+    throw Error(fmt::format("{}: {} of {} dimensions of a head are rotated; expected an even part",
+                            where, dims, head_dim));
+  if (rope.type != RopeConfig::Type::kLongRope) return;
+  for (const auto* factors : {&rope.short_factors, &rope.long_factors})
+    if (std::ssize(*factors) != dims / 2 || !std::all_of(factors->begin(), factors->end(), is_size))
+      throw Error(
+          fmt::format("{}: the rope scaling's short_factor and long_factor need {} positive "
+                      "numbers each",
+                      where, dims / 2));
+}
+
+}  // namespace
 
 void CheckModelConfig(const ModelConfig& config, const std::string& where) {
   auto require_size = [&](int64_t value, const char* field, int64_t limit) {
@@ -48,7 +111,7 @@ void CheckModelConfig(const ModelConfig& config, const std::string& where) {
   require_size(config.max_positions, "max_position_embeddings", int64_t{1} << 32);
   require_size(config.n_layers(), "num_hidden_layers", kMaxLayers);
   const bool rotary = config.arch.positions == Architecture::Positions::kRotary;
-  if (rotary && config.head_dim % 2 != 0)
+  if (rotary && config.rope.dims == 0 && config.head_dim % 2 != 0)
     throw Error(fmt::format("{}: head_dim {} is odd; rotary embeddings need pairs", where,
                             config.head_dim));
   if (!(config.norm_eps > 0 && config.norm_eps < 1))
@@ -57,8 +120,7 @@ void CheckModelConfig(const ModelConfig& config, const std::string& where) {
   if (config.arch.gated_ffn && config.arch.activation != Architecture::Activation::kSilu)
     throw Error(fmt::format("{}: activation \"{}\" is not supported in a gated FFN (silu)", where,
                             ActivationName(config.arch.activation)));
-  if (!(config.rope.theta > 0 && std::isfinite(config.rope.theta) && config.rope.factor > 0))
-    throw Error(where + ": rope_theta and the rope scaling factor must be positive");
+  if (rotary) CheckRope(config.rope, config.head_dim, where);
   for (int64_t layer = 0; layer < config.n_layers(); ++layer) {
     const BlockSpec& block = config.blocks[static_cast<size_t>(layer)];
     if (block.attention.form == SubBlockForm::kFull) {

@@ -44,18 +44,36 @@ struct BlockSpec {
 
 /// Rotary embedding: angle of position p and pair k is p * InverseFrequencies()[k].
 struct RopeConfig {
-  enum class Type { kPlain, kLinear, kLlama3 };
+  enum class Type {
+    kPlain,
+    kLinear,    // positions divided by `factor`
+    kLlama3,    // long waves divided by `factor`
+    kDynamic,   // plain up to the model's context, which is as far as we go
+    kYarn,      // arXiv 2309.00071
+    kLongRope,  // arXiv 2402.13753: factors of their own, others for long sequences
+  };
   Type type = Type::kPlain;
   double theta = 10000.0;
-  double factor = 1.0;                    // kLinear, kLlama3
-  double low_freq_factor = 1.0;           // kLlama3
-  double high_freq_factor = 4.0;          // kLlama3
-  int64_t original_max_positions = 8192;  // kLlama3
+  double factor = 1.0;                       // all but kPlain and kLongRope
+  double low_freq_factor = 1.0;              // kLlama3
+  double high_freq_factor = 4.0;             // kLlama3
+  int64_t original_max_positions = 8192;     // kLlama3, kYarn, kLongRope
+  double beta_fast = 32.0, beta_slow = 1.0;  // kYarn
+  bool truncate = true;                      // kYarn: the ramp begins and ends at whole pairs
+  std::vector<double> short_factors, long_factors;  // kLongRope, one per pair
+  double attention_factor = 1.0;  // kYarn, kLongRope: cosines and sines are multiplied by it
+  int64_t dims = 0;               // of a head that are rotated, the first ones; 0: all
 
   bool operator==(const RopeConfig&) const = default;
 
-  /// [head_dim / 2] inverse frequencies, scaling included.
-  [[nodiscard]] std::vector<double> InverseFrequencies(int64_t head_dim) const;
+  [[nodiscard]] int64_t RotatedDims(int64_t head_dim) const { return dims > 0 ? dims : head_dim; }
+  /// Whether the frequencies of a sequence of `length` differ from those of shorter ones.
+  [[nodiscard]] bool IsLong(int64_t length) const {
+    return type == Type::kLongRope && length > original_max_positions;
+  }
+  /// [rotated dims / 2] inverse frequencies, scaling included, for a sequence that IsLong or not.
+  [[nodiscard]] std::vector<double> InverseFrequencies(int64_t head_dim,
+                                                       bool is_long = false) const;
 };
 
 /// What the sub-blocks of a family are made of, sizes apart. The default is Llama's.
@@ -93,6 +111,7 @@ struct ModelConfig {
   RopeConfig rope;
   bool tied_embeddings = false;  // the head is the embedding matrix
   int32_t bos_id = -1;
+  int32_t pad_id = -1;
   std::vector<int32_t> eos_ids;
   DType stored_dtype = DType::kF32;  // of the checkpoint this came from; exports return to it
   std::vector<BlockSpec> blocks;
@@ -111,7 +130,8 @@ void CheckModelConfig(const ModelConfig& config, const std::string& where);
 /// Query heads of a full attention sub-block.
 [[nodiscard]] int64_t QueryHeads(const AttentionSpec& spec, const ModelConfig& config);
 
-/// "kv2", "kv1q3" (one kv head and three query heads), "linear", "none".
+/// "kv2", "kv1q3" (one kv head and three query heads), "kv2w5" (queries see five keys), "linear",
+/// "none".
 [[nodiscard]] std::string Describe(const AttentionSpec& spec);
 /// "512", "linear", "none".
 [[nodiscard]] std::string Describe(const FfnSpec& spec);

@@ -27,14 +27,15 @@ using VariantSpec = std::variant<AttentionSpec, FfnSpec, BlockSpec>;
 [[nodiscard]] std::vector<VariantSpec> PartsOf(const VariantSpec& spec);
 /// True when nothing stands there: `none`, of both sub-blocks in a whole block.
 [[nodiscard]] bool IsNone(const VariantSpec& spec);
-/// "attn:kv2", "attn:linear", "ffn:256", "ffn:none", "attn:kv1+ffn:256", "none": equal names mean
-/// equal shapes.
+/// "attn:kv2", "attn:kv2w64", "attn:linear", "ffn:256", "ffn:none", "attn:kv1+ffn:256", "none":
+/// equal names mean equal shapes.
 [[nodiscard]] std::string VariantName(const VariantSpec& spec);
 
 /// A variant as the user writes it: "attn:kv4" "attn:kv50%" "attn:kv4q16" "attn:linear" "attn:none"
 /// "ffn:512" "ffn:50%" "ffn:linear" "ffn:none"; kv4 keeps all query heads, kv4q16 only the 16 of
-/// the four kv heads that stay. A whole block is a pair such as "attn:kv1+ffn:50%", attention
-/// first, or "none". nullopt when the name is fine, else the complaint. Needs no model.
+/// the four kv heads that stay. Windows stay the parent's: kv4w64 says so, and is refused
+/// elsewhere. A whole block is a pair such as "attn:kv1+ffn:50%", attention first, or "none".
+/// nullopt when the name is fine, else the complaint. Needs no model.
 [[nodiscard]] std::optional<std::string> CheckVariantName(std::string_view name);
 
 /// The variant that `name` means in `layer` of a model: percentages are of that layer's FFN,

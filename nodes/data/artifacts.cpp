@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -18,6 +19,7 @@ using nlohmann::json;
 namespace {
 
 constexpr std::string_view kFilePrefix = "tokenizer/";
+constexpr const char* kGenerationConfig = "generation_config";
 
 void WriteTokenizer(ArchiveWriter& out, const std::map<std::string, std::string>& files) {
   for (const auto& [name, bytes] : files) WriteText(out, std::string(kFilePrefix) + name, bytes);
@@ -79,6 +81,7 @@ void Checkpoint::Save(ArchiveWriter& out) const {
   ModelWeights handles = model;
   for (const auto& [name, slot] : Slots(handles)) WriteTensor(out, name, *slot);
   WriteTokenizer(out, tokenizer_files);
+  if (!generation_config.empty()) WriteText(out, kGenerationConfig, generation_config);
 }
 
 Checkpoint Checkpoint::Load(std::shared_ptr<const ArchiveReader> in) {
@@ -87,6 +90,9 @@ Checkpoint Checkpoint::Load(std::shared_ptr<const ArchiveReader> in) {
       nlohmann::ordered_json::parse(in->Attribute("config").dump()), "checkpoint"));
   for (const auto& [name, slot] : Slots(checkpoint.model)) *slot = ReadTensor(*in, name);
   checkpoint.tokenizer_files = ReadTokenizer(*in);
+  if (const auto names = in->ArrayNames();
+      std::find(names.begin(), names.end(), kGenerationConfig) != names.end())
+    checkpoint.generation_config = ReadText(*in, kGenerationConfig);
   constexpr std::string_view kFigure = "figure/";
   for (const std::string& name : in->AttributeNames())
     if (name.starts_with(kFigure))

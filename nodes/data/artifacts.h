@@ -51,6 +51,7 @@ struct Checkpoint {
   static constexpr std::string_view kType = "checkpoint";
   ModelWeights model;
   std::map<std::string, std::string> tokenizer_files;  // may be empty
+  std::string generation_config;                       // the text of such a file; may be empty
   std::map<std::string, double> figures;               // how training ended
 
   void Save(ArchiveWriter& out) const;

@@ -22,6 +22,13 @@ TokenMetrics EvaluateModel(const Transformer& model, const Transformer* parent,
                            const std::function<void(double)>& poll) {
   const at::NoGradGuard no_grad;
   CheckTokensFit(tokens, model.config());
+  if (parent != nullptr) {
+    try {
+      CheckTokensFit(tokens, parent->config());
+    } catch (const Error& error) {
+      throw WithContext("the parent", error);
+    }
+  }
   const at::Device device = model.weights().embedding.device();
   const int64_t per_sequence = tokens.length - 1;
   if (per_sequence < 1) throw Error("sequences of one token predict nothing");
@@ -60,7 +67,10 @@ std::string SampleText(const Transformer& model, const Tokenizer& tokenizer,
                        const std::string& prompt, int64_t count, const Sampling& sampling) {
   std::vector<int32_t> ids = tokenizer.Encode(prompt);
   if (tokenizer.bos_id() >= 0) ids.insert(ids.begin(), tokenizer.bos_id());
-  return RepairUtf8(tokenizer.Decode(Generate(model, ids, count, sampling)));
+  std::vector<int32_t> continuation = Generate(model, ids, count, sampling);
+  // A vocabulary may be padded with rows for which the tokenizer has no text.
+  std::erase_if(continuation, [&](int32_t id) { return id >= tokenizer.vocab_size(); });
+  return RepairUtf8(tokenizer.Decode(continuation));
 }
 
 namespace {

@@ -14,12 +14,13 @@ namespace puzzle {
 
 /// Metrics over the first `positions` predictions (0: all) of `tokens`; the context is reset for
 /// every sequence. With a parent also what compares with it. Never holds tokens x vocabulary.
+/// Throws Error when the tokens do not fit one of the models.
 [[nodiscard]] TokenMetrics EvaluateModel(const Transformer& model, const Transformer* parent,
                                          const TokenSet& tokens, int64_t positions, int64_t batch,
                                          const std::function<void(double)>& poll);
 
 /// Continues `prompt` by `count` tokens; the text without the prompt, U+FFFD in place of bytes that
-/// are no UTF-8.
+/// are no UTF-8. Ids that only the model has are no text.
 [[nodiscard]] std::string SampleText(const Transformer& model, const Tokenizer& tokenizer,
                                      const std::string& prompt, int64_t count,
                                      const Sampling& sampling = {});

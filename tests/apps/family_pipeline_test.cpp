@@ -149,10 +149,12 @@ TEST_F(FamilyPipelineTest, CheckpointsThatCannotBeUsedAreRefusedByName) {
   EXPECT_THAT(folder_.Run({"run", "graph.json"}).text(),
               HasSubstr("pre_tokenizer: \"BertPreTokenizer\""));
   folder_.Write("parent/tokenizer.json",
-                R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 300}, "merges": []},
+                R"({"model": {"type": "BPE", "vocab": {"a": 0, "e": 300}, "merges": [],
+                              "ignore_merges": false},
              "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}})");
-  EXPECT_THAT(folder_.Run({"run", "graph.json"}).text(),
-              HasSubstr("the tokenizer has 301 ids, the model a vocabulary of 258"));
+  const std::string said = folder_.Run({"run", "graph.json"}).text();
+  EXPECT_THAT(said, HasSubstr("the tokenizer has 301 ids, the model a vocabulary of 258"));
+  EXPECT_THAT(said, HasSubstr("token id 300 is outside the model's vocabulary of 258"));
 }
 
 }  // namespace

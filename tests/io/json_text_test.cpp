@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -36,6 +37,15 @@ TEST(JsonTextTest, IntegersUpTo64BitsAreExact) {
   EXPECT_EQ(json.value()[0], UINT64_MAX);
   EXPECT_EQ(json.value()[1], INT64_MIN);
   EXPECT_EQ(json.value()[2], 18446744073709551616.0);
+}
+
+TEST(JsonTextTest, WhatPythonWritesForNonFiniteNumbersIsReadOnRequest) {
+  const JsonText json =
+      JsonText::Parse("[NaN, Infinity, -Infinity, -1]", "", {.allow_nonfinite = true});
+  EXPECT_TRUE(std::isnan(json.value()[0].get<double>()));
+  EXPECT_EQ(json.value()[1], std::numeric_limits<double>::infinity());
+  EXPECT_EQ(json.value()[2], -std::numeric_limits<double>::infinity());
+  EXPECT_EQ(json.value()[3], -1);
 }
 
 TEST(JsonTextTest, PositionsAreThoseOfKeysAndElements) {
@@ -127,8 +137,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadText{"LoneSlash", "{ / }", "1:3: expected a value or a comment"},
         BadText{"TextAfterTheEnd", "{} {}", "1:4: '{' after the end"},
         BadText{"TooDeep", "[[[[[1]]]]]", "1:5: nested more than 4 levels deep"},
-        BadText{"Nan", "[NaN]", "1:2: expected a value, found 'N'"},
-        BadText{"Infinity", "[-Infinity]", "1:2: '-' without a number"},
+        BadText{"Nan", "[NaN]", "1:2: NaN is no JSON"},
+        BadText{"Infinity", "[-Infinity]", "1:2: -Infinity is no JSON"},
         BadText{"NumberTooLarge", "[1e999]", "1:2: number out of range"},
         BadText{"LeadingZero", "[01]", "1:3: expected ',' or ']', found '1'"},
         BadText{"PlusSign", "[+1]", "1:2: expected a value, found '+'"},

@@ -105,11 +105,29 @@ TEST_F(SafetensorsTest, OtherTypesAreNotReadAsFloats) {
 
 TEST_F(SafetensorsTest, TypesThatWeLackAreListedButNotUsed) {
   const SafetensorsReader reader =
-      OpenBytes(SafetensorsFile("{" + TensorEntry("q", "F8_E4M3", "[4]", "[0,4]") + "}", "abcd"));
+      OpenBytes(SafetensorsFile("{" + TensorEntry("q", "F8_E5M2", "[4]", "[0,4]") + "}", "abcd"));
   EXPECT_TRUE(reader.Has("q"));
   EXPECT_THAT(ErrorOf([&] { (void)reader.Info("q"); }),
-              AllOf(HasSubstr("'q'"), HasSubstr("F8_E4M3")));
-  EXPECT_THAT(ErrorOf([&] { (void)reader.ReadF32("q"); }), HasSubstr("F8_E4M3"));
+              AllOf(HasSubstr("'q'"), HasSubstr("F8_E5M2")));
+  EXPECT_THAT(ErrorOf([&] { (void)reader.ReadF32("q"); }), HasSubstr("F8_E5M2"));
+  EXPECT_EQ(reader.TypeOf("q"), "F8_E5M2");
+  EXPECT_EQ(reader.ShapeOf("q"), Shape({4}));
+}
+
+// Values of PyTorch's float8_e4m3fn.
+TEST_F(SafetensorsTest, EightBitFloatsAreRead) {
+  const std::string bytes = "\x38\xC0\x7E\x01\x08\x80";
+  const SafetensorsReader reader =
+      OpenBytes(SafetensorsFile("{" + TensorEntry("q", "F8_E4M3", "[6]", "[0,6]") + "}", bytes));
+  EXPECT_THAT(reader.ReadF32("q"), ElementsAre(1, -2, 448, 0x1p-9f, 0x1p-6f, 0));
+  EXPECT_TRUE(std::isnan(F32FromE4M3(0x7F)) && std::isnan(F32FromE4M3(0xFF)));
+}
+
+TEST_F(SafetensorsTest, AGitLfsPointerIsNamedForWhatItIs) {
+  EXPECT_THAT(ErrorOf([&] {
+                OpenBytes("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 98\n");
+              }),
+              AllOf(HasSubstr("Git LFS pointer"), HasSubstr("git lfs pull")));
 }
 
 TEST_F(SafetensorsTest, MissingTensorIsNamed) {
@@ -165,10 +183,16 @@ TEST_F(SafetensorsTest, MissingShardIsNamed) {
   EXPECT_THAT(OpenError(), HasSubstr(folder_ / "one.safetensors"));
 }
 
-TEST_F(SafetensorsTest, ShardMustContainWhatTheIndexPromises) {
+// Programs that tie tensors leave the other's name in the index.
+TEST_F(SafetensorsTest, WhatTheIndexPromisesIsMissedWhenItIsNeeded) {
   WriteShard("one.safetensors", {"a"});
   WriteIndex(R"({"a":"one.safetensors","b":"one.safetensors"})");
-  EXPECT_THAT(OpenError(), AllOf(HasSubstr("one.safetensors"), HasSubstr("'b': is missing")));
+  const SafetensorsReader reader = SafetensorsReader::Open(folder_.path());
+  EXPECT_THAT(reader.Names(), ElementsAre("a"));
+  EXPECT_EQ(reader.Promised("b"), folder_ / "one.safetensors");
+  EXPECT_EQ(reader.Promised("a"), "");
+  EXPECT_THAT(ErrorOf([&] { (void)reader.ReadF32("b"); }),
+              AllOf(HasSubstr("one.safetensors"), HasSubstr("'b': is missing")));
 }
 
 TEST_F(SafetensorsTest, ShardMustNotContainMore) {

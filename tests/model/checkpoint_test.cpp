@@ -3,11 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fmt/format.h>
+
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
+#include "io/file.h"
 #include "io/safetensors.h"
 #include "model/files/checkpoint_digest.h"
 #include "model/files/hf_config.h"
@@ -107,6 +111,110 @@ TEST_F(CheckpointTest, OldFilesWithRotaryTablesOrAnEqualHeadAreAccepted) {
   WriteTensors(model, {{"model.layers.0.self_attn.rotary_emb.inv_freq", at::ones({4})},
                        {"lm_head.weight", model.embedding}});
   ExpectEqual(LoadCheckpoint(folder_), model);
+}
+
+// safetensors keeps one of two tensors that share their memory, and not always the embedding.
+TEST_F(CheckpointTest, ATiedModelMayHaveItsHeadOnly) {
+  const ModelWeights model = TinyModel();
+  WriteTensors(model, {{"lm_head.weight", model.embedding}}, "model.embed_tokens.weight");
+  ExpectEqual(LoadCheckpoint(folder_), model);
+}
+
+TEST_F(CheckpointTest, AWrappersPrefixIsNamedWithTheWayOut) {
+  ModelWeights model = TinyModel();
+  std::vector<NamedTensor> wrapped;
+  for (const auto& [name, slot] : Slots(model)) wrapped.push_back({"module." + name, *slot});
+  std::vector<TensorToWrite> tensors;
+  for (const auto& [name, tensor] : wrapped)
+    tensors.push_back({name, tensor.sizes().vec(), tensor.data_ptr<float>(), DType::kF32});
+  SaveCheckpoint(folder_, model);
+  WriteSafetensors(folder_, tensors);
+  EXPECT_THAT(LoadFailure(), HasSubstr("tensor model.embed_tokens.weight is missing"));
+  EXPECT_THAT(LoadFailure(), HasSubstr("leaves \"module.\" in front of the names"));
+}
+
+TEST_F(CheckpointTest, TheTypeIsThatOfTheTensorsWhereTheConfigIsSilent) {
+  ModelConfig config = TinyConfig();
+  config.stored_dtype = DType::kBF16;
+  SaveCheckpoint(folder_, TinyModel(config));
+  const std::string path = folder_ + "/config.json";
+  auto json = nlohmann::ordered_json::parse(ReadWholeFile(path, 1 << 20));
+  json.erase("torch_dtype");
+  WriteWholeFile(path, json.dump());
+  EXPECT_EQ(LoadCheckpoint(folder_).config.stored_dtype, DType::kBF16);
+}
+
+TEST_F(CheckpointTest, WhereATextEndsIsSaidByTheGenerationConfig) {
+  SaveCheckpoint(folder_, TinyModel());
+  const std::string path = folder_ + "/generation_config.json";
+  const std::string digest = DigestCheckpoint(folder_);
+  WriteWholeFile(path, R"({"eos_token_id": [2, 7], "top_p": NaN})");
+  EXPECT_EQ(LoadCheckpoint(folder_).config.eos_ids, (std::vector<int32_t>{2, 7}));
+  EXPECT_NE(DigestCheckpoint(folder_), digest) << "it is part of what is loaded";
+  WriteWholeFile(path, R"({"max_length": 20})");
+  EXPECT_EQ(LoadCheckpoint(folder_).config.eos_ids, (std::vector<int32_t>{2}));
+  WriteWholeFile(path, R"({"eos_token_id": "end"})");
+  EXPECT_THAT(LoadFailure(), HasSubstr("generation_config.json: eos_token_id: expected"));
+}
+
+// One 8-bit matrix among the others, with each kind of scale.
+TEST_F(CheckpointTest, EightBitWeightsAreReadWithTheirScales) {
+  const std::string name = "model.layers.1.mlp.up_proj.weight";  // [48, 32]
+  struct Case {
+    const char* suffix;
+    Shape shape;
+    const char* quantization;
+    std::function<float(int64_t, int64_t)> scale;
+  };
+  const Case cases[] = {
+      {"_scale_inv",
+       {2, 3},
+       R"({"quant_method": "fp8", "weight_block_size": [32, 12]})",
+       [](int64_t r, int64_t c) { return static_cast<float>(1 + r / 32 * 3 + c / 12); }},
+      {"_scale_inv", {1, 1}, R"({"quant_method": "fp8"})", [](int64_t, int64_t) { return 1.0F; }},
+      {"_scale",
+       {48, 1},
+       R"({"quant_method": "compressed-tensors", "format": "float-quantized"})",
+       [](int64_t r, int64_t) { return static_cast<float>(1 + r); }},
+      {"_scale",
+       {},
+       R"({"quant_method": "modelopt", "quant_algo": "FP8"})",
+       [](int64_t, int64_t) { return 1.0F; }},
+  };
+  for (const Case& c : cases) {
+    ModelWeights model = TinyModel();
+    SaveCheckpoint(folder_, model);
+    auto json = nlohmann::ordered_json::parse(ReadWholeFile(folder_ + "/config.json", 1 << 20));
+    json["quantization_config"] = nlohmann::ordered_json::parse(c.quantization);
+    WriteWholeFile(folder_ + "/config.json", json.dump());
+    std::string header = "{", data;
+    const auto add = [&](const std::string& tensor, const char* type, const Shape& shape,
+                         const void* bytes, size_t count) {
+      header += fmt::format(R"({}"{}":{{"dtype":"{}","shape":{},"data_offsets":[{},{}]}})",
+                            data.empty() ? "" : ",", tensor, type, ShapeString(shape), data.size(),
+                            data.size() + count);
+      data.append(static_cast<const char*>(bytes), count);
+    };
+    for (const auto& [tensor, slot] : Slots(model))
+      if (tensor != name)
+        add(tensor, "F32", slot->sizes().vec(), slot->data_ptr<float>(), slot->nbytes());
+    const auto n = static_cast<size_t>(NumElements(c.shape));
+    std::vector<float> scales(n);
+    for (size_t i = 0; i < n; ++i) scales[i] = static_cast<float>(1 + i);
+    std::string bytes;
+    for (int i = 0; i < 48 * 32; ++i) bytes += static_cast<char>(i % 100);
+    add(name, "F8_E4M3", {48, 32}, bytes.data(), bytes.size());
+    add(name + c.suffix, "F32", c.shape, scales.data(), 4 * n);
+    const uint64_t length = header.size() + 1;
+    WriteWholeFile(folder_ + "/model.safetensors",
+                   std::string(reinterpret_cast<const char*>(&length), 8) + header + "}" + data);
+    const Tensor up = LoadCheckpoint(folder_).blocks[1].ffn.up;
+    for (const auto& [row, column] :
+         {std::pair<int64_t, int64_t>{0, 0}, {31, 11}, {32, 12}, {47, 31}})
+      EXPECT_EQ(up[row][column].item<float>(),
+                F32FromE4M3(static_cast<uint8_t>((row * 32 + column) % 100)) * c.scale(row, column))
+          << c.quantization << ' ' << row << ' ' << column;
+  }
 }
 
 TEST_F(CheckpointTest, DigestFollowsTheContent) {

@@ -146,15 +146,62 @@ TEST(HfConfigTest, BadConfigsAreRefusedByField) {
          j["quantization_config"] = {{"bits", 4}};
        },
        "quantised"},
-      {"window", [](Json& j) { j["sliding_window"] = 4096; }, "sliding_window"},
+      {"nan", [](Json& j) { j["rms_norm_eps"] = NAN; }, "rms_norm_eps: expected a number, got nan"},
+      {"eos",
+       [](Json& j) {
+         j["eos_token_id"] = {2, 4294967361};
+       },
+       "eos_token_id"},
+      {"negative eos", [](Json& j) { j["eos_token_id"] = -4294967231; }, "eos_token_id"},
+      {"bos", [](Json& j) { j["bos_token_id"] = 4294967297; }, "bos_token_id"},
+      {"pad", [](Json& j) { j["pad_token_id"] = 0.5; }, "pad_token_id"},
       {"act", [](Json& j) { j["hidden_act"] = "tanh"; }, "hidden_act \"tanh\""},
       {"gated act", [](Json& j) { j["hidden_act"] = "gelu"; }, "activation \"gelu\""},
       {"dtype", [](Json& j) { j["torch_dtype"] = "int8"; }, "torch_dtype"},
       {"rope",
        [](Json& j) {
-         j["rope_scaling"] = {{"type", "yarn"}};
+         j["rope_scaling"] = {{"type", "spiral"}};
        },
-       "rope_type \"yarn\""},
+       "rope_type \"spiral\""},
+      {"linear",
+       [](Json& j) {
+         j["rope_scaling"] = {{"type", "linear"}};
+       },
+       "factor: missing"},
+      {"yarn",
+       [](Json& j) {
+         j["rope_scaling"] = {{"rope_type", "yarn"}};
+       },
+       "factor: missing"},
+      {"llama3",
+       [](Json& j) {
+         j["rope_scaling"] = {{"rope_type", "llama3"}, {"factor", 8.0}, {"low_freq_factor", 1.0}};
+       },
+       "high_freq_factor: missing"},
+      {"longrope",
+       [](Json& j) {
+         j["rope_scaling"] = {{"type", "longrope"}, {"short_factor", {1, 1, 1, 1}}};
+       },
+       "long_factor: missing"},
+      {"short longrope",
+       [](Json& j) {
+         j["rope_scaling"] = {
+             {"type", "longrope"}, {"short_factor", {1, 1, 1}}, {"long_factor", {1, 1, 1, 1}}};
+       },
+       "need 4 positive numbers"},
+      {"two scalings",
+       [](Json& j) {
+         j["rope_parameters"] = {{"rope_type", "linear"}, {"factor", 2.0}};
+         j["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 4.0}};
+       },
+       "rope_parameters and rope_scaling"},
+      {"a theta that nobody would read",
+       [](Json& j) {
+         j.erase("rope_theta");
+         j["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 5e5}};
+         j["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 4.0}};
+       },
+       "rope_parameters and rope_scaling"},
       {"blocks", [](Json& j) { j["block_configs"] = Json::array(); }, "block_configs"},
       {"not an object", [](Json& j) { j = Json::array(); }, "expected an object"},
   };
@@ -187,6 +234,86 @@ TEST(RopeTest, Llama3ScalingKeepsShortWavesAndStretchesLongOnes) {
       EXPECT_NEAR(scaled[k], plain * ((1 - s) / 8 + s), 1e-15);
     }
   }
+}
+
+// As transformers 5 reads them.
+TEST(HfConfigTest, AScalingBesideTheParametersOfTransformers5Counts) {
+  Json json = Llama();
+  json["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 10000.0}};
+  json["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 4.0}};
+  const ModelConfig config = ModelConfigFromJson(json, "c");
+  EXPECT_EQ(config.rope.type, RopeConfig::Type::kLinear);
+  EXPECT_EQ(config.rope.factor, 4);
+}
+
+TEST(HfConfigTest, LlamaPassesALeftOverWindowOver) {
+  Json json = Llama();
+  json["sliding_window"] = 16;
+  EXPECT_EQ(ModelConfigFromJson(json, "c"), ModelConfigFromJson(Llama(), "c"));
+}
+
+TEST(HfConfigTest, ThePaddingIdComesBack) {
+  Json json = Llama();
+  json["pad_token_id"] = 3;
+  const ModelConfig config = ModelConfigFromJson(json, "c");
+  EXPECT_EQ(config.pad_id, 3);
+  EXPECT_EQ(ModelConfigFromJson(Json::parse(ToHfJson(config).dump()), "c"), config);
+  EXPECT_FALSE(ToHfJson(ModelConfigFromJson(Llama(), "c")).contains("pad_token_id"))
+      << "configs without one keep their digest";
+}
+
+ModelConfig WithScaling(const char* scaling) {
+  Json json = Llama();
+  json["head_dim"] = 16;
+  json["rope_scaling"] = Json::parse(scaling);
+  const ModelConfig config = ModelConfigFromJson(json, "c");
+  EXPECT_EQ(ModelConfigFromJson(Json::parse(ToHfJson(config).dump()), "c"), config) << scaling;
+  return config;
+}
+
+void ExpectFrequencies(const std::vector<double>& actual, const std::vector<double>& expected) {
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t k = 0; k < actual.size(); ++k)
+    EXPECT_NEAR(actual[k], expected[k], 2e-6 * expected[k]) << k;
+}
+
+// Figures of transformers 5.24, modeling_rope_utils.py.
+TEST(RopeTest, YarnIsThatOfTheReference) {
+  const RopeConfig usual =
+      WithScaling(R"({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64})")
+          .rope;
+  ExpectFrequencies(usual.InverseFrequencies(16),
+                    {1.0, 0.237170815, 0.049999997, 0.00790569466, 0.00249999994, 0.000790569466,
+                     0.000250000012, 7.90569466e-05});
+  EXPECT_NEAR(usual.attention_factor, 1.138629436111989, 1e-12);
+  const RopeConfig unusual =
+      WithScaling(R"({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64,
+                      "truncate": false, "beta_fast": 16.0, "mscale": 0.7, "mscale_all_dim": 0.5})")
+          .rope;
+  ExpectFrequencies(unusual.InverseFrequencies(16),
+                    {1.0, 0.198583528, 0.0255952496, 0.00790569466, 0.00249999994, 0.000790569466,
+                     0.000250000012, 7.90569466e-05});
+  EXPECT_NEAR(unusual.attention_factor, 1.0259286501478284, 1e-12);
+}
+
+TEST(RopeTest, LongRopeIsThatOfTheReference) {
+  const RopeConfig rope =
+      WithScaling(R"({"rope_type": "longrope", "original_max_position_embeddings": 64,
+                      "short_factor": [1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7],
+                      "long_factor": [1, 2, 3, 4, 5, 6, 7, 8]})")
+          .rope;
+  ExpectFrequencies(rope.InverseFrequencies(16, rope.IsLong(64)),
+                    {1.0, 0.287479758, 0.0833333358, 0.0243252143, 0.00714285718, 0.00210818532,
+                     0.000624999986, 0.000186016332});
+  ExpectFrequencies(rope.InverseFrequencies(16, rope.IsLong(65)),
+                    {1.0, 0.158113882, 0.0333333351, 0.00790569466, 0.00200000009, 0.00052704633,
+                     0.000142857141, 3.95284733e-05});
+  EXPECT_NEAR(rope.attention_factor, 1.1547005383792517, 1e-12);
+}
+
+TEST(RopeTest, DynamicScalingIsPlainWithinTheContext) {
+  const ModelConfig config = WithScaling(R"({"rope_type": "dynamic", "factor": 4.0})");
+  EXPECT_EQ(config.rope.InverseFrequencies(16), RopeConfig{}.InverseFrequencies(16));
 }
 
 TEST(HfConfigTest, LayersAreCountedUnderTheFamilysOwnName) {

@@ -71,7 +71,7 @@ TEST(SurgeryTest, EqualKvHeadsMergeWithoutLoss) {
   attention.k.narrow(0, 8, 8).copy_(attention.k.narrow(0, 0, 8));
   attention.v.narrow(0, 8, 8).copy_(attention.v.narrow(0, 0, 8));
   const VariantSpec merged = AttentionSpec{SubBlockForm::kFull, 1};
-  const RotaryTable rotary = MakeRotaryTable(parent.config.rope, 8, 64, at::kCPU);
+  const RotaryTable rotary(parent.config.rope, 8, 64, at::kCPU);
   const Tensor x = RandomTensor({2, 10, 32}, 1);
   const Tensor expected =
       ApplySubBlock(attention, AttentionSpec{SubBlockForm::kFull, 2}, parent.config, rotary, x);
@@ -92,7 +92,7 @@ TEST(SurgeryTest, PruningAKvHeadTakesItsQueryHeadsAndTheirColumnsAway) {
   // What is left of the parent when the first kv head's group says nothing.
   attention.o = attention.o.clone();
   attention.o.narrow(1, 0, 16).zero_();
-  const RotaryTable rotary = MakeRotaryTable(parent.config.rope, 8, 64, at::kCPU);
+  const RotaryTable rotary(parent.config.rope, 8, 64, at::kCPU);
   const Tensor x = RandomTensor({2, 10, 32}, 1);
   EXPECT_TENSORS_NEAR(
       ApplySubBlock(made, pruned, parent.config, rotary, x),
