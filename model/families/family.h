@@ -1,13 +1,17 @@
-// The families of checkpoints that are understood, one row each: how config.json says the sizes,
-// what the sub-blocks are made of, and where each tensor lies in the files. Torch-free; thread-safe
-// (constant tables).
+// The families of checkpoints that are understood: what their sub-blocks are made of, what their
+// config.json says, and where each tensor lies in the files. A family is one file of this folder,
+// its row and the functions it points to; the list is in family.cpp. Torch-free; thread-safe
+// (constant tables, pure functions).
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
+#include "model/families/hf_fields.h"
 #include "model/shape/config.h"
 
 namespace puzzle {
@@ -16,6 +20,8 @@ namespace puzzle {
 using Renaming = std::pair<std::string_view, std::string_view>;
 
 struct Family {
+  using Json = nlohmann::ordered_json;
+
   std::string_view model_type;
   std::string_view architecture;  // the class of transformers that runs it
 
@@ -40,10 +46,24 @@ struct Family {
   Architecture arch = {};
 
   std::string_view base_prefix;  // that a base model's files leave out: "model.", "transformer."
-  std::span<const Renaming> names = {};  // prefixes of whole names, then names within a layer
-  bool conv1d = false;                   // projections are stored [in, out], q, k and v as one
+  /// Prefixes of whole names, then names within a layer. Several of ours with one name in the files
+  /// are stacked there, output rows first, in this order.
+  std::span<const Renaming> names = {};
+  bool conv1d = false;  // projections are stored [in, out]
   /// Suffixes of tensors that say nothing: masks, tables.
   std::span<const std::string_view> ignored = {};
+
+  // What only this family says; each may be absent.
+
+  /// Throws Error for options that would change what is computed and that we do not have.
+  void (*refuse)(const HfFields& fields) = nullptr;
+  /// Reads into `config`, which has the sizes and `arch` with its activation, all that is not in
+  /// `fields`: options of `arch`, the rotary embedding when it is not the usual one.
+  void (*read)(const HfFields& fields, ModelConfig& config) = nullptr;
+  /// How far the queries of each layer see (0: all) where config.json has no `layer_types`.
+  std::vector<int64_t> (*windows)(const HfFields& fields, size_t n_layers) = nullptr;
+  /// Writes what `read` and `windows` read, as well as the family can say it.
+  void (*write)(const ModelConfig& config, Json& json) = nullptr;
 };
 
 /// The row of a `model_type`; nullptr when there is none.
@@ -64,5 +84,8 @@ struct StoredTensor {
 [[nodiscard]] StoredTensor StoredAs(const Family& family, std::string_view name);
 /// Whether a tensor of a file is one of those that carry nothing.
 [[nodiscard]] bool IsIgnored(const Family& family, std::string_view name);
+
+/// The widest window of all layers; 0: none has one. For `write`.
+[[nodiscard]] int64_t LargestWindow(const ModelConfig& config);
 
 }  // namespace puzzle

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "io/safetensors.h"
-#include "model/files/hf_fields.h"
+#include "model/families/hf_fields.h"
 
 namespace puzzle {
 

@@ -10,8 +10,8 @@
 #include "io/error.h"
 #include "io/json_text.h"
 #include "model/families/family.h"
+#include "model/families/hf_fields.h"
 #include "model/families/rope_fields.h"
-#include "model/files/hf_fields.h"
 #include "model/files/stored_heads.h"
 
 namespace puzzle {
@@ -100,36 +100,6 @@ void RefuseQuantisation(const HfFields& fields) {
                     config.where(), method));
 }
 
-// Options that would change what is computed. A field that is absent has its harmless value.
-void RefuseUnsupported(const HfFields& fields, std::string_view family) {
-  struct Option {
-    std::string_view family;
-    const char* field;
-    bool harmless;
-  };
-  constexpr Option kOptions[] = {
-      {"gpt2", "scale_attn_by_inverse_layer_idx", false},
-      {"gpt2", "add_cross_attention", false},
-      {"opt", "do_layer_norm_before", true},
-      {"opt", "layer_norm_elementwise_affine", true},
-      {"opt", "_remove_final_layer_norm", false},
-  };
-  for (const Option& option : kOptions)
-    if (option.family == family && fields.Bool(option.field, option.harmless) != option.harmless)
-      throw Error(fmt::format("{}: {}: {} is not supported", fields.where(), option.field,
-                              !option.harmless));
-  RefuseQuantisation(fields);
-  if (family == "opt") {
-    const int64_t hidden = fields.Int("hidden_size");
-    if (const int64_t width = fields.FindInt("word_embed_proj_dim").value_or(hidden);
-        width != hidden)
-      throw Error(
-          fmt::format("{}: word_embed_proj_dim: {} differs from hidden_size {}; projected "
-                      "embeddings are not supported",
-                      fields.where(), width, hidden));
-  }
-}
-
 Architecture::Activation ReadActivation(const HfFields& fields, const Family::Fields& names) {
   using Activation = Architecture::Activation;
   const std::string name = fields.Text(names.activation, names.default_activation);
@@ -140,42 +110,6 @@ Architecture::Activation ReadActivation(const HfFields& fields, const Family::Fi
   throw Error(
       fmt::format("{}: {} \"{}\" is not supported (silu, gelu, gelu_new, gelu_pytorch_tanh, relu)",
                   fields.where(), names.activation, name));
-}
-
-Architecture ReadArchitecture(const HfFields& fields, const Family& family) {
-  Architecture arch = family.arch;
-  const std::string_view type = family.model_type;
-  arch.activation = ReadActivation(fields, family.fields);
-  if (type == "llama" || type == "qwen3") {
-    arch.qkv_bias = arch.o_bias = fields.Bool("attention_bias", false);
-  }
-  if (type == "llama") arch.ffn_bias = fields.Bool("mlp_bias", false);
-  if (type == "gpt2") arch.scaled_attention = fields.Bool("scale_attn_weights", true);
-  if (type == "opt") {
-    arch.qkv_bias = arch.o_bias = arch.ffn_bias = fields.Bool("enable_bias", true);
-  }
-  return arch;
-}
-
-// GPT-Neo: [[["global", "local"], 6]] is six times that pair.
-std::vector<std::string> ReadAttentionTypes(const HfFields& fields) {
-  std::vector<std::string> layers;
-  const Json* types = fields.Find("attention_types");
-  if (types == nullptr) return layers;
-  const char* expected = "a list of [[\"global\" or \"local\", ...], repeats]";
-  if (!types->is_array()) fields.Wrong("attention_types", expected, *types);
-  for (const Json& entry : *types) {
-    if (!entry.is_array() || entry.size() != 2 || !entry[0].is_array() ||
-        !entry[1].is_number_integer() || entry[1] < 1 || entry[1] > 4096)
-      fields.Wrong("attention_types", expected, *types);
-    for (int64_t i = 0; i < entry[1].get<int64_t>(); ++i)
-      for (const Json& kind : entry[0]) {
-        if ((kind != "global" && kind != "local") || layers.size() > 4096)
-          fields.Wrong("attention_types", expected, *types);
-        layers.push_back(kind.get<std::string>());
-      }
-  }
-  return layers;
 }
 
 // As transformers says windows since version 4.53.
@@ -195,27 +129,10 @@ void ReadLayerTypes(const HfFields& fields, std::vector<int64_t>& windows) {
 // How far the queries of each layer see; 0: all.
 std::vector<int64_t> ReadWindows(const HfFields& fields, const Family& family, size_t n_layers) {
   std::vector<int64_t> windows(n_layers, 0);
-  const std::string_view type = family.model_type;
-  if (type == "gpt_neo") {
-    const int64_t window = fields.FindInt("window_size").value_or(256);
-    const std::vector<std::string> types = ReadAttentionTypes(fields);
-    if (!types.empty() && types.size() != n_layers)
-      throw Error(fmt::format("{}: attention_types: {} layers, but num_layers is {}",
-                              fields.where(), types.size(), n_layers));
-    for (size_t i = 0; i < n_layers; ++i) {
-      const bool local = types.empty() ? i % 2 == 1 : types[i] == "local";
-      if (local) windows[i] = window;
-    }
-  } else if (fields.Find("layer_types") != nullptr) {
+  if (fields.Find("layer_types") != nullptr) {
     ReadLayerTypes(fields, windows);
-  } else if (type == "mistral") {
-    const bool said = fields.Has("sliding_window");
-    windows.assign(n_layers, said ? fields.FindInt("sliding_window").value_or(0) : 4096);
-  } else if ((type == "qwen2" || type == "qwen3") && fields.Bool("use_sliding_window", false)) {
-    const int64_t full = fields.FindInt("max_window_layers").value_or(28);
-    for (size_t i = 0; i < n_layers; ++i)
-      if (static_cast<int64_t>(i) >= full)
-        windows[i] = fields.FindInt("sliding_window").value_or(4096);
+  } else if (family.windows != nullptr) {
+    windows = family.windows(fields, n_layers);
   }
   return windows;
 }
@@ -320,10 +237,12 @@ ModelConfig ModelConfigFromJson(const Json& json, const std::string& where) {
   const HfFields fields(json, where);
   const Family& family = ReadFamily(fields);
   const Family::Fields& names = family.fields;
-  RefuseUnsupported(fields, family.model_type);
+  RefuseQuantisation(fields);
+  if (family.refuse != nullptr) family.refuse(fields);
   ModelConfig config;
   config.family = family.model_type;
-  config.arch = ReadArchitecture(fields, family);
+  config.arch = family.arch;
+  config.arch.activation = ReadActivation(fields, names);
   config.vocab_size = fields.Int("vocab_size");
   config.hidden_size = fields.Int(names.hidden);
   config.n_heads = fields.Int(names.heads);
@@ -341,6 +260,7 @@ ModelConfig ModelConfigFromJson(const Json& json, const std::string& where) {
                         : names.default_norm_eps;
   if (config.arch.positions == Architecture::Positions::kRotary)
     config.rope = ReadRope(fields, config);
+  if (family.read != nullptr) family.read(fields, config);
   config.tied_embeddings = fields.Bool("tie_word_embeddings", names.default_tied);
   ReadTokenIds(fields, config);
   config.stored_dtype = ReadDType(fields);

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "io/json_text.h"
-#include "model/files/hf_fields.h"
+#include "model/families/hf_fields.h"
 #include "model/shape/config.h"
 
 namespace puzzle {

@@ -70,45 +70,6 @@ Json AnyModelBlock(const BlockSpec& block) {
             {"replace_with_linear", block.ffn.form == SubBlockForm::kLinear}}}};
 }
 
-int64_t LargestWindow(const ModelConfig& config) {
-  int64_t window = 0;
-  for (const BlockSpec& block : config.blocks) window = std::max(window, block.attention.window);
-  return window;
-}
-
-// What only one family says. Windows are said as well as the family can.
-void AddOwnFields(const ModelConfig& config, Json& json) {
-  const Architecture& arch = config.arch;
-  const int64_t window = LargestWindow(config);
-  if (config.family == "llama" || config.family == "qwen3") json["attention_bias"] = arch.qkv_bias;
-  if (config.family == "llama") json["mlp_bias"] = arch.ffn_bias;
-  if (config.family == "mistral")
-    json["sliding_window"] = window > 0 ? Json(window) : Json(nullptr);
-  if (config.family == "qwen2" || config.family == "qwen3") {
-    int64_t full = 0;
-    while (full < config.n_layers() &&
-           config.blocks[static_cast<size_t>(full)].attention.window == 0)
-      ++full;
-    json["use_sliding_window"] = window > 0;
-    json["sliding_window"] = window > 0 ? Json(window) : Json(nullptr);
-    json["max_window_layers"] = full;
-  }
-  if (config.family == "gpt2") json["scale_attn_weights"] = arch.scaled_attention;
-  if (config.family == "gpt_neo") {
-    Json kinds = Json::array();
-    for (const BlockSpec& block : config.blocks)
-      kinds.push_back(block.attention.window > 0 ? "local" : "global");
-    json["attention_types"] = Json::array({Json::array({kinds, 1})});
-    json["attention_layers"] = kinds;
-    json["window_size"] = window > 0 ? window : 256;
-  }
-  if (config.family == "opt") {
-    json["enable_bias"] = arch.qkv_bias;
-    json["do_layer_norm_before"] = true;
-    json["word_embed_proj_dim"] = config.hidden_size;
-  }
-}
-
 // The config of a model whose blocks are all like the first full ones.
 Json PlainJson(const ModelConfig& config) {
   const Family& family = FamilyOf(config);
@@ -132,7 +93,7 @@ Json PlainJson(const ModelConfig& config) {
   if (names.norm_eps != nullptr) json[names.norm_eps] = config.norm_eps;
   json["vocab_size"] = config.vocab_size;
   json[names.positions] = config.max_positions;
-  AddOwnFields(config, json);
+  if (family.write != nullptr) family.write(config, json);
   json["tie_word_embeddings"] = config.tied_embeddings;
   json["torch_dtype"] = HfDType(config.stored_dtype);
   if (config.arch.positions == Architecture::Positions::kRotary) WriteRope(config.rope, json);

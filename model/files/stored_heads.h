@@ -7,7 +7,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "model/files/hf_fields.h"
+#include "model/families/hf_fields.h"
 #include "model/shape/config.h"
 
 namespace puzzle {

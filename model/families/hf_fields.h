@@ -1,5 +1,5 @@
-// Typed access to the fields of a config.json, with messages that name them. Part of hf_config.cpp;
-// thread-safe (reads only).
+// Typed access to the fields of a config.json, with messages that name them. Thread-safe (reads
+// only).
 #pragma once
 
 #include <cstdint>
@@ -26,6 +26,8 @@ class HfFields {
   [[nodiscard]] int64_t Int(const char* name) const;
   [[nodiscard]] double Number(const char* name, double fallback) const;
   [[nodiscard]] bool Bool(const char* name, bool fallback) const;
+  /// Throws Error when an option has another value than `value`, which it has when it is absent.
+  void RequireBool(const char* name, bool value) const;
   [[nodiscard]] std::string Text(const char* name, const char* fallback) const;
   [[noreturn]] void Wrong(const char* name, const char* expected, const Json& got) const;
   [[nodiscard]] const std::string& where() const { return where_; }

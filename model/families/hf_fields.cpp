@@ -1,4 +1,4 @@
-#include "model/files/hf_fields.h"
+#include "model/families/hf_fields.h"
 
 #include <fmt/format.h>
 
@@ -53,6 +53,11 @@ bool HfFields::Bool(const char* name, bool fallback) const {
   if (value == nullptr) return fallback;
   if (!value->is_boolean()) Wrong(name, "true or false", *value);
   return value->get<bool>();
+}
+
+void HfFields::RequireBool(const char* name, bool value) const {
+  if (Bool(name, value) != value)
+    throw Error(fmt::format("{}: {}: {} is not supported", where_, name, !value));
 }
 
 std::string HfFields::Text(const char* name, const char* fallback) const {
