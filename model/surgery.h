@@ -4,12 +4,12 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "model/block/attention.h"
 #include "model/weights.h"
 
 namespace puzzle {
 
-/// How kv heads r become r': by averaging or by keeping the first of every run of r/r' neighbours.
-enum class KvMerge { kAverage, kFirst };
+using block::KvMerge;
 
 /// What surgery goes by beside the parent's weights.
 struct SurgeryHints {

@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include "io/error.h"
+#include "model/block/attention.h"
+#include "model/block/ffn.h"
 #include "model/pch.h"
 
 namespace puzzle {
@@ -13,40 +15,12 @@ using at::Tensor;
 
 namespace {
 
-// In the matrix's type; `bias` may be undefined.
-Tensor Linear(const Tensor& x, const Tensor& matrix, const Tensor& bias) {
-  const auto type = matrix.scalar_type();
-  return bias.defined() ? at::linear(x.to(type), matrix, bias.to(type))
-                        : at::linear(x.to(type), matrix);
-}
-
-// The heads' mixture, [batch, seq, heads * head_dim]; `x` is behind the norm. Rotation and
-// attention are computed in fp32, whatever the type of the matrices.
-Tensor MixHeads(const AttentionWeights& weights, const AttentionSpec& spec,
-                const ModelConfig& config, const RotaryTable& rotary, const Tensor& x,
-                LayerCache* cache, int64_t first) {
-  const int64_t batch = x.size(0), seq = x.size(1);
-  auto heads = [&](const Tensor& matrix, const Tensor& bias, int64_t n) {
-    return Linear(x, matrix, bias).to(at::kFloat).view({batch, seq, n, config.head_dim});
-  };
-  auto placed = [&](Tensor h, const Tensor& norm) {
-    if (norm.defined()) h = RmsNorm(h, norm, config.norm_eps);
-    return rotary.defined() ? Rotate(h, rotary, first) : h;
-  };
-  const Tensor q =
-      placed(heads(weights.q, weights.q_bias, QueryHeads(spec, config)), weights.q_norm);
-  Tensor k = placed(heads(weights.k, weights.k_bias, spec.n_kv_heads), weights.k_norm);
-  Tensor v = heads(weights.v, weights.v_bias, spec.n_kv_heads);
-  if (cache != nullptr) std::tie(k, v) = cache->Append(k, v, spec.window);
-  const double scale = config.arch.scaled_attention ? 0.0 : 1.0;  // 0: the usual one
-  return CausalAttention(q, k, v, spec.window, scale).reshape({batch, seq, -1});
-}
-
-// The channels between the FFN's matrices, [batch, seq, size].
-Tensor Channels(const FfnWeights& weights, const ModelConfig& config, const Tensor& x) {
-  const Tensor up = Linear(x, weights.up, weights.up_bias);
-  if (!config.arch.gated_ffn) return Activate(up, config.arch.activation);
-  return SwiGlu(Linear(x, weights.gate, weights.gate_bias), up);
+// What a sub-block adds to the residual; `x` is behind its norm.
+template <class Weights, class Spec>
+Tensor Answer(const Weights& weights, const Spec& spec, const block::Surroundings& around,
+              const Tensor& x) {
+  return block::Linear(block::Features(weights, spec, around, x),
+                       weights.*block::OutputMatrix(spec), weights.*block::OutputBias(spec));
 }
 
 }  // namespace
@@ -84,23 +58,15 @@ Tensor Transformer::Blocks(Tensor x, int64_t first, int64_t last, KvCache* cache
                "a cache for another number of blocks");
   for (int64_t i = first; i < last; ++i) {
     const auto index = static_cast<size_t>(i);
-    const BlockSpec& spec = config.blocks[index];
-    const AttentionWeights& attention = weights_.blocks[index].attention;
-    const FfnWeights& ffn = weights_.blocks[index].ffn;
-    auto normed = [&](const auto& w) { return Norm(x, w.norm, w.norm_bias, config); };
-    if (spec.attention.form == SubBlockForm::kLinear) {
-      x = x + Linear(normed(attention), attention.linear, attention.linear_bias);
-    } else if (spec.attention.form == SubBlockForm::kFull) {
-      const Tensor mixed = MixHeads(attention, spec.attention, config, rotary_, normed(attention),
-                                    cache != nullptr ? &cache->layers[index] : nullptr,
-                                    cache != nullptr ? cache->positions : 0);
-      x = x + Linear(mixed, attention.o, attention.o_bias);
-    }
-    if (spec.ffn.form == SubBlockForm::kLinear) {
-      x = x + Linear(normed(ffn), ffn.linear, ffn.linear_bias);
-    } else if (spec.ffn.form == SubBlockForm::kFull) {
-      x = x + Linear(Channels(ffn, config, normed(ffn)), ffn.down, ffn.down_bias);
-    }
+    const block::Surroundings around{config, rotary_,
+                                     cache != nullptr ? &cache->layers[index] : nullptr,
+                                     cache != nullptr ? cache->positions : 0};
+    const auto apply = [&](const auto& weights, const auto& spec) {
+      if (IsNone(spec)) return;
+      x = x + Answer(weights, spec, around, Norm(x, weights.norm, weights.norm_bias, config));
+    };
+    apply(weights_.blocks[index].attention, config.blocks[index].attention);
+    apply(weights_.blocks[index].ffn, config.blocks[index].ffn);
   }
   return x;
 }
@@ -119,41 +85,41 @@ Tensor Transformer::Logits(const Tensor& ids, KvCache* cache) const {
   return at::linear(FinalNorm(x), weights_.HeadMatrix());
 }
 
+namespace {
+
+// What the norm makes of a normalized state; FoldNorm leaves nothing to do.
+Tensor BehindNorm(const auto& weights, const Tensor& normalized) {
+  if (!weights.norm.defined()) return normalized;
+  return weights.norm_bias.defined() ? at::addcmul(weights.norm_bias, normalized, weights.norm)
+                                     : normalized * weights.norm;
+}
+
+// `use` gets weights and spec of the one sub-block, each of its own type.
+auto WithSubBlock(auto& weights, const VariantSpec& spec, const auto& use) {
+  if (const auto* attention = std::get_if<AttentionSpec>(&spec))
+    return use(std::get<AttentionWeights>(weights), *attention);
+  return use(std::get<FfnWeights>(weights), std::get<FfnSpec>(spec));
+}
+
+}  // namespace
+
 Tensor Features(const SubBlockWeights& weights, const VariantSpec& spec, const ModelConfig& config,
                 const RotaryTable& rotary, const Tensor& normalized) {
-  auto scaled = [&](const auto& w) {
-    if (!w.norm.defined()) return normalized;  // FoldNorm
-    return w.norm_bias.defined() ? at::addcmul(w.norm_bias, normalized, w.norm)
-                                 : normalized * w.norm;
-  };
-  if (const auto* attention = std::get_if<AttentionSpec>(&spec)) {
-    const auto& own = std::get<AttentionWeights>(weights);
-    const Tensor x = scaled(own);
-    return attention->form == SubBlockForm::kLinear
-               ? x
-               : MixHeads(own, *attention, config, rotary, x, nullptr, 0);
-  }
-  const auto& own = std::get<FfnWeights>(weights);
-  const Tensor x = scaled(own);
-  return std::get<FfnSpec>(spec).form == SubBlockForm::kLinear ? x : Channels(own, config, x);
+  return WithSubBlock(weights, spec, [&](const auto& own, const auto& own_spec) {
+    return block::Features(own, own_spec, {config, rotary}, BehindNorm(own, normalized));
+  });
 }
 
 Tensor& OutputMatrix(SubBlockWeights& weights, const VariantSpec& spec) {
-  if (const auto* attention = std::get_if<AttentionSpec>(&spec)) {
-    auto& own = std::get<AttentionWeights>(weights);
-    return attention->form == SubBlockForm::kLinear ? own.linear : own.o;
-  }
-  auto& own = std::get<FfnWeights>(weights);
-  return std::get<FfnSpec>(spec).form == SubBlockForm::kLinear ? own.linear : own.down;
+  return *WithSubBlock(weights, spec, [](auto& own, const auto& own_spec) {
+    return &(own.*block::OutputMatrix(own_spec));
+  });
 }
 
-const Tensor& OutputBias(const SubBlockWeights& weights, const VariantSpec& spec) {
-  if (const auto* attention = std::get_if<AttentionSpec>(&spec)) {
-    const auto& own = std::get<AttentionWeights>(weights);
-    return attention->form == SubBlockForm::kLinear ? own.linear_bias : own.o_bias;
-  }
-  const auto& own = std::get<FfnWeights>(weights);
-  return std::get<FfnSpec>(spec).form == SubBlockForm::kLinear ? own.linear_bias : own.down_bias;
+Tensor OutputBias(const SubBlockWeights& weights, const VariantSpec& spec) {
+  return WithSubBlock(weights, spec, [](const auto& own, const auto& own_spec) {
+    return own.*block::OutputBias(own_spec);
+  });
 }
 
 Tensor InputOf(const VariantSpec& spec, const ModelConfig& config, const Tensor& x) {
@@ -183,9 +149,9 @@ Tensor SubBlockOutput(const SubBlockWeights& weights, const VariantSpec& spec,
   if (IsNone(spec)) return {};
   if (const auto* block = std::get_if<BlockSpec>(&spec))
     return BlockOutput(std::get<BlockWeights>(weights), *block, config, rotary, input);
-  SubBlockWeights handles = weights;
-  return Linear(Features(weights, spec, config, rotary, input), OutputMatrix(handles, spec),
-                OutputBias(weights, spec));
+  return WithSubBlock(weights, spec, [&](const auto& own, const auto& own_spec) {
+    return Answer(own, own_spec, {config, rotary}, BehindNorm(own, input));
+  });
 }
 
 Tensor ApplySubBlock(const SubBlockWeights& weights, const VariantSpec& spec,
@@ -202,33 +168,16 @@ SubBlockWeights WithProductsIn(at::ScalarType type, const SubBlockWeights& weigh
   return cast;
 }
 
-namespace {
-
-void FoldInto(Tensor& norm, const Tensor& norm_bias, std::initializer_list<Tensor*> matrices) {
-  if (norm_bias.defined()) return;  // folded, it would be a bias of matrices that have none
-  for (Tensor* matrix : matrices)
-    if (matrix->defined()) *matrix = *matrix * norm;
-  norm = Tensor();
-}
-
-void Fold(AttentionWeights& own) {
-  FoldInto(own.norm, own.norm_bias, {&own.q, &own.k, &own.v, &own.linear});
-}
-
-void Fold(FfnWeights& own) {
-  FoldInto(own.norm, own.norm_bias, {&own.gate, &own.up, &own.linear});
-}
-
-void Fold(BlockWeights& own) {
-  Fold(own.attention);
-  Fold(own.ffn);
-}
-
-}  // namespace
-
 SubBlockWeights FoldNorm(const SubBlockWeights& weights) {
   SubBlockWeights folded = weights;
-  std::visit([](auto& own) { Fold(own); }, folded);
+  if (auto* block = std::get_if<BlockWeights>(&folded)) {
+    block::FoldNorm(block->attention);
+    block::FoldNorm(block->ffn);
+  } else if (auto* attention = std::get_if<AttentionWeights>(&folded)) {
+    block::FoldNorm(*attention);
+  } else {
+    block::FoldNorm(std::get<FfnWeights>(folded));
+  }
   return folded;
 }
 

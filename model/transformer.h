@@ -53,7 +53,7 @@ class Transformer {
 /// That last matrix: o_proj, down_proj or the linear map, [hidden, n]. REQUIRES: as Features.
 [[nodiscard]] at::Tensor& OutputMatrix(SubBlockWeights& weights, const VariantSpec& spec);
 /// What is added behind it; undefined when there is nothing. REQUIRES: as Features.
-[[nodiscard]] const at::Tensor& OutputBias(const SubBlockWeights& weights, const VariantSpec& spec);
+[[nodiscard]] at::Tensor OutputBias(const SubBlockWeights& weights, const VariantSpec& spec);
 /// What SubBlockOutput reads where the state is x: Normalize(x), or x itself for a whole block.
 [[nodiscard]] at::Tensor InputOf(const VariantSpec& spec, const ModelConfig& config,
                                  const at::Tensor& x);

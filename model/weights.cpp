@@ -4,6 +4,8 @@
 #include <iterator>
 
 #include "io/error.h"
+#include "model/block/attention.h"
+#include "model/block/ffn.h"
 #include "model/pch.h"
 
 namespace puzzle {
@@ -12,45 +14,11 @@ using at::Tensor;
 
 namespace {
 
-// The order in which slots are listed, and so that of parameters in an optimizer.
-template <typename Weights>
-using SlotTable = std::vector<std::pair<const char*, Tensor Weights::*>>;
-
-const SlotTable<AttentionWeights>& Table(const AttentionWeights&) {
-  using W = AttentionWeights;
-  static const SlotTable<W> table = {
-      {"input_layernorm.weight", &W::norm},         {"input_layernorm.bias", &W::norm_bias},
-      {"self_attn.linear_attn.weight", &W::linear}, {"self_attn.linear_attn.bias", &W::linear_bias},
-      {"self_attn.q_proj.weight", &W::q},           {"self_attn.q_proj.bias", &W::q_bias},
-      {"self_attn.k_proj.weight", &W::k},           {"self_attn.k_proj.bias", &W::k_bias},
-      {"self_attn.v_proj.weight", &W::v},           {"self_attn.v_proj.bias", &W::v_bias},
-      {"self_attn.q_norm.weight", &W::q_norm},      {"self_attn.k_norm.weight", &W::k_norm},
-      {"self_attn.o_proj.weight", &W::o},           {"self_attn.o_proj.bias", &W::o_bias},
-  };
-  return table;
-}
-
-const SlotTable<FfnWeights>& Table(const FfnWeights&) {
-  using W = FfnWeights;
-  static const SlotTable<W> table = {
-      {"post_attention_layernorm.weight", &W::norm},
-      {"post_attention_layernorm.bias", &W::norm_bias},
-      {"mlp.linear_mlp.weight", &W::linear},
-      {"mlp.linear_mlp.bias", &W::linear_bias},
-      {"mlp.gate_proj.weight", &W::gate},
-      {"mlp.gate_proj.bias", &W::gate_bias},
-      {"mlp.up_proj.weight", &W::up},
-      {"mlp.up_proj.bias", &W::up_bias},
-      {"mlp.down_proj.weight", &W::down},
-      {"mlp.down_proj.bias", &W::down_bias},
-  };
-  return table;
-}
-
 template <typename Weights>
 std::vector<NamedSlot> EverySlot(Weights& weights) {
   std::vector<NamedSlot> slots;
-  for (const auto& [name, member] : Table(weights)) slots.emplace_back(name, &(weights.*member));
+  block::Visit(weights,
+               [&](std::string name, Tensor& slot) { slots.emplace_back(std::move(name), &slot); });
   return slots;
 }
 
@@ -60,78 +28,25 @@ std::vector<NamedSlot> Joined(std::vector<NamedSlot> slots, std::vector<NamedSlo
 }
 
 template <typename Weights>
-std::vector<NamedSlot> DefinedSlots(Weights& weights, SubBlockForm form) {
+std::vector<NamedSlot> DefinedSlots(Weights& weights, bool is_none) {
   std::vector<NamedSlot> slots;
-  if (form == SubBlockForm::kNone) return slots;
+  if (is_none) return slots;
   for (NamedSlot& slot : EverySlot(weights))
     if (slot.second->defined()) slots.push_back(std::move(slot));
   return slots;
 }
 
-Tensor Shaped(const Shape& shape) {
-  return at::empty(shape, at::TensorOptions().device(at::kMeta).dtype(at::kFloat));
-}
-
-Tensor ShapedIf(bool wanted, const Shape& shape) {
-  return wanted ? Shaped(shape) : Tensor();
-}
-
-AttentionWeights OutlineOf(const AttentionSpec& spec, const ModelConfig& config) {
-  AttentionWeights made;
-  if (spec.form == SubBlockForm::kNone) return made;
-  const Architecture& arch = config.arch;
-  const int64_t d = config.hidden_size;
-  const int64_t q = QueryHeads(spec, config) * config.head_dim,
-                kv = spec.n_kv_heads * config.head_dim;
-  made.norm = Shaped({d});
-  made.norm_bias = ShapedIf(arch.norm == Architecture::Norm::kLayer, {d});
-  if (spec.form == SubBlockForm::kLinear) {
-    made.linear = Shaped({d, d});
-    made.linear_bias = ShapedIf(arch.o_bias || arch.qkv_bias, {d});  // o_proj passes v's on
-    return made;
-  }
-  made.q = Shaped({q, d});
-  made.k = Shaped({kv, d});
-  made.v = Shaped({kv, d});
-  made.o = Shaped({d, q});
-  made.q_bias = ShapedIf(arch.qkv_bias, {q});
-  made.k_bias = ShapedIf(arch.qkv_bias, {kv});
-  made.v_bias = ShapedIf(arch.qkv_bias, {kv});
-  made.o_bias = ShapedIf(arch.o_bias, {d});
-  made.q_norm = ShapedIf(arch.qk_norm, {config.head_dim});
-  made.k_norm = ShapedIf(arch.qk_norm, {config.head_dim});
-  return made;
-}
-
-FfnWeights OutlineOf(const FfnSpec& spec, const ModelConfig& config) {
-  FfnWeights made;
-  if (spec.form == SubBlockForm::kNone) return made;
-  const Architecture& arch = config.arch;
-  const int64_t d = config.hidden_size;
-  made.norm = Shaped({d});
-  made.norm_bias = ShapedIf(arch.norm == Architecture::Norm::kLayer, {d});
-  if (spec.form == SubBlockForm::kLinear) {
-    made.linear = Shaped({d, d});
-    made.linear_bias = ShapedIf(arch.ffn_bias, {d});
-    return made;
-  }
-  made.gate = ShapedIf(arch.gated_ffn, {spec.size, d});
-  made.up = Shaped({spec.size, d});
-  made.down = Shaped({d, spec.size});
-  made.gate_bias = ShapedIf(arch.gated_ffn && arch.ffn_bias, {spec.size});
-  made.up_bias = ShapedIf(arch.ffn_bias, {spec.size});
-  made.down_bias = ShapedIf(arch.ffn_bias, {d});
-  return made;
-}
-
 BlockWeights OutlineOf(const BlockSpec& spec, const ModelConfig& config) {
-  return {OutlineOf(spec.attention, config), OutlineOf(spec.ffn, config)};
+  return {block::Outline(spec.attention, config), block::Outline(spec.ffn, config)};
 }
 
 }  // namespace
 
 SubBlockWeights Outline(const VariantSpec& spec, const ModelConfig& config) {
-  return std::visit([&](const auto& s) -> SubBlockWeights { return OutlineOf(s, config); }, spec);
+  if (const auto* attention = std::get_if<AttentionSpec>(&spec))
+    return block::Outline(*attention, config);
+  if (const auto* ffn = std::get_if<FfnSpec>(&spec)) return block::Outline(*ffn, config);
+  return OutlineOf(std::get<BlockSpec>(spec), config);
 }
 
 ModelWeights Outline(const ModelConfig& config) {
@@ -139,22 +54,22 @@ ModelWeights Outline(const ModelConfig& config) {
   model.config = config;
   const Architecture& arch = config.arch;
   const int64_t d = config.hidden_size;
-  model.embedding = Shaped({config.vocab_size, d});
-  model.positions = ShapedIf(arch.positions == Architecture::Positions::kLearned,
-                             {config.max_positions + arch.position_offset, d});
+  model.embedding = block::Shaped({config.vocab_size, d});
+  model.positions = block::ShapedIf(arch.positions == Architecture::Positions::kLearned,
+                                    {config.max_positions + arch.position_offset, d});
   for (const BlockSpec& block : config.blocks) model.blocks.push_back(OutlineOf(block, config));
-  model.norm = Shaped({d});
-  model.norm_bias = ShapedIf(arch.norm == Architecture::Norm::kLayer, {d});
-  model.head = ShapedIf(!config.tied_embeddings, {config.vocab_size, d});
+  model.norm = block::Shaped({d});
+  model.norm_bias = block::ShapedIf(arch.norm == Architecture::Norm::kLayer, {d});
+  model.head = block::ShapedIf(!config.tied_embeddings, {config.vocab_size, d});
   return model;
 }
 
 std::vector<NamedSlot> Slots(AttentionWeights& weights, const AttentionSpec& spec) {
-  return DefinedSlots(weights, spec.form);
+  return DefinedSlots(weights, IsNone(spec));
 }
 
 std::vector<NamedSlot> Slots(FfnWeights& weights, const FfnSpec& spec) {
-  return DefinedSlots(weights, spec.form);
+  return DefinedSlots(weights, IsNone(spec));
 }
 
 std::vector<NamedSlot> Slots(SubBlockWeights& weights, const VariantSpec& spec) {

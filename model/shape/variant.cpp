@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "io/error.h"
+#include "model/block/counts.h"
 
 namespace puzzle {
 
@@ -238,55 +239,12 @@ void Place(const VariantSpec& spec, BlockSpec& block) {
   }
 }
 
-namespace {
-
-int64_t NormParameters(const ModelConfig& config) {
-  return (config.arch.norm == Architecture::Norm::kLayer ? 2 : 1) * config.hidden_size;
-}
-
-int64_t CountFull(const AttentionSpec& spec, const ModelConfig& config) {
-  const Architecture& arch = config.arch;
-  const int64_t d = config.hidden_size, dim = config.head_dim;
-  const int64_t queries = QueryHeads(spec, config);
-  const int64_t into = queries + 2 * spec.n_kv_heads;  // heads of q, k and v
-  int64_t count = d * dim * (into + queries);
-  if (arch.qkv_bias) count += dim * into;
-  if (arch.o_bias) count += d;
-  if (arch.qk_norm) count += 2 * dim;
-  return count;
-}
-
-int64_t CountFull(const FfnSpec& spec, const ModelConfig& config) {
-  const int64_t d = config.hidden_size;
-  const int64_t into = config.arch.gated_ffn ? 2 : 1;  // matrices before the activation
-  return spec.size * d * (into + 1) + (config.arch.ffn_bias ? into * spec.size + d : 0);
-}
-
-template <class Spec>
-int64_t CountParametersOf(const Spec& spec, const ModelConfig& config) {
-  const int64_t d = config.hidden_size;
-  const Architecture& arch = config.arch;
-  const bool biased =
-      std::is_same_v<Spec, AttentionSpec> ? arch.o_bias || arch.qkv_bias : arch.ffn_bias;
-  switch (spec.form) {
-    case SubBlockForm::kFull:
-      return NormParameters(config) + CountFull(spec, config);
-    case SubBlockForm::kLinear:
-      return NormParameters(config) + d * d + (biased ? d : 0);
-    case SubBlockForm::kNone:
-      return 0;
-  }
-  throw BugError("unknown sub-block form");
-}
-
-int64_t CountParametersOf(const BlockSpec& spec, const ModelConfig& config) {
-  return CountParametersOf(spec.attention, config) + CountParametersOf(spec.ffn, config);
-}
-
-}  // namespace
-
 int64_t CountParameters(const VariantSpec& spec, const ModelConfig& config) {
-  return std::visit([&](const auto& s) { return CountParametersOf(s, config); }, spec);
+  if (const auto* attention = std::get_if<AttentionSpec>(&spec))
+    return block::CountParameters(*attention, config);
+  if (const auto* ffn = std::get_if<FfnSpec>(&spec)) return block::CountParameters(*ffn, config);
+  const auto& both = std::get<BlockSpec>(spec);
+  return block::CountParameters(both.attention, config) + block::CountParameters(both.ffn, config);
 }
 
 int64_t CountBlockParameters(const ModelConfig& config) {
@@ -300,7 +258,7 @@ int64_t CountNonBlockParameters(const ModelConfig& config) {
   const bool learned = config.arch.positions == Architecture::Positions::kLearned;
   const int64_t positions = learned ? config.max_positions + config.arch.position_offset : 0;
   return (config.tied_embeddings ? 1 : 2) * matrix + positions * config.hidden_size +
-         NormParameters(config);
+         block::CountNorm(config);
 }
 
 }  // namespace puzzle

@@ -1,0 +1,16 @@
+// How many parameters a form of a sub-block has. Torch-free; thread-safe (pure functions).
+#pragma once
+
+#include <cstdint>
+
+#include "model/shape/config.h"
+
+namespace puzzle::block {
+
+/// Parameters of a sub-block, its norm included; 0 for `none`.
+[[nodiscard]] int64_t CountParameters(const AttentionSpec& spec, const ModelConfig& config);
+[[nodiscard]] int64_t CountParameters(const FfnSpec& spec, const ModelConfig& config);
+/// Of a norm over hidden states.
+[[nodiscard]] int64_t CountNorm(const ModelConfig& config);
+
+}  // namespace puzzle::block
