@@ -32,8 +32,8 @@ Trainable TrainableSubBlock(const SubBlockWeights& weights, const VariantSpec& s
                             const ModelConfig& config, const RotaryTable& rotary) {
   Trainable trainable;
   trainable.parameters = Parameters(weights, spec);
-  trainable.prepare = [weights, spec] {
-    SubBlockWeights folded = FoldNorm(weights);
+  trainable.prepare = [weights, spec, &config] {
+    SubBlockWeights folded = FoldNorm(weights, config);
     std::vector<Tensor> tensors;
     for (const Tensor* slot : DefinedSlots(folded, spec)) tensors.push_back(*slot);
     return tensors;

@@ -15,12 +15,22 @@ using at::Tensor;
 
 namespace {
 
-// What a sub-block adds to the residual; `x` is behind its norm.
+// What the last matrix and bias make of the features; `x` is behind the norm.
+template <class Weights, class Spec>
+Tensor BeforePostNorm(const Weights& weights, const Spec& spec, const block::Surroundings& around,
+                      const Tensor& x) {
+  return block::Linear(block::Features(weights, spec, around, x),
+                       weights.*block::OutputMatrix(spec), weights.*block::OutputBias(spec));
+}
+
+// What a sub-block adds to the residual.
 template <class Weights, class Spec>
 Tensor Answer(const Weights& weights, const Spec& spec, const block::Surroundings& around,
               const Tensor& x) {
-  return block::Linear(block::Features(weights, spec, around, x),
-                       weights.*block::OutputMatrix(spec), weights.*block::OutputBias(spec));
+  const Tensor answer = BeforePostNorm(weights, spec, around, x);
+  if (!weights.post_norm.defined()) return answer;
+  return RmsNorm(answer.to(at::kFloat), NormScale(weights.post_norm, around.config),
+                 around.config.norm_eps);
 }
 
 }  // namespace
@@ -28,8 +38,7 @@ Tensor Answer(const Weights& weights, const Spec& spec, const block::Surrounding
 Transformer::Transformer(ModelWeights weights, int64_t positions) : weights_(std::move(weights)) {
   const ModelConfig& config = weights_.config;
   if (positions == 0) positions = config.max_positions;
-  if (config.arch.positions == Architecture::Positions::kRotary)
-    rotary_ = RotaryTable(config.rope, config.head_dim, positions, weights_.embedding.device());
+  rotary_ = RotaryTable(config, positions, weights_.embedding.device());
 }
 
 Transformer Transformer::WithProductsIn(at::ScalarType type) const {
@@ -43,7 +52,8 @@ Transformer Transformer::WithProductsIn(at::ScalarType type) const {
 }
 
 Tensor Transformer::Embed(const Tensor& ids, int64_t first) const {
-  const Tensor tokens = at::embedding(weights_.embedding, ids);
+  Tensor tokens = at::embedding(weights_.embedding, ids);
+  if (config().arch.embedding_scale != 1) tokens = tokens * config().arch.embedding_scale;
   if (!weights_.positions.defined()) return tokens;
   const int64_t row = first + config().arch.position_offset;
   if (row + ids.size(1) > weights_.positions.size(0))
@@ -82,16 +92,18 @@ Tensor Transformer::Logits(const Tensor& ids, KvCache* cache) const {
                "the keys in the cache were rotated for a shorter sequence");
   const Tensor x = Blocks(Embed(ids, first), 0, config().n_layers(), cache);
   if (cache != nullptr) cache->positions += ids.size(1);
-  return at::linear(FinalNorm(x), weights_.HeadMatrix());
+  const Tensor logits = at::linear(FinalNorm(x), weights_.HeadMatrix());
+  const double cap = config().arch.logit_cap;
+  return cap > 0 ? (logits / cap).tanh() * cap : logits;
 }
 
 namespace {
 
 // What the norm makes of a normalized state; FoldNorm leaves nothing to do.
-Tensor BehindNorm(const auto& weights, const Tensor& normalized) {
+Tensor BehindNorm(const auto& weights, const ModelConfig& config, const Tensor& normalized) {
   if (!weights.norm.defined()) return normalized;
   return weights.norm_bias.defined() ? at::addcmul(weights.norm_bias, normalized, weights.norm)
-                                     : normalized * weights.norm;
+                                     : normalized * NormScale(weights.norm, config);
 }
 
 // `use` gets weights and spec of the one sub-block, each of its own type.
@@ -106,7 +118,7 @@ auto WithSubBlock(auto& weights, const VariantSpec& spec, const auto& use) {
 Tensor Features(const SubBlockWeights& weights, const VariantSpec& spec, const ModelConfig& config,
                 const RotaryTable& rotary, const Tensor& normalized) {
   return WithSubBlock(weights, spec, [&](const auto& own, const auto& own_spec) {
-    return block::Features(own, own_spec, {config, rotary}, BehindNorm(own, normalized));
+    return block::Features(own, own_spec, {config, rotary}, BehindNorm(own, config, normalized));
   });
 }
 
@@ -119,6 +131,19 @@ Tensor& OutputMatrix(SubBlockWeights& weights, const VariantSpec& spec) {
 Tensor OutputBias(const SubBlockWeights& weights, const VariantSpec& spec) {
   return WithSubBlock(weights, spec, [](const auto& own, const auto& own_spec) {
     return own.*block::OutputBias(own_spec);
+  });
+}
+
+bool HasPostNorm(const SubBlockWeights& weights, const VariantSpec& spec) {
+  return WithSubBlock(weights, spec,
+                      [](const auto& own, const auto&) { return own.post_norm.defined(); });
+}
+
+Tensor OutputBeforePostNorm(const SubBlockWeights& weights, const VariantSpec& spec,
+                            const ModelConfig& config, const RotaryTable& rotary,
+                            const Tensor& normalized) {
+  return WithSubBlock(weights, spec, [&](const auto& own, const auto& own_spec) {
+    return BeforePostNorm(own, own_spec, {config, rotary}, BehindNorm(own, config, normalized));
   });
 }
 
@@ -150,7 +175,7 @@ Tensor SubBlockOutput(const SubBlockWeights& weights, const VariantSpec& spec,
   if (const auto* block = std::get_if<BlockSpec>(&spec))
     return BlockOutput(std::get<BlockWeights>(weights), *block, config, rotary, input);
   return WithSubBlock(weights, spec, [&](const auto& own, const auto& own_spec) {
-    return Answer(own, own_spec, {config, rotary}, BehindNorm(own, input));
+    return Answer(own, own_spec, {config, rotary}, BehindNorm(own, config, input));
   });
 }
 
@@ -168,15 +193,15 @@ SubBlockWeights WithProductsIn(at::ScalarType type, const SubBlockWeights& weigh
   return cast;
 }
 
-SubBlockWeights FoldNorm(const SubBlockWeights& weights) {
+SubBlockWeights FoldNorm(const SubBlockWeights& weights, const ModelConfig& config) {
   SubBlockWeights folded = weights;
-  if (auto* block = std::get_if<BlockWeights>(&folded)) {
-    block::FoldNorm(block->attention);
-    block::FoldNorm(block->ffn);
+  if (auto* both = std::get_if<BlockWeights>(&folded)) {
+    block::FoldNorm(both->attention, config);
+    block::FoldNorm(both->ffn, config);
   } else if (auto* attention = std::get_if<AttentionWeights>(&folded)) {
-    block::FoldNorm(*attention);
+    block::FoldNorm(*attention, config);
   } else {
-    block::FoldNorm(std::get<FfnWeights>(folded));
+    block::FoldNorm(std::get<FfnWeights>(folded), config);
   }
   return folded;
 }

@@ -54,11 +54,19 @@ class Transformer {
 [[nodiscard]] at::Tensor& OutputMatrix(SubBlockWeights& weights, const VariantSpec& spec);
 /// What is added behind it; undefined when there is nothing. REQUIRES: as Features.
 [[nodiscard]] at::Tensor OutputBias(const SubBlockWeights& weights, const VariantSpec& spec);
+/// Whether what it adds goes through a norm behind that matrix. REQUIRES: as Features.
+[[nodiscard]] bool HasPostNorm(const SubBlockWeights& weights, const VariantSpec& spec);
+/// Features times the output matrix, plus the bias. REQUIRES: as Features.
+[[nodiscard]] at::Tensor OutputBeforePostNorm(const SubBlockWeights& weights,
+                                              const VariantSpec& spec, const ModelConfig& config,
+                                              const RotaryTable& rotary,
+                                              const at::Tensor& normalized);
 /// What SubBlockOutput reads where the state is x: Normalize(x), or x itself for a whole block.
 [[nodiscard]] at::Tensor InputOf(const VariantSpec& spec, const ModelConfig& config,
                                  const at::Tensor& x);
-/// What the sub-block adds to the residual: features times the output matrix, plus the bias. Of a
-/// whole block, what both add in turn. Undefined for `none`.
+/// What the sub-block adds to the residual: features times the output matrix, plus the bias,
+/// through the norm behind it in families that have one. Of a whole block, what both add in turn.
+/// Undefined for `none`.
 [[nodiscard]] at::Tensor SubBlockOutput(const SubBlockWeights& weights, const VariantSpec& spec,
                                         const ModelConfig& config, const RotaryTable& rotary,
                                         const at::Tensor& input);
@@ -68,7 +76,7 @@ class Transformer {
 /// The same sub-block with its norm's weight multiplied into the matrices that read the norm's
 /// output, and no norm weight: for Features and SubBlockOutput only. Training then needs no
 /// gradient of the states, which costs as much as that of the matrices.
-[[nodiscard]] SubBlockWeights FoldNorm(const SubBlockWeights& weights);
+[[nodiscard]] SubBlockWeights FoldNorm(const SubBlockWeights& weights, const ModelConfig& config);
 /// x + sub-block(x), or the whole block(x).
 [[nodiscard]] at::Tensor ApplySubBlock(const SubBlockWeights& weights, const VariantSpec& spec,
                                        const ModelConfig& config, const RotaryTable& rotary,

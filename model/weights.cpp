@@ -193,7 +193,7 @@ ModelWeights RandomModel(const ModelConfig& config, uint64_t seed) {
     if (name.ends_with(".bias")) {
       *slot = at::zeros(shape);
     } else if (shape.size() == 1) {
-      *slot = at::ones(shape);
+      *slot = config.arch.norms_add_one ? at::zeros(shape) : at::ones(shape);
     } else {
       *slot = normal(shape, output ? out_deviation : kDeviation);
     }

@@ -25,6 +25,7 @@ struct AttentionWeights {
   at::Tensor q_norm, k_norm;       // [head_dim]
   at::Tensor o, o_bias;            // [hidden, heads * head_dim], [hidden]
   at::Tensor linear, linear_bias;  // [hidden, hidden], [hidden]
+  at::Tensor post_norm;            // [hidden]: of what is added, in families that have one
 };
 
 struct FfnWeights {
@@ -33,6 +34,7 @@ struct FfnWeights {
   at::Tensor up, up_bias;          // [size, hidden], [size]
   at::Tensor down, down_bias;      // [hidden, size], [hidden]
   at::Tensor linear, linear_bias;  // [hidden, hidden], [hidden]
+  at::Tensor post_norm;            // [hidden]
 };
 
 struct BlockWeights {

@@ -1,5 +1,7 @@
 #include "model/block/attention.h"
 
+#include <cmath>
+
 #include "model/importance.h"
 #include "model/pch.h"
 
@@ -31,6 +33,7 @@ AttentionWeights Outline(const AttentionSpec& spec, const ModelConfig& config) {
   made.o_bias = ShapedIf(arch.o_bias, {d});
   made.q_norm = ShapedIf(arch.qk_norm, {config.head_dim});
   made.k_norm = ShapedIf(arch.qk_norm, {config.head_dim});
+  made.post_norm = ShapedIf(arch.post_norms, {d});
   return made;
 }
 
@@ -49,27 +52,39 @@ void Visit(AttentionWeights& weights, const SlotVisitor& visit) {
   visit("self_attn.k_norm.weight", weights.k_norm);
   visit("self_attn.o_proj.weight", weights.o);
   visit("self_attn.o_proj.bias", weights.o_bias);
+  visit("self_attn.post_norm.weight", weights.post_norm);
 }
+
+namespace {
+
+// 0: the usual one.
+double ScoreScale(const Architecture& arch) {
+  if (!arch.scaled_attention) return 1.0;
+  return arch.query_scalar > 0 ? 1.0 / std::sqrt(arch.query_scalar) : 0.0;
+}
+
+}  // namespace
 
 Tensor Features(const AttentionWeights& weights, const AttentionSpec& spec,
                 const Surroundings& around, const Tensor& x) {
   if (spec.form == SubBlockForm::kLinear) return x;
   const ModelConfig& config = around.config;
+  const RotaryTable& rotary = around.rotary.For(spec);
   const int64_t batch = x.size(0), seq = x.size(1);
   auto heads = [&](const Tensor& matrix, const Tensor& bias, int64_t n) {
     return Linear(x, matrix, bias).to(at::kFloat).view({batch, seq, n, config.head_dim});
   };
   auto placed = [&](Tensor h, const Tensor& norm) {
-    if (norm.defined()) h = RmsNorm(h, norm, config.norm_eps);
-    return around.rotary.defined() ? Rotate(h, around.rotary, around.first) : h;
+    if (norm.defined()) h = RmsNorm(h, NormScale(norm, config), config.norm_eps);
+    return rotary.defined() ? Rotate(h, rotary, around.first) : h;
   };
   const Tensor q =
       placed(heads(weights.q, weights.q_bias, QueryHeads(spec, config)), weights.q_norm);
   Tensor k = placed(heads(weights.k, weights.k_bias, spec.n_kv_heads), weights.k_norm);
   Tensor v = heads(weights.v, weights.v_bias, spec.n_kv_heads);
   if (around.cache != nullptr) std::tie(k, v) = around.cache->Append(k, v, spec.window);
-  const double scale = config.arch.scaled_attention ? 0.0 : 1.0;  // 0: the usual one
-  return CausalAttention(q, k, v, spec.window, scale).reshape({batch, seq, -1});
+  const AttentionScores scores{ScoreScale(config.arch), config.arch.attention_cap};
+  return CausalAttention(q, k, v, spec.window, scores).reshape({batch, seq, -1});
 }
 
 Tensor AttentionWeights::*OutputMatrix(const AttentionSpec& spec) {
@@ -81,8 +96,8 @@ Tensor AttentionWeights::*OutputBias(const AttentionSpec& spec) {
                                             : &AttentionWeights::o_bias;
 }
 
-void FoldNorm(AttentionWeights& own) {
-  FoldInto(own.norm, own.norm_bias, {&own.q, &own.k, &own.v, &own.linear});
+void FoldNorm(AttentionWeights& own, const ModelConfig& config) {
+  FoldInto(own.norm, own.norm_bias, config, {&own.q, &own.k, &own.v, &own.linear});
 }
 
 namespace {

@@ -20,7 +20,7 @@ void Visit(AttentionWeights& weights, const SlotVisitor& visit);
 [[nodiscard]] at::Tensor AttentionWeights::*OutputMatrix(const AttentionSpec& spec);
 [[nodiscard]] at::Tensor AttentionWeights::*OutputBias(const AttentionSpec& spec);
 /// FoldInto for the matrices that read the norm's output.
-void FoldNorm(AttentionWeights& weights);
+void FoldNorm(AttentionWeights& weights, const ModelConfig& config);
 
 /// How kv heads r become r': by averaging or by keeping the first of every run of r/r' neighbours.
 enum class KvMerge { kAverage, kFirst };

@@ -15,13 +15,15 @@ int64_t CountFull(const AttentionSpec& spec, const ModelConfig& config) {
   if (arch.qkv_bias) count += dim * into;
   if (arch.o_bias) count += d;
   if (arch.qk_norm) count += 2 * dim;
+  if (arch.post_norms) count += CountNorm(config);
   return count;
 }
 
 int64_t CountFull(const FfnSpec& spec, const ModelConfig& config) {
   const int64_t d = config.hidden_size;
   const int64_t into = config.arch.gated_ffn ? 2 : 1;  // matrices before the activation
-  return spec.size * d * (into + 1) + (config.arch.ffn_bias ? into * spec.size + d : 0);
+  return spec.size * d * (into + 1) + (config.arch.ffn_bias ? into * spec.size + d : 0) +
+         (config.arch.post_norms ? CountNorm(config) : 0);
 }
 
 template <class Spec>

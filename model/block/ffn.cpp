@@ -24,6 +24,7 @@ FfnWeights Outline(const FfnSpec& spec, const ModelConfig& config) {
   made.gate_bias = ShapedIf(arch.gated_ffn && arch.ffn_bias, {spec.size});
   made.up_bias = ShapedIf(arch.ffn_bias, {spec.size});
   made.down_bias = ShapedIf(arch.ffn_bias, {d});
+  made.post_norm = ShapedIf(arch.post_norms, {d});
   return made;
 }
 
@@ -38,6 +39,7 @@ void Visit(FfnWeights& weights, const SlotVisitor& visit) {
   visit("mlp.up_proj.bias", weights.up_bias);
   visit("mlp.down_proj.weight", weights.down);
   visit("mlp.down_proj.bias", weights.down_bias);
+  visit("mlp.post_norm.weight", weights.post_norm);
 }
 
 Tensor Features(const FfnWeights& weights, const FfnSpec& spec, const Surroundings& around,
@@ -46,7 +48,7 @@ Tensor Features(const FfnWeights& weights, const FfnSpec& spec, const Surroundin
   const Architecture& arch = around.config.arch;
   const Tensor up = Linear(x, weights.up, weights.up_bias);
   if (!arch.gated_ffn) return Activate(up, arch.activation);
-  return SwiGlu(Linear(x, weights.gate, weights.gate_bias), up);
+  return Gate(Linear(x, weights.gate, weights.gate_bias), up, arch.activation);
 }
 
 Tensor FfnWeights::*OutputMatrix(const FfnSpec& spec) {
@@ -57,8 +59,8 @@ Tensor FfnWeights::*OutputBias(const FfnSpec& spec) {
   return spec.form == SubBlockForm::kLinear ? &FfnWeights::linear_bias : &FfnWeights::down_bias;
 }
 
-void FoldNorm(FfnWeights& own) {
-  FoldInto(own.norm, own.norm_bias, {&own.gate, &own.up, &own.linear});
+void FoldNorm(FfnWeights& own, const ModelConfig& config) {
+  FoldInto(own.norm, own.norm_bias, config, {&own.gate, &own.up, &own.linear});
 }
 
 FfnWeights Init(const FfnWeights& parent, const FfnSpec& parent_spec, const FfnSpec& spec,

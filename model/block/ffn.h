@@ -19,7 +19,7 @@ void Visit(FfnWeights& weights, const SlotVisitor& visit);
 [[nodiscard]] at::Tensor FfnWeights::*OutputMatrix(const FfnSpec& spec);
 [[nodiscard]] at::Tensor FfnWeights::*OutputBias(const FfnSpec& spec);
 /// FoldInto for the matrices that read the norm's output.
-void FoldNorm(FfnWeights& weights);
+void FoldNorm(FfnWeights& weights, const ModelConfig& config);
 
 /// The parent's weights made smaller, sharing storage where nothing changes; see InitVariant of
 /// model/surgery.h. `sorted` is the parent's with its channels sorted, or has no tensors.

@@ -20,10 +20,11 @@ Tensor ShapedIf(bool wanted, const Shape& shape) {
   return wanted ? Shaped(shape) : Tensor();
 }
 
-void FoldInto(Tensor& norm, const Tensor& norm_bias, std::initializer_list<Tensor*> matrices) {
+void FoldInto(Tensor& norm, const Tensor& norm_bias, const ModelConfig& config,
+              std::initializer_list<Tensor*> matrices) {
   if (norm_bias.defined()) return;
   for (Tensor* matrix : matrices)
-    if (matrix->defined()) *matrix = *matrix * norm;
+    if (matrix->defined()) *matrix = *matrix * NormScale(norm, config);
   norm = Tensor();
 }
 

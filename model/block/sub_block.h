@@ -35,7 +35,7 @@ using SlotVisitor = std::function<void(std::string name, at::Tensor& slot)>;
 
 /// Multiplies the norm's weight into matrices that read its output and leaves no weight, unless the
 /// norm has a bias: folded, that would be a bias of matrices that have none.
-void FoldInto(at::Tensor& norm, const at::Tensor& norm_bias,
+void FoldInto(at::Tensor& norm, const at::Tensor& norm_bias, const ModelConfig& config,
               std::initializer_list<at::Tensor*> matrices);
 
 /// a + b, where either may be undefined.

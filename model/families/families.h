@@ -12,5 +12,8 @@ extern const Family kQwen3;
 extern const Family kGpt2;
 extern const Family kGptNeo;
 extern const Family kOpt;
+extern const Family kPhi3;
+extern const Family kGemma2;
+extern const Family kGemma3;
 
 }  // namespace puzzle

@@ -9,8 +9,8 @@ namespace puzzle {
 
 namespace {
 
-constexpr const Family* kFamilies[] = {&kLlama, &kMistral, &kQwen2, &kQwen3,
-                                       &kGpt2,  &kGptNeo,  &kOpt};
+constexpr const Family* kFamilies[] = {&kLlama,  &kMistral, &kQwen2, &kQwen3,  &kGpt2,
+                                       &kGptNeo, &kOpt,     &kPhi3,  &kGemma2, &kGemma3};
 
 struct Place {
   std::string_view name;

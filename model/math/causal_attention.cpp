@@ -57,7 +57,7 @@ struct Heads {
   Tensor q_rows, k, v;
   int64_t group = 1;
   int64_t window = 0;
-  double scale = 1;
+  AttentionScores scores = {.scale = 1};
 
   [[nodiscard]] int64_t problems() const { return q_rows.size(0); }
   [[nodiscard]] int64_t positions() const { return q_rows.size(1) / group; }
@@ -97,7 +97,7 @@ void ForEachTile(const Heads& heads, const std::function<void(const Tile&)>& wor
              .group = heads.group,
              .keys = last_key - first_key,
              .window = heads.window,
-             .scale = static_cast<float>(heads.scale)}});
+             .scale = heads.scores.cap > 0 ? 1.0F : static_cast<float>(heads.scores.scale)}});
     }
   }
 }
@@ -112,6 +112,16 @@ float* Data(const Tensor& tensor) {
   return tensor.data_ptr<float>();
 }
 
+// Products of queries and keys become capped scores, in place; the tile's own scale is 1 then.
+void Cap(const AttentionScores& how, Tensor& products) {
+  if (how.cap > 0) products.mul_(how.scale / how.cap).tanh_().mul_(how.cap);
+}
+
+// The gradients of capped scores become those of what `scale` would have given, times the scale.
+void CapBackward(const AttentionScores& how, const Tensor& capped, Tensor& gradients) {
+  if (how.cap > 0) gradients.mul_((1.0 - (capped / how.cap).square()).mul_(how.scale));
+}
+
 // out = softmax(scale q k^T) v and the log-sum-exp of every row of scores.
 void Attend(const Heads& heads, Tensor& out, Tensor& log_sum) {
   const Tensor buffer = ScoreBuffer(heads);
@@ -119,6 +129,7 @@ void Attend(const Heads& heads, Tensor& out, Tensor& log_sum) {
   ForEachTile(heads, [&](const Tile& tile) {
     Tensor scores = tile.Scores(buffer);
     at::mm_out(scores, tile.Rows(heads.q_rows), tile.Keys(heads.k).t());
+    Cap(heads.scores, scores);
     const Tensor sum = tile.Rows(sums);
     CausalSoftmax(tile.shape, Data(scores), Data(sum), Data(tile.Rows(log_sum)));
     Tensor rows = tile.Rows(out);
@@ -137,9 +148,12 @@ void AttendBackward(const Heads& heads, const Tensor& out, const Tensor& log_sum
     const Tensor k = tile.Keys(heads.k);
     Tensor p = tile.Scores(buffer), ds = tile.Scores(d_buffer);
     at::mm_out(p, q, k.t());
+    Cap(heads.scores, p);
+    const Tensor capped = heads.scores.cap > 0 ? p.clone() : Tensor();
     at::mm_out(ds, d_out_rows, tile.Keys(heads.v).t());
     CausalSoftmaxBackward(tile.shape, Data(tile.Rows(log_sum)), Data(tile.Rows(row_dot)), Data(p),
                           Data(ds));
+    CapBackward(heads.scores, capped, ds);
     tile.Keys(dv).addmm_(p.t(), d_out_rows);
     tile.Keys(dk).addmm_(ds.t(), q);
     Tensor dq_rows = tile.Rows(dq);
@@ -149,10 +163,10 @@ void AttendBackward(const Heads& heads, const Tensor& out, const Tensor& log_sum
 
 struct TiledAttention : Function<TiledAttention> {
   static Tensor forward(AutogradContext* ctx, const Tensor& q, const Tensor& k, const Tensor& v,
-                        int64_t window, double scale) {
+                        int64_t window, double scale, double cap) {
     const int64_t batch = q.size(0), seq = q.size(1), n_heads = q.size(2), kv_heads = k.size(2);
     const Heads heads{GroupQueries(q, kv_heads), HeadsFirst(k), HeadsFirst(v),
-                      n_heads / kv_heads,        window,        scale};
+                      n_heads / kv_heads,        window,        {scale, cap}};
     Tensor out = at::empty_like(heads.q_rows);
     Tensor log_sum = at::empty({out.size(0), out.size(1)}, q.options());
     Attend(heads, out, log_sum);
@@ -161,6 +175,7 @@ struct TiledAttention : Function<TiledAttention> {
     ctx->saved_data["heads"] = n_heads;
     ctx->saved_data["window"] = window;
     ctx->saved_data["scale"] = scale;
+    ctx->saved_data["cap"] = cap;
     return UngroupQueries(out, batch, seq, n_heads, kv_heads);
   }
 
@@ -174,23 +189,28 @@ struct TiledAttention : Function<TiledAttention> {
                       saved[2],
                       n_heads / kv_heads,
                       ctx->saved_data["window"].toInt(),
-                      ctx->saved_data["scale"].toDouble()};
+                      {ctx->saved_data["scale"].toDouble(), ctx->saved_data["cap"].toDouble()}};
     Tensor dq = at::empty_like(heads.q_rows);
     Tensor dk = at::zeros_like(heads.k), dv = at::zeros_like(heads.v);
     AttendBackward(heads, saved[3], saved[4], GroupQueries(grads[0], kv_heads), dq, dk, dv);
-    return {UngroupQueries(dq, batch, heads.positions(), n_heads, kv_heads), HeadsLast(dk, batch),
-            HeadsLast(dv, batch), Tensor(), Tensor()};
+    return {UngroupQueries(dq, batch, heads.positions(), n_heads, kv_heads),
+            HeadsLast(dk, batch),
+            HeadsLast(dv, batch),
+            Tensor(),
+            Tensor(),
+            Tensor()};
   }
 };
 
 }  // namespace
 
 Tensor CausalAttention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t window,
-                       double scale) {
+                       const AttentionScores& scores) {
   PUZZLE_CHECK(q.size(2) % k.size(2) == 0 && k.size(1) >= q.size(1), "attention shapes");
-  if (scale == 0) scale = 1.0 / std::sqrt(static_cast<double>(q.size(3)));
-  if (!q.device().is_cpu()) return DeviceAttention(q, k, v, window, scale);
-  return TiledAttention::apply(q.contiguous(), k, v, window, scale);
+  const double scale =
+      scores.scale == 0 ? 1.0 / std::sqrt(static_cast<double>(q.size(3))) : scores.scale;
+  if (!q.device().is_cpu()) return DeviceAttention(q, k, v, window, {scale, scores.cap});
+  return TiledAttention::apply(q.contiguous(), k, v, window, scale, scores.cap);
 }
 
 }  // namespace puzzle

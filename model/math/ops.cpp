@@ -117,13 +117,23 @@ Tensor Normalize(const Tensor& x, const ModelConfig& config) {
   return at::layer_norm(x, {x.size(-1)}, {}, {}, config.norm_eps);
 }
 
+Tensor NormScale(const Tensor& weight, const ModelConfig& config) {
+  return config.arch.norms_add_one ? weight + 1.0 : weight;
+}
+
 Tensor Norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const ModelConfig& config) {
-  if (config.arch.norm == Architecture::Norm::kRms) return RmsNorm(x, weight, config.norm_eps);
+  if (config.arch.norm == Architecture::Norm::kRms)
+    return RmsNorm(x, NormScale(weight, config), config.norm_eps);
   return at::layer_norm(x, {x.size(-1)}, weight, bias, config.norm_eps);
 }
 
 Tensor SwiGlu(const Tensor& gate, const Tensor& up) {
   return SwiGluFunction::apply(gate.contiguous(), up.contiguous());
+}
+
+Tensor Gate(const Tensor& gate, const Tensor& up, Architecture::Activation activation) {
+  if (activation == Architecture::Activation::kSilu) return SwiGlu(gate, up);
+  return Activate(gate, activation) * up;
 }
 
 Tensor Activate(const Tensor& x, Architecture::Activation activation) {
@@ -162,6 +172,14 @@ struct RotaryTable::State {
 RotaryTable::RotaryTable(const RopeConfig& rope, int64_t head_dim, int64_t positions,
                          const at::Device& device)
     : state_(new State{rope, head_dim, positions, device, {}, {}}) {}
+
+RotaryTable::RotaryTable(const ModelConfig& config, int64_t positions, const at::Device& device) {
+  if (config.arch.positions != Architecture::Positions::kRotary) return;
+  *this = RotaryTable(config.rope, config.head_dim, positions, device);
+  if (config.window_rope)
+    windowed_ = std::make_shared<const RotaryTable>(*config.window_rope, config.head_dim, positions,
+                                                    device);
+}
 
 RotaryTable::Rows RotaryTable::At(int64_t first, int64_t count) const {
   constexpr int64_t kLeast = 64;

@@ -22,8 +22,14 @@ namespace puzzle {
 [[nodiscard]] at::Tensor Norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                               const ModelConfig& config);
 
+/// What a norm's weight multiplies by: itself, or 1 + itself.
+[[nodiscard]] at::Tensor NormScale(const at::Tensor& weight, const ModelConfig& config);
+
 /// silu(gate) * up; differentiable in both.
 [[nodiscard]] at::Tensor SwiGlu(const at::Tensor& gate, const at::Tensor& up);
+/// activation(gate) * up; differentiable in both.
+[[nodiscard]] at::Tensor Gate(const at::Tensor& gate, const at::Tensor& up,
+                              Architecture::Activation activation);
 
 /// The function between the matrices of an FFN without gate.
 [[nodiscard]] at::Tensor Activate(const at::Tensor& x, Architecture::Activation activation);
@@ -37,7 +43,15 @@ class RotaryTable {
   RotaryTable(const RopeConfig& rope, int64_t head_dim, int64_t positions,
               const at::Device& device);
 
+  /// All tables of a model: sequences have at most `positions` tokens. Undefined when positions are
+  /// learned.
+  RotaryTable(const ModelConfig& config, int64_t positions, const at::Device& device);
+
   [[nodiscard]] bool defined() const { return state_ != nullptr; }
+  /// The table of a sub-block: attention with a window may have its own.
+  [[nodiscard]] const RotaryTable& For(const AttentionSpec& spec) const {
+    return spec.window > 0 && windowed_ != nullptr ? *windowed_ : *this;
+  }
   struct Rows {
     at::Tensor cos, sin;  // [count, rotated dims / 2]
   };
@@ -48,6 +62,7 @@ class RotaryTable {
  private:
   struct State;
   std::shared_ptr<State> state_;
+  std::shared_ptr<const RotaryTable> windowed_;
 };
 
 /// Rotates the pairs (x[k], x[k + dims/2]) of the first `dims` dimensions, all unless the config
@@ -55,13 +70,20 @@ class RotaryTable {
 /// [batch, seq, heads, head_dim].
 [[nodiscard]] at::Tensor Rotate(const at::Tensor& x, const RotaryTable& table, int64_t first = 0);
 
-/// softmax(scale * q k^T + causal mask) v; scale 0 stands for 1 / sqrt(head_dim).
+/// What becomes of products of queries and keys before the softmax.
+struct AttentionScores {
+  double scale = 0;  // they are multiplied by it; 0 stands for 1 / sqrt(head_dim)
+  double cap = 0;    // then cap * tanh(score / cap); 0: nothing
+};
+
+/// softmax(scores of q k^T + causal mask) v.
 /// q: [batch, seq, heads, head_dim]; k, v: [batch, keys, kv heads, head_dim]; result as q. Query s
 /// sees keys up to keys - seq + s, so that a KV cache may precede the queries, and with a `window`
 /// only the last `window` of them. On the CPU the work goes in tiles that stay in cache and skip
 /// what the mask hides (as in FlashAttention, arXiv 2205.14135: backward recomputes the
 /// probabilities from the saved log-sum-exp).
 [[nodiscard]] at::Tensor CausalAttention(const at::Tensor& q, const at::Tensor& k,
-                                         const at::Tensor& v, int64_t window = 0, double scale = 0);
+                                         const at::Tensor& v, int64_t window = 0,
+                                         const AttentionScores& scores = {});
 
 }  // namespace puzzle

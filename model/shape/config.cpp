@@ -117,10 +117,12 @@ void CheckModelConfig(const ModelConfig& config, const std::string& where) {
   if (!(config.norm_eps > 0 && config.norm_eps < 1))
     throw Error(fmt::format("{}: the norms' epsilon is {}, expected a small positive number", where,
                             config.norm_eps));
-  if (config.arch.gated_ffn && config.arch.activation != Architecture::Activation::kSilu)
-    throw Error(fmt::format("{}: activation \"{}\" is not supported in a gated FFN (silu)", where,
-                            ActivationName(config.arch.activation)));
   if (rotary) CheckRope(config.rope, config.head_dim, where);
+  if (config.window_rope) CheckRope(*config.window_rope, config.head_dim, where);
+  for (const double size : {config.arch.query_scalar, config.arch.attention_cap,
+                            config.arch.logit_cap, config.arch.embedding_scale})
+    if (!(size >= 0 && std::isfinite(size)))
+      throw Error(fmt::format("{}: a scale or cap is {}, expected a positive number", where, size));
   for (int64_t layer = 0; layer < config.n_layers(); ++layer) {
     const BlockSpec& block = config.blocks[static_cast<size_t>(layer)];
     if (block.attention.form == SubBlockForm::kFull) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -91,7 +92,13 @@ struct Architecture {
   bool o_bias = false;           // of o_proj
   bool ffn_bias = false;         // of every matrix of the FFN
   bool qk_norm = false;          // RMS norm of each query and key head, before the rotation
-  bool scaled_attention = true;  // scores are divided by sqrt(head_dim)
+  bool scaled_attention = true;  // scores are divided by sqrt(head_dim), or sqrt(query_scalar)
+  double query_scalar = 0;       // 0: head_dim
+  double attention_cap = 0;      // scores become cap * tanh(score / cap); 0: they stay
+  double logit_cap = 0;          // likewise logits
+  double embedding_scale = 1;    // the embeddings are multiplied by it
+  bool norms_add_one = false;    // RMS norms multiply by 1 + weight
+  bool post_norms = false;       // what a full sub-block adds goes through a norm of its own
 
   bool operator==(const Architecture&) const = default;
 };
@@ -109,7 +116,8 @@ struct ModelConfig {
   int64_t max_positions = 0;
   double norm_eps = 1e-5;
   RopeConfig rope;
-  bool tied_embeddings = false;  // the head is the embedding matrix
+  std::optional<RopeConfig> window_rope;  // of attention with a window, where that differs
+  bool tied_embeddings = false;           // the head is the embedding matrix
   int32_t bos_id = -1;
   int32_t pad_id = -1;
   std::vector<int32_t> eos_ids;
@@ -121,8 +129,7 @@ struct ModelConfig {
 };
 
 /// Throws Error naming the first field (prefixed with `where`) that is out of range: sizes positive
-/// and bounded, kv heads dividing the heads, an even head_dim under rotary embeddings, a gated FFN
-/// with SiLU.
+/// and bounded, kv heads dividing the heads, an even head_dim under rotary embeddings.
 void CheckModelConfig(const ModelConfig& config, const std::string& where);
 
 /// "silu", "gelu", "gelu_new", "relu": the names of config.json.

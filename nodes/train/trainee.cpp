@@ -49,10 +49,12 @@ class LastSubBlock {
   }
 
   [[nodiscard]] Tensor& matrix() { return OutputMatrix(weights_, spec_); }
+  [[nodiscard]] bool is_whole() const { return is_whole_; }
+  [[nodiscard]] bool has_post_norm() const { return HasPostNorm(weights_, spec_); }
 
   // Puts the solution of the problem in place.
   void Take(const RidgeFit& fit) {
-    const Tensor& bias = OutputBias(weights_, spec_);
+    const Tensor bias = OutputBias(weights_, spec_);
     if (!bias.defined()) {
       matrix().copy_(fit.Solve());
       return;
@@ -142,13 +144,25 @@ double Trainee::HeldOutLoss() const {
 void Trainee::RefitOutput(int64_t tokens, const std::function<void()>& poll) {
   const at::NoGradGuard no_grad;
   LastSubBlock last(weights_, spec_);
+  // A norm behind the matrix is not linear. A sub-block's matrix then learns what the parent's
+  // feeds to the same norm; within a whole block the parent's state is another, and there is no
+  // such fit.
+  const bool before_norm = last.has_post_norm();
+  if (before_norm && last.is_whole()) return;
+  const SubBlock which = WhichSubBlock(spec_);
+  const VariantSpec own_spec = ParentVariant(parent_.config(), params_.layer, which);
+  const SubBlockWeights own = SubBlockOf(parent_.weights(), params_.layer, which);
   RidgeFit fit(last.matrix().size(1), last.matrix().size(0));
   const int64_t sequences = std::min(n_train_, (tokens + data_.length() - 1) / data_.length());
   const int64_t piece = 2 * PieceRows();
   for (int64_t first = 0; first < sequences; first += piece) {
+    SubBlockData::Batch batch =
+        data_.Rows(Range(first, std::min(piece, sequences - first)), device_);
+    if (before_norm)
+      batch.target =
+          OutputBeforePostNorm(own, own_spec, parent_.config(), parent_.rotary(), batch.input);
     const auto [features, target] =
-        last.Problem(data_.Rows(Range(first, std::min(piece, sequences - first)), device_),
-                     parent_.config(), parent_.rotary());
+        last.Problem(std::move(batch), parent_.config(), parent_.rotary());
     fit.Add(features.flatten(0, 1), target.flatten(0, 1));
     poll();
   }

@@ -15,13 +15,15 @@ struct Shapes {
   int64_t batch, seq, keys, heads, kv_heads, dim;
   int64_t window = 0;
   double scale = 0.5;
+  double cap = 0;
 };
 
 /// "b2_q150_k180_h2_kv1_d8_window70": how ctest calls a case.
 std::string Name(const Shapes& s) {
   const std::string name =
       fmt::format("b{}_q{}_k{}_h{}_kv{}_d{}", s.batch, s.seq, s.keys, s.heads, s.kv_heads, s.dim);
-  return s.window > 0 ? fmt::format("{}_window{}", name, s.window) : name;
+  return name + (s.window > 0 ? fmt::format("_window{}", s.window) : "") +
+         (s.cap > 0 ? "_capped" : "");
 }
 
 class AttentionTest : public testing::TestWithParam<Shapes> {};
@@ -36,29 +38,29 @@ TEST_P(AttentionTest, AgreesWithPlainOperatorsForwardAndBackward) {
   const Tensor v = make({s.batch, s.keys, s.kv_heads, s.dim}, 3);
   const Tensor weight = RandomTensor({s.batch, s.seq, s.heads, s.dim}, 4);
 
-  const Tensor reference = DeviceAttention(q, k, v, s.window, s.scale);
+  const Tensor reference = DeviceAttention(q, k, v, s.window, {s.scale, s.cap});
   const auto expected = torch::autograd::grad({(reference * weight).sum()}, {q, k, v});
-  const Tensor out = CausalAttention(q, k, v, s.window, s.scale);
+  const Tensor out = CausalAttention(q, k, v, s.window, {s.scale, s.cap});
   const auto actual = torch::autograd::grad({(out * weight).sum()}, {q, k, v});
 
   EXPECT_TENSORS_NEAR(out, reference, 2e-5);
   for (size_t i = 0; i < 3; ++i) EXPECT_TENSORS_NEAR(actual[i], expected[i], 1e-4);
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTest,
-                         testing::Values(Shapes{1, 5, 5, 1, 1, 4}, Shapes{2, 128, 128, 4, 2, 8},
-                                         Shapes{2, 300, 300, 6, 2, 16},
-                                         Shapes{1, 129, 129, 3, 3, 8},
-                                         Shapes{2, 1, 17, 4, 2, 8},  // one query behind a cache
-                                         Shapes{1, 140, 200, 4, 1, 8},
-                                         Shapes{1, 200, 200, 4, 2, 8, 3, 1.0},
-                                         Shapes{2, 150, 180, 2, 1, 8, 70}),
-                         [](const auto& info) { return Name(info.param); });
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, AttentionTest,
+    testing::Values(Shapes{1, 5, 5, 1, 1, 4}, Shapes{2, 128, 128, 4, 2, 8},
+                    Shapes{2, 300, 300, 6, 2, 16}, Shapes{1, 129, 129, 3, 3, 8},
+                    Shapes{2, 1, 17, 4, 2, 8},  // one query behind a cache
+                    Shapes{1, 140, 200, 4, 1, 8}, Shapes{1, 200, 200, 4, 2, 8, 3, 1.0},
+                    Shapes{2, 150, 180, 2, 1, 8, 70}, Shapes{2, 150, 180, 2, 1, 8, 0, 0.5, 1.5},
+                    Shapes{1, 200, 200, 4, 2, 8, 3, 1.0, 2.0}),
+    [](const auto& info) { return Name(info.param); });
 
 TEST(AttentionTest, ScoresAreDividedByTheRootOfTheHeadSizeUnlessToldOtherwise) {
   const at::NoGradGuard no_grad;
   const Tensor q = RandomTensor({1, 9, 2, 16}, 1), k = RandomTensor({1, 9, 2, 16}, 2);
-  EXPECT_TRUE(CausalAttention(q, k, k).equal(CausalAttention(q, k, k, 0, 0.25)));
+  EXPECT_TRUE(CausalAttention(q, k, k).equal(CausalAttention(q, k, k, 0, {.scale = 0.25})));
 }
 
 TEST(AttentionTest, AQueryDoesNotSeeWhatComesAfterIt) {
