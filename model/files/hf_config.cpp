@@ -41,7 +41,7 @@ AttentionSpec ReadAttention(const HfFields& fields, int64_t n_heads, int64_t win
   for (const char* name : {"sparsify", "num_sink_tokens"})
     if (fields.Find(name) != nullptr)
       throw Error(fmt::format("{}: {} is not supported", fields.where(), name));
-  if (spec.form != SubBlockForm::kFull) return spec;
+  if (!spec.is_full()) return spec;
   // Where results of earlier versions have what is now in `unpadded_heads`.
   spec.n_query_heads = fields.FindInt("num_attention_heads").value_or(0);
   spec.window = fields.Has("window_length") ? fields.FindInt("window_length").value_or(0) : window;
@@ -60,7 +60,7 @@ AttentionSpec ReadAttention(const HfFields& fields, int64_t n_heads, int64_t win
 
 FfnSpec ReadFfn(const HfFields& fields, int64_t hidden) {
   FfnSpec spec{ReadForm(fields), 0};
-  if (spec.form != SubBlockForm::kFull) return spec;
+  if (!spec.is_full()) return spec;
   if (const auto size = fields.FindInt("intermediate_size")) {
     spec.size = *size;
     return spec;

@@ -26,10 +26,10 @@ const char* HfDType(DType dtype) {
 
 // In the dialect of nemotron-nas.
 Json DeciBlock(const BlockSpec& block, const ModelConfig& config, bool as_mult) {
-  const bool full_attention = block.attention.form == SubBlockForm::kFull;
+  const bool full_attention = block.attention.is_full();
   Json attention = {{"n_heads_in_group", nullptr},
-                    {"no_op", block.attention.form == SubBlockForm::kNone},
-                    {"replace_with_linear", block.attention.form == SubBlockForm::kLinear},
+                    {"no_op", block.attention.is_none()},
+                    {"replace_with_linear", block.attention.is_linear()},
                     {"sparsify", nullptr},
                     {"window_length", nullptr},
                     {"num_sink_tokens", nullptr},
@@ -39,35 +39,34 @@ Json DeciBlock(const BlockSpec& block, const ModelConfig& config, bool as_mult) 
   Json ffn;
   if (as_mult) {
     // Readers compute ceil256(int(2 * mult * hidden / 3)); 1.5 * size / hidden returns `size`.
-    const bool full = block.ffn.form == SubBlockForm::kFull;
+    const bool full = block.ffn.is_full();
     ffn["ffn_mult"] = full ? Json(1.5 * static_cast<double>(block.ffn.size) /
                                   static_cast<double>(config.hidden_size))
                            : Json(nullptr);
   } else {
-    ffn["intermediate_size"] =
-        block.ffn.form == SubBlockForm::kFull ? Json(block.ffn.size) : Json(nullptr);
+    ffn["intermediate_size"] = block.ffn.is_full() ? Json(block.ffn.size) : Json(nullptr);
   }
-  ffn["no_op"] = block.ffn.form == SubBlockForm::kNone;
-  ffn["replace_with_linear"] = block.ffn.form == SubBlockForm::kLinear;
+  ffn["no_op"] = block.ffn.is_none();
+  ffn["replace_with_linear"] = block.ffn.is_linear();
   ffn["sparsify"] = nullptr;
   return {{"attention", attention}, {"ffn", ffn}};
 }
 
 // As readers of ModelOpt's AnyModel folders expect it, in a config of the parent's own family.
 Json AnyModelBlock(const BlockSpec& block) {
-  const auto sized = [](SubBlockForm form, int64_t value) {
-    return form == SubBlockForm::kFull ? Json(value) : Json(nullptr);
+  const auto sized = [](bool is_full, int64_t value) {
+    return is_full ? Json(value) : Json(nullptr);
   };
   const AttentionSpec& attention = block.attention;
   return {{"attention",
-           {{"num_key_value_heads", sized(attention.form, attention.n_kv_heads)},
-            {"no_op", attention.form == SubBlockForm::kNone},
-            {"replace_with_linear", attention.form == SubBlockForm::kLinear},
+           {{"num_key_value_heads", sized(attention.is_full(), attention.n_kv_heads)},
+            {"no_op", attention.is_none()},
+            {"replace_with_linear", attention.is_linear()},
             {"window_length", attention.window > 0 ? Json(attention.window) : Json(nullptr)}}},
           {"ffn",
-           {{"intermediate_size", sized(block.ffn.form, block.ffn.size)},
-            {"no_op", block.ffn.form == SubBlockForm::kNone},
-            {"replace_with_linear", block.ffn.form == SubBlockForm::kLinear}}}};
+           {{"intermediate_size", sized(block.ffn.is_full(), block.ffn.size)},
+            {"no_op", block.ffn.is_none()},
+            {"replace_with_linear", block.ffn.is_linear()}}}};
 }
 
 // The config of a model whose blocks are all like the first full ones.
@@ -76,9 +75,8 @@ Json PlainJson(const ModelConfig& config) {
   const Family::Fields& names = family.fields;
   Json kv_heads = nullptr, ffn = nullptr;
   for (const BlockSpec& block : config.blocks) {
-    if (kv_heads.is_null() && block.attention.form == SubBlockForm::kFull)
-      kv_heads = block.attention.n_kv_heads;
-    if (ffn.is_null() && block.ffn.form == SubBlockForm::kFull) ffn = block.ffn.size;
+    if (kv_heads.is_null() && block.attention.is_full()) kv_heads = block.attention.n_kv_heads;
+    if (ffn.is_null() && block.ffn.is_full()) ffn = block.ffn.size;
   }
   Json json;
   json["architectures"] = {family.architecture};
@@ -109,10 +107,9 @@ Json PlainJson(const ModelConfig& config) {
 
 // Whether `plain` says all that there is to say.
 bool IsPlain(const ModelConfig& config, const Json& plain) {
-  const bool full =
-      std::all_of(config.blocks.begin(), config.blocks.end(), [](const BlockSpec& block) {
-        return block.attention.form == SubBlockForm::kFull && block.ffn.form == SubBlockForm::kFull;
-      });
+  const bool full = std::all_of(
+      config.blocks.begin(), config.blocks.end(),
+      [](const BlockSpec& block) { return block.attention.is_full() && block.ffn.is_full(); });
   return full && ModelConfigFromJson(plain, "config").blocks == config.blocks;
 }
 
@@ -122,10 +119,9 @@ void AddDeciBlocks(const ModelConfig& config, Json& json) {
   json["auto_map"] = {{"AutoConfig", "configuration_decilm.DeciLMConfig"}};
   json["intermediate_size"] = nullptr;
   json["num_key_value_heads"] = nullptr;
-  const bool as_mult =
-      std::all_of(config.blocks.begin(), config.blocks.end(), [](const BlockSpec& block) {
-        return block.ffn.form != SubBlockForm::kFull || block.ffn.size % 256 == 0;
-      });
+  const bool as_mult = std::all_of(
+      config.blocks.begin(), config.blocks.end(),
+      [](const BlockSpec& block) { return !block.ffn.is_full() || block.ffn.size % 256 == 0; });
   for (const BlockSpec& block : config.blocks)
     json["block_configs"].push_back(DeciBlock(block, config, as_mult));
 }

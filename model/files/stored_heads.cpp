@@ -15,7 +15,7 @@ using Json = nlohmann::ordered_json;
 constexpr const char* kField = "unpadded_heads";
 
 bool IsPruned(const AttentionSpec& spec) {
-  return spec.form == SubBlockForm::kFull && spec.n_query_heads != 0;
+  return spec.is_full() && spec.n_query_heads != 0;
 }
 
 // The fewest kv heads whose groups of query heads hold the real ones.

@@ -125,7 +125,7 @@ void CheckModelConfig(const ModelConfig& config, const std::string& where) {
       throw Error(fmt::format("{}: a scale or cap is {}, expected a positive number", where, size));
   for (int64_t layer = 0; layer < config.n_layers(); ++layer) {
     const BlockSpec& block = config.blocks[static_cast<size_t>(layer)];
-    if (block.attention.form == SubBlockForm::kFull) {
+    if (block.attention.is_full()) {
       const int64_t heads = QueryHeads(block.attention, config), kv = block.attention.n_kv_heads;
       if (heads < 1 || heads > config.n_heads)
         throw Error(fmt::format("{}: layer {}: {} query heads, the model has {}", where, layer,
@@ -136,8 +136,7 @@ void CheckModelConfig(const ModelConfig& config, const std::string& where) {
     }
     if (block.attention.window != 0)
       require_size(block.attention.window, "the attention window", int64_t{1} << 32);
-    if (block.ffn.form == SubBlockForm::kFull)
-      require_size(block.ffn.size, "intermediate_size", kMaxDimension);
+    if (block.ffn.is_full()) require_size(block.ffn.size, "intermediate_size", kMaxDimension);
   }
 }
 
@@ -174,7 +173,7 @@ std::string Describe(const AttentionSpec& spec) {
 }
 
 std::string Describe(const FfnSpec& spec) {
-  if (spec.form == SubBlockForm::kFull) return fmt::format("{}", spec.size);
+  if (spec.is_full()) return fmt::format("{}", spec.size);
   return Describe(AttentionSpec{spec.form, 0});
 }
 

@@ -25,6 +25,10 @@ struct AttentionSpec {
   int64_t window = 0;         // keys that a query sees, its own included; 0: all before it
   int64_t n_query_heads = 0;  // of a sub-block that lost some with their kv heads; 0: the model's
 
+  // What other rooms ask; what a form is made of and computes is known in model/block.
+  [[nodiscard]] bool is_full() const { return form == SubBlockForm::kFull; }
+  [[nodiscard]] bool is_linear() const { return form == SubBlockForm::kLinear; }
+  [[nodiscard]] bool is_none() const { return form == SubBlockForm::kNone; }
   bool operator==(const AttentionSpec&) const = default;
 };
 
@@ -33,6 +37,9 @@ struct FfnSpec {
   SubBlockForm form = SubBlockForm::kFull;
   int64_t size = 0;  // 0 unless kFull
 
+  [[nodiscard]] bool is_full() const { return form == SubBlockForm::kFull; }
+  [[nodiscard]] bool is_linear() const { return form == SubBlockForm::kLinear; }
+  [[nodiscard]] bool is_none() const { return form == SubBlockForm::kNone; }
   bool operator==(const FfnSpec&) const = default;
 };
 

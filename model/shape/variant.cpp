@@ -101,10 +101,10 @@ class Resolver {
   [[nodiscard]] AttentionSpec Attention(const ParsedName& parsed) const {
     const AttentionSpec& own = Block().attention;
     AttentionSpec spec{parsed.form, 0};
-    if (spec.form == SubBlockForm::kNone) return spec;
-    if (own.form == SubBlockForm::kNone) Refuse("the parent has no attention here");
-    if (spec.form == SubBlockForm::kLinear) return spec;
-    if (own.form != SubBlockForm::kFull) Refuse("the parent's attention is linear");
+    if (spec.is_none()) return spec;
+    if (own.is_none()) Refuse("the parent has no attention here");
+    if (spec.is_linear()) return spec;
+    if (!own.is_full()) Refuse("the parent's attention is linear");
     const int64_t kv = own.n_kv_heads;
     const double wanted =
         parsed.percent ? parsed.number / 100 * static_cast<double>(kv) : parsed.number;
@@ -130,10 +130,10 @@ class Resolver {
   [[nodiscard]] FfnSpec Ffn(const ParsedName& parsed) const {
     const FfnSpec& own = Block().ffn;
     FfnSpec spec{parsed.form, 0};
-    if (spec.form == SubBlockForm::kNone) return spec;
-    if (own.form == SubBlockForm::kNone) Refuse("the parent has no FFN here");
-    if (spec.form == SubBlockForm::kLinear) return spec;
-    if (own.form != SubBlockForm::kFull) Refuse("the parent's FFN is linear");
+    if (spec.is_none()) return spec;
+    if (own.is_none()) Refuse("the parent has no FFN here");
+    if (spec.is_linear()) return spec;
+    if (!own.is_full()) Refuse("the parent's FFN is linear");
     if (!parsed.percent) {
       spec.size = static_cast<int64_t>(parsed.number);
     } else if (parsed.number == 100) {
@@ -179,9 +179,8 @@ std::vector<VariantSpec> PartsOf(const VariantSpec& spec) {
 }
 
 bool IsNone(const VariantSpec& spec) {
-  if (const auto* attention = std::get_if<AttentionSpec>(&spec))
-    return attention->form == SubBlockForm::kNone;
-  if (const auto* ffn = std::get_if<FfnSpec>(&spec)) return ffn->form == SubBlockForm::kNone;
+  if (const auto* attention = std::get_if<AttentionSpec>(&spec)) return attention->is_none();
+  if (const auto* ffn = std::get_if<FfnSpec>(&spec)) return ffn->is_none();
   const auto& block = std::get<BlockSpec>(spec);
   return IsNone(block.attention) && IsNone(block.ffn);
 }

@@ -103,17 +103,17 @@ ServingCosts CountSubBlock(const VariantSpec& spec, const ModelConfig& config,
   costs.weight_mib = costs.parameters * BytesOf(scenario.weights) / kMib;
   const auto* attention = std::get_if<AttentionSpec>(&spec);
   const auto* ffn = std::get_if<FfnSpec>(&spec);
-  const SubBlockForm form = attention != nullptr ? attention->form : ffn->form;
-  if (form == SubBlockForm::kNone) return costs;
+  if (IsNone(spec)) return costs;
   double width = Double(config.hidden_size);
-  if (form == SubBlockForm::kFull) {
+  const bool is_full = attention != nullptr ? attention->is_full() : ffn->is_full();
+  if (is_full) {
     width = attention != nullptr
                 ? Double((2 * config.n_heads + 2 * attention->n_kv_heads) * config.head_dim)
                 : 2 * Double(ffn->size);
   }
   AddMatrices(costs.parameters, width, config, scenario, costs);
   costs.kernels = kLinearKernels;
-  if (form == SubBlockForm::kLinear) return costs;
+  if (!is_full) return costs;
   costs.kernels = attention != nullptr ? kAttentionKernels : kFfnKernels;
   if (attention != nullptr) AddAttention(*attention, config, scenario, rules, costs);
   return costs;

@@ -85,7 +85,7 @@ KvCache RandomCache(const ModelConfig& config, int64_t rows, int64_t positions,
   cache.positions = positions;
   for (size_t i = 0; i < config.blocks.size(); ++i) {
     const AttentionSpec& attention = config.blocks[i].attention;
-    if (attention.form != SubBlockForm::kFull) continue;
+    if (!attention.is_full()) continue;
     const Shape shape = {rows, positions, attention.n_kv_heads, config.head_dim};
     cache.layers[i].Append(at::randn(shape, options), at::randn(shape, options), attention.window);
   }

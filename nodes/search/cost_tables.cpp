@@ -67,19 +67,18 @@ std::string PartName(const VariantSpec& spec, const ModelConfig& parent, int64_t
     return whole > 0 ? 100 * part / whole : 100;
   };
   if (const auto* attention = std::get_if<AttentionSpec>(&spec)) {
-    if (attention->form == SubBlockForm::kFull) {
+    if (attention->is_full()) {
       return fmt::format("attention = {} kv heads (parent * {}%)", attention->n_kv_heads,
                          percent(attention->n_kv_heads, std::get<AttentionSpec>(own).n_kv_heads));
     }
-    return attention->form == SubBlockForm::kLinear ? "attention = linear"
-                                                    : "attention = no_op (parent * 0%)";
+    return attention->is_linear() ? "attention = linear" : "attention = no_op (parent * 0%)";
   }
   const auto& ffn = std::get<FfnSpec>(spec);
-  if (ffn.form == SubBlockForm::kFull) {
+  if (ffn.is_full()) {
     return fmt::format("ffn = intermediate size {} (parent * {}%)", ffn.size,
                        percent(ffn.size, std::get<FfnSpec>(own).size));
   }
-  return ffn.form == SubBlockForm::kLinear ? "ffn = linear" : "ffn = no_op (parent * 0%)";
+  return ffn.is_linear() ? "ffn = linear" : "ffn = no_op (parent * 0%)";
 }
 
 // The rows of one layer.

@@ -56,9 +56,9 @@ Importance RunImportance(const ImportanceParams& params, const Inputs& inputs,
                           const Tensor& input) {
         return Features(weights, variant, config, model.rotary(), Normalize(input, config));
       };
-      if (spec.attention.form == SubBlockForm::kFull)
+      if (spec.attention.is_full())
         mixed.push_back(features(block.attention, spec.attention, x).flatten(0, 1));
-      if (spec.ffn.form == SubBlockForm::kFull) {
+      if (spec.ffn.is_full()) {
         const Tensor behind_attention =
             ApplySubBlock(block.attention, spec.attention, config, model.rotary(), x);
         gated.push_back(features(block.ffn, spec.ffn, behind_attention));

@@ -30,10 +30,9 @@ namespace {
 constexpr uint64_t kKeptDatasets = 4;
 
 bool IsLinear(const VariantSpec& spec) {
-  if (const auto* attention = std::get_if<AttentionSpec>(&spec))
-    return attention->form == SubBlockForm::kLinear;
+  if (const auto* attention = std::get_if<AttentionSpec>(&spec)) return attention->is_linear();
   const auto* ffn = std::get_if<FfnSpec>(&spec);
-  return ffn != nullptr && ffn->form == SubBlockForm::kLinear;
+  return ffn != nullptr && ffn->is_linear();
 }
 
 // Takes the trainee's weights when their held-out loss is the least that was seen.

@@ -25,7 +25,7 @@ using at::Tensor;
 namespace {
 
 bool Survives(const BlockSpec& block) {
-  return block.attention.form != SubBlockForm::kNone || block.ffn.form != SubBlockForm::kNone;
+  return !block.attention.is_none() || !block.ffn.is_none();
 }
 
 // The training loss of one batch.

@@ -169,9 +169,9 @@ def current_venv():
             if missing:
                 skip(f"no {', '.join(missing)} to stand in for CUDA")
             python = make_venv(venv)
-            install(python, "--no-deps", f"torch=={CURRENT['torch']}")
-            install(python, "filelock", "fsspec", "jinja2", "networkx", "numpy", "sympy",
+            install(python, "filelock", "fsspec", "jinja2", "networkx", "numpy", "setuptools", "sympy",
                     "typing-extensions", f"transformers=={CURRENT['transformers']}")
+            install(python, "--no-deps", f"torch=={CURRENT['torch']}")
             torch_lib = next(venv.glob("lib/python*/site-packages/torch/lib"))
             stand_in_for_cuda(torch_lib, venv / "no-cuda")
             (venv / "complete").touch()
