@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using ::testing::HasSubstr;
 
-constexpr int64_t kHidden = 16, kVocab = 258, kPositions = 32, kLayers = 2;
+constexpr int64_t kHidden = 16, kVocab = 258, kPositions = 32, kLayers = 2, kFfn = 24;
 
 constexpr const char* kGraph = R"({
   "puzzle": 1,
@@ -81,6 +81,66 @@ class FamilyPipelineTest : public ::testing::Test {
     }
     Add("ln_f.weight", {kHidden});
     Add("ln_f.bias", {kHidden});
+    WriteParent(config);
+  }
+
+  // What Phi-3 and Gemma say alike; kv heads are half of the query heads.
+  static json Common(const char* model_type) {
+    return {{"model_type", model_type},     {"hidden_size", kHidden},
+            {"num_hidden_layers", kLayers}, {"num_attention_heads", 4},
+            {"num_key_value_heads", 2},     {"intermediate_size", kFfn},
+            {"vocab_size", kVocab},         {"max_position_embeddings", kPositions},
+            {"bos_token_id", 256},          {"eos_token_id", 257}};
+  }
+
+  void WritePhi3() {
+    constexpr int64_t kHeadDim = kHidden / 4;
+    Clear();
+    Add("model.embed_tokens.weight", {kVocab, kHidden});
+    for (int64_t layer = 0; layer < kLayers; ++layer) {
+      const std::string l = "model.layers." + std::to_string(layer) + ".";
+      Add(l + "input_layernorm.weight", {kHidden});
+      Add(l + "post_attention_layernorm.weight", {kHidden});
+      Add(l + "self_attn.qkv_proj.weight", {8 * kHeadDim, kHidden});
+      Add(l + "self_attn.o_proj.weight", {kHidden, 4 * kHeadDim});
+      Add(l + "mlp.gate_up_proj.weight", {2 * kFfn, kHidden});
+      Add(l + "mlp.down_proj.weight", {kHidden, kFfn});
+    }
+    Add("model.norm.weight", {kHidden});
+    Add("lm_head.weight", {kVocab, kHidden});
+    WriteParent(Common("phi3"));
+  }
+
+  void WriteGemma3() {
+    constexpr int64_t kHeadDim = 8;
+    Clear();
+    Add("model.embed_tokens.weight", {kVocab, kHidden});
+    for (int64_t layer = 0; layer < kLayers; ++layer) {
+      const std::string l = "model.layers." + std::to_string(layer) + ".";
+      for (const char* norm : {"input_layernorm", "post_attention_layernorm",
+                               "pre_feedforward_layernorm", "post_feedforward_layernorm"})
+        Add(l + norm + ".weight", {kHidden});
+      for (const char* norm : {"q_norm", "k_norm"})
+        Add(l + "self_attn." + norm + ".weight", {kHeadDim});
+      Add(l + "self_attn.q_proj.weight", {4 * kHeadDim, kHidden});
+      Add(l + "self_attn.k_proj.weight", {2 * kHeadDim, kHidden});
+      Add(l + "self_attn.v_proj.weight", {2 * kHeadDim, kHidden});
+      Add(l + "self_attn.o_proj.weight", {kHidden, 4 * kHeadDim});
+      Add(l + "mlp.gate_proj.weight", {kFfn, kHidden});
+      Add(l + "mlp.up_proj.weight", {kFfn, kHidden});
+      Add(l + "mlp.down_proj.weight", {kHidden, kFfn});
+    }
+    Add("model.norm.weight", {kHidden});
+    json config = Common("gemma3_text");
+    config["head_dim"] = kHeadDim;
+    config["query_pre_attn_scalar"] = kHeadDim;
+    config["sliding_window"] = 8;
+    config["layer_types"] = {"sliding_attention", "full_attention"};
+    WriteParent(config);
+  }
+
+  // The tensors that were added, with the byte tokenizer.
+  void WriteParent(const json& config) {
     fs::create_directories(folder_.path() + "/parent");
     WriteConfig(config);
     folder_.Write("parent/byte_tokenizer.json", R"({"kind": "byte", "version": 1})");
@@ -88,10 +148,33 @@ class FamilyPipelineTest : public ::testing::Test {
     WriteSafetensors(folder_.path() + "/parent", tensors_);
   }
 
+  void Clear() {
+    tensors_.clear();
+    values_.clear();
+  }
+
+  // The whole graph, then the exported folder is read again.
+  void CompressAndReadBack(const std::string& model_type) {
+    const ProgramResult run =
+        folder_.Run({"run", "graph.json", "--summary", "summary.json", "--set",
+                     R"(vars.variants=["attn:kv1", "attn:kv1q2", "attn:linear", "attn:none",
+                                       "ffn:50%", "ffn:linear", "ffn:none"])"});
+    ASSERT_EQ(run.status, 0) << run.text();
+    EXPECT_GT(folder_.ReadJson("summary.json")["results"]["quality"]["kl"].get<double>(), 0);
+    const json config = folder_.ReadJson("out/config.json");
+    EXPECT_EQ(config["model_type"], model_type);
+    EXPECT_EQ(config["block_configs"].size(), 2u);
+    folder_.Write("text.txt", std::string(400, 'a'));
+    const ProgramResult eval =
+        folder_.Run({"eval", "out", "--parent", "parent", "--text", "text.txt", "--json"});
+    ASSERT_EQ(eval.status, 0) << eval.text();
+    EXPECT_GT(json::parse(eval.out)["kl"].get<double>(), 0);
+  }
+
   void Add(const std::string& name, const Shape& shape) {
     std::normal_distribution<float> normal(0, 0.3F);
     std::vector<float> values(static_cast<size_t>(NumElements(shape)));
-    const bool is_norm = shape.size() == 1 && name.ends_with("weight");
+    const bool is_norm = shape.size() == 1 && name.ends_with("weight");  // of Gemma: 1 + as much
     for (float& value : values) value = normal(random_) + (is_norm ? 1.0F : 0.0F);
     values_.push_back(std::move(values));
     tensors_.push_back({name, shape, nullptr, DType::kF32});
@@ -124,6 +207,42 @@ TEST_F(FamilyPipelineTest, AGpt2IsCompressedAndExportedAsOne) {
   ASSERT_EQ(eval.status, 0) << eval.text();
   EXPECT_GT(json::parse(eval.out)["kl"].get<double>(), 0);
   EXPECT_EQ(folder_.Run({"generate", "out", "--prompt", "Tom", "--tokens", "5"}).status, 0);
+}
+
+TEST_F(FamilyPipelineTest, APhi3IsCompressedAndExportedAsOne) {
+  WritePhi3();
+  CompressAndReadBack("phi3");
+}
+
+TEST_F(FamilyPipelineTest, AGemma3IsCompressedAndExportedAsOne) {
+  WriteGemma3();
+  CompressAndReadBack("gemma3_text");
+}
+
+TEST_F(FamilyPipelineTest, WhatSaysHowToGenerateGoesAlong) {
+  folder_.Write("parent/generation_config.json", R"({"eos_token_id": [257, 97], "top_p": 0.9})");
+  folder_.Write("export.json", R"({"puzzle": 1, "nodes": {
+    "parent": {"kind": "load_model", "params": {"path": "parent"}},
+    "exported": {"kind": "export", "in": {"model": "parent"}, "params": {"folder": "out"}}}})");
+  const ProgramResult run = folder_.Run({"run", "export.json"});
+  ASSERT_EQ(run.status, 0) << run.text();
+  EXPECT_EQ(folder_.ReadJson("out/generation_config.json"),
+            folder_.ReadJson("parent/generation_config.json"));
+}
+
+TEST_F(FamilyPipelineTest, AParentWithAShorterContextIsNamed) {
+  json shorter = folder_.ReadJson("parent/config.json");
+  fs::copy(folder_.path() + "/parent", folder_.path() + "/longer");
+  shorter["n_positions"] = kPositions / 2;
+  for (size_t i = 0; i < tensors_.size(); ++i)
+    if (tensors_[i].name == "wpe.weight") tensors_[i].shape[0] = kPositions / 2;
+  WriteParent(shorter);
+  folder_.Write("text.txt", std::string(400, 'a'));
+  const ProgramResult eval =
+      folder_.Run({"eval", "longer", "--parent", "parent", "--text", "text.txt", "--json"});
+  EXPECT_NE(eval.status, 0);
+  EXPECT_THAT(eval.text(),
+              HasSubstr("the parent: sequences of 32 tokens, but the model has 16 positions"));
 }
 
 TEST_F(FamilyPipelineTest, CheckpointsThatCannotBeUsedAreRefusedByName) {

@@ -140,8 +140,8 @@ def stand_in_for_cuda(torch_lib, folder):
                 wanted.setdefault(version.lstrip("@"), set()).add(name)
             else:
                 unversioned.add(name)
-    known = set(output_of("/sbin/ldconfig", "-p").split()) | {p.name for p in libraries}
-    for library in needed - known:
+    present = {p.name for p in libraries}
+    for library in [n for n in sorted(needed - present) if re.match("lib(cu|nv|nccl)", n)]:
         versions = [version for version, file in home.items() if file == library]
         names = set().union(*(wanted.get(version, set()) for version in versions))
         if not versions:
@@ -183,6 +183,14 @@ def enter(venv, script, *arguments):
     python = str(venv / "bin" / "python")
     environment = os.environ | {"LD_LIBRARY_PATH": str(venv / "no-cuda")}
     os.execve(python, [python, script, *map(str, arguments), "--in-venv"], environment)
+
+
+def import_torch():
+    """torch, which is not to ask CUDA anything: nobody is there to answer."""
+    import torch
+
+    torch.cuda.is_current_stream_capturing = lambda: False
+    return torch
 
 
 def norm_heads(model):
@@ -284,8 +292,7 @@ def make(folder, name, family, fields):
 
 
 def make_all(folder, models):
-    import torch
-
+    torch = import_torch()
     torch.set_default_dtype(torch.float64)
     for name, (family, fields) in models.items():
         make(folder, name, family, fields)

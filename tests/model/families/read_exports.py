@@ -19,7 +19,7 @@ CURRENT_FAMILIES = list(make_references.CURRENT_MODELS)
 
 
 def check(folder):
-    import torch
+    torch = make_references.import_torch()
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
 
