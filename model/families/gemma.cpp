@@ -18,18 +18,18 @@ namespace {
 using A = Architecture;
 using Json = Family::Json;
 
-constexpr Renaming kNames[] = {
+constexpr Renaming kGemmaNames[] = {
     {"self_attn.post_norm", "post_attention_layernorm"},
     {"post_attention_layernorm", "pre_feedforward_layernorm"},
     {"mlp.post_norm", "post_feedforward_layernorm"},
 };
-constexpr std::string_view kIgnored[] = {".rotary_emb.inv_freq"};
+constexpr std::string_view kGemmaIgnored[] = {".rotary_emb.inv_freq"};
 constexpr int64_t kGemma2Window = 4096, kGemma3Window = 4096, kGemma3Pattern = 6;
 constexpr int64_t kQueryScalar = 256;
 constexpr double kGlobalTheta = 1e6, kLocalTheta = 1e4;
 
 // Every `pattern`-th layer sees everything.
-std::vector<int64_t> Windows(int64_t window, int64_t pattern, size_t n_layers) {
+std::vector<int64_t> AllButEvery(int64_t window, int64_t pattern, size_t n_layers) {
   std::vector<int64_t> windows(n_layers, 0);
   for (size_t i = 0; i < n_layers; ++i)
     if ((static_cast<int64_t>(i) + 1) % pattern != 0) windows[i] = window;
@@ -37,16 +37,16 @@ std::vector<int64_t> Windows(int64_t window, int64_t pattern, size_t n_layers) {
 }
 
 std::vector<int64_t> Gemma2Windows(const HfFields& fields, size_t n_layers) {
-  return Windows(fields.FindInt("sliding_window").value_or(kGemma2Window), 2, n_layers);
+  return AllButEvery(fields.FindInt("sliding_window").value_or(kGemma2Window), 2, n_layers);
 }
 
 std::vector<int64_t> Gemma3Windows(const HfFields& fields, size_t n_layers) {
   const int64_t pattern = fields.FindInt("sliding_window_pattern").value_or(kGemma3Pattern);
   if (pattern < 1) fields.Wrong("sliding_window_pattern", "a positive number", pattern);
-  return Windows(fields.FindInt("sliding_window").value_or(kGemma3Window), pattern, n_layers);
+  return AllButEvery(fields.FindInt("sliding_window").value_or(kGemma3Window), pattern, n_layers);
 }
 
-void Refuse(const HfFields& fields) {
+void RefuseGemma(const HfFields& fields) {
   fields.RequireBool("use_bidirectional_attention", false);
 }
 
@@ -115,8 +115,10 @@ void WriteGemma3(const ModelConfig& config, Json& json) {
   json["rope_local_base_freq"] = config.window_rope->theta;
 }
 
-constexpr Family Gemma() {
+constexpr Family Gemma(std::string_view model_type, std::string_view architecture) {
   return {
+      .model_type = model_type,
+      .architecture = architecture,
       .fields = {.activation = "hidden_activation",
                  .default_positions = 8192,
                  .default_head_dim = 256,
@@ -124,15 +126,13 @@ constexpr Family Gemma() {
                  .default_tied = true},
       .arch = {.activation = A::Activation::kGeluTanh, .norms_add_one = true, .post_norms = true},
       .base_prefix = "model.",
-      .names = kNames,
-      .ignored = kIgnored,
-      .refuse = Refuse};
+      .names = kGemmaNames,
+      .ignored = kGemmaIgnored,
+      .refuse = RefuseGemma};
 }
 
 constexpr Family Gemma2() {
-  Family family = Gemma();
-  family.model_type = "gemma2";
-  family.architecture = "Gemma2ForCausalLM";
+  Family family = Gemma("gemma2", "Gemma2ForCausalLM");
   family.read = ReadGemma2;
   family.windows = Gemma2Windows;
   family.write = WriteGemma;
@@ -140,9 +140,7 @@ constexpr Family Gemma2() {
 }
 
 constexpr Family Gemma3() {
-  Family family = Gemma();
-  family.model_type = "gemma3_text";
-  family.architecture = "Gemma3ForCausalLM";
+  Family family = Gemma("gemma3_text", "Gemma3ForCausalLM");
   family.fields.default_positions = 131072;
   family.arch.qk_norm = true;
   family.read = ReadGemma3;

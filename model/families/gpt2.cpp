@@ -9,7 +9,7 @@ namespace {
 
 using A = Architecture;
 
-constexpr Renaming kNames[] = {
+constexpr Renaming kGpt2Names[] = {
     {"model.embed_tokens", "transformer.wte"},
     {"model.embed_positions", "transformer.wpe"},
     {"model.layers", "transformer.h"},
@@ -24,18 +24,18 @@ constexpr Renaming kNames[] = {
     {"mlp.up_proj", "mlp.c_fc"},
     {"mlp.down_proj", "mlp.c_proj"},
 };
-constexpr std::string_view kIgnored[] = {".attn.bias", ".attn.masked_bias"};
+constexpr std::string_view kGpt2Ignored[] = {".attn.bias", ".attn.masked_bias"};
 
-void Refuse(const HfFields& fields) {
+void RefuseGpt2(const HfFields& fields) {
   fields.RequireBool("scale_attn_by_inverse_layer_idx", false);
   fields.RequireBool("add_cross_attention", false);
 }
 
-void Read(const HfFields& fields, ModelConfig& config) {
+void ReadGpt2(const HfFields& fields, ModelConfig& config) {
   config.arch.scaled_attention = fields.Bool("scale_attn_weights", true);
 }
 
-void Write(const ModelConfig& config, Family::Json& json) {
+void WriteGpt2(const ModelConfig& config, Family::Json& json) {
   json["scale_attn_weights"] = config.arch.scaled_attention;
 }
 
@@ -64,11 +64,11 @@ constinit const Family kGpt2 = {.model_type = "gpt2",
                                          .o_bias = true,
                                          .ffn_bias = true},
                                 .base_prefix = "transformer.",
-                                .names = kNames,
+                                .names = kGpt2Names,
                                 .conv1d = true,
-                                .ignored = kIgnored,
-                                .refuse = Refuse,
-                                .read = Read,
-                                .write = Write};
+                                .ignored = kGpt2Ignored,
+                                .refuse = RefuseGpt2,
+                                .read = ReadGpt2,
+                                .write = WriteGpt2};
 
 }  // namespace puzzle

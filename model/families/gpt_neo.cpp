@@ -14,7 +14,7 @@ namespace {
 using A = Architecture;
 using Json = Family::Json;
 
-constexpr Renaming kNames[] = {
+constexpr Renaming kGptNeoNames[] = {
     {"model.embed_tokens", "transformer.wte"},
     {"model.embed_positions", "transformer.wpe"},
     {"model.layers", "transformer.h"},
@@ -29,7 +29,8 @@ constexpr Renaming kNames[] = {
     {"mlp.up_proj", "mlp.c_fc"},
     {"mlp.down_proj", "mlp.c_proj"},
 };
-constexpr std::string_view kIgnored[] = {".attn.attention.bias", ".attn.attention.masked_bias"};
+constexpr std::string_view kGptNeoIgnored[] = {".attn.attention.bias",
+                                               ".attn.attention.masked_bias"};
 
 // [[["global", "local"], 6]] is six times that pair.
 std::vector<std::string> ReadAttentionTypes(const HfFields& fields) {
@@ -52,7 +53,7 @@ std::vector<std::string> ReadAttentionTypes(const HfFields& fields) {
   return layers;
 }
 
-std::vector<int64_t> Windows(const HfFields& fields, size_t n_layers) {
+std::vector<int64_t> GptNeoWindows(const HfFields& fields, size_t n_layers) {
   const int64_t window = fields.FindInt("window_size").value_or(256);
   const std::vector<std::string> types = ReadAttentionTypes(fields);
   if (!types.empty() && types.size() != n_layers)
@@ -66,7 +67,7 @@ std::vector<int64_t> Windows(const HfFields& fields, size_t n_layers) {
   return windows;
 }
 
-void Write(const ModelConfig& config, Json& json) {
+void WriteGptNeo(const ModelConfig& config, Json& json) {
   Json kinds = Json::array();
   for (const BlockSpec& block : config.blocks)
     kinds.push_back(block.attention.window > 0 ? "local" : "global");
@@ -97,9 +98,9 @@ constinit const Family kGptNeo = {.model_type = "gpt_neo",
                                            .ffn_bias = true,
                                            .scaled_attention = false},
                                   .base_prefix = "transformer.",
-                                  .names = kNames,
-                                  .ignored = kIgnored,
-                                  .windows = Windows,
-                                  .write = Write};
+                                  .names = kGptNeoNames,
+                                  .ignored = kGptNeoIgnored,
+                                  .windows = GptNeoWindows,
+                                  .write = WriteGptNeo};
 
 }  // namespace puzzle

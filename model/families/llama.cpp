@@ -7,14 +7,14 @@ namespace puzzle {
 
 namespace {
 
-constexpr std::string_view kIgnored[] = {".rotary_emb.inv_freq"};
+constexpr std::string_view kLlamaIgnored[] = {".rotary_emb.inv_freq"};
 
-void Read(const HfFields& fields, ModelConfig& config) {
+void ReadLlama(const HfFields& fields, ModelConfig& config) {
   config.arch.qkv_bias = config.arch.o_bias = fields.Bool("attention_bias", false);
   config.arch.ffn_bias = fields.Bool("mlp_bias", false);
 }
 
-void Write(const ModelConfig& config, Family::Json& json) {
+void WriteLlama(const ModelConfig& config, Family::Json& json) {
   json["attention_bias"] = config.arch.qkv_bias;
   json["mlp_bias"] = config.arch.ffn_bias;
 }
@@ -24,8 +24,8 @@ void Write(const ModelConfig& config, Family::Json& json) {
 constinit const Family kLlama = {.model_type = "llama",
                                  .architecture = "LlamaForCausalLM",
                                  .base_prefix = "model.",
-                                 .ignored = kIgnored,
-                                 .read = Read,
-                                 .write = Write};
+                                 .ignored = kLlamaIgnored,
+                                 .read = ReadLlama,
+                                 .write = WriteLlama};
 
 }  // namespace puzzle

@@ -12,7 +12,7 @@ namespace {
 
 using A = Architecture;
 
-constexpr Renaming kNames[] = {
+constexpr Renaming kOptNames[] = {
     {"model.embed_tokens", "model.decoder.embed_tokens"},
     {"model.embed_positions", "model.decoder.embed_positions"},
     {"model.layers", "model.decoder.layers"},
@@ -25,7 +25,7 @@ constexpr Renaming kNames[] = {
     {"mlp.linear_mlp", "linear_mlp"},
 };
 
-void Refuse(const HfFields& fields) {
+void RefuseOpt(const HfFields& fields) {
   fields.RequireBool("do_layer_norm_before", true);
   fields.RequireBool("layer_norm_elementwise_affine", true);
   fields.RequireBool("_remove_final_layer_norm", false);
@@ -37,12 +37,12 @@ void Refuse(const HfFields& fields) {
                     fields.where(), width, hidden));
 }
 
-void Read(const HfFields& fields, ModelConfig& config) {
+void ReadOpt(const HfFields& fields, ModelConfig& config) {
   config.arch.qkv_bias = config.arch.o_bias = config.arch.ffn_bias =
       fields.Bool("enable_bias", true);
 }
 
-void Write(const ModelConfig& config, Family::Json& json) {
+void WriteOpt(const ModelConfig& config, Family::Json& json) {
   json["enable_bias"] = config.arch.qkv_bias;
   json["do_layer_norm_before"] = true;
   json["word_embed_proj_dim"] = config.hidden_size;
@@ -68,9 +68,9 @@ constinit const Family kOpt = {.model_type = "opt",
                                         .o_bias = true,
                                         .ffn_bias = true},
                                .base_prefix = "model.",
-                               .names = kNames,
-                               .refuse = Refuse,
-                               .read = Read,
-                               .write = Write};
+                               .names = kOptNames,
+                               .refuse = RefuseOpt,
+                               .read = ReadOpt,
+                               .write = WriteOpt};
 
 }  // namespace puzzle

@@ -10,18 +10,18 @@ namespace {
 
 using Json = Family::Json;
 
-constexpr Renaming kNames[] = {
+constexpr Renaming kPhi3Names[] = {
     {"self_attn.q_proj", "self_attn.qkv_proj"}, {"self_attn.k_proj", "self_attn.qkv_proj"},
     {"self_attn.v_proj", "self_attn.qkv_proj"}, {"mlp.gate_proj", "mlp.gate_up_proj"},
     {"mlp.up_proj", "mlp.gate_up_proj"},
 };
-constexpr std::string_view kIgnored[] = {".rotary_emb.inv_freq"};
+constexpr std::string_view kPhi3Ignored[] = {".rotary_emb.inv_freq"};
 
-std::vector<int64_t> Windows(const HfFields& fields, size_t n_layers) {
+std::vector<int64_t> Phi3Windows(const HfFields& fields, size_t n_layers) {
   return std::vector<int64_t>(n_layers, fields.FindInt("sliding_window").value_or(0));
 }
 
-void Write(const ModelConfig& config, Json& json) {
+void WritePhi3(const ModelConfig& config, Json& json) {
   const int64_t window = LargestWindow(config);
   json["sliding_window"] = window > 0 ? Json(window) : Json(nullptr);
   if (config.rope.type == RopeConfig::Type::kLongRope)
@@ -37,9 +37,9 @@ constinit const Family kPhi3 = {.model_type = "phi3",
                                 .architecture = "Phi3ForCausalLM",
                                 .fields = {.default_norm_eps = 1e-5, .default_positions = 4096},
                                 .base_prefix = "model.",
-                                .names = kNames,
-                                .ignored = kIgnored,
-                                .windows = Windows,
-                                .write = Write};
+                                .names = kPhi3Names,
+                                .ignored = kPhi3Ignored,
+                                .windows = Phi3Windows,
+                                .write = WritePhi3};
 
 }  // namespace puzzle

@@ -10,9 +10,9 @@ namespace {
 
 using Json = Family::Json;
 
-constexpr std::string_view kIgnored[] = {".rotary_emb.inv_freq"};
+constexpr std::string_view kQwenIgnored[] = {".rotary_emb.inv_freq"};
 
-std::vector<int64_t> Windows(const HfFields& fields, size_t n_layers) {
+std::vector<int64_t> QwenWindows(const HfFields& fields, size_t n_layers) {
   std::vector<int64_t> windows(n_layers, 0);
   if (!fields.Bool("use_sliding_window", false)) return windows;
   const int64_t full = fields.FindInt("max_window_layers").value_or(28);
@@ -22,7 +22,7 @@ std::vector<int64_t> Windows(const HfFields& fields, size_t n_layers) {
   return windows;
 }
 
-void WriteWindows(const ModelConfig& config, Json& json) {
+void WriteQwen2(const ModelConfig& config, Json& json) {
   const int64_t window = LargestWindow(config);
   int64_t full = 0;
   while (full < config.n_layers() && config.blocks[static_cast<size_t>(full)].attention.window == 0)
@@ -38,7 +38,7 @@ void ReadQwen3(const HfFields& fields, ModelConfig& config) {
 
 void WriteQwen3(const ModelConfig& config, Json& json) {
   json["attention_bias"] = config.arch.qkv_bias;
-  WriteWindows(config, json);
+  WriteQwen2(config, json);
 }
 
 }  // namespace
@@ -47,18 +47,18 @@ constinit const Family kQwen2 = {.model_type = "qwen2",
                                  .architecture = "Qwen2ForCausalLM",
                                  .arch = {.qkv_bias = true},
                                  .base_prefix = "model.",
-                                 .ignored = kIgnored,
-                                 .windows = Windows,
-                                 .write = WriteWindows};
+                                 .ignored = kQwenIgnored,
+                                 .windows = QwenWindows,
+                                 .write = WriteQwen2};
 
 constinit const Family kQwen3 = {.model_type = "qwen3",
                                  .architecture = "Qwen3ForCausalLM",
                                  .fields = {.default_head_dim = 128},
                                  .arch = {.qk_norm = true},
                                  .base_prefix = "model.",
-                                 .ignored = kIgnored,
+                                 .ignored = kQwenIgnored,
                                  .read = ReadQwen3,
-                                 .windows = Windows,
+                                 .windows = QwenWindows,
                                  .write = WriteQwen3};
 
 }  // namespace puzzle
