@@ -71,7 +71,7 @@ int EvalCommand(const EvalOptions& options) {
   PackOptions pack;
   pack.separator = options.separator;
   pack.length = options.length > 0 ? options.length : weights.config.max_positions;
-  const TokenSet tokens = PackTokens(ReadWholeFile(options.text, kMaxTextBytes), *tokenizer, pack);
+  const TokenSet tokens = PackTokens(ReadTextFile(options.text, kMaxTextBytes), *tokenizer, pack);
   const Transformer model(ToDevice(weights, options.device));
   std::optional<Transformer> parent;
   if (!options.parent.empty())

@@ -15,7 +15,7 @@ void AddModelVerbs(Verbs& verbs, const ModelCommands& commands) {
       "  puzzle eval models/stories3M --text test.txt --without attn:5 --without block:2\n"
       "  puzzle eval out/stories3m --text test.txt --parent models/stories3M",
       [eval, commands] { return commands.eval(*eval); });
-  eval_verb.add_option("MODEL", eval->model, "checkpoint folder")->required();
+  eval_verb.add_option("MODEL", eval->model, "checkpoint: a folder or a .gguf file")->required();
   eval_verb.add_option("--text", eval->text, "text file; documents end at the separator")
       ->required();
   eval_verb.add_option("--parent", eval->parent, "checkpoint folder to compare with");
@@ -42,7 +42,7 @@ void AddModelVerbs(Verbs& verbs, const ModelCommands& commands) {
       "  puzzle generate out/demo --prompt \"Once upon a time\" --tokens 100\n"
       "  puzzle generate out/demo --prompt \"Once\" --temperature 0.8 --top-k 40 --seed 7",
       [generate, commands] { return commands.generate(*generate); });
-  generate_verb.add_option("MODEL", generate->model, "checkpoint folder")->required();
+  generate_verb.add_option("MODEL", generate->model, "checkpoint: a folder or a .gguf file")->required();
   generate_verb.add_option("--prompt", generate->prompt, "text to continue; empty: from nothing");
   generate_verb.add_option("--tokens", generate->tokens, "how many at most")
       ->check(CLI::PositiveNumber)

@@ -31,7 +31,11 @@ class AddedTokens {
   };
 
   AddedTokens() = default;
-  /// REQUIRES: no text is empty, none occurs twice.
+  /// A place of a text is compared with tokens of up to so many bytes, whatever the text: with
+  /// longer ones, time would grow with the product of both.
+  static constexpr size_t kMaxBytes = 256;
+
+  /// REQUIRES: no text is empty or longer than kMaxBytes, none occurs twice.
   explicit AddedTokens(std::vector<AddedToken> tokens);
   AddedTokens(AddedTokens&&) = default;
   AddedTokens& operator=(AddedTokens&&) = default;

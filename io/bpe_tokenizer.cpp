@@ -38,6 +38,7 @@ class BpeTokenizer final : public Tokenizer {
   int32_t vocab_size() const override { return vocab_size_; }
   int32_t bos_id() const override { return bos_id_; }
   int32_t eos_id() const override { return eos_id_; }
+  int32_t leading_id() const override { return leading_id_; }
   std::string_view kind() const override { return "bpe"; }
   const std::map<std::string, std::string>& files() const override { return files_; }
 
@@ -59,6 +60,8 @@ class BpeTokenizer final : public Tokenizer {
   int32_t vocab_size_ = 0;
   int32_t bos_id_ = -1;
   int32_t eos_id_ = -1;
+  int32_t leading_id_ = -1;
+  bool strips_first_space_ = true;
   const std::map<std::string, std::string> files_;
 };
 
@@ -68,10 +71,12 @@ BpeTokenizer::BpeTokenizer(BpeParts parts, std::map<std::string, std::string> fi
       normalizer_(std::move(parts.normalizer)),
       pre_tokenizer_(std::move(parts.pre_tokenizer)),
       vocab_size_(model_.size()),
+      strips_first_space_(parts.strips_first_space),
       files_(std::move(files)) {
   TakeAdded(std::move(parts.added), where);
   bos_id_ = IdOf(parts.bos, "bos_token", where);
   eos_id_ = IdOf(parts.eos, "eos_token", where);
+  leading_id_ = IdOf(parts.leading, "the token before every text", where);
 }
 
 void BpeTokenizer::TakeAdded(std::vector<AddedToken> added, const std::string& where) {
@@ -95,6 +100,10 @@ void BpeTokenizer::TakeAdded(std::vector<AddedToken> added, const std::string& w
     if (token.special) special_.insert(token.id);
     vocab_size_ = std::max(vocab_size_, token.id + 1);
     if (token.normalized) token.text = normalizer_.Apply(token.text);
+    if (token.text.empty() || token.text.size() > AddedTokens::kMaxBytes) {
+      throw Error(fmt::format("{}: added token {} has {} bytes, expected 1 to {}", where, token.id,
+                              token.text.size(), AddedTokens::kMaxBytes));
+    }
     (token.normalized ? normalized : raw).push_back(std::move(token));
   }
   raw_ = AddedTokens(std::move(raw));
@@ -171,12 +180,16 @@ std::string BpeTokenizer::DecodeBytes(std::span<const int32_t> ids) const {
   std::string bytes;
   for (const int32_t id : ids) {
     const auto added = added_texts_.find(id);
-    bytes += added != added_texts_.end() ? added->second : model_.BytesOf(id);
+    if (added != added_texts_.end()) {
+      bytes += added->second;
+    } else if (id < model_.size()) {  // between model and added tokens there are ids of no token
+      bytes += model_.BytesOf(id);
+    }
   }
   return RepairUtf8(bytes);
 }
 
-/// Spaces are written as U+2581, bytes as <0x0A>, and one space goes before the text.
+/// Spaces are written as U+2581, bytes as <0x0A>, and mostly one space goes before the text.
 std::string BpeTokenizer::DecodeCharacters(std::span<const int32_t> ids) const {
   std::string text, bytes;
   const auto flush = [&] {
@@ -189,6 +202,7 @@ std::string BpeTokenizer::DecodeCharacters(std::span<const int32_t> ids) const {
   };
   for (const int32_t id : ids) {
     const auto added = added_texts_.find(id);
+    if (added == added_texts_.end() && id >= model_.size()) continue;  // the id of no token
     std::string_view token = added != added_texts_.end() ? added->second : model_.TextOf(id);
     if (const auto byte = FallbackByte(token)) {
       bytes += *byte;
@@ -205,7 +219,7 @@ std::string BpeTokenizer::DecodeCharacters(std::span<const int32_t> ids) const {
     }
   }
   flush();
-  if (text.starts_with(' ')) text.erase(0, 1);
+  if (strips_first_space_ && text.starts_with(' ')) text.erase(0, 1);
   return text;
 }
 

@@ -19,18 +19,16 @@ struct BpeParts {
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
   std::vector<AddedToken> added;
-  std::string bos, eos;  // texts of added tokens or of the model's; empty: none
+  std::string bos, eos;            // texts of added tokens or of the model's; empty: none
+  std::string leading;             // what goes before every text; empty: nothing
+  bool strips_first_space = true;  // of a decoded text; not with byte_level
 };
 
-/// Throws Error "where: ..." for added tokens without text, with an id that is negative, too large
-/// or another token's, and for bos and eos that are no tokens.
+/// Throws Error "where: ..." for added tokens without text or with more than AddedTokens::kMaxBytes
+/// of it, with an id that is negative, too large or another token's, and for bos, eos and leading
+/// that are no tokens.
 [[nodiscard]] std::shared_ptr<const Tokenizer> MakeBpeTokenizer(
     BpeParts parts, std::map<std::string, std::string> files, const std::string& where);
-
-/// The texts that tokenizer_config.json, else special_tokens_map.json, gives bos_token and
-/// eos_token; what neither names stays as it is.
-void ReadSpecialTokens(const std::map<std::string, std::string>& files, std::string& bos,
-                       std::string& eos);
 
 /// From `tokenizer.json`. REQUIRES: it is there.
 [[nodiscard]] std::shared_ptr<const Tokenizer> TokenizerFromJson(

@@ -12,6 +12,8 @@
 #include <utility>
 
 #include "io/error.h"
+#include "io/lfs_pointer.h"
+#include "io/utf8.h"
 
 namespace puzzle {
 namespace {
@@ -129,6 +131,25 @@ std::string ReadWholeFile(const std::string& path, uint64_t max_bytes) {
   }
   std::string text(file.size(), '\0');
   file.ReadAt(0, text.data(), text.size());
+  return text;
+}
+
+std::string ReadTextFile(const std::string& path, uint64_t max_bytes) {
+  std::string text = ReadWholeFile(path, max_bytes);
+  RefuseLfsPointer(text, path);
+  if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF"))
+    throw Error(path + ": is UTF-16 text; convert it to UTF-8, such as with `iconv -f UTF-16`");
+  constexpr std::string_view kMark = "\xEF\xBB\xBF";
+  if (text.starts_with(kMark)) text.erase(0, kMark.size());
+  int64_t line = 1;
+  for (std::string_view rest = text; !rest.empty();) {
+    const size_t length = Utf8Length(rest);
+    if (length == 0)
+      throw Error(fmt::format("{}:{}: is not UTF-8 text: byte 0x{:02X}", path, line,
+                              static_cast<unsigned char>(rest.front())));
+    if (rest.front() == '\n') ++line;
+    rest.remove_prefix(length);
+  }
   return text;
 }
 

@@ -81,6 +81,10 @@ class AtomicFile {
 /// (/dev/stdout, a pipe) is simply written to.
 void WriteWholeFile(const std::string& path, std::string_view text);
 
+/// All bytes of a file of text. Throws Error for what is not UTF-8, saying where, and for UTF-16 by
+/// name; a byte order mark in front is left out. More than `max_bytes` is a failure.
+[[nodiscard]] std::string ReadTextFile(const std::string& path, uint64_t max_bytes);
+
 /// All bytes of a file. More than `max_bytes` is a failure.
 [[nodiscard]] std::string ReadWholeFile(const std::string& path, uint64_t max_bytes);
 

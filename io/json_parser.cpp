@@ -51,6 +51,10 @@ class Parser {
     if (text_.size() > limits_.max_bytes) {
       Fail(fmt::format("holds {} bytes, at most {} are accepted", text_.size(), limits_.max_bytes));
     }
+    if (text_.starts_with("\xEF\xBB\xBF")) Fail("begins with a byte order mark; save it without");
+    if (text_.starts_with("\xFF\xFE") || text_.starts_with("\xFE\xFF")) {
+      Fail("is UTF-16 text; save it as UTF-8");
+    }
     SkipBlank();
     place.position = Position();
     Json document = Value(place, 1);

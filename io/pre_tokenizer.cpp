@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
+#include "io/split_patterns.h"
 #include "io/unicode_nfc.h"
 
 namespace puzzle {
@@ -14,16 +16,9 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::string_view kMetaspace = "\xE2\x96\x81";  // U+2581
 
-/// Patterns of the families we know; any other is refused, as matching it could take for ever.
-constexpr std::string_view kGpt2 =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kKnownPatterns[] = {
-    kGpt2,
-    // Llama 3
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
-    // Qwen 2 and 3
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
-};
+constexpr size_t kMaxRules = 64;       // of a normalizer
+constexpr size_t kMaxRuleBytes = 256;  // of what one puts in
+constexpr size_t kMaxGrowth = 64;      // of a text, by all of them
 
 std::string TypeOf(const Json& json, const std::string& where) {
   if (!json.is_object() || !json.contains("type") || !json["type"].is_string()) {
@@ -66,13 +61,15 @@ const Json& PartsOf(const Json& json, const char* name, const std::string& where
   return *parts;
 }
 
-std::string Replaced(std::string_view text, std::string_view pattern, std::string_view content) {
+std::string Replaced(std::string_view text, std::string_view pattern, std::string_view content,
+                     size_t limit) {
   std::string result;
   for (size_t at = 0;;) {
     const size_t found = text.find(pattern, at);
     result += text.substr(at, found - at);
     if (found == std::string_view::npos) return result;
     result += content;
+    if (result.size() > limit) return result;
     at = found + pattern.size();
   }
 }
@@ -87,6 +84,8 @@ void Normalizer::Add(const Json& json, const std::string& where) {
   const std::string type = TypeOf(json, where);
   if (type == "Sequence") {
     for (const Json& part : PartsOf(json, "normalizers", where)) Add(part, where);
+  } else if (rules_.size() == kMaxRules) {
+    throw Error(fmt::format("{}: more than {} rules", where, kMaxRules));
   } else if (type == "NFC") {
     rules_.push_back({Rule::Kind::kNfc, "", ""});
   } else if (type == "Prepend") {
@@ -98,17 +97,26 @@ void Normalizer::Add(const Json& json, const std::string& where) {
     throw Error(
         fmt::format("{}: \"{}\" is not supported (NFC, Prepend, Replace, Sequence)", where, type));
   }
+  if (!rules_.empty() && rules_.back().content.size() > kMaxRuleBytes) {
+    throw Error(fmt::format("{}: {} puts in {} bytes, at most {} are accepted", where, type,
+                            rules_.back().content.size(), kMaxRuleBytes));
+  }
 }
 
 std::string Normalizer::Apply(std::string_view text) const {
   std::string result(text);
+  const size_t limit = kMaxGrowth * (text.size() + kMaxRuleBytes);
   for (const Rule& rule : rules_) {
     if (rule.kind == Rule::Kind::kNfc) {
       result = ToNfc(result);
     } else if (rule.kind == Rule::Kind::kReplace) {
-      result = Replaced(result, rule.pattern, rule.content);
+      result = Replaced(result, rule.pattern, rule.content, limit);
     } else if (!result.empty()) {
       result.insert(0, rule.content);
+    }
+    if (result.size() > limit) {
+      throw Error(fmt::format("tokenizer: its normalizer makes more than {} bytes of {}", limit,
+                              text.size()));
     }
   }
   return result;
@@ -120,21 +128,25 @@ PreTokenizer::PreTokenizer(const Json& json, const std::string& where) {
 
 void PreTokenizer::Add(const Json& json, const std::string& where) {
   const std::string type = TypeOf(json, where);
-  if (byte_level_) throw Error(fmt::format("{}: {} behind ByteLevel", where, type));
   if (type == "Sequence") {
     for (const Json& part : PartsOf(json, "pretokenizers", where)) Add(part, where);
+  } else if (byte_level_) {
+    AddBehindByteLevel(type, json, where);
   } else if (type == "ByteLevel") {
     AddByteLevel(json, where);
   } else if (type == "Split") {
     AddSplit(json, where);
   } else if (type == "Digits") {
     const bool single = Flag(json, "individual_digits", false, where);
-    cuts_.push_back(std::make_shared<const Regex>(single ? "\\p{N}" : "\\p{N}+"));
+    cuts_.push_back({std::make_shared<const Regex>(single ? "\\p{N}" : "\\p{N}+")});
+  } else if (type == "Punctuation") {
+    AddPunctuation(json, where);
   } else if (type == "Metaspace") {
     AddMetaspace(json, where);
   } else {
     throw Error(
-        fmt::format("{}: \"{}\" is not supported (ByteLevel, Split, Digits, Metaspace, Sequence)",
+        fmt::format("{}: \"{}\" is not supported (ByteLevel, Split, Digits, Punctuation, "
+                    "Metaspace, Sequence)",
                     where, type));
   }
 }
@@ -144,31 +156,62 @@ void PreTokenizer::AddByteLevel(const Json& json, const std::string& where) {
     RequireNothingCut(where, "ByteLevel's add_prefix_space");
     prefix_ = Prefix::kAlways;
   }
-  if (Flag(json, "use_regex", true, where)) cuts_.push_back(std::make_shared<const Regex>(kGpt2));
+  if (Flag(json, "use_regex", true, where)) {
+    cuts_.push_back({std::make_shared<const Regex>(kGpt2Pattern)});
+  }
   byte_level_ = true;
+}
+
+/// What comes behind ByteLevel sees bytes as letters of its alphabet: Falcon cuts numbers there.
+void PreTokenizer::AddBehindByteLevel(const std::string& type, const Json& json,
+                                      const std::string& where) {
+  const auto pattern = json.find("pattern");
+  const bool is_three_digits = type == "Split" && pattern != json.end() && pattern->is_object() &&
+                               Text(*pattern, "Regex", "", where) == "[0-9][0-9][0-9]" &&
+                               Text(json, "behavior", "", where) == "Isolated" &&
+                               !Flag(json, "invert", false, where);
+  if (type == "Digits") {
+    const bool single = Flag(json, "individual_digits", false, where);
+    cuts_.push_back({nullptr, true, single ? Cut::Bytes::kNumber : Cut::Bytes::kNumbers});
+  } else if (is_three_digits) {
+    cuts_.push_back({nullptr, true, Cut::Bytes::kThreeDigits});
+  } else {
+    throw Error(fmt::format("{}: {} behind ByteLevel is not supported", where, type));
+  }
 }
 
 void PreTokenizer::AddSplit(const Json& json, const std::string& where) {
   const auto pattern = json.find("pattern");
-  const std::string regex = pattern != json.end() && pattern->is_object()
-                                ? Text(*pattern, "Regex", "", where)
-                                : std::string();
+  const bool has_pattern = pattern != json.end() && pattern->is_object();
   const std::string behavior = Text(json, "behavior", "", where);
-  if (behavior != "Isolated" || Flag(json, "invert", false, where)) {
-    throw Error(
-        fmt::format("{}: Split with behavior \"{}\" is not supported (Isolated, invert "
-                    "false)",
-                    where, behavior));
-  }
-  for (const std::string_view known : kKnownPatterns) {
-    if (regex != known) continue;
-    cuts_.push_back(std::make_shared<const Regex>(known));
+  const bool inverts = Flag(json, "invert", false, where);
+  // Gemma's: each word ends with the space behind it.
+  if (has_pattern && Text(*pattern, "String", "", where) == " " &&
+      behavior == "MergedWithPrevious" && !inverts) {
+    cuts_.push_back({std::make_shared<const Regex>("[^ ]* ")});
     return;
   }
-  throw Error(
-      fmt::format("{}: Split by an unknown pattern \"{}\" (known: GPT-2's, Llama 3's, "
-                  "Qwen 2's)",
-                  where, regex));
+  const bool keeps_gaps = behavior == "Isolated" && !inverts;
+  const bool drops_gaps = behavior == "Removed" && inverts;
+  if (!keeps_gaps && !drops_gaps) {
+    throw Error(
+        fmt::format("{}: Split with behavior \"{}\" and invert {} is not supported "
+                    "(Isolated and false, Removed and true)",
+                    where, behavior, inverts));
+  }
+  const std::string regex = has_pattern ? Text(*pattern, "Regex", "", where) : std::string();
+  cuts_.push_back({std::make_shared<const Regex>(CheckedPattern(regex, where)), keeps_gaps});
+}
+
+void PreTokenizer::AddPunctuation(const Json& json, const std::string& where) {
+  const std::string behavior = Text(json, "behavior", "Isolated", where);
+  if (behavior != "Isolated" && behavior != "Contiguous") {
+    throw Error(
+        fmt::format("{}: Punctuation with behavior \"{}\" is not supported (Isolated, Contiguous)",
+                    where, behavior));
+  }
+  const std::string one = R"([\p{P}$+<=>\^`|~])";  // Unicode's, and all of ASCII's
+  cuts_.push_back({std::make_shared<const Regex>(behavior == "Isolated" ? one : one + "+")});
 }
 
 void PreTokenizer::AddMetaspace(const Json& json, const std::string& where) {
@@ -188,7 +231,7 @@ void PreTokenizer::AddMetaspace(const Json& json, const std::string& where) {
             : scheme == "first" ? Prefix::kFirst
                                 : Prefix::kNever;
   if (Flag(json, "split", true, where)) {
-    cuts_.push_back(std::make_shared<const Regex>("\xE2\x96\x81[^\xE2\x96\x81]*"));
+    cuts_.push_back({std::make_shared<const Regex>("\xE2\x96\x81[^\xE2\x96\x81]*")});
   }
 }
 
@@ -197,8 +240,36 @@ void PreTokenizer::RequireNothingCut(const std::string& where, const char* what)
     throw Error(fmt::format("{}: {} behind a Split is not supported", where, what));
 }
 
+std::optional<Regex::Match> PreTokenizer::Cut::Find(std::string_view word, size_t from) const {
+  return regex != nullptr ? regex->Find(word, from) : FindBytes(word, from);
+}
+
+std::optional<Regex::Match> PreTokenizer::Cut::FindBytes(std::string_view word, size_t from) const {
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  // The letters of these bytes are superscripts and fractions.
+  const auto is_number = [&](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return is_digit(c) || byte == 0xB2 || byte == 0xB3 || byte == 0xB9 ||
+           (byte >= 0xBC && byte <= 0xBE);
+  };
+  if (bytes == Bytes::kThreeDigits) {
+    size_t run = 0;
+    for (size_t at = from; at < word.size(); ++at) {
+      run = is_digit(word[at]) ? run + 1 : 0;
+      if (run == 3) return Regex::Match{at - 2, at + 1};
+    }
+    return std::nullopt;
+  }
+  size_t begin = from;
+  while (begin < word.size() && !is_number(word[begin])) ++begin;
+  if (begin == word.size()) return std::nullopt;
+  size_t end = begin + 1;
+  while (bytes == Bytes::kNumbers && end < word.size() && is_number(word[end])) ++end;
+  return Regex::Match{begin, end};
+}
+
 std::string PreTokenizer::Prepare(std::string text, bool is_first) const {
-  if (space_ != " ") text = Replaced(text, " ", space_);
+  if (space_ != " ") text = Replaced(text, " ", space_, std::numeric_limits<size_t>::max());
   const bool adds = prefix_ == Prefix::kAlways || (prefix_ == Prefix::kFirst && is_first);
   if (adds && !text.starts_with(space_)) text.insert(0, space_);
   return text;
@@ -206,17 +277,18 @@ std::string PreTokenizer::Prepare(std::string text, bool is_first) const {
 
 std::vector<std::string_view> PreTokenizer::Words(std::string_view prepared) const {
   std::vector<std::string_view> words = {prepared};
-  for (const auto& regex : cuts_) {
+  for (const Cut& cut : cuts_) {
     std::vector<std::string_view> shorter;
     for (const std::string_view word : words) {
       size_t done = 0;
-      while (const auto match = regex->Find(word, done)) {
+      while (const auto match = cut.Find(word, done)) {
         if (match->end == match->begin) break;  // no pattern of ours matches nothing
-        if (match->begin > done) shorter.push_back(word.substr(done, match->begin - done));
+        if (cut.keeps_gaps && match->begin > done)
+          shorter.push_back(word.substr(done, match->begin - done));
         shorter.push_back(word.substr(match->begin, match->end - match->begin));
         done = match->end;
       }
-      if (done < word.size()) shorter.push_back(word.substr(done));
+      if (cut.keeps_gaps && done < word.size()) shorter.push_back(word.substr(done));
     }
     words = std::move(shorter);
   }

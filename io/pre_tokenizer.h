@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,7 +14,8 @@
 
 namespace puzzle {
 
-/// The rules of a `normalizer`: NFC, Prepend, Replace, and sequences of them.
+/// The rules of a `normalizer`: NFC, Prepend, Replace, and sequences of them; not more than 64,
+/// with texts of up to 256 bytes.
 class Normalizer {
  public:
   Normalizer() = default;  // changes nothing
@@ -21,7 +23,8 @@ class Normalizer {
   Normalizer(const nlohmann::ordered_json& json, const std::string& where);
 
   [[nodiscard]] bool empty() const { return rules_.empty(); }
-  /// REQUIRES: `text` is valid UTF-8.
+  /// Throws Error when the rules make more than 64 times as much of the text. REQUIRES: `text` is
+  /// valid UTF-8.
   [[nodiscard]] std::string Apply(std::string_view text) const;
 
  private:
@@ -36,8 +39,8 @@ class Normalizer {
   std::vector<Rule> rules_;
 };
 
-/// The rules of a `pre_tokenizer`: ByteLevel, Split by a known pattern, Digits, Metaspace, and
-/// sequences of them.
+/// The rules of a `pre_tokenizer`: ByteLevel, Split by a known pattern (split_patterns.h), Digits,
+/// Punctuation, Metaspace, and sequences of them.
 class PreTokenizer {
  public:
   PreTokenizer() = default;  // one word
@@ -56,17 +59,32 @@ class PreTokenizer {
  private:
   enum class Prefix { kNever, kFirst, kAlways };
 
+  /// Each match is a word.
+  struct Cut {
+    std::shared_ptr<const Regex> regex;
+    bool keeps_gaps = true;  // what lies between matches is a word too, else it is dropped
+    /// Behind ByteLevel, instead of the regex: bytes whose letters in the byte alphabet are
+    /// numbers, each or in runs, or three digits.
+    enum class Bytes { kNone, kNumber, kNumbers, kThreeDigits } bytes = Bytes::kNone;
+
+    /// REQUIRES: `word` is valid UTF-8, or `bytes` is set.
+    [[nodiscard]] std::optional<Regex::Match> Find(std::string_view word, size_t from) const;
+    [[nodiscard]] std::optional<Regex::Match> FindBytes(std::string_view word, size_t from) const;
+  };
+
   void Add(const nlohmann::ordered_json& json, const std::string& where);
   void AddByteLevel(const nlohmann::ordered_json& json, const std::string& where);
+  void AddBehindByteLevel(const std::string& type, const nlohmann::ordered_json& json,
+                          const std::string& where);
   void AddSplit(const nlohmann::ordered_json& json, const std::string& where);
+  void AddPunctuation(const nlohmann::ordered_json& json, const std::string& where);
   void AddMetaspace(const nlohmann::ordered_json& json, const std::string& where);
   void RequireNothingCut(const std::string& where, const char* what) const;
 
   bool byte_level_ = false;
   std::string space_ = " ";  // what a space becomes, and what goes before the text
   Prefix prefix_ = Prefix::kNever;
-  std::vector<std::shared_ptr<const Regex>>
-      cuts_;  // each match is a word, and so is what lies between
+  std::vector<Cut> cuts_;
 };
 
 }  // namespace puzzle

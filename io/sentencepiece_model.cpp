@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
+#include <cctype>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -16,7 +18,7 @@ namespace {
 
 constexpr size_t kMaxModelBytes = 256 << 20;
 constexpr size_t kMaxPieces = 1 << 21;
-constexpr size_t kMaxPieceBytes = 64 << 10;
+constexpr size_t kMaxPieceBytes = 512;  // each place of a text is compared with all of one
 
 [[noreturn]] void Refuse(const std::string& what) {
   throw Error(fmt::format("tokenizer.model: {}", what));
@@ -197,6 +199,19 @@ void ParseNormalizerSpec(std::string_view message, const char* which, SentencePi
   }
 }
 
+/// A line of base64, a space, a number.
+bool LooksLikeTiktoken(std::string_view bytes) {
+  const std::string_view line = bytes.substr(0, std::min(bytes.find('\n'), bytes.size()));
+  const size_t space = line.find(' ');
+  if (space == 0 || space == std::string_view::npos || space + 1 == line.size()) return false;
+  const auto is_base64 = [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '+' || c == '/' || c == '=';
+  };
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  return std::all_of(line.begin(), line.begin() + static_cast<ptrdiff_t>(space), is_base64) &&
+         std::all_of(line.begin() + static_cast<ptrdiff_t>(space) + 1, line.end(), is_digit);
+}
+
 void CheckPieces(const SentencePieceModel& model) {
   if (model.pieces.empty()) Refuse("has no pieces");
   std::unordered_set<std::string_view> texts;
@@ -229,6 +244,9 @@ int ByteOfPiece(std::string_view text) {
 }
 
 SentencePieceModel ParseSentencePieceModel(std::string_view bytes) {
+  if (LooksLikeTiktoken(bytes)) {
+    Refuse("is a tiktoken file (lines of base64), not SentencePiece; a tokenizer.json is needed");
+  }
   if (bytes.empty() || bytes.size() > kMaxModelBytes) {
     Refuse(fmt::format("has {} bytes, expected 1 to {}", bytes.size(), kMaxModelBytes));
   }

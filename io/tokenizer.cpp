@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <system_error>
@@ -9,6 +10,8 @@
 #include "io/bpe_tokenizer.h"
 #include "io/error.h"
 #include "io/file.h"
+#include "io/gguf_tokenizer.h"
+#include "io/lfs_pointer.h"
 #include "io/json_text.h"
 
 namespace puzzle {
@@ -57,6 +60,7 @@ class ByteTokenizer final : public Tokenizer {
   int32_t vocab_size() const override { return kByteCount + 2; }
   int32_t bos_id() const override { return kByteCount; }
   int32_t eos_id() const override { return kByteCount + 1; }
+  int32_t leading_id() const override { return bos_id(); }
   std::string_view kind() const override { return "byte"; }
   const std::map<std::string, std::string>& files() const override { return files_; }
 
@@ -78,6 +82,19 @@ bool MakesTokenizer(const std::map<std::string, std::string>& files) {
          files.contains(kByteFile) || (files.contains(kVocabFile) && files.contains(kMergesFile));
 }
 
+std::map<std::string, std::string> FilesIn(const std::string& folder) {
+  std::map<std::string, std::string> files;
+  std::error_code ignored;  // what cannot be looked at is reported as absent
+  for (const char* name : kFileNames) {
+    const fs::path path = fs::path(folder) / name;
+    if (!fs::exists(path, ignored)) continue;
+    std::string bytes = ReadWholeFile(path.string(), kMaxFileBytes);
+    RefuseLfsPointer(bytes, path.string());
+    files.emplace(name, std::move(bytes));
+  }
+  return files;
+}
+
 Error NothingThere() {
   return Error(fmt::format("no tokenizer: none of {}, {}, {} with {}, {} is there",
                            kSentencePieceFile, kJsonFile, kVocabFile, kMergesFile, kByteFile));
@@ -89,17 +106,26 @@ std::shared_ptr<const Tokenizer> MakeByteTokenizer() {
   return std::make_shared<ByteTokenizer>();
 }
 
+std::string DecodeAfter(const Tokenizer& tokenizer, std::span<const int32_t> before,
+                        std::span<const int32_t> ids) {
+  // A few ids of context are enough, and what they say is the same in both texts, unless a
+  // character goes across.
+  constexpr size_t kContext = 8;
+  const auto context = before.last(std::min(before.size(), kContext));
+  std::vector<int32_t> all(context.begin(), context.end());
+  all.insert(all.end(), ids.begin(), ids.end());
+  const std::string known = tokenizer.Decode(context);
+  const std::string whole = tokenizer.Decode(all);
+  return whole.starts_with(known) ? whole.substr(known.size()) : tokenizer.Decode(ids);
+}
+
 std::span<const char* const> TokenizerFileNames() {
   return kFileNames;
 }
 
 std::shared_ptr<const Tokenizer> FindTokenizer(const std::string& folder) {
-  std::map<std::string, std::string> files;
-  std::error_code ignored;  // what cannot be looked at is reported as absent
-  for (const char* name : kFileNames) {
-    const fs::path path = fs::path(folder) / name;
-    if (fs::exists(path, ignored)) files.emplace(name, ReadWholeFile(path.string(), kMaxFileBytes));
-  }
+  const std::map<std::string, std::string> files =
+      IsGgufPath(folder) ? TokenizerFilesFromGguf(GgufReader::Open(folder)) : FilesIn(folder);
   if (!MakesTokenizer(files)) return nullptr;
   try {
     return MakeTokenizer(files);
@@ -115,10 +141,11 @@ std::shared_ptr<const Tokenizer> LoadTokenizer(const std::string& folder) {
 
 std::shared_ptr<const Tokenizer> MakeTokenizer(const std::map<std::string, std::string>& files) {
   if (!MakesTokenizer(files)) throw NothingThere();
+  // The others' own order: a tokenizer.json knows the tokens that were added to a tokenizer.model.
+  if (files.contains(kJsonFile)) return TokenizerFromJson(files);
   if (files.contains(kSentencePieceFile)) {
     return MakeSentencePieceTokenizer(files.at(kSentencePieceFile), files);
   }
-  if (files.contains(kJsonFile)) return TokenizerFromJson(files);
   if (files.contains(kVocabFile)) return TokenizerFromVocabAndMerges(files);
   return ByteTokenizerFromFile(files.at(kByteFile));
 }

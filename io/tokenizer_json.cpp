@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -8,6 +9,7 @@
 #include "io/bpe_tokenizer.h"
 #include "io/error.h"
 #include "io/json_text.h"
+#include "io/tokenizer_config.h"
 
 namespace puzzle {
 namespace {
@@ -129,7 +131,7 @@ std::vector<AddedToken> ReadAddedTokens(const Json& json) {
   return tokens;
 }
 
-/// The text that a TemplateProcessing puts before the sequence; it is our BOS.
+/// The text that a TemplateProcessing puts before the sequence.
 std::string BosOfTemplate(const Json* processor) {
   if (processor == nullptr) return "";
   if (const Json* parts = Find(*processor, "processors"); parts != nullptr && parts->is_array()) {
@@ -143,6 +145,19 @@ std::string BosOfTemplate(const Json* processor) {
   return first == nullptr ? "" : TextIn(*first, "id", "post_processor");
 }
 
+/// Whether a decoder takes the space off that was put before the text.
+bool StripsFirstSpace(const Json* decoder) {
+  if (decoder == nullptr) return true;
+  const std::string type = TextIn(*decoder, "type", "decoder");
+  if (type == "Metaspace") return TextIn(*decoder, "prepend_scheme", "decoder") != "never";
+  const Json* parts = Find(*decoder, "decoders");
+  if (type != "Sequence" || parts == nullptr || !parts->is_array()) return false;
+  return std::any_of(parts->begin(), parts->end(), [](const Json& part) {
+    const std::string own = TextIn(part, "type", "decoder");
+    return own == "Strip" || (own == "Metaspace" && StripsFirstSpace(&part));
+  });
+}
+
 void CheckDecoder(const Json& json, bool byte_level) {
   const Json* decoder = Find(json, "decoder");
   const std::string type = decoder == nullptr ? "" : TextIn(*decoder, "type", "decoder");
@@ -154,28 +169,16 @@ void CheckDecoder(const Json& json, bool byte_level) {
   }
 }
 
-/// The text of a special token, which is a string or an object with `content`.
-std::optional<std::string> SpecialText(const Json& json, const char* name) {
-  const auto found = json.find(name);
-  if (found == json.end()) return std::nullopt;
-  if (found->is_string()) return *found;
-  const Json* content = Find(*found, "content");
-  return content != nullptr && content->is_string() ? content->get<std::string>() : "";
+/// Classes that rebuild the template from their own default, which is to add BOS, when they load.
+bool AddsBos(const TokenizerFiles& files, bool template_does) {
+  if (const auto said = ReadAddBosToken(files)) return *said;
+  std::string name = ReadConfigText(files, "tokenizer_class");
+  if (name.ends_with("Fast")) name.resize(name.size() - 4);
+  return template_does || name == "LlamaTokenizer" || name == "CodeLlamaTokenizer" ||
+         name == "GemmaTokenizer" || name == "CohereTokenizer";
 }
 
 }  // namespace
-
-void ReadSpecialTokens(const std::map<std::string, std::string>& files, std::string& bos,
-                       std::string& eos) {
-  for (const char* name : {"special_tokens_map.json", "tokenizer_config.json"}) {
-    const auto file = files.find(name);
-    if (file == files.end()) continue;
-    const JsonText text = JsonText::Parse(file->second, name, {.allow_comments = false});
-    if (!text.value().is_object()) throw Error(std::string(name) + ": expected an object");
-    if (auto found = SpecialText(text.value(), "bos_token")) bos = *found;
-    if (auto found = SpecialText(text.value(), "eos_token")) eos = *found;
-  }
-}
 
 std::shared_ptr<const Tokenizer> TokenizerFromJson(
     const std::map<std::string, std::string>& files) {
@@ -189,13 +192,19 @@ std::shared_ptr<const Tokenizer> TokenizerFromJson(
   PreTokenizer pre_tokenizer(part("pre_tokenizer"), kFile);
   Normalizer normalizer(part("normalizer"), kFile);
   CheckDecoder(json, pre_tokenizer.byte_level());
-  std::string bos = BosOfTemplate(Find(json, "post_processor"));
-  std::string eos;
+  std::string leading = BosOfTemplate(Find(json, "post_processor"));
+  std::string bos = leading, eos;
   ReadSpecialTokens(files, bos, eos);
+  if (AddsBos(files, !leading.empty())) {
+    if (leading.empty()) leading = bos;
+  } else {
+    leading.clear();
+  }
   BpeModel model = ReadModel(json, pre_tokenizer.byte_level());
-  return MakeBpeTokenizer({std::move(model), std::move(normalizer), std::move(pre_tokenizer),
-                           ReadAddedTokens(json), std::move(bos), std::move(eos)},
-                          files, kFile);
+  return MakeBpeTokenizer(
+      {std::move(model), std::move(normalizer), std::move(pre_tokenizer), ReadAddedTokens(json),
+       std::move(bos), std::move(eos), std::move(leading), StripsFirstSpace(Find(json, "decoder"))},
+      files, kFile);
 }
 
 }  // namespace puzzle

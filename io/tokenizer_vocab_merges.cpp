@@ -1,14 +1,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
 
 #include "io/bpe_tokenizer.h"
 #include "io/error.h"
-#include "io/json_text.h"
+#include "io/tokenizer_config.h"
 
 namespace puzzle {
 namespace {
@@ -18,15 +17,6 @@ using Json = nlohmann::ordered_json;
 constexpr const char* kVocab = "vocab.json";
 constexpr const char* kMerges = "merges.txt";
 constexpr const char* kConfig = "tokenizer_config.json";
-constexpr const char* kAdded = "added_tokens.json";
-
-JsonText ParseObject(const std::map<std::string, std::string>& files, const char* name) {
-  const auto file = files.find(name);
-  JsonText text =
-      JsonText::Parse(file == files.end() ? "{}" : file->second, name, {.allow_comments = false});
-  if (!text.value().is_object()) throw Error(std::string(name) + ": expected an object");
-  return text;
-}
 
 std::vector<BpeModel::Token> ReadIds(const Json& json, const char* file) {
   std::vector<BpeModel::Token> tokens;
@@ -58,33 +48,6 @@ std::vector<BpeModel::Merge> ReadMerges(std::string_view text) {
   return merges;
 }
 
-bool Flag(const Json& json, const char* name) {
-  const auto found = json.find(name);
-  return found != json.end() && found->is_boolean() && found->get<bool>();
-}
-
-/// `added_tokens_decoder` of tokenizer_config.json: {"50256": {"content": ..., "special": ...}}.
-void ReadDecoderTable(const Json& config, std::vector<AddedToken>& tokens) {
-  const auto table = config.find("added_tokens_decoder");
-  if (table == config.end() || !table->is_object()) return;
-  for (const auto& [key, entry] : table->items()) {
-    int32_t id = -1;
-    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
-    if (error != std::errc() || end != key.data() + key.size() || !entry.is_object() ||
-        !entry.contains("content") || !entry["content"].is_string()) {
-      throw Error(fmt::format("{}: added_tokens_decoder: \"{}\": expected an id with content",
-                              kConfig, key));
-    }
-    tokens.push_back({.text = entry["content"],
-                      .id = id,
-                      .special = Flag(entry, "special"),
-                      .single_word = Flag(entry, "single_word"),
-                      .lstrip = Flag(entry, "lstrip"),
-                      .rstrip = Flag(entry, "rstrip"),
-                      .normalized = Flag(entry, "normalized")});
-  }
-}
-
 bool IsAmong(const std::vector<AddedToken>& tokens, const std::string& text) {
   return std::any_of(tokens.begin(), tokens.end(),
                      [&](const AddedToken& token) { return token.text == text; });
@@ -101,7 +64,8 @@ Rules RulesOf(const Json& config) {
   std::string name = found != config.end() && found->is_string() ? *found : "GPT2Tokenizer";
   if (name.ends_with("Fast")) name.resize(name.size() - 4);
   if (name == "GPT2Tokenizer") {
-    return {"null", Flag(config, "add_prefix_space")
+    const auto adds_space = config.find("add_prefix_space");
+    return {"null", adds_space != config.end() && *adds_space == true
                         ? R"({"type": "ByteLevel", "add_prefix_space": true})"
                         : R"({"type": "ByteLevel", "add_prefix_space": false})"};
   }
@@ -122,20 +86,17 @@ Rules RulesOf(const Json& config) {
 
 std::shared_ptr<const Tokenizer> TokenizerFromVocabAndMerges(
     const std::map<std::string, std::string>& files) {
-  const JsonText config = ParseObject(files, kConfig);
+  const JsonText config = ParseTokenizerFile(files, kConfig);
   const Rules rules = RulesOf(config.value());
-  BpeModel model(ReadIds(ParseObject(files, kVocab).value(), kVocab), ReadMerges(files.at(kMerges)),
-                 {.byte_level = true}, kVocab);
-  std::vector<AddedToken> added;
-  ReadDecoderTable(config.value(), added);
-  for (auto& [text, id] : ReadIds(ParseObject(files, kAdded).value(), kAdded)) {
-    if (!IsAmong(added, text)) added.push_back({.text = text, .id = id});
-  }
+  BpeModel model(ReadIds(ParseTokenizerFile(files, kVocab).value(), kVocab),
+                 ReadMerges(files.at(kMerges)), {.byte_level = true}, kVocab);
+  std::vector<AddedToken> added = ReadTokensBeside(files);
   // GPT-2's own files name no special token; there it is this one.
   constexpr const char* kEndOfText = "<|endoftext|>";
   std::string bos = model.Find(kEndOfText) >= 0 ? kEndOfText : "";
   std::string eos = bos;
   ReadSpecialTokens(files, bos, eos);
+  const std::string leading = ReadAddBosToken(files).value_or(false) ? bos : "";
   for (const std::string& text : {bos, eos}) {
     if (const int32_t id = model.Find(text); id >= 0 && !IsAmong(added, text)) {
       added.push_back({.text = text, .id = id, .special = true});
@@ -143,7 +104,7 @@ std::shared_ptr<const Tokenizer> TokenizerFromVocabAndMerges(
   }
   return MakeBpeTokenizer({std::move(model), Normalizer(Json::parse(rules.normalizer), kConfig),
                            PreTokenizer(Json::parse(rules.pre_tokenizer), kConfig),
-                           std::move(added), std::move(bos), std::move(eos)},
+                           std::move(added), std::move(bos), std::move(eos), leading},
                           files, kVocab);
 }
 

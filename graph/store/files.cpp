@@ -13,6 +13,7 @@
 #include "graph/store/line_file.h"
 #include "io/error.h"
 #include "io/fingerprint.h"
+#include "io/gguf.h"
 
 namespace puzzle {
 namespace {
@@ -48,8 +49,14 @@ Signature SignatureOfFile(const std::string& path) {
   return signature;
 }
 
+/// Of a file that stands for a folder's content: all its parts count.
 Signature SignatureOfFolder(const std::string& path) {
   Signature signature;
+  std::error_code unknown;
+  if (fs::is_regular_file(path, unknown)) {
+    for (const std::string& part : GgufParts(path)) AddFile(part, part, signature);
+    return signature;
+  }
   std::vector<std::string> names;
   std::error_code failure;
   for (fs::recursive_directory_iterator it(path, failure), end; !failure && it != end;

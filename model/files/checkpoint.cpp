@@ -9,10 +9,12 @@
 
 #include "io/error.h"
 #include "io/file.h"
+#include "io/gguf.h"
 #include "io/safetensors.h"
 #include "model/families/family.h"
 #include "model/files/checkpoint_config.h"
 #include "model/files/fp8.h"
+#include "model/files/gguf_checkpoint.h"
 #include "model/files/head_padding.h"
 #include "model/files/hf_config.h"
 #include "model/files/stored_heads.h"
@@ -167,6 +169,7 @@ ScaleBlock ScaleBlockOf(const std::string& folder) {
 }  // namespace
 
 ModelWeights LoadCheckpoint(const std::string& folder) {
+  if (IsGgufPath(folder)) return LoadGguf(folder);
   const ModelConfig config = ReadCheckpointConfig(folder);
   const ScaleBlock block = ScaleBlockOf(folder);
   const Family& family = FamilyOf(config);

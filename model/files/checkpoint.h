@@ -1,4 +1,5 @@
-// Checkpoint folders in Hugging Face layout: config.json + safetensors (+ tokenizer files).
+// Checkpoint folders in Hugging Face layout: config.json + safetensors (+ tokenizer files). GGUF
+// files (gguf_checkpoint.h) are read in their place.
 // Thread-safe (no shared state).
 #pragma once
 
@@ -9,12 +10,12 @@
 
 namespace puzzle {
 
-/// Reads a folder: plain Llama or heterogeneous `block_configs`. Weights are converted to fp32.
-/// Throws Error naming file and tensor for missing, extra, misshapen or non-finite tensors, before
-/// anything of the wrong size is allocated. Old `rotary_emb.inv_freq` tensors are ignored, a
-/// missing "model." prefix is accepted, and a `lm_head.weight` beside tied embeddings must equal
-/// them, or stands for them where they are not there. 8-bit weights are read with their scales
-/// (model/files/fp8.h).
+/// Reads a GGUF file, or a folder: plain Llama or heterogeneous `block_configs`. Weights are
+/// converted to fp32. Throws Error naming file and tensor for missing, extra, misshapen or
+/// non-finite tensors, before anything of the wrong size is allocated. Old `rotary_emb.inv_freq`
+/// tensors are ignored, a missing "model." prefix is accepted, and a `lm_head.weight` beside tied
+/// embeddings must equal them, or stands for them where they are not there. 8-bit weights are read
+/// with their scales (model/files/fp8.h).
 [[nodiscard]] ModelWeights LoadCheckpoint(const std::string& folder);
 
 /// Writes config.json, safetensors in the config's stored dtype and `extra_files` (name -> bytes;

@@ -4,7 +4,9 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "io/gguf.h"
 #include "io/safetensors.h"
+#include "model/files/gguf_config.h"
 #include "model/files/hf_config.h"
 
 namespace puzzle {
@@ -31,6 +33,7 @@ DType TypeOfMost(const SafetensorsReader& reader) {
 }  // namespace
 
 ModelConfig ReadCheckpointConfig(const std::string& path) {
+  if (IsGgufPath(path)) return ReadGgufConfig(GgufReader::Open(path));
   const fs::path folder(path);
   const JsonText json = ParseHfJson((folder / "config.json").string());
   ModelConfig config = ModelConfigFromJson(json.value(), json.source());
@@ -45,7 +48,7 @@ ModelConfig ReadCheckpointConfig(const std::string& path) {
 }
 
 int64_t CountLayers(const std::string& path) {
-  return ReadHfLayerCount(path);
+  return IsGgufPath(path) ? CountGgufLayers(GgufReader::Open(path)) : ReadHfLayerCount(path);
 }
 
 }  // namespace puzzle

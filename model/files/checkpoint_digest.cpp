@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/fingerprint.h"
+#include "io/gguf.h"
 #include "io/safetensors.h"
 #include "io/tokenizer.h"
 #include "model/files/checkpoint_config.h"
@@ -15,6 +16,7 @@ namespace puzzle {
 namespace fs = std::filesystem;
 
 std::string DigestCheckpoint(const std::string& folder) {
+  if (IsGgufPath(folder)) return DigestGguf(GgufReader::Open(folder));
   Fingerprint fingerprint;
   fingerprint.AddField(ToHfJson(ReadCheckpointConfig(folder)).dump());
   fingerprint.AddField(DigestSafetensors(SafetensorsReader::Open(folder)));

@@ -1,12 +1,12 @@
-// Recognising a checkpoint folder by its content. Torch-free; thread-safe.
+// Recognising a checkpoint by its content. Torch-free; thread-safe.
 #pragma once
 
 #include <string>
 
 namespace puzzle {
 
-/// Content digest of a checkpoint folder: config, every tensor, tokenizer files. Re-sharding does
-/// not change it. Throws Error when the folder holds no checkpoint.
+/// Content digest of a checkpoint folder (config, every tensor, tokenizer files) or a GGUF file.
+/// Re-sharding does not change it. Throws Error when there is no checkpoint.
 [[nodiscard]] std::string DigestCheckpoint(const std::string& folder);
 
 }  // namespace puzzle

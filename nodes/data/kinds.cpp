@@ -15,15 +15,17 @@ NodeKind SyntheticTextKind() {
 }
 
 NodeKind LoadModelKind() {
-  return Kind<LoadModelParams>("load_model", 1, "A Hugging Face checkpoint folder of a Llama.")
+  return Kind<LoadModelParams>("load_model", 1,
+                               "A checkpoint: a Hugging Face folder, or a GGUF file.")
       .Param("path", &LoadModelParams::path, {Required(), InputFolder(DigestCheckpoint)},
-             "folder with config.json, safetensors and a tokenizer")
+             "folder with config.json, safetensors and a tokenizer; or a .gguf")
       .Out("checkpoint");
 }
 
 NodeKind TokenizeKind() {
-  return Kind<TokenizeParams>("tokenize", 1,
-                              "Text as equal sequences of token ids, BOS before each document.")
+  return Kind<TokenizeParams>("tokenize", 2,
+                              "Text as equal sequences of token ids, each document as the "
+                              "tokenizer begins a text, else EOS between them.")
       .InOptional("model", "checkpoint", "whose tokenizer to use")
       .InOptional("text", "text", "the text, unless it is a file")
       .Param("text", &TokenizeParams::text, {InputFile()}, "a text file, unless the port gives it")

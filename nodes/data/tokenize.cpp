@@ -44,7 +44,12 @@ TokenSet PackTokens(std::string_view text, const Tokenizer& tokenizer, const Pac
     text = end == std::string_view::npos ? std::string_view{}
                                          : text.substr(end + options.separator.size());
     if (document.empty()) continue;
-    if (tokenizer.bos_id() >= 0) set.ids.push_back(tokenizer.bos_id());
+    const bool is_first = set.ids.empty();
+    if (tokenizer.leading_id() >= 0) {
+      set.ids.push_back(tokenizer.leading_id());
+    } else if (!is_first && tokenizer.eos_id() >= 0) {
+      set.ids.push_back(tokenizer.eos_id());
+    }
     const std::vector<int32_t> ids = tokenizer.Encode(document);
     set.ids.insert(set.ids.end(), ids.begin(), ids.end());
     if (wanted > 0 && !options.from_end && set.ids.size() >= wanted) break;
@@ -67,7 +72,7 @@ TokenSet RunTokenize(const TokenizeParams& params, const Inputs& inputs, RunCont
   const PackOptions options{params.separator, params.length, params.sequences,
                             params.take == "last"};
   if (!params.text.empty())
-    return PackTokens(ReadWholeFile(params.text, kMaxTextBytes), *tokenizer, options);
+    return PackTokens(ReadTextFile(params.text, kMaxTextBytes), *tokenizer, options);
   return PackTokens(inputs.Get<TextArtifact>("text")->text, *tokenizer, options);
 }
 

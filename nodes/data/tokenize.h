@@ -18,9 +18,10 @@ struct PackOptions {
   bool from_end = false;  // the last sequences instead of the first
 };
 
-/// Splits `text` at the separator, strips each document, puts BOS before it (when the tokenizer has
-/// one), concatenates, and cuts into sequences of `length`; a shorter rest is dropped. Throws Error
-/// when the text holds fewer sequences than asked for, or none.
+/// Splits `text` at the separator, strips each document, puts before it what the tokenizer puts
+/// before every text, or, where that is nothing, EOS between documents, concatenates, and cuts into
+/// sequences of `length`; a shorter rest is dropped. Throws Error when the text holds fewer
+/// sequences than asked for, or none.
 [[nodiscard]] TokenSet PackTokens(std::string_view text, const Tokenizer& tokenizer,
                                   const PackOptions& options);
 

@@ -66,11 +66,11 @@ TokenMetrics EvaluateModel(const Transformer& model, const Transformer* parent,
 std::string SampleText(const Transformer& model, const Tokenizer& tokenizer,
                        const std::string& prompt, int64_t count, const Sampling& sampling) {
   std::vector<int32_t> ids = tokenizer.Encode(prompt);
-  if (tokenizer.bos_id() >= 0) ids.insert(ids.begin(), tokenizer.bos_id());
+  if (tokenizer.leading_id() >= 0) ids.insert(ids.begin(), tokenizer.leading_id());
   std::vector<int32_t> continuation = Generate(model, ids, count, sampling);
   // A vocabulary may be padded with rows for which the tokenizer has no text.
   std::erase_if(continuation, [&](int32_t id) { return id >= tokenizer.vocab_size(); });
-  return RepairUtf8(tokenizer.Decode(continuation));
+  return RepairUtf8(DecodeAfter(tokenizer, ids, continuation));
 }
 
 namespace {

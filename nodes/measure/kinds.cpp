@@ -37,7 +37,7 @@ NodeKind AdditivityKind() {
 }
 
 NodeKind EvaluateKind() {
-  return Kind<EvaluateParams>("evaluate", 4, "Quality of a model on held-out text.")
+  return Kind<EvaluateParams>("evaluate", 5, "Quality of a model on held-out text.")
       .In("model", "checkpoint", "what to measure")
       .InOptional("parent", "checkpoint", "to compare with: KL, cosine and normalised MSE")
       .In("tokens", "tokens", "held-out text")

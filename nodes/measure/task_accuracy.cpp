@@ -26,7 +26,7 @@ Candidate MakeCandidate(const Tokenizer& tokenizer, const Question& question,
                         const std::string& choice, int64_t positions) {
   auto encode = [&](const std::string& text) {
     std::vector<int32_t> ids = tokenizer.Encode(text);
-    if (tokenizer.bos_id() >= 0) ids.insert(ids.begin(), tokenizer.bos_id());
+    if (tokenizer.leading_id() >= 0) ids.insert(ids.begin(), tokenizer.leading_id());
     return ids;
   };
   Candidate candidate{encode(question.context + choice), 0};

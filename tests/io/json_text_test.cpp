@@ -158,7 +158,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadText{"BeyondUnicode", "[\"\xF4\x90\x80\x80\"]", "1:3: string is not valid UTF-8"},
         BadText{"CutUtf8", "[\"\xE2\x82\"]", "1:3: string is not valid UTF-8"},
         BadText{"LoneContinuation", "[\"\x80\"]", "1:3: string is not valid UTF-8"},
-        BadText{"ByteOrderMark", "\xEF\xBB\xBF{}", "1:1: expected a value, found byte 0xEF"},
+        BadText{"ByteOrderMark", "\xEF\xBB\xBF{}", "1:1: begins with a byte order mark"},
+        BadText{"Utf16", std::string("\xFF\xFE{\0}\0", 6), "1:1: is UTF-16 text"},
         BadText{"NulByte", std::string("[1\0]", 4), "1:3: expected ',' or ']', found byte 0x00"}),
     [](const auto& info) { return info.param.name; });
 

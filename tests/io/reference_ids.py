@@ -11,11 +11,14 @@ import sys
 
 import tokenizers
 
+NAMES = ("gpt2", "llama3", "qwen2", "llama2", "smollm", "tekken", "o200k", "deepseek_v3",
+         "deepseek_llm", "deepseek_coder", "falcon", "gemma")
+
 
 def main(folder):
     print("// tokenizers", tokenizers.__version__)
     text = (folder / "mixed.txt").read_bytes().decode("utf-8")
-    for name in ("gpt2", "llama3", "qwen2", "llama2", "smollm"):
+    for name in NAMES:
         tokenizer = tokenizers.Tokenizer.from_file(str(folder / f"{name}.json"))
         ids = tokenizer.encode(text, add_special_tokens=False).ids
         (folder / f"{name}.ids").write_bytes(array.array("i", ids).tobytes())

@@ -99,7 +99,7 @@ TEST(SentencePieceModelTest, PiecesThatCannotBeAreRefused) {
     std::string bytes, why;
   } cases[] = {
       {With({""}), "piece 4: has 0 bytes"},
-      {With({std::string(65537, 'x')}), "piece 4: has 65537 bytes, expected 1 to 65536"},
+      {With({std::string(513, 'x')}), "piece 4: has 513 bytes, expected 1 to 512"},
       {With({"\xFF"}), "piece 4: is not valid UTF-8"},
       {With({"\xC0\x80"}), "piece 4: is not valid UTF-8"},
       {With({"\xED\xA0\x80"}), "piece 4: is not valid UTF-8"},

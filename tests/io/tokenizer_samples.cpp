@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "io/sentencepiece_model.h"
+#include "io/split_patterns.h"
 #include "io/utf8.h"
 #include "tests/io/test_files.h"
 
@@ -17,11 +18,6 @@ namespace puzzle {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-constexpr const char* kLlama3Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr const char* kQwen2Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 void AppendUtf8(uint32_t code, std::string& out) {
   const auto put = [&](uint32_t byte) { out += static_cast<char>(byte); };
@@ -69,15 +65,16 @@ Json ByteLevel(bool prefix, bool regex) {
           {"use_regex", regex}};
 }
 
-Json SplitBy(const char* pattern) {
+/// `inverts`: as converters from tiktoken write it.
+Json SplitBy(std::string_view pattern, bool inverts = false) {
   return {{"type", "Split"},
           {"pattern", {{"Regex", pattern}}},
-          {"behavior", "Isolated"},
-          {"invert", false}};
+          {"behavior", inverts ? "Removed" : "Isolated"},
+          {"invert", inverts}};
 }
 
-Json Sequence(const Json& first, const Json& second) {
-  return {{"type", "Sequence"}, {"pretokenizers", Json::array({first, second})}};
+Json Sequence(const std::vector<Json>& parts) {
+  return {{"type", "Sequence"}, {"pretokenizers", parts}};
 }
 
 Json Tokenizer(Json added, Json normalizer, Json pre_tokenizer, Json decoder, Json model) {
@@ -165,11 +162,30 @@ Json Llama3() {
   Json added = Json::array({Added(128000, "<|begin_of_text|>"), Added(128001, "<|end_of_text|>"),
                             Added(128002, "<|eot_id|>")});
   return Tokenizer(
-      std::move(added), nullptr, Sequence(SplitBy(kLlama3Pattern), ByteLevel(false, false)),
+      std::move(added), nullptr, Sequence({SplitBy(kLlama3Pattern), ByteLevel(false, false)}),
       ByteLevel(true, true), BpeJson(std::move(vocab), MergesOf(ranks, 1), /*ignore_merges=*/true));
 }
 
-Json Llama2() {
+/// Letters with case, as DeepSeek-LLM's file lists them.
+constexpr const char* kDeepSeekLetters =
+    "\\s?["
+    "A-Za-z\u00B5\u00C0-\u00D6\u00D8-\u00F6\u00F8-\u01BA\u01BC-\u01BF\u01C4-\u0293"
+    "\u0295-\u02AF\u0370-\u0373\u0376\u0377\u037B-\u037D\u037F\u0386\u0388-\u038A\u038C"
+    "\u038E-\u03A1\u03A3-\u03F5\u03F7-\u0481\u048A-\u052F\u0531-\u0556\u10A0-\u10C5"
+    "\u13A0-\u13F5\u13F8-\u13FD\u1C90-\u1CBA\u1CBD-\u1CBF\u1D00-\u1D2B\u1D6B-\u1D77"
+    "\u1D79-\u1D9A\u1E00-\u1F15\u1F18-\u1F1D\u1F20-\u1F45\u1F48-\u1F4D\u1F50-\u1F57\u1F59"
+    "\u1F5B\u1F5D\u1F5F-\u1F7D\u1F80-\u1FB4\u1FB6-\u1FBC\u1FBE\u1FC2-\u1FC4\u1FC6-\u1FCC"
+    "\u1FD0-\u1FD3\u1FD6-\u1FDB\u1FE0-\u1FEC\u1FF2-\u1FF4\u1FF6-\u1FFC\u2102\u2107"
+    "\u210A-\u2113\u2115\u2119-\u211D\u2124\u2126\u2128\u212A-\u212D\u212F-\u2134\u2139"
+    "\u213C-\u213F\u2145-\u2149\u214E\u2183\u2184\u2C00-\u2C7B\u2C7E-\u2CE4\u2CEB-\u2CEE"
+    "\u2CF2\u2CF3\uA640-\uA66D\uA680-\uA69B\uA722-\uA76F\uA771-\uA787\uA78B-\uA78E"
+    "\uAB70-\uABBF\uFB00-\uFB06\uFB13-\uFB17\uFF21-\uFF3A\uFF41-\uFF5A"
+    "\U00010400-\U0001044F\U000104B0-\U000104D3\U000104D8-\U000104FB\U00010C80-\U00010CB2"
+    "\U00010CC0-\U00010CF2\U000118A0-\U000118DF\U0001E900-\U0001E943"
+    "]+";
+
+/// The vocabulary of Llama 2; `like_gemma`: with the rules of Gemma.
+Json Llama2(bool like_gemma = false) {
   const SentencePieceModel model =
       ParseSentencePieceModel(ReadBytes(DataPath("tokenizers/llama2/tokenizer.model")));
   std::map<std::string, int32_t> ranks;
@@ -198,8 +214,15 @@ Json Llama2() {
                     {{"type", "ByteFallback"}},
                     {{"type", "Fuse"}},
                     {{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}}})}};
-  return Tokenizer(Json::array({Added(0, "<unk>"), Added(1, "<s>"), Added(2, "</s>")}), normalizer,
-                   nullptr, decoder, std::move(bpe));
+  const Json added = Json::array({Added(0, "<unk>"), Added(1, "<s>"), Added(2, "</s>")});
+  if (!like_gemma) return Tokenizer(added, normalizer, nullptr, decoder, std::move(bpe));
+  Json plain_decoder = decoder;
+  plain_decoder["decoders"].erase(3);
+  const Json split = {{"type", "Split"},
+                      {"pattern", {{"String", " "}}},
+                      {"behavior", "MergedWithPrevious"},
+                      {"invert", false}};
+  return Tokenizer(added, normalizer["normalizers"][1], split, plain_decoder, std::move(bpe));
 }
 
 /// Numbers that are the same everywhere (Knuth's linear congruence).
@@ -344,18 +367,39 @@ std::vector<TokenizerSample> TokenizerSamples() {
   smollm_added.push_back(Added(1169, "the", /*special=*/false));
   smollm_added.back()["single_word"] = true;
   smollm_added.back()["rstrip"] = true;
+  const auto by_gpt2 = [&](const std::vector<Json>& pre_tokenizers) {
+    return Tokenizer(end_of_text, nullptr, Sequence(pre_tokenizers), ByteLevel(true, true), gpt2)
+        .dump();
+  };
   return {
       {"gpt2",
        Tokenizer(end_of_text, nullptr, ByteLevel(false, true), ByteLevel(true, true), gpt2).dump()},
       {"llama3", Llama3().dump()},
       {"qwen2",
-       Tokenizer(end_of_text, nfc, Sequence(SplitBy(kQwen2Pattern), ByteLevel(false, false)),
+       Tokenizer(end_of_text, nfc, Sequence({SplitBy(kQwen2Pattern), ByteLevel(false, false)}),
                  ByteLevel(true, true), gpt2)
            .dump()},
       {"llama2", Llama2().dump()},
-      {"smollm", Tokenizer(smollm_added, nullptr, Sequence(digits, ByteLevel(false, true)),
+      {"smollm", Tokenizer(smollm_added, nullptr, Sequence({digits, ByteLevel(false, true)}),
                            ByteLevel(true, true), gpt2)
                      .dump()},
+      {"tekken", by_gpt2({SplitBy(kTekkenPattern), ByteLevel(false, false)})},
+      {"o200k", by_gpt2({SplitBy(kO200kPattern, /*inverts=*/true), ByteLevel(false, false)})},
+      {"deepseek_v3", by_gpt2({SplitBy("\\p{N}{1,3}"), SplitBy(kCjkPattern),
+                               SplitBy(kDeepSeekV3Pattern), ByteLevel(false, false)})},
+      {"deepseek_llm",
+       by_gpt2({SplitBy("[\r\n]"), SplitBy(kDeepSeekLetters),
+                SplitBy("\\s?[!-/:-~\uFF01-\uFF0F\uFF1A-\uFF5E\u2018-\u201F\u3000-\u3002]+"),
+                SplitBy("\\s+$"), SplitBy("[\u4E00-\u9FA5\u0800-\u4E00\uAC00-\uD7FF]+"), digits,
+                ByteLevel(false, false)})},
+      {"deepseek_coder", by_gpt2({SplitBy("[\r\n]"), SplitBy("\\s?\\p{L}+"), SplitBy("\\s?\\p{P}+"),
+                                  SplitBy("[\u4E00-\u9FA5\u0800-\u4E00\uAC00-\uD7FF]+"), digits,
+                                  ByteLevel(false, false)})},
+      {"falcon", by_gpt2({{{"type", "Punctuation"}, {"behavior", "Contiguous"}},
+                          ByteLevel(false, true),
+                          {{"type", "Digits"}, {"individual_digits", false}},
+                          SplitBy("[0-9][0-9][0-9]")})},
+      {"gemma", Llama2(/*like_gemma=*/true).dump()},
   };
 }
 

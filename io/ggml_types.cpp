@@ -1,0 +1,255 @@
+#include "io/ggml_types.h"
+
+#include <array>
+#include <bit>
+#include <cstring>
+
+#include "io/safetensors.h"
+
+// Compiled with -ffp-contract=off (CMakeLists.txt): a product and the sum after it are each
+// rounded.
+
+namespace puzzle {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "blocks hold little-endian numbers");
+
+constexpr size_t kSuper = 256;  // elements of a block of the K types
+
+using Bytes = const unsigned char*;
+
+float Half(Bytes at) {
+  uint16_t bits = 0;
+  std::memcpy(&bits, at, sizeof(bits));
+  return F32FromF16(bits);
+}
+
+int Signed(unsigned char byte) {
+  return static_cast<int8_t>(byte);
+}
+
+/// Bits [shift, shift + 4) of each of 32 bytes: the halves of a byte are 16 elements apart.
+unsigned Nibble(Bytes packed, size_t i) {
+  return i < 16 ? packed[i] & 15u : packed[i - 16] >> 4;
+}
+
+/// Calls `block(data, out)` for each block.
+template <size_t kBytes, size_t kElements, typename Block>
+void ForEachBlock(Bytes data, size_t blocks, float* out, Block block) {
+  for (size_t b = 0; b < blocks; ++b, data += kBytes, out += kElements) block(data, out);
+}
+
+void FromF32(Bytes data, size_t blocks, float* out) {
+  std::memcpy(out, data, blocks * sizeof(float));
+}
+
+void FromF16(Bytes data, size_t blocks, float* out) {
+  ForEachBlock<2, 1>(data, blocks, out, [](Bytes at, float* value) { *value = Half(at); });
+}
+
+void FromBf16(Bytes data, size_t blocks, float* out) {
+  ForEachBlock<2, 1>(data, blocks, out, [](Bytes at, float* value) {
+    uint16_t bits = 0;
+    std::memcpy(&bits, at, sizeof(bits));
+    *value = F32FromBF16(bits);
+  });
+}
+
+void FromQ4_0(Bytes data, size_t blocks, float* out) {
+  ForEachBlock<18, 32>(data, blocks, out, [](Bytes at, float* values) {
+    const float scale = Half(at);
+    for (size_t i = 0; i < 32; ++i)
+      values[i] = scale * static_cast<float>(static_cast<int>(Nibble(at + 2, i)) - 8);
+  });
+}
+
+void FromQ4_1(Bytes data, size_t blocks, float* out) {
+  ForEachBlock<20, 32>(data, blocks, out, [](Bytes at, float* values) {
+    const float scale = Half(at);
+    const float least = Half(at + 2);
+    for (size_t i = 0; i < 32; ++i)
+      values[i] = scale * static_cast<float>(Nibble(at + 4, i)) + least;
+  });
+}
+
+/// Five bits: four of a nibble, the highest in a word of 32.
+unsigned FiveBits(Bytes high, Bytes low, size_t i) {
+  return Nibble(low, i) | ((high[i / 8] >> (i % 8)) & 1u) << 4;
+}
+
+void FromQ5_0(Bytes data, size_t blocks, float* out) {
+  ForEachBlock<22, 32>(data, blocks, out, [](Bytes at, float* values) {
+    const float scale = Half(at);
+    for (size_t i = 0; i < 32; ++i)
+      values[i] = scale * static_cast<float>(static_cast<int>(FiveBits(at + 2, at + 6, i)) - 16);
+  });
+}
+
+void FromQ5_1(Bytes data, size_t blocks, float* out) {
+  ForEachBlock<24, 32>(data, blocks, out, [](Bytes at, float* values) {
+    const float scale = Half(at);
+    const float least = Half(at + 2);
+    for (size_t i = 0; i < 32; ++i)
+      values[i] = scale * static_cast<float>(FiveBits(at + 4, at + 8, i)) + least;
+  });
+}
+
+void FromQ8_0(Bytes data, size_t blocks, float* out) {
+  ForEachBlock<34, 32>(data, blocks, out, [](Bytes at, float* values) {
+    const float scale = Half(at);
+    for (size_t i = 0; i < 32; ++i) values[i] = static_cast<float>(Signed(at[2 + i])) * scale;
+  });
+}
+
+void FromIq4Nl(Bytes data, size_t blocks, float* out) {
+  constexpr std::array<float, 16> kLevels = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                             1,    13,   25,  38,  53,  69,  89,  113};
+  ForEachBlock<18, 32>(data, blocks, out, [&](Bytes at, float* values) {
+    const float scale = Half(at);
+    for (size_t i = 0; i < 32; ++i) values[i] = scale * kLevels[Nibble(at + 2, i)];
+  });
+}
+
+// The K types: 256 elements in 8 groups of 32 or 16 of 16, whose scales are small integers. Two
+// bits of an element lie so: 32 bytes hold bits 0-1 of 32 elements, bits 2-3 of the next 32, and so
+// on.
+unsigned TwoBits(Bytes packed, size_t i) {
+  return packed[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3u;
+}
+
+void FromQ2K(Bytes data, size_t blocks, float* out) {
+  ForEachBlock<84, kSuper>(data, blocks, out, [](Bytes at, float* values) {
+    const float scale = Half(at + 80);
+    const float least = Half(at + 82);
+    for (size_t i = 0; i < kSuper; ++i) {
+      const unsigned group = at[i / 16];
+      const float group_scale = scale * static_cast<float>(group & 15u);
+      const float group_least = least * static_cast<float>(group >> 4);
+      values[i] = group_scale * static_cast<float>(TwoBits(at + 16, i)) - group_least;
+    }
+  });
+}
+
+void FromQ3K(Bytes data, size_t blocks, float* out) {
+  ForEachBlock<110, kSuper>(data, blocks, out, [](Bytes at, float* values) {
+    const Bytes high = at;
+    const Bytes low = at + 32;
+    const Bytes packed = at + 96;  // 16 scales: four low bits in 8 bytes, two high ones in 4
+    const float scale = Half(at + 108);
+    for (size_t i = 0; i < kSuper; ++i) {
+      const size_t group = i / 16;
+      const unsigned low_bits = packed[group % 8] >> (group / 8 * 4) & 15u;
+      const unsigned high_bits = packed[8 + group % 4] >> (group / 4 * 2) & 3u;
+      const float group_scale =
+          scale * static_cast<float>(static_cast<int>(low_bits | high_bits << 4) - 32);
+      const bool is_high = (high[i % 32] >> (i / 32) & 1u) != 0;
+      const int q = static_cast<int>(TwoBits(low, i)) - (is_high ? 0 : 4);
+      values[i] = group_scale * static_cast<float>(q);
+    }
+  });
+}
+
+/// The six-bit scale and minimum of a group of 32, packed in 12 bytes.
+struct ScaleAndLeast {
+  float scale;
+  float least;
+};
+
+ScaleAndLeast SixBits(Bytes packed, size_t group) {
+  if (group < 4)
+    return {static_cast<float>(packed[group] & 63u), static_cast<float>(packed[group + 4] & 63u)};
+  const Bytes scales = packed + group - 4;
+  const Bytes minima = packed + group;
+  const unsigned both = packed[group + 4];
+  return {static_cast<float>((both & 15u) | (*scales >> 2 & 48u)),
+          static_cast<float>(both >> 4 | (*minima >> 2 & 48u))};
+}
+
+void FromQ4K(Bytes data, size_t blocks, float* out) {
+  ForEachBlock<144, kSuper>(data, blocks, out, [](Bytes at, float* values) {
+    const float scale = Half(at);
+    const float least = Half(at + 2);
+    for (size_t group = 0; group < 8; ++group) {
+      const ScaleAndLeast own = SixBits(at + 4, group);
+      const float group_scale = scale * own.scale;
+      const float group_least = least * own.least;
+      const Bytes packed = at + 16 + group / 2 * 32;
+      for (size_t i = 0; i < 32; ++i) {
+        const unsigned q = packed[i] >> (group % 2 * 4) & 15u;
+        values[group * 32 + i] = group_scale * static_cast<float>(q) - group_least;
+      }
+    }
+  });
+}
+
+void FromQ5K(Bytes data, size_t blocks, float* out) {
+  ForEachBlock<176, kSuper>(data, blocks, out, [](Bytes at, float* values) {
+    const float scale = Half(at);
+    const float least = Half(at + 2);
+    const Bytes high = at + 16;
+    for (size_t group = 0; group < 8; ++group) {
+      const ScaleAndLeast own = SixBits(at + 4, group);
+      const float group_scale = scale * own.scale;
+      const float group_least = least * own.least;
+      const Bytes packed = at + 48 + group / 2 * 32;
+      for (size_t i = 0; i < 32; ++i) {
+        const unsigned q = (packed[i] >> (group % 2 * 4) & 15u) | (high[i] >> group & 1u) << 4;
+        values[group * 32 + i] = group_scale * static_cast<float>(q) - group_least;
+      }
+    }
+  });
+}
+
+void FromQ6K(Bytes data, size_t blocks, float* out) {
+  ForEachBlock<210, kSuper>(data, blocks, out, [](Bytes at, float* values) {
+    const Bytes low = at;
+    const Bytes high = at + 128;
+    const Bytes scales = at + 192;
+    const float scale = Half(at + 208);
+    for (size_t i = 0; i < kSuper; ++i) {
+      const unsigned low_bits = low[i / 128 * 64 + i % 64] >> (i % 128 / 64 * 4) & 15u;
+      const int q = static_cast<int>(low_bits | TwoBits(high, i) << 4) - 32;
+      const float group_scale = scale * static_cast<float>(Signed(scales[i / 16]));
+      values[i] = group_scale * static_cast<float>(q);
+    }
+  });
+}
+
+constexpr GgmlType kTypes[] = {
+    {0, "F32", 1, 4, FromF32},         {1, "F16", 1, 2, FromF16},
+    {2, "Q4_0", 32, 18, FromQ4_0},     {3, "Q4_1", 32, 20, FromQ4_1},
+    {6, "Q5_0", 32, 22, FromQ5_0},     {7, "Q5_1", 32, 24, FromQ5_1},
+    {8, "Q8_0", 32, 34, FromQ8_0},     {9, "Q8_1", 32, 40, nullptr},
+    {10, "Q2_K", 256, 84, FromQ2K},    {11, "Q3_K", 256, 110, FromQ3K},
+    {12, "Q4_K", 256, 144, FromQ4K},   {13, "Q5_K", 256, 176, FromQ5K},
+    {14, "Q6_K", 256, 210, FromQ6K},   {15, "Q8_K", 256, 292, nullptr},
+    {16, "IQ2_XXS", 256, 66, nullptr}, {17, "IQ2_XS", 256, 74, nullptr},
+    {18, "IQ3_XXS", 256, 98, nullptr}, {19, "IQ1_S", 256, 50, nullptr},
+    {20, "IQ4_NL", 32, 18, FromIq4Nl}, {21, "IQ3_S", 256, 110, nullptr},
+    {22, "IQ2_S", 256, 82, nullptr},   {23, "IQ4_XS", 256, 136, nullptr},
+    {24, "I8", 1, 1, nullptr},         {25, "I16", 1, 2, nullptr},
+    {26, "I32", 1, 4, nullptr},        {27, "I64", 1, 8, nullptr},
+    {28, "F64", 1, 8, nullptr},        {29, "IQ1_M", 256, 56, nullptr},
+    {30, "BF16", 1, 2, FromBf16},      {34, "TQ1_0", 256, 54, nullptr},
+    {35, "TQ2_0", 256, 66, nullptr},   {39, "MXFP4", 32, 17, nullptr},
+};
+
+}  // namespace
+
+const GgmlType* FindGgmlType(uint32_t id) {
+  for (const GgmlType& type : kTypes)
+    if (type.id == id) return &type;
+  return nullptr;
+}
+
+std::string ReadableGgmlTypes() {
+  std::string names;
+  for (const GgmlType& type : kTypes) {
+    if (type.dequantise == nullptr) continue;
+    if (!names.empty()) names += ", ";
+    names += type.name;
+  }
+  return names;
+}
+
+}  // namespace puzzle

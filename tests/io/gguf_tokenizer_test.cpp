@@ -1,0 +1,137 @@
+// Tokenizers inside of GGUF files.
+#include "io/gguf_tokenizer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "io/tokenizer.h"
+#include "tests/io/gguf_files.h"
+#include "tests/io/test_files.h"
+
+namespace puzzle {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr int32_t kNormal = 1;
+constexpr int32_t kUnknown = 2;
+constexpr int32_t kControl = 3;
+constexpr int32_t kUserDefined = 4;
+constexpr int32_t kUnused = 5;
+
+/// The tokenizer of a file with these entries.
+std::map<std::string, std::string> FilesOf(const std::vector<std::string>& metadata) {
+  const TempFolder folder;
+  WriteBytes(folder / "t.gguf", GgufFile(metadata, {}));
+  return TokenizerFilesFromGguf(GgufReader::Open(folder / "t.gguf"));
+}
+
+const std::vector<std::string> kBpe = {
+    GgufString("tokenizer.ggml.model", "gpt2"),
+    GgufString("tokenizer.ggml.pre", "smollm"),
+    GgufStrings("tokenizer.ggml.tokens",
+                {"<|im_start|>", "a", "b", "ab", "1", "\xC4\xA0", "<tool>", "[PAD7]", "11"}),
+    GgufI32s("tokenizer.ggml.token_type", {kControl, kNormal, kNormal, kNormal, kNormal, kNormal,
+                                           kUserDefined, kUnused, kNormal}),
+    GgufStrings("tokenizer.ggml.merges", {"a b", "1 1"}),
+    GgufU32("tokenizer.ggml.bos_token_id", 0),
+    GgufU32("tokenizer.ggml.eos_token_id", 0)};
+
+std::vector<std::string> With(std::vector<std::string> entries, const std::string& more) {
+  entries.push_back(more);
+  return entries;
+}
+
+/// The same entries without a key, whose place another may take.
+std::vector<std::string> Without(std::vector<std::string> entries, const std::string& key) {
+  std::erase_if(entries, [&](const std::string& e) { return e.starts_with(GgufText(key)); });
+  return entries;
+}
+
+TEST(GgufTokenizerTest, ByteLevelBpeIsThatOfAFolder) {
+  const auto tokenizer = MakeTokenizer(FilesOf(kBpe));
+  EXPECT_THAT(tokenizer->Encode("<|im_start|>ab 11<tool>"), ElementsAre(0, 3, 5, 4, 4, 6));
+  EXPECT_EQ(tokenizer->Decode(std::vector<int32_t>{0, 3, 5, 4, 4, 6}), "ab 11<tool>");
+  EXPECT_EQ(tokenizer->vocab_size(), 9);
+  EXPECT_EQ(tokenizer->bos_id(), 0);
+  EXPECT_EQ(tokenizer->eos_id(), 0);
+}
+
+TEST(GgufTokenizerTest, BosGoesInFrontAsTheFileSaysElseAsThePreTokenizer) {
+  EXPECT_EQ(MakeTokenizer(FilesOf(kBpe))->leading_id(), -1);
+  EXPECT_EQ(MakeTokenizer(FilesOf(With(kBpe, GgufBool("tokenizer.ggml.add_bos_token", true))))
+                ->leading_id(),
+            0);
+  const auto llama =
+      With(Without(kBpe, "tokenizer.ggml.pre"), GgufString("tokenizer.ggml.pre", "llama-bpe"));
+  EXPECT_EQ(MakeTokenizer(FilesOf(llama))->leading_id(), 0);
+  EXPECT_EQ(MakeTokenizer(FilesOf(With(llama, GgufBool("tokenizer.ggml.add_bos_token", false))))
+                ->leading_id(),
+            -1);
+}
+
+TEST(GgufTokenizerTest, ChatTemplateIsKept) {
+  const std::string chat = "{% for m in messages %}\n\"{{ m }}\"{% endfor %}";
+  const auto files = FilesOf(With(kBpe, GgufString("tokenizer.chat_template", chat)));
+  EXPECT_EQ(nlohmann::json::parse(files.at("tokenizer_config.json")).at("chat_template"), chat);
+}
+
+TEST(GgufTokenizerTest, SentencePieceIsThatOfAFolder) {
+  const auto tokenizer = MakeTokenizer(
+      FilesOf({GgufString("tokenizer.ggml.model", "llama"),
+               GgufStrings("tokenizer.ggml.tokens", {"<unk>", "<s>", "a", "b", "\xE2\x96\x81", "ab",
+                                                     "\xE2\x96\x81"
+                                                     "ab"}),
+               GgufI32s("tokenizer.ggml.token_type",
+                        {kUnknown, kControl, kNormal, kNormal, kNormal, kNormal, kNormal}),
+               GgufF32s("tokenizer.ggml.scores", {0, 0, -3, -4, -5, -1, -2}),
+               GgufU32("tokenizer.ggml.bos_token_id", 1)}));
+  EXPECT_EQ(tokenizer->kind(), "sentencepiece");
+  EXPECT_THAT(tokenizer->Encode("ab aab"), ElementsAre(6, 4, 2, 5));
+  EXPECT_EQ(tokenizer->Decode(std::vector<int32_t>{6, 4, 2, 5}), "ab aab");
+  EXPECT_EQ(tokenizer->bos_id(), 1);
+  EXPECT_EQ(tokenizer->leading_id(), 1);
+}
+
+TEST(GgufTokenizerTest, NoneIsNone) {
+  EXPECT_TRUE(FilesOf({}).empty());
+  EXPECT_TRUE(FilesOf({GgufString("tokenizer.ggml.model", "none")}).empty());
+}
+
+TEST(GgufTokenizerTest, WhatDoesNotFitIsRefusedByName) {
+  const auto message = [](const std::string& key, const std::string& entry) {
+    return ErrorOf([&] { (void)FilesOf(With(Without(kBpe, key), entry)); });
+  };
+  const auto replaced = [&](const std::string& key, const std::string& value) {
+    return message(key, GgufString(key, value));
+  };
+  EXPECT_THAT(replaced("tokenizer.ggml.model", "bert"), HasSubstr("\"bert\" is not supported"));
+  EXPECT_THAT(replaced("tokenizer.ggml.pre", "odd"),
+              HasSubstr("tokenizer.ggml.pre \"odd\" is not supported (gpt-2, "));
+  EXPECT_THAT(ErrorOf([] { (void)FilesOf(Without(kBpe, "tokenizer.ggml.pre")); }),
+              HasSubstr("\"default\" is not supported"));
+  EXPECT_THAT(ErrorOf([] { (void)FilesOf(Without(kBpe, "tokenizer.ggml.merges")); }),
+              HasSubstr("tokenizer.ggml.merges: missing"));
+  const std::string tokens = "tokenizer.ggml.tokens";
+  EXPECT_THAT(message(tokens, GgufStrings(tokens, {"a", "b", "a"})), HasSubstr("9 types for 3"));
+  std::vector<std::string> nine(9, "x");
+  EXPECT_THAT(message(tokens, GgufStrings(tokens, nine)),
+              HasSubstr("tokens 0 and 1 are both \"x\""));
+  nine[0] = "";
+  EXPECT_THAT(message(tokens, GgufStrings(tokens, nine)), HasSubstr("token 0 has 0 bytes"));
+  nine[0] = "\xFF";
+  EXPECT_THAT(message(tokens, GgufStrings(tokens, nine)), HasSubstr("token 0 is not UTF-8"));
+  const std::string types = "tokenizer.ggml.token_type";
+  EXPECT_THAT(message(types, GgufI32s(types, {1, 1, 1, 1, 1, 1, 1, 1, 9})),
+              HasSubstr("9 of token 8 is not in 1 to 6"));
+  const std::string bos = "tokenizer.ggml.bos_token_id";
+  EXPECT_THAT(message(bos, GgufU32(bos, 9)), HasSubstr("bos_token_id: 9 is not one of 9 tokens"));
+}
+
+}  // namespace
+}  // namespace puzzle
