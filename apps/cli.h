@@ -60,8 +60,8 @@ struct Hooks {
   std::function<void(int threads)> set_threads;
   /// Knows exceptions of the library behind the devices; see ExecuteOptions.
   std::function<FailureKind(const std::exception&)> classify_failure;
-  /// Facts about machine and build that enter the keys of kinds that measure.
-  std::function<std::map<std::string, std::string>()> environment;
+  /// Facts about machine, build and a type of device that enter the keys of kinds that measure.
+  std::function<std::map<std::string, std::string>(const std::string& device_type)> environment;
   /// How many layers a checkpoint has, for {"layers_of": checkpoint} in graphs.
   std::function<int64_t(const std::string& checkpoint)> layers_of;
 };

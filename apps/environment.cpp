@@ -1,7 +1,13 @@
 #include "apps/environment.h"
 
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include <array>
 #include <cstdlib>
 #include <fstream>
+#include <memory>
+#include <set>
 #include <thread>
 
 #include "apps/blas_kernel.h"
@@ -24,13 +30,91 @@ std::string BlasKernel() {
   return WantedBlasKernel(DetectCpu()).value_or("");
 }
 
+// The few functions of NVML that are needed. It is not linked: most machines have none.
+class Nvml {
+ public:
+  Nvml() : library_(::dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL)) {
+    ready_ = library_ != nullptr && Call<int()>("nvmlInit_v2") == 0;
+  }
+  ~Nvml() {
+    if (ready_) Call<int()>("nvmlShutdown");
+    if (library_ != nullptr) ::dlclose(library_);
+  }
+  Nvml(const Nvml&) = delete;
+  Nvml& operator=(const Nvml&) = delete;
+
+  [[nodiscard]] bool ready() const { return ready_; }
+
+  // The status of a call; -1 where this NVML has no such function.
+  template <class F, class... Args>
+  int Call(const char* name, Args... args) const {
+    auto* function = reinterpret_cast<F*>(::dlsym(library_, name));
+    return function == nullptr ? -1 : function(args...);
+  }
+
+ private:
+  void* library_ = nullptr;
+  bool ready_ = false;
+};
+
+using NvmlDevice = void*;
+
+GpuFacts::Card CardOf(const Nvml& nvml, unsigned index) {
+  GpuFacts::Card card{"unknown", "unknown"};
+  NvmlDevice device = nullptr;
+  if (nvml.Call<int(unsigned, NvmlDevice*)>("nvmlDeviceGetHandleByIndex_v2", index, &device) != 0)
+    return card;
+  std::array<char, 96> name{};
+  if (nvml.Call<int(NvmlDevice, char*, unsigned)>("nvmlDeviceGetName", device, name.data(),
+                                                  unsigned{name.size()}) == 0)
+    card.name = name.data();
+  int major = 0, minor = 0;
+  if (nvml.Call<int(NvmlDevice, int*, int*)>("nvmlDeviceGetCudaComputeCapability", device, &major,
+                                             &minor) == 0)
+    card.capability = fmt::format("{}.{}", major, minor);
+  return card;
+}
+
 }  // namespace
 
-std::map<std::string, std::string> MachineFacts() {
-  return {{"blas_kernel", BlasKernel()},
-          {"cores", std::to_string(std::thread::hardware_concurrency())},
-          {"cpu", CpuModel()},
-          {"libtorch", PUZZLE_TORCH_VERSION}};
+GpuFacts DetectGpus() {
+  GpuFacts facts;
+  facts.built_for_cuda = PUZZLE_CUDA_VERSION;
+  const Nvml nvml;
+  if (!nvml.ready()) return facts;
+  unsigned count = 0;
+  nvml.Call<int(unsigned*)>("nvmlDeviceGetCount_v2", &count);
+  for (unsigned i = 0; i < count; ++i) facts.cards.push_back(CardOf(nvml, i));
+  std::array<char, 96> driver{};
+  if (nvml.Call<int(char*, unsigned)>("nvmlSystemGetDriverVersion", driver.data(),
+                                      unsigned{driver.size()}) == 0)
+    facts.driver = driver.data();
+  int cuda = 0;
+  if (nvml.Call<int(int*)>("nvmlSystemGetCudaDriverVersion_v2", &cuda) == 0)
+    facts.driver_cuda = fmt::format("{}.{}", cuda / 1000, cuda % 1000 / 10);
+  return facts;
+}
+
+std::map<std::string, std::string> WithGpus(std::map<std::string, std::string> machine,
+                                            const GpuFacts& gpus) {
+  std::set<std::string> cards;
+  for (const GpuFacts::Card& card : gpus.cards)
+    cards.insert(fmt::format("{} (compute capability {})", card.name, card.capability));
+  std::string& text = machine["gpu"];
+  for (const std::string& card : cards) text += (text.empty() ? "" : ", ") + card;
+  if (text.empty()) text = "none";
+  machine["gpu_driver"] = fmt::format("{}, CUDA {}", gpus.driver, gpus.driver_cuda);
+  machine["cuda_runtime"] = gpus.built_for_cuda;
+  return machine;
+}
+
+std::map<std::string, std::string> MachineFacts(const std::string& device_type) {
+  std::map<std::string, std::string> facts = {
+      {"blas_kernel", BlasKernel()},
+      {"cores", std::to_string(std::thread::hardware_concurrency())},
+      {"cpu", CpuModel()},
+      {"libtorch", PUZZLE_TORCH_VERSION}};
+  return device_type == "cuda" ? WithGpus(std::move(facts), DetectGpus()) : facts;
 }
 
 }  // namespace puzzle

@@ -82,7 +82,7 @@ std::optional<Plan> LoadPlan(const GraphOptions& options, const Registry& regist
   FileDigester files(memo.path);
   PlanOptions plan_options;
   plan_options.files = &files;
-  if (hooks.environment) plan_options.environment = hooks.environment();
+  plan_options.environment = hooks.environment;
   plan_options.layers_of = hooks.layers_of;
   Diagnostics diagnostics;
   std::optional<Plan> plan;

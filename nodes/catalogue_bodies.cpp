@@ -14,14 +14,15 @@ namespace {
 
 // libtorch's errors carry a stack trace, which helps nobody who reads a run's report.
 Body Plainly(Body body) {
-  return [body = std::move(body)](const void* params, const Inputs& inputs, RunContext& context,
-                                  ArchiveWriter& out) {
+  body.run = [run = std::move(body.run)](const void* params, const Inputs& inputs,
+                                         RunContext& context, ArchiveWriter& out) {
     try {
-      return body(params, inputs, context, out);
+      return run(params, inputs, context, out);
     } catch (const c10::Error& error) {
       throw Error(error.what_without_backtrace());
     }
   };
+  return body;
 }
 
 }  // namespace

@@ -53,5 +53,8 @@ ParamRule OutputFolder() {
 ParamRule Unkeyed() {
   return {ParamRule::Type::kUnkeyed, 0, 0, {}, {}};
 }
+ParamRule OncePerGraph() {
+  return {ParamRule::Type::kOncePerGraph, 0, 0, {}, {}};
+}
 
 }  // namespace puzzle

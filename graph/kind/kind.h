@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <typeindex>
 #include <variant>
 #include <vector>
 
@@ -40,6 +41,8 @@ struct ParamRule {
     kOutputFolder,  // text names a folder that the step fills; attribute "files" of the artifact,
                     // {relative name: bytes}, says with what; the step is stale when one is gone
     kUnkeyed,       // does not change the result (a log interval): not part of the key
+    kOncePerGraph,  // one value for all steps of a graph file that have a parameter of this name:
+                    // what one node gives holds for those that give none
   };
   Type type = Type::kRequired;
   double low = 0;
@@ -57,6 +60,7 @@ struct ParamRule {
 [[nodiscard]] ParamRule InputFolder(std::function<std::string(const std::string&)> digest);
 [[nodiscard]] ParamRule OutputFolder();
 [[nodiscard]] ParamRule Unkeyed();
+[[nodiscard]] ParamRule OncePerGraph();
 
 /// One row of a kind's parameter table. `member` finds the field in a Params struct.
 struct ParamSpec {
@@ -86,7 +90,7 @@ enum class Needs {
 };
 
 /// What a step occupies, as far as the kind can tell. For scheduling only: it never changes a
-/// result and never enters a key.
+/// result and never enters a key; but kinds that measure are bound to facts about the device type.
 struct Resources {
   std::string device_type;    // "cpu", "cuda": where it can run; "": anywhere
   uint64_t memory_bytes = 0;  // on its device; records of past runs know better; 0: little
@@ -109,10 +113,18 @@ struct Product {
   std::function<void(ArchiveWriter&)> save;
 };
 
-/// The algorithm of a kind behind one type. `params` points to the kind's Params struct; `out` is
-/// the artifact being written (used by streaming bodies only). Failures throw.
-using Body = std::function<Product(const void* params, const Inputs& inputs, RunContext& context,
-                                   ArchiveWriter& out)>;
+/// The algorithm of a kind behind one type, and what it works on: a Registry joins it with its
+/// table only where both say the same. Made by MakeBody or MakeStreamingBody.
+struct Body {
+  /// `params` points to the kind's Params struct; `out` is the artifact being written (used by
+  /// streaming bodies only). Failures throw.
+  std::function<Product(const void* params, const Inputs& inputs, RunContext& context,
+                        ArchiveWriter& out)>
+      run;  // empty: this program has tables only
+  std::type_index params = typeid(void);
+  std::type_index artifact = typeid(void);
+  std::string output;  // the artifact's type name
+};
 
 /// The table of a kind. Build it with Kind<Params>.
 struct NodeKind {
@@ -126,6 +138,7 @@ struct NodeKind {
   /// Of steps on a lane, once their inputs are there; may be empty.
   std::function<Resources(const void* params, const InputFacts& inputs)> resources;
   std::function<std::shared_ptr<void>()> make_params;  // a Params with its defaults
+  std::type_index params_type = typeid(void);          // of that Params
   /// Further conditions across parameters: the message of what is wrong, or nothing.
   std::function<std::optional<std::string>(const void* params)> check;
   Body body;  // empty where only tables are linked
@@ -145,6 +158,7 @@ class Kind {
     kind_.version = version;
     kind_.doc = std::move(doc);
     kind_.make_params = [] { return std::static_pointer_cast<void>(std::make_shared<P>()); };
+    kind_.params_type = typeid(P);
   }
 
   Kind& In(std::string name, std::string type, std::string doc) {
@@ -205,21 +219,25 @@ class Kind {
 /// The body of a kind whose function returns its artifact.
 template <class P, ArtifactValue T>
 [[nodiscard]] Body MakeBody(T (*run)(const P&, const Inputs&, RunContext&)) {
-  return [run](const void* params, const Inputs& inputs, RunContext& context, ArchiveWriter&) {
-    auto value = std::make_shared<const T>(run(*static_cast<const P*>(params), inputs, context));
-    return Product{{value, value->ResidentBytes()},
-                   [value](ArchiveWriter& writer) { value->Save(writer); }};
-  };
+  return {[run](const void* params, const Inputs& inputs, RunContext& context, ArchiveWriter&) {
+            auto value =
+                std::make_shared<const T>(run(*static_cast<const P*>(params), inputs, context));
+            return Product{{value, value->ResidentBytes()},
+                           [value](ArchiveWriter& writer) { value->Save(writer); }};
+          },
+          typeid(P), typeid(T), std::string(T::kType)};
 }
 
-/// The body of a kind whose function writes its artifact while it computes.
-template <class P>
+/// The body of a kind whose function writes its artifact, a T, while it computes:
+/// MakeStreamingBody<Activations>(RunActivations).
+template <ArtifactValue T, class P>
 [[nodiscard]] Body MakeStreamingBody(void (*run)(const P&, const Inputs&, RunContext&,
                                                  ArchiveWriter&)) {
-  return [run](const void* params, const Inputs& inputs, RunContext& context, ArchiveWriter& out) {
-    run(*static_cast<const P*>(params), inputs, context, out);
-    return Product{};
-  };
+  return {[run](const void* params, const Inputs& inputs, RunContext& context, ArchiveWriter& out) {
+            run(*static_cast<const P*>(params), inputs, context, out);
+            return Product{};
+          },
+          typeid(P), typeid(T), std::string(T::kType)};
 }
 
 }  // namespace puzzle

@@ -246,6 +246,8 @@ std::string RuleText(const ParamRule& rule) {
       return "a folder that the step fills";
     case ParamRule::Type::kUnkeyed:
       return "does not change the result";
+    case ParamRule::Type::kOncePerGraph:
+      return "said once for the whole graph";
     case ParamRule::Type::kRequired:
       return "required";
   }

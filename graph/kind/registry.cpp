@@ -8,6 +8,32 @@
 
 namespace puzzle {
 
+namespace {
+
+// A body reads its parameters and writes its artifact through untyped pointers, so that what table
+// and body mean by them has to be compared once.
+void CheckFits(const NodeKind& kind, const Body& body) {
+  PUZZLE_CHECK(body.params == kind.params_type,
+               fmt::format("table and body of \"{}\" have different parameter structs", kind.name));
+  PUZZLE_CHECK(body.output == kind.output,
+               fmt::format("the table of \"{}\" promises \"{}\", its body makes \"{}\"", kind.name,
+                           kind.output, body.output));
+}
+
+// An artifact is handed on by its type name, and read as what the consumer knows under that name.
+void CheckOneTypePerName(const std::vector<NodeKind>& kinds) {
+  std::map<std::string_view, const NodeKind*> makers;
+  for (const NodeKind& kind : kinds) {
+    if (!kind.body.run) continue;
+    const auto [first, is_new] = makers.emplace(kind.output, &kind);
+    PUZZLE_CHECK(is_new || first->second->body.artifact == kind.body.artifact,
+                 fmt::format("\"{}\" and \"{}\" mean different artifacts by \"{}\"",
+                             first->second->name, kind.name, kind.output));
+  }
+}
+
+}  // namespace
+
 Registry::Registry(std::vector<NodeKind> kinds, std::map<std::string, Body> bodies)
     : kinds_(std::move(kinds)) {
   std::sort(kinds_.begin(), kinds_.end(),
@@ -20,11 +46,13 @@ Registry::Registry(std::vector<NodeKind> kinds, std::map<std::string, Body> bodi
     PUZZLE_CHECK(kind.make_params != nullptr,
                  fmt::format("kind \"{}\" has no parameters struct", kind.name));
     if (const auto body = bodies.find(kind.name); body != bodies.end()) {
+      CheckFits(kind, body->second);
       kind.body = std::move(body->second);
       bodies.erase(body);
     }
   }
   PUZZLE_CHECK(bodies.empty(), fmt::format("body of \"{}\" has no table", bodies.begin()->first));
+  CheckOneTypePerName(kinds_);
 }
 
 const NodeKind* Registry::Find(std::string_view name) const {

@@ -14,7 +14,8 @@ namespace puzzle {
 class Registry {
  public:
   /// `bodies` may be empty (tables only). Throws BugError on a duplicate kind, an empty output
-  /// type, or a body without a table.
+  /// type, a body without a table, a body that expects other parameters or makes another artifact
+  /// than its table says, and one artifact name for two types.
   explicit Registry(std::vector<NodeKind> kinds, std::map<std::string, Body> bodies = {});
 
   /// nullptr when there is no such kind.

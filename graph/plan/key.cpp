@@ -6,6 +6,29 @@
 
 namespace puzzle {
 
+namespace {
+
+class NoInputs final : public InputFacts {
+ public:
+  uint64_t Bytes(std::string_view /*port*/) const override { return 0; }
+  double Number(std::string_view /*port*/, std::string_view /*name*/) const override { return 0; }
+};
+
+}  // namespace
+
+std::string DeviceTypeOf(const NodeKind& kind, const Step& step) {
+  if (!kind.resources || step.params.value == nullptr) return "";
+  return kind.resources(step.params.value.get(), NoInputs()).device_type;
+}
+
+const std::map<std::string, std::string>* EnvironmentOf(const Plan& plan, StepId step) {
+  static const std::map<std::string, std::string> kNone;
+  const NodeKind& kind = plan.kind(step);
+  if (kind.needs != Needs::kQuietDevice) return nullptr;
+  const auto facts = plan.environments.find(DeviceTypeOf(kind, plan.steps[step]));
+  return facts == plan.environments.end() ? &kNone : &facts->second;
+}
+
 std::string RecipeText(const Plan& plan, StepId step, const PortDigests& digests) {
   const NodeKind& kind = plan.kind(step);
   const std::string& keyed = plan.steps[step].params.keyed;
@@ -14,8 +37,8 @@ std::string RecipeText(const Plan& plan, StepId step, const PortDigests& digests
   std::string text;
   text.reserve(keyed.size() + 70 * n_digests + 160);
   text += '{';
-  if (kind.needs == Needs::kQuietDevice) {  // it measures, so machine and build decide the result
-    text += "\"environment\":" + CanonicalText(nlohmann::json(plan.environment)) + ',';
+  if (const auto* facts = EnvironmentOf(plan, step)) {  // it measures: the machine decides too
+    text += "\"environment\":" + CanonicalText(nlohmann::json(*facts)) + ',';
   }
   text += "\"format\":" + std::to_string(kKeyFormat) + ",\"inputs\":{";
   bool first = true;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,14 @@ using PortDigests = std::vector<std::vector<std::string_view>>;
 
 /// Canonical JSON of everything that decides the result of `step`.
 [[nodiscard]] std::string RecipeText(const Plan& plan, StepId step, const PortDigests& digests);
+
+/// The facts about machine and device that enter the key of `step`; nullptr for kinds that do not
+/// measure.
+[[nodiscard]] const std::map<std::string, std::string>* EnvironmentOf(const Plan& plan,
+                                                                      StepId step);
+
+/// The type of device that a step asks for whatever its inputs are; "": any.
+[[nodiscard]] std::string DeviceTypeOf(const NodeKind& kind, const Step& step);
 
 /// The key of a recipe: SHA-256, 64 hex digits.
 [[nodiscard]] std::string KeyOf(const std::string& recipe);

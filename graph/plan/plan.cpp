@@ -9,7 +9,9 @@
 #include <unordered_map>
 
 #include "graph/language/substitute.h"
+#include "graph/plan/key.h"
 #include "graph/plan/resolve.h"
+#include "graph/plan/shared_params.h"
 #include "io/error.h"
 
 namespace puzzle {
@@ -49,12 +51,14 @@ class Planner {
       : spec_(spec), registry_(registry), options_(options), diagnostics_(diagnostics) {}
 
   Plan Make() {
-    plan_.environment = options_.environment;
     EvaluateFiles();
+    const SharedParams shared(spec_, registry_, scopes_, diagnostics_);
+    shared_ = &shared;
     for (const NodeSpec& node : spec_.nodes) AddNode(node);
     Resolver resolver(plan_, expansions_, diagnostics_);
     for (size_t n = 0; n < spec_.nodes.size(); ++n) ConnectNode(n, resolver);
     if (const std::vector<StepId> cycle = plan_.Link(); !cycle.empty()) ComplainCycle(cycle);
+    FindEnvironments();
     return std::move(plan_);
   }
 
@@ -66,6 +70,18 @@ class Planner {
       const FileSpec& file = spec_.files[f];
       vars_[f] = EvaluateVars(file, scopes_[file.parent], options_.layers_of, diagnostics_);
       for (const auto& [name, value] : vars_[f]) scopes_[f].SetVar(name, &value);
+    }
+  }
+
+  void FindEnvironments() {
+    if (!options_.environment) return;
+    for (const PlanNode& node : plan_.nodes) {
+      if (node.kind == nullptr || node.kind->needs != Needs::kQuietDevice) continue;
+      for (uint32_t i = 0; i < node.count; ++i) {
+        const std::string type = DeviceTypeOf(*node.kind, plan_.steps[node.first + i]);
+        if (!plan_.environments.contains(type))
+          plan_.environments[type] = options_.environment(type);
+      }
     }
   }
 
@@ -159,6 +175,9 @@ class Planner {
 
     Scope scope = scopes_[node.file];
     const size_t n_params = entry.kind->params.size();
+    std::vector<const ordered_json*> common(n_params);  // what the graph says once
+    for (size_t i = 0; i < n_params; ++i)
+      common[i] = shared_->Find(node.file, entry.kind->params[i]);
     std::vector<const ordered_json*> given(n_params);
     std::vector<const SpecValue*> places(n_params);
     std::vector<ordered_json> substituted(n_params);
@@ -185,7 +204,7 @@ class Planner {
     };
     for (uint32_t e = 0; e < entry.count; ++e) {
       SetAxes(expansion, e, scope);
-      std::fill(given.begin(), given.end(), nullptr);
+      given = common;
       std::fill(places.begin(), places.end(), nullptr);
       substituted_failed_ = false;
       for (const WrittenParam& param : written) take(param);
@@ -300,6 +319,7 @@ class Planner {
   std::vector<Scope> scopes_;                              // likewise
   Plan plan_;
   std::vector<Expansion> expansions_;
+  const SharedParams* shared_ = nullptr;
   bool substituted_failed_ = false;
 };
 

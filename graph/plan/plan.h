@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -46,8 +47,9 @@ struct Plan {
   std::vector<Step> steps;
   /// Every step after its inputs; sorted by the length of the longest chain of inputs.
   std::vector<StepId> order;
-  /// Facts about machine and build; they enter the keys of kinds that measure (kQuietDevice).
-  std::map<std::string, std::string> environment;
+  /// Facts about machine, build and device that enter the keys of kinds that measure
+  /// (kQuietDevice), by the type of device they ask for ("" where they ask for none).
+  std::map<std::string, std::map<std::string, std::string>> environments;
 
   [[nodiscard]] const NodeKind& kind(StepId step) const { return *nodes[steps[step].node].kind; }
   [[nodiscard]] const PlanNode& node(StepId step) const { return nodes[steps[step].node]; }
@@ -76,7 +78,8 @@ struct Plan {
 /// What a plan depends on besides the graph.
 struct PlanOptions {
   FileDigester* files = nullptr;  // nullptr: external files are not looked at
-  std::map<std::string, std::string> environment;
+  /// The facts for kinds that measure on a type of device; asked for only where there are such.
+  std::function<std::map<std::string, std::string>(const std::string& device_type)> environment;
   LayerCounter layers_of;         // empty: no model is known
   size_t max_steps = 10'000'000;  // a graph with more is refused
 };

@@ -161,7 +161,7 @@ json OpenRecipe(const Plan& plan, StepId step) {
                  {"kind", kind.name},
                  {"version", kind.version},
                  {"params", json::parse(plan.steps[step].params.keyed)}};
-  if (kind.needs == Needs::kQuietDevice) recipe["environment"] = plan.environment;
+  if (const auto* facts = EnvironmentOf(plan, step)) recipe["environment"] = *facts;
   return recipe;
 }
 

@@ -98,7 +98,7 @@ StepSet Renumbered(const StepSet& set, const StepSet& keep) {
 /// The steps in `keep`, which holds the inputs of all its steps, as a plan of their own.
 Plan PartOf(Plan plan, const StepSet& keep) {
   Plan part;
-  part.environment = std::move(plan.environment);
+  part.environments = std::move(plan.environments);
   std::vector<StepId> number(plan.steps.size());
   for (PlanNode& node : plan.nodes) {
     PlanNode entry = node;

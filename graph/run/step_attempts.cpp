@@ -61,8 +61,8 @@ std::optional<Verdict> Attempt(RunScope& run, StepId id, Lane& lane, Flight& fli
     if (!OnHost(run, id)) flight.memory.emplace();
     StepContext context(run, id, lane, flight);
     const StepInputs inputs(run, id);
-    flight.product = run.plan.kind(id).body(run.plan.steps[id].params.value.get(), inputs, context,
-                                            flight.draft->writer());
+    flight.product = run.plan.kind(id).body.run(run.plan.steps[id].params.value.get(), inputs,
+                                                context, flight.draft->writer());
   } catch (...) {
     flight.failure = std::current_exception();
   }

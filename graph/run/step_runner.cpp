@@ -187,7 +187,7 @@ StepRunner::Next StepRunner::CloseKey(StepId id, Flight& flight) {
     return Next::kDone;
   }
   const NodeKind& kind = run_.plan.kind(id);
-  PUZZLE_CHECK(kind.body != nullptr, "kind \"" + kind.name + "\" has no body in this program");
+  PUZZLE_CHECK(kind.body.run != nullptr, "kind \"" + kind.name + "\" has no body in this program");
   flight.replace = test.outputs_lost || test.hit;
   if (!flight.waits_for.empty()) {
     // Asked before: it waited for another run, which did not finish it.

@@ -35,7 +35,8 @@ NodeKind CostKind() {
       .In("parent", "checkpoint", "the model")
       .InOptional("latencies", "latencies", "measured times at the same batch and lengths")
       .Param("variants", &CostParams::variants, {Required()}, "as in bld")
-      .Param("multiple_of", &CostParams::multiple_of, {AtLeast(1)}, "rounds FFN percentages")
+      .Param("multiple_of", &CostParams::multiple_of, {AtLeast(1), OncePerGraph()},
+             "rounds FFN percentages")
       .Param("batch", &CostParams::batch, {AtLeast(1)}, "sequences served at once")
       .Param("prefill", &CostParams::prefill, {AtLeast(1)}, "tokens of a prompt")
       .Param("generation", &CostParams::generation, {AtLeast(0)}, "tokens generated after it")
@@ -59,7 +60,8 @@ NodeKind LatencyKind() {
                            "Measured prefill and decode times of every variant's shape.");
   kind.In("parent", "checkpoint", "the model whose shapes count; its weights do not")
       .Param("variants", &LatencyParams::variants, {Required()}, "as in bld")
-      .Param("multiple_of", &LatencyParams::multiple_of, {AtLeast(1)}, "rounds FFN percentages")
+      .Param("multiple_of", &LatencyParams::multiple_of, {AtLeast(1), OncePerGraph()},
+             "rounds FFN percentages")
       .Param("copies", &LatencyParams::copies, {Between(0, 1024)},
              "how many copies a time is taken from; 0: one per layer, at most eight")
       .Check([](const LatencyParams& p) { return CheckVariantNames(p.variants); })

@@ -8,12 +8,12 @@
 #include <vector>
 
 #include "graph/kind/kind.h"
+#include "nodes/ffn_rounding.h"
 
 namespace puzzle {
 
-struct CostParams {
+struct CostParams : FfnRounding {
   std::vector<std::string> variants;
-  int64_t multiple_of = 8;
   int64_t batch = 1;
   int64_t prefill = 1024;
   int64_t generation = 1024;
@@ -33,9 +33,8 @@ struct ServingParams {
   double seconds = 0.5;  // per figure
 };
 
-struct LatencyParams : ServingParams {
+struct LatencyParams : ServingParams, FfnRounding {
   std::vector<std::string> variants;
-  int64_t multiple_of = 8;
   int64_t copies = 0;  // 0: one per layer, at most eight
 };
 

@@ -20,12 +20,28 @@ void CheckComparable(const ServingScenario& a, ServingScenario b) {
                   b.generation_length, b.weights, b.kv));
 }
 
+// A score that goes by the name of a row and means something else: a percentage of channels was
+// rounded in two ways, and what was measured would be left out for a reason that nobody sees.
+void CheckNamesakes(const std::vector<Score>& scores, const CostTable::Row& row) {
+  for (const Score& score : scores) {
+    if (score.layer != row.layer || score.variant != row.variant || score.spec == row.spec)
+      continue;
+    throw Error(fmt::format(
+        "layer {}: {} is {} in the costs and {} in the scores; count and train variants "
+        "with the same `multiple_of`, of the same parent",
+        row.layer, row.variant, VariantName(row.spec), VariantName(score.spec)));
+  }
+}
+
 const Score* FindScore(const std::vector<Score>& scores, const CostTable::Row& row) {
   const auto is_of_row = [&](const Score& score) {
     return score.layer == row.layer && score.spec == row.spec;
   };
   const auto it = std::find_if(scores.begin(), scores.end(), is_of_row);
-  if (it == scores.end()) return nullptr;
+  if (it == scores.end()) {
+    CheckNamesakes(scores, row);
+    return nullptr;
+  }
   if (std::find_if(it + 1, scores.end(), is_of_row) != scores.end())
     throw Error(fmt::format("layer {}: there are two scores of {}", row.layer, row.variant));
   return &*it;

@@ -6,7 +6,7 @@
 namespace puzzle {
 
 std::map<std::string, Body> StatesBodies() {
-  return {{"activations", MakeStreamingBody(RunActivations)},
+  return {{"activations", MakeStreamingBody<Activations>(RunActivations)},
           {"importance", MakeBody(RunImportance)}};
 }
 

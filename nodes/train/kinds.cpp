@@ -64,7 +64,8 @@ NodeKind BldKind() {
       .Param("variant", &BldParams::variant, {Required()},
              "attn:kvN attn:kvNqM attn:linear attn:none ffn:N ffn:P% ffn:linear ffn:none; a whole "
              "block: attn:kvN+ffn:P%, none; or start: that of the port")
-      .Param("multiple_of", &BldParams::multiple_of, {AtLeast(1)}, "rounds FFN percentages")
+      .Param("multiple_of", &BldParams::multiple_of, {AtLeast(1), OncePerGraph()},
+             "rounds FFN percentages")
       .Param("kv_merge", &BldParams::kv_merge, {OneOf({"average", "first"})},
              "what fewer kv heads start from: each run's mean, or its first head")
       .Param("loss", &BldParams::loss, {OneOf({"tensor", "token"})},
@@ -98,7 +99,8 @@ NodeKind JoinKind() {
       .InList("blocks", "block", "trained sub-blocks; the parent's own need none")
       .Param("layer", &JoinParams::layer, {Required(), AtLeast(0)}, "of the parent")
       .Param("variant", &JoinParams::variant, {Required()}, "attn:kvN+ffn:P%")
-      .Param("multiple_of", &JoinParams::multiple_of, {AtLeast(1)}, "rounds FFN percentages")
+      .Param("multiple_of", &JoinParams::multiple_of, {AtLeast(1), OncePerGraph()},
+             "rounds FFN percentages")
       .Check([](const JoinParams& p) -> std::optional<std::string> {
         if (auto complaint = CheckVariantName(p.variant)) return complaint;
         if (p.variant == "none" || p.variant.find('+') != std::string::npos) return std::nullopt;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "graph/kind/kind.h"
+#include "nodes/ffn_rounding.h"
 
 namespace puzzle {
 
@@ -30,10 +31,9 @@ struct PretrainParams : TrainingParams {
   int64_t seed = 1;
 };
 
-struct BldParams : TrainingParams {
+struct BldParams : TrainingParams, FfnRounding {
   int64_t layer = 0;
   std::string variant;
-  int64_t multiple_of = 8;
   std::string kv_merge = "average";
   std::string loss = "tensor";
   std::string compute = "fp32";
@@ -46,10 +46,9 @@ struct BldParams : TrainingParams {
 /// In place of a variant's name: that of the block at port `start`.
 inline constexpr const char* kVariantOfStart = "start";
 
-struct JoinParams {
+struct JoinParams : FfnRounding {
   int64_t layer = 0;
   std::string variant;
-  int64_t multiple_of = 8;
 };
 
 struct ShortlistParams {

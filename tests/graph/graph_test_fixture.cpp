@@ -202,7 +202,7 @@ std::string GraphTest::Problems(bool for_run) {
     const GraphSpec spec = ParseSpec(text, settings_, diagnostics_);
     PlanOptions options;
     options.files = &files;
-    options.environment = environment_;
+    options.environment = [this](const std::string& type) { return environments_[type]; };
     options.layers_of = [](const std::string& checkpoint) -> int64_t {
       if (checkpoint != "of-two-layers") throw Error(checkpoint + ": no such checkpoint");
       return 2;

@@ -94,7 +94,7 @@ class GraphTest : public ::testing::Test {
   std::vector<Device> devices_{Device{}, Device{}};
   std::map<std::string, uint64_t> memory_bytes_;        // of the lanes, by device
   std::function<std::unique_ptr<Lanes>()> make_lanes_;  // in place of threads for devices_
-  std::map<std::string, std::string> environment_;
+  std::map<std::string, std::map<std::string, std::string>> environments_;  // by device type
   ArchiveFormat format_;
   std::vector<std::string> shared_stores_;  // below the store
   RecordingObserver observer_;

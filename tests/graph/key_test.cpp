@@ -6,6 +6,9 @@
 namespace puzzle::testing {
 namespace {
 
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+
 class KeyTest : public GraphTest {
  protected:
   /// The key of step "s" in a graph.
@@ -109,12 +112,38 @@ TEST_F(KeyTest, TheVersionOfAKindEnters) {
 
 TEST_F(KeyTest, OnlyKindsThatMeasureAreBoundToTheEnvironment) {
   Load(R"({"puzzle": 1, "nodes": {"t": {"kind": "text"}, "m": {"kind": "measure"}}})");
-  environment_ = {{"device", "one"}};
+  environments_[""] = {{"device", "one"}};
   Run();
-  environment_ = {{"device", "two"}};
+  environments_[""] = {{"device", "two"}};
   Run();
   EXPECT_EQ(ran(), Steps("m"));
   EXPECT_EQ(observer_.reasons["m"], "environment.device: \"one\" -> \"two\"");
+}
+
+TEST_F(KeyTest, TheEnvironmentStaysOutOfTheKeysOfKindsThatOnlyComputeOnADevice) {
+  Load(R"({"puzzle": 1, "nodes": {"s": {"kind": "sleep"}}})");
+  environments_[""] = {{"device", "one"}};
+  Run();
+  environments_[""] = {{"device", "two"}};
+  Run();
+  EXPECT_THAT(ran(), IsEmpty());
+}
+
+TEST_F(KeyTest, AKindThatMeasuresIsBoundToTheDeviceItAsksForAndToNoOther) {
+  Load(R"({"puzzle": 1, "nodes": {
+    "m": {"kind": "measure", "foreach": {"on": ["cpu", "cuda"]},
+          "params": {"value": "${on}", "device": "${on}"}}}})");
+  environments_["cpu"] = {{"cpu", "any"}};
+  environments_["cuda"] = {{"cpu", "any"}, {"gpu", "one"}};
+  Plan();
+  const std::string on_cpu = RecipeText(*plan_, Find("m[on=cpu]"), {});
+  const std::string on_cuda = RecipeText(*plan_, Find("m[on=cuda]"), {});
+  EXPECT_THAT(on_cpu, StartsWith(R"({"environment":{"cpu":"any"},"format":1)"));
+  EXPECT_THAT(on_cuda, StartsWith(R"({"environment":{"cpu":"any","gpu":"one"},"format":1)"));
+  environments_["cuda"]["gpu"] = "two";
+  Plan();
+  EXPECT_EQ(RecipeText(*plan_, Find("m[on=cpu]"), {}), on_cpu);
+  EXPECT_NE(RecipeText(*plan_, Find("m[on=cuda]"), {}), on_cuda);
 }
 
 TEST_F(KeyTest, TheRecipeIsTheDocumentedText) {

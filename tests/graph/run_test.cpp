@@ -254,7 +254,7 @@ TEST_F(RunTest, AKindWithoutABodyFailsItsStepOnly) {
   Load(R"({"puzzle": 1, "nodes": {"a": {"kind": "text"}}})");
   Plan();
   NodeKind bare = *registry_->Find("text");
-  bare.body = nullptr;
+  bare.body = {};
   const Registry tables({bare});
   Diagnostics diagnostics;
   const auto text = std::make_shared<const JsonText>(

@@ -126,6 +126,14 @@ Text Climb(const ClimbParams& p, const Inputs&, RunContext& context) {
   return {"from " + std::to_string(from), ""};
 }
 
+struct AgreeParams {
+  int64_t size = 8;
+  std::string value;
+};
+Text Agree(const AgreeParams& p, const Inputs&, RunContext&) {
+  return {p.value + std::to_string(p.size), ""};
+}
+
 struct PathParams {
   std::string path;
 };
@@ -255,8 +263,12 @@ Registry MakeToyRegistry(Playground& playground) {
           }));
   add(Kind<SleepParams>("measure", 1, "Wants to be alone.")
           .Param("value", &SleepParams::value, {}, "the text")
+          .Param("device", &SleepParams::device, {Unkeyed()}, "where it can run")
           .Out("text")
-          .On(Needs::kQuietDevice));
+          .On(Needs::kQuietDevice)
+          .Takes([](const SleepParams& p, const InputFacts&) {
+            return Resources{p.device, 0, 0};
+          }));
   add(Kind<StreamParams>("stream", 1, "Writes as it goes.")
           .Param("rows", &StreamParams::rows, {Between(1, 1000)}, "how many")
           .Param("fail", &StreamParams::fail, {}, "half way")
@@ -264,6 +276,10 @@ Registry MakeToyRegistry(Playground& playground) {
           .On(Needs::kDevice));
   add(Kind<ClimbParams>("climb", 1, "Keeps save points on its way.")
           .Param("to", &ClimbParams::to, {AtLeast(1)}, "rounds")
+          .Out("text"));
+  add(Kind<AgreeParams>("agree", 1, "Has a size that a graph says once.")
+          .Param("size", &AgreeParams::size, {AtLeast(1), OncePerGraph()}, "the same for all")
+          .Param("value", &AgreeParams::value, {}, "the text")
           .Out("text"));
   add(Kind<PathParams>("file", 1, "Reads a file.")
           .Param("path", &PathParams::path, {Required(), InputFile()}, "the file")
@@ -300,8 +316,9 @@ Registry MakeToyRegistry(Playground& playground) {
                                      {"fail", MakeBody(Fail)},
                                      {"sleep", MakeBody(Sleep)},
                                      {"measure", MakeBody(Measure)},
-                                     {"stream", MakeStreamingBody(Stream)},
+                                     {"stream", MakeStreamingBody<Text>(Stream)},
                                      {"climb", MakeBody(Climb)},
+                                     {"agree", MakeBody(Agree)},
                                      {"file", MakeBody(ReadFile)},
                                      {"folder", MakeBody(ReadFolder)},
                                      {"export", MakeBody(Export)},

@@ -92,6 +92,18 @@ TEST(CostTest, TableHoldsEveryVariantOnceAndTheParentsOwn) {
   EXPECT_EQ(table.timing, "");
 }
 
+TEST(SearchTest, CostsAndScoresThatRoundPercentagesDifferentlyAreRefused) {
+  const CostTable costs = CountCosts(Parent(), kVariants, 96, Serving(4));  // 288 of 512 channels
+  try {
+    Find(Params({{"parameters", "90%"}}), {costs});
+    ADD_FAILURE() << "searched";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("layer 0: ffn:50% is ffn:288 in the costs and ffn:256 in "
+                                        "the scores"));
+    EXPECT_THAT(error.what(), HasSubstr("multiple_of"));
+  }
+}
+
 TEST(CostTest, ADeviceAddsTimesThatAreMarkedAsEstimates) {
   DeviceModel device{"Toy", {{"bf16", 1}}, 10, 1};
   const CostTable table =

@@ -1,0 +1,50 @@
+#include "apps/environment.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace puzzle {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::Pair;
+
+const GpuFacts kTwoCards = {
+    {{"NVIDIA H100 80GB HBM3", "9.0"}, {"NVIDIA L4", "8.9"}}, "550.54.15", "12.4", "12.1"};
+
+TEST(EnvironmentTest, ACardIsKnownByNameCapabilityDriverAndRuntime) {
+  EXPECT_THAT(WithGpus({{"cpu", "some"}}, kTwoCards),
+              ElementsAre(Pair("cpu", "some"), Pair("cuda_runtime", "12.1"),
+                          Pair("gpu",
+                               "NVIDIA H100 80GB HBM3 (compute capability 9.0), NVIDIA L4 (compute "
+                               "capability 8.9)"),
+                          Pair("gpu_driver", "550.54.15, CUDA 12.4")));
+}
+
+TEST(EnvironmentTest, EachOfThemMakesAnotherEnvironmentAndTheNumberOfCardsDoesNot) {
+  const auto facts = WithGpus({}, kTwoCards);
+  for (const auto change : {+[](GpuFacts& gpus) { gpus.cards[0].name = "NVIDIA H200"; },
+                            +[](GpuFacts& gpus) { gpus.cards[1].capability = "9.0"; },
+                            +[](GpuFacts& gpus) { gpus.driver = "550.54.16"; },
+                            +[](GpuFacts& gpus) { gpus.driver_cuda = "12.5"; },
+                            +[](GpuFacts& gpus) { gpus.built_for_cuda = "12.4"; },
+                            +[](GpuFacts& gpus) { gpus.cards.pop_back(); },
+                            +[](GpuFacts& gpus) { gpus.cards.clear(); }}) {
+    GpuFacts other = kTwoCards;
+    change(other);
+    EXPECT_NE(WithGpus({}, other), facts);
+  }
+  GpuFacts four = kTwoCards;
+  four.cards = {kTwoCards.cards[1], kTwoCards.cards[0], kTwoCards.cards[0], kTwoCards.cards[1]};
+  EXPECT_EQ(WithGpus({}, four), facts);
+}
+
+TEST(EnvironmentTest, MeasurementsOnTheCpuDoNotDependOnCards) {
+  EXPECT_EQ(MachineFacts("cpu").count("gpu"), 0u);
+  EXPECT_EQ(MachineFacts("").count("gpu"), 0u);
+  EXPECT_EQ(MachineFacts("cuda").count("gpu"), 1u);
+  EXPECT_EQ(MachineFacts("cpu").count("cpu"), 1u);
+}
+
+}  // namespace
+}  // namespace puzzle
