@@ -13,7 +13,7 @@ IterativeChannelRanking::IterativeChannelRanking(const Tensor& down, int64_t bat
     : down_(down.detach()),
       column_norms_(down_.square().sum(0)),
       kept_(at::ones({down.size(1)}, down.options())),
-      positions_(at::full({down.size(1)}, -1, at::kLong)),
+      positions_(at::full({down.size(1)}, -1, down.options().dtype(at::kLong))),
       batches_(batches) {
   PUZZLE_CHECK(batches >= 1, "ranking needs at least one batch");
 }
@@ -33,11 +33,10 @@ void IterativeChannelRanking::Add(const Tensor& features) {
   Tensor mean_error = error.mean(0);
   mean_error.masked_fill_(kept_.eq(0), std::numeric_limits<float>::infinity());
   const Tensor order = std::get<1>(mean_error.sort(/*stable=*/true, 0, /*descending=*/false));
-  for (int64_t i = 0; i < remove; ++i) {
-    const int64_t channel = order[i].item<int64_t>();
-    kept_[channel] = 0;
-    positions_[channel] = removed_++;
-  }
+  const Tensor leaving = order.narrow(0, 0, remove);
+  kept_.index_fill_(0, leaving, 0);
+  positions_.index_copy_(0, leaving, at::arange(removed_, removed_ + remove, positions_.options()));
+  removed_ += remove;
 }
 
 Tensor IterativeChannelRanking::Positions() const {

@@ -43,11 +43,11 @@ Importance RunImportance(const ImportanceParams& params, const Inputs& inputs,
   CheckActivations(*states, parent.digest(), checkpoint->model.config);
   const int64_t batches = std::min(params.batches, states->sequences() / params.batch);
   if (batches < 1) throw Error("the activations hold fewer sequences than one batch");
-  const Transformer model(checkpoint->model);
+  const Transformer model(ToDevice(checkpoint->model, context.device().name()));
   const ModelConfig& config = model.config();
   Importance importance;
   for (int64_t layer = 0; layer < config.n_layers(); ++layer) {
-    const BlockWeights& block = checkpoint->model.blocks[static_cast<size_t>(layer)];
+    const BlockWeights& block = model.weights().blocks[static_cast<size_t>(layer)];
     const BlockSpec& spec = config.blocks[static_cast<size_t>(layer)];
     std::vector<Tensor> mixed, gated;
     for (int64_t batch = 0; batch < batches; ++batch) {
@@ -67,9 +67,10 @@ Importance RunImportance(const ImportanceParams& params, const Inputs& inputs,
     importance.head_scores.push_back(
         mixed.empty()
             ? Tensor()
-            : KvHeadContribution(at::cat(mixed), block.attention.o, spec.attention.n_kv_heads));
+            : KvHeadContribution(at::cat(mixed), block.attention.o, spec.attention.n_kv_heads)
+                  .cpu());
     importance.channel_order.push_back(
-        gated.empty() ? Tensor() : ChannelOrder(params, layer, block.ffn, gated));
+        gated.empty() ? Tensor() : ChannelOrder(params, layer, block.ffn, gated).cpu());
     context.Poll(static_cast<double>(layer + 1) / static_cast<double>(config.n_layers()));
   }
   return importance;

@@ -54,6 +54,8 @@ class FakeInputs final : public Inputs {
 /// A context that nobody watches; keeps nothing resident.
 class FakeContext : public RunContext {
  public:
+  explicit FakeContext(Device device = {}) : device_(std::move(device)) {}
+
   const Device& device() const override { return device_; }
   uint64_t seed() const override { return 1; }
   void Poll(double, std::string_view) override {}
