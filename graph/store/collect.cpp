@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 #include <limits>
 #include <set>
 #include <tuple>
@@ -26,6 +27,8 @@ int64_t NeededSince(const std::vector<LiveRun>& runs) {
 
 void Unlink(const std::string& path) {
   if (::unlink(path.c_str()) == 0 || errno == ENOENT) return;
+  std::error_code failure;
+  if (errno == EISDIR && std::filesystem::remove_all(path, failure) > 0) return;  // of a program
   throw Error(fmt::format("cannot remove \"{}\": {}", path, std::strerror(errno)));
 }
 

@@ -248,7 +248,8 @@ void Store::RememberAll(const StepKeys& results) {
 
 void Store::TidyUp() {
   for (const std::string& path : FindLeftovers(folder() + "/tmp", state_->locks)) {
-    ::unlink(path.c_str());
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);  // a step's scratch may be a folder
   }
   state_->own().Compact();
 }

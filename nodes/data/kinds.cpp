@@ -46,10 +46,65 @@ NodeKind ExportKind() {
       .Out("export");
 }
 
+std::optional<std::string> CheckCommand(const CommandParams& params) {
+  if (params.arguments.empty() || params.arguments.front().empty())
+    return "the list of arguments begins with the program";
+  if (!params.environment.is_object()) return "environment is an object of texts";
+  for (const auto& [name, value] : params.environment.items()) {
+    if (name.empty() || name.find('=') != std::string::npos || !value.is_string())
+      return "environment is an object of texts: \"" + name + "\" is not one";
+  }
+  return std::nullopt;
+}
+
+NodeKind CommandKind(const char* name, const char* doc, Needs needs) {
+  return Kind<CommandParams>(name, 1, doc)
+      .InOptional("model", "checkpoint", "{model} in arguments: a Hugging Face folder")
+      .InOptional("parent", "checkpoint", "{parent}: another one")
+      .InOptional("tokens", "tokens", "{tokens}: a .npy file, int32 [sequences, length]")
+      .InOptional("text", "text", "{text}: a text file")
+      .InOptional("choice", "choice", "{choice}: a JSON file")
+      .InOptional("evaluation", "evaluation", "{evaluation}: a JSON file")
+      .InOptional("result", "command", "{result}: a folder with what another command left")
+      .Param("arguments", &CommandParams::arguments, {Required()},
+             "the program and what it is called with, no shell between; {out} is a folder for what "
+             "it leaves, {device} \"cpu\" or \"cuda\"")
+      .Param("script", &CommandParams::script, {InputFile()},
+             "{script}: a file of the user's whose content matters")
+      .Param("environment", &CommandParams::environment, {},
+             "variables it gets beside those of this program: {\"NAME\": \"text\"}")
+      .Param("version", &CommandParams::version, {},
+             "of the program, in the user's words; another one makes the result stale")
+      .Param("outputs", &CommandParams::outputs, {},
+             "files and folders in {out} that are the result; * stands for a part of a name")
+      .Param("figures", &CommandParams::figures, {},
+             "the JSON file in {out} whose scalars are the result's, or \"stdout\"")
+      .Param("device", &CommandParams::device, {OneOf({"cpu", "cuda"})},
+             "the kind of lane it takes")
+      .Param("threads", &CommandParams::threads, {AtLeast(0), Unkeyed()},
+             "it uses at most so many; 0: all")
+      .Param("memory_mib", &CommandParams::memory_mib, {AtLeast(0), Unkeyed()},
+             "it needs on its device; 0: little")
+      .Check(CheckCommand)
+      .Out("command")
+      .On(needs)
+      .Takes([](const CommandParams& p, const InputFacts&) {
+        return Resources{p.device, static_cast<uint64_t>(p.memory_mib) << 20,
+                         static_cast<int>(p.threads)};
+      });
+}
+
 }  // namespace
 
 std::vector<NodeKind> DataKinds() {
-  return {SyntheticTextKind(), LoadModelKind(), TokenizeKind(), ExportKind()};
+  return {SyntheticTextKind(),
+          LoadModelKind(),
+          TokenizeKind(),
+          ExportKind(),
+          CommandKind("command", "Runs a program and takes up what it leaves.", Needs::kDevice),
+          CommandKind("timed_command",
+                      "The same for a program that measures time: alone, and bound to the machine.",
+                      Needs::kQuietDevice)};
 }
 
 }  // namespace puzzle

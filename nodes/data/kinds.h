@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,18 @@ struct TokenizeParams {
 
 struct ExportParams {
   std::string folder;
+};
+
+struct CommandParams {
+  std::vector<std::string> arguments;
+  std::string script;                                     // a file; empty: none
+  nlohmann::json environment = nlohmann::json::object();  // name -> text
+  std::string version;
+  std::vector<std::string> outputs;
+  std::string figures;
+  std::string device = "cpu";
+  int64_t threads = 0;     // 0: as many as there are
+  int64_t memory_mib = 0;  // 0: little
 };
 
 /// The tables of this room's kinds.
