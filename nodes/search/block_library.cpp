@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <utility>
 
 #include "io/error.h"
 #include "io/json_text.h"
@@ -108,11 +109,16 @@ class LibraryReader {
     }
   }
 
-  // The first variant of all says which costs there are.
+  // The first variant of all says which costs there are; if it says none, there are none.
   void ReadStats(const std::string& at, const std::string& name, const ordered_json& stats,
                  VariantTable::Variant& row) {
-    if (table_.resources.empty()) {
+    if (std::exchange(is_first_, false)) {
       for (const auto& [stat, value] : stats.items()) table_.resources.push_back(stat);
+    } else if (table_.resources.empty() && !stats.empty()) {
+      Refuse(at + "/stats",
+             fmt::format("variant \"{}\" has {}, but the first variant of all has no "
+                         "stats; all need the same",
+                         name, Shown(stats.begin().key())));
     }
     for (const std::string& resource : table_.resources) {
       if (!stats.contains(resource)) {
@@ -183,6 +189,7 @@ class LibraryReader {
   JsonText text_;
   const std::function<void(const std::string&)>& warn_;
   VariantTable table_;
+  bool is_first_ = true;
 };
 
 // Batch, sequence length and the costs outside the blocks, when the file is there.

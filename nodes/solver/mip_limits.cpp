@@ -15,7 +15,7 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // A total may exceed its limit by this part of the limit.
 constexpr double kLimitTolerance = 1e-9;
-// ... and by this part of the largest possible total, since sums of doubles are rounded.
+// ... and by this part of what cancels in it, since sums of doubles are rounded.
 constexpr double kRounding = 1e-14;
 
 bool Within(double total, const MipLimit& limit, double magnitude) {
@@ -65,6 +65,8 @@ std::vector<int> UndominatedOptions(const std::vector<MipOption>& group,
 MipReach ReachOf(const MipProblem& problem, size_t limit) {
   const double fixed = problem.limits[limit].fixed;
   MipReach reach{fixed, fixed, std::abs(fixed)};
+  bool any_negative = fixed < 0;
+  bool any_positive = fixed > 0;
   for (const auto& group : problem.groups) {
     double least = kInfinity, most = -kInfinity;
     for (const MipOption& option : group) {
@@ -74,7 +76,10 @@ MipReach ReachOf(const MipProblem& problem, size_t limit) {
     reach.least += least;
     reach.most += most;
     reach.magnitude += std::max(std::abs(least), std::abs(most));
+    any_negative = any_negative || least < 0;
+    any_positive = any_positive || most > 0;
   }
+  if (!any_negative || !any_positive) reach.magnitude = 0;
   return reach;
 }
 

@@ -12,7 +12,10 @@ namespace puzzle {
 struct MipReach {
   double least = 0;
   double most = 0;
-  double magnitude = 0;  // largest sum of absolute values: what rounding errors scale with
+  /// What the rounding of sums scales with, beside the limit itself: the largest sum of absolute
+  /// values where costs of both signs may cancel, else 0, since a total near the limit is as large
+  /// as the limit, however large others are.
+  double magnitude = 0;
 };
 [[nodiscard]] MipReach ReachOf(const MipProblem& problem, size_t limit);
 

@@ -9,6 +9,9 @@
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
+#include "nodes/solver/depth_first.h"
+#include "nodes/solver/lagrange.h"
+#include "nodes/solver/mip_core.h"
 #include "nodes/solver/search_methods.h"
 #include "tests/nodes/mip_problems.h"
 
@@ -208,6 +211,86 @@ TEST(MipTest, KeepsAlmostEqualChoicesApart) {
 
   const MipProblem close{{{{"a", 1 + 1e-8, {}}, {"b", 1, {}}, {"c", 1.5, {}}}}, {}};
   EXPECT_THAT(SolveMip(close).choice, ElementsAre(1));
+}
+
+// Nine groups for which CBC's cuts find that nothing is within the limits.
+MipProblem CalledInfeasibleByCbc() {
+  return {{
+              {{"a", -0.46526472610099534, {0.1, 0.30000000000000004, 0.2}},
+               {"b", 2.0, {0.30000000000000004, 0.3, 0.8999999999999999}}},
+              {{"a", 9.162612066136409e-13, {0.30000000000000004, 0.6, 0.6000000000000001}},
+               {"b", 0.0, {0.4, 0.8999999999999999, 0.8999999999999999}}},
+              {{"a", 0.1302949767181022, {0.6000000000000001, 0.2, 0.6}},
+               {"b", 2.0, {0.3, 0.30000000000000004, 0.6000000000000001}}},
+              {{"a", 4.817399457777061e-13, {0.30000000000000004, 0.3, 0.1}},
+               {"b", 1.0, {0.8999999999999999, 0.8999999999999999, 0.3}}},
+              {{"a", 0.0, {0.2, 0.6, 0.6}}, {"b", -0.879077404496881, {0.3, 0.2, 0.4}}},
+              {{"a", -0.38410929867634125, {0.2, 0.2, 0.2}},
+               {"b", 0.9458510762879849, {0.30000000000000004, 0.30000000000000004, 0.3}}},
+              {{"a", 2.0, {0.3, 0.3, 0.4}},
+               {"b",
+                -0.9879250817215931,
+                {0.6000000000000001, 0.8999999999999999, 0.6000000000000001}}},
+              {{"a", -0.2915623079135682, {0.2, 0.2, 0.8999999999999999}},
+               {"b", 0.0, {0.8999999999999999, 0.30000000000000004, 0.2}}},
+              {{"a", 0.36458297430766384, {0.6000000000000001, 0.30000000000000004, 0.2}},
+               {"b", 0.0, {0.2, 0.6, 0.4}}},
+          },
+          {{.resource = "memory", .high = 2.5200000000000005},
+           {.resource = "parameters", .low = 3.3000000000000003},
+           {.resource = "runtime", .low = 1.9000000000000001}}};
+}
+
+TEST(MipTest, AnotherSolversInfeasibleIsNoProof) {
+  const MipProblem problem = CalledInfeasibleByCbc();
+  const std::optional<double> best = BruteForce(problem);
+  ASSERT_TRUE(best);
+  for (const MipSolver solver : {MipSolver::kExact, MipSolver::kCbc}) {
+    const MipSolution solution = SolveMip(problem, {.solver = solver});
+    EXPECT_EQ(solution.status, SolveStatus::kOptimal);
+    EXPECT_NEAR(solution.objective, *best, 1e-9);
+  }
+}
+
+TEST(MipTest, DepthFirstSearchAgreesWithBruteForce) {
+  Random random(33);
+  for (int i = 0; i < 600; ++i) {
+    SCOPED_TRACE(i);
+    const MipProblem problem = RandomProblem(random, /*lattice=*/i % 2 == 0);
+    const std::optional<double> best = BruteForce(problem);
+    const MipCore core = MakeMipCore(problem);
+    if (!core.feasible) {
+      EXPECT_FALSE(best);
+      continue;
+    }
+    const MipClock clock(std::numeric_limits<double>::infinity(), {});
+    const LagrangeBound lagrange = MaximizeLagrangian(core, {}, clock);
+    if (lagrange.infeasible) continue;
+    const auto is_within = [&](const std::vector<int>& columns) {
+      return WithinLimits(problem, ChoiceTotals(problem, ChoiceOfColumns(core, columns)));
+    };
+    const auto search = [&](double threshold, size_t nodes) {
+      return SearchDepthFirst(core, lagrange, threshold, nodes, is_within, clock);
+    };
+    const double none = std::numeric_limits<double>::infinity();
+    const DepthFirstResult found = search(none, 1'000'000);
+    EXPECT_TRUE(found.complete);
+    ASSERT_EQ(found.columns.empty(), !best);
+    if (!best) continue;
+    EXPECT_NEAR(ChoiceScore(problem, ChoiceOfColumns(core, found.columns)), *best, 1e-9);
+    EXPECT_TRUE(search(found.score - 1e-6, 1'000'000).columns.empty()) << "nothing is better";
+    EXPECT_FALSE(search(none, 1).complete) << "one partial choice decides nothing";
+  }
+}
+
+TEST(MipTest, WhatALimitToleratesDoesNotGrowWithOptionsThatAreNotChosen) {
+  MipProblem problem{{{{"over", 0, {10.005}}, {"huge", 5, {1e15}}, {"within", 1, {9}}}},
+                     {{.resource = "memory", .high = 10}}};
+  for (const MipSolver solver : {MipSolver::kExact, MipSolver::kCbc})
+    EXPECT_THAT(SolveMip(problem, {.solver = solver}).choice, ElementsAre(2));
+  EXPECT_FALSE(WithinLimits(problem, {10.005}));
+  problem.groups[0][0].costs[0] = 10 * (1 + 1e-10);
+  EXPECT_THAT(SolveMip(problem).choice, ElementsAre(0)) << "a limit's own tolerance";
 }
 
 TEST(MipTest, LargeCommonCostsCostNoPrecision) {
