@@ -71,11 +71,15 @@ int EvalCommand(const EvalOptions& options) {
   PackOptions pack;
   pack.separator = options.separator;
   pack.length = options.length > 0 ? options.length : weights.config.max_positions;
+  pack.short_is_whole = options.length == 0;
   const TokenSet tokens = PackTokens(ReadTextFile(options.text, kMaxTextBytes), *tokenizer, pack);
   const Transformer model(ToDevice(weights, options.device));
   std::optional<Transformer> parent;
-  if (!options.parent.empty())
+  if (!options.parent.empty()) {
+    if (const auto parents = FindTokenizer(options.parent))
+      CheckSameLanguage(tokenizer->files(), parents->files());
     parent.emplace(ToDevice(LoadCheckpoint(options.parent), options.device));
+  }
   const bool show_progress = isatty(STDERR_FILENO) != 0;
   const TokenMetrics metrics =
       EvaluateModel(model, parent ? &*parent : nullptr, tokens, options.positions, options.batch,

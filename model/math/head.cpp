@@ -126,14 +126,14 @@ void AddKl(const Running& parent, const Running& own, const Tensor& cross,
 // `own`: the targets' places among the tile's words, outside of it for those of other tiles.
 void AddAbove(const Tensor& above, const Tensor& logits, const Tensor& bar, const Tensor& own) {
   if (logits.device().is_cpu()) {
-    CountAbove(logits.data_ptr<float>(), bar.data_ptr<float>(), own.data_ptr<int64_t>(),
-               logits.size(0), logits.size(1), above.data_ptr<int64_t>());
+    CountNotBelow(logits.data_ptr<float>(), bar.data_ptr<float>(), own.data_ptr<int64_t>(),
+                  logits.size(0), logits.size(1), above.data_ptr<int64_t>());
     return;
   }
   const Tensor column = bar.unsqueeze(1), place = own.clamp(0, logits.size(1) - 1).unsqueeze(1);
-  const Tensor counted = logits.gather(1, place).gt(column).squeeze(1);
+  const Tensor counted = logits.gather(1, place).lt(column).logical_not().squeeze(1);
   const Tensor here = own.ge(0).logical_and(own.lt(logits.size(1))).logical_and(counted);
-  above.add_(logits.gt(column).sum(-1)).sub_(here.to(at::kLong));
+  above.add_(logits.lt(column).logical_not().sum(-1)).sub_(here.to(at::kLong));
 }
 
 // The targets' logits before any tile: their ranks are counted on the way. [tokens], fp32

@@ -27,7 +27,7 @@ struct HeadSums {
   at::Tensor log_sum;  // log sum_v exp(logit_v)
   at::Tensor kl;       // KL(parent || head), where there is a parent; else undefined
   at::Tensor target;   // the target's logit, where there are targets; else undefined
-  at::Tensor above;    // how many words' logits exceed it (int64)
+  at::Tensor above;    // how many other words' logits are not below it, or NaN (int64)
 };
 
 /// Of `head`; `targets` [tokens] (int64) may be undefined, `parent` null. KL = sum_v p_parent (log

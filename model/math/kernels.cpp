@@ -237,16 +237,16 @@ void KlGradient(const float* p_logits, const float* p_log_sum, const float* q_lo
 }
 
 PUZZLE_EVERY_ISA
-void CountAbove(const float* logits, const float* bar, const int64_t* own, int64_t rows, int64_t n,
-                int64_t* count) {
+void CountNotBelow(const float* logits, const float* bar, const int64_t* own, int64_t rows,
+                   int64_t n, int64_t* count) {
   for (int64_t r = 0; r < rows; ++r) {
     const float* row = logits + r * n;
     const float least = bar[r];
-    int32_t above = 0;
-#pragma omp simd reduction(+ : above)
-    for (int64_t i = 0; i < n; ++i) above += row[i] > least ? 1 : 0;
-    const bool counted = own[r] >= 0 && own[r] < n && row[own[r]] > least;
-    count[r] += above - (counted ? 1 : 0);
+    int32_t below = 0;
+#pragma omp simd reduction(+ : below)
+    for (int64_t i = 0; i < n; ++i) below += row[i] < least ? 1 : 0;
+    const bool counted = own[r] >= 0 && own[r] < n && !(row[own[r]] < least);
+    count[r] += n - below - (counted ? 1 : 0);
   }
 }
 

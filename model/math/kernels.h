@@ -62,10 +62,10 @@ void AddToKl(const float* p_logits, const float* q_logits, int64_t rows, int64_t
 void KlGradient(const float* p_logits, const float* p_log_sum, const float* q_log_sum, float scale,
                 int64_t rows, int64_t n, float* q_logits);
 
-/// Adds to `count` in how many places of each row logits [rows, n] exceed `bar[row]`; place
-/// `own[row]` does not count, if there is one.
-void CountAbove(const float* logits, const float* bar, const int64_t* own, int64_t rows, int64_t n,
-                int64_t* count);
+/// Adds to `count` in how many places of each row logits [rows, n] are not below `bar[row]`: above
+/// it, equal, or one of both NaN; place `own[row]` does not count, if there is one.
+void CountNotBelow(const float* logits, const float* bar, const int64_t* own, int64_t rows,
+                   int64_t n, int64_t* count);
 
 /// One update of AdamW; `grad_scale` multiplies the gradients (clipping).
 struct AdamWUpdate {

@@ -195,8 +195,19 @@ Tensor NextTokens(const Tensor& ids) {
 
 TokenFigures Measure(const HeadInput& child, const Tensor& targets, const HeadInput* parent) {
   const at::NoGradGuard no_grad;
-  const HeadSums sums = SumHead(child, targets, parent);
-  return MakeFigures(child, sums, sums.kl, parent != nullptr ? parent->hidden : Tensor());
+  if (parent == nullptr) return MakeFigures(child, SumHead(child, targets, nullptr), {}, {});
+  const int64_t common = std::min(child.matrix.size(0), parent->matrix.size(0));
+  if (child.matrix.size(0) == parent->matrix.size(0)) {
+    const HeadSums sums = SumHead(child, targets, parent);
+    return MakeFigures(child, sums, sums.kl, parent->hidden);
+  }
+  const auto cut = [&](HeadInput head) {
+    head.matrix = head.matrix.narrow(0, 0, common);
+    return head;
+  };
+  const HeadInput parents_part = cut(*parent);
+  return MakeFigures(child, SumHead(child, targets, nullptr),
+                     SumHead(cut(child), {}, &parents_part).kl, parent->hidden);
 }
 
 Likelihood LikelihoodOf(const HeadInput& head, const Tensor& targets) {

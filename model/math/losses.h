@@ -30,7 +30,9 @@ struct TokenFigures {
 
 /// Figures of a child against targets [tokens] (int64) and, unless `parent` is null, against the
 /// parent's distribution: KL = sum_v p_parent (log p_parent - log p_child), full vocabulary, T = 1.
-/// Top-k counts a target when fewer than k logits exceed its own.
+/// Where one head has more rows than the other, KL is that of the distributions over the common
+/// ones, the first. Top-k counts a target when fewer than k other logits are as large as its own;
+/// NaN is as large as anything.
 [[nodiscard]] TokenFigures Measure(const HeadInput& child, const at::Tensor& targets,
                                    const HeadInput* parent);
 

@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "io/error.h"
 #include "io/file.h"
 #include "io/tokenizer.h"
+#include "io/utf8.h"
 
 namespace puzzle {
 
@@ -54,15 +57,39 @@ TokenSet PackTokens(std::string_view text, const Tokenizer& tokenizer, const Pac
     set.ids.insert(set.ids.end(), ids.begin(), ids.end());
     if (wanted > 0 && !options.from_end && set.ids.size() >= wanted) break;
   }
-  const int64_t found = static_cast<int64_t>(set.ids.size()) / options.length;
+  if (options.short_is_whole && set.ids.size() > 1)
+    set.length = std::min(set.length, static_cast<int64_t>(set.ids.size()));
+  const int64_t found = static_cast<int64_t>(set.ids.size()) / set.length;
   if (found == 0 || found < options.sequences)
     throw Error(fmt::format("the text has {} tokens: {} sequences of {}, {} needed", set.ids.size(),
-                            found, options.length, std::max<int64_t>(1, options.sequences)));
-  const size_t kept = wanted > 0 ? wanted : static_cast<size_t>(found * options.length);
+                            found, set.length, std::max<int64_t>(1, options.sequences)));
+  const size_t kept = wanted > 0 ? wanted : static_cast<size_t>(found * set.length);
   if (options.from_end)
     set.ids.erase(set.ids.begin(), set.ids.end() - static_cast<ptrdiff_t>(kept));
   set.ids.resize(kept);
   return set;
+}
+
+void CheckSameLanguage(const std::map<std::string, std::string>& model,
+                       const std::map<std::string, std::string>& parent) {
+  if (model.empty() || parent.empty() || model == parent) return;
+  // Files may differ in what does not matter here, so what counts is what ids mean.
+  const auto a = MakeTokenizer(model), b = MakeTokenizer(parent);
+  const auto common = static_cast<int32_t>(std::min(a->vocab_size(), b->vocab_size()));
+  constexpr int32_t kLooks = 4096;
+  int32_t looks = 0, differences = 0;
+  std::string example;
+  for (int32_t id = 0; id < common; id += std::max(1, common / kLooks)) {
+    const int32_t one[] = {id};
+    const std::string left = a->Decode(one), right = b->Decode(one);
+    ++looks;
+    if (left.empty() || right.empty() || left == right) continue;  // some show special tokens
+    ++differences;
+    if (example.empty())
+      example = fmt::format("id {} is \"{}\" and \"{}\"", id, RepairUtf8(left), RepairUtf8(right));
+  }
+  if (differences * 50 > looks)
+    throw Error("the model and its parent have different tokenizers: " + example);
 }
 
 TokenSet RunTokenize(const TokenizeParams& params, const Inputs& inputs, RunContext&) {

@@ -14,8 +14,9 @@ namespace puzzle {
 struct PackOptions {
   std::string separator = "<|endoftext|>";
   int64_t length = 512;
-  int64_t sequences = 0;  // 0: all
-  bool from_end = false;  // the last sequences instead of the first
+  int64_t sequences = 0;        // 0: all
+  bool from_end = false;        // the last sequences instead of the first
+  bool short_is_whole = false;  // a text shorter than `length` is one shorter sequence
 };
 
 /// Splits `text` at the separator, strips each document, puts before it what the tokenizer puts
@@ -24,6 +25,11 @@ struct PackOptions {
 /// sequences than asked for, or none.
 [[nodiscard]] TokenSet PackTokens(std::string_view text, const Tokenizer& tokenizer,
                                   const PackOptions& options);
+
+/// Throws Error when the tokenizers of a model and its parent give the same ids other meanings; by
+/// files as checkpoints bring them, of which none is no objection.
+void CheckSameLanguage(const std::map<std::string, std::string>& model,
+                       const std::map<std::string, std::string>& parent);
 
 [[nodiscard]] TokenSet RunTokenize(const TokenizeParams& params, const Inputs& inputs,
                                    RunContext& context);

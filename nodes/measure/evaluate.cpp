@@ -1,6 +1,9 @@
 #include "nodes/measure/evaluate.h"
 
 #include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
 
 #include "io/error.h"
 #include "io/file.h"
@@ -9,26 +12,52 @@
 #include "model/math/losses.h"
 #include "model/math/parallel.h"
 #include "model/pch.h"
+#include "nodes/data/tokenize.h"
 #include "nodes/measure/task_accuracy.h"
 #include "nodes/search/artifacts.h"
 #include "nodes/states/activations.h"
+#include "nodes/states/finite.h"
 
 namespace puzzle {
 
 using at::Tensor;
+
+namespace {
+
+// Throws Error where what was measured on `ids` is not finite, naming what of which model is not.
+void CheckMeasured(const TokenMetrics& metrics, const Transformer& model, const Transformer* parent,
+                   const Tensor& ids) {
+  const auto is_finite = [&](Metric metric) { return std::isfinite(metrics.Mean(metric)); };
+  if (is_finite(Metric::kNll) && (parent == nullptr || is_finite(Metric::kKl))) return;
+  if (const std::string what = FirstNotFinite(model, ids); !what.empty())
+    ThrowNotFinite(what + " of the model");
+  const std::string what = parent != nullptr ? FirstNotFinite(*parent, ids) : "";
+  ThrowNotFinite(what.empty() ? "the losses" : what + " of the parent");
+}
+
+}  // namespace
+
+void CheckComparable(const ModelConfig& model, const ModelConfig& parent, const TokenSet& tokens) {
+  CheckTokensFit(tokens, parent, "the parent");
+  if (model.hidden_size != parent.hidden_size)
+    throw Error(
+        fmt::format("the model's hidden size is {}, the parent's {}: their final states "
+                    "cannot be compared",
+                    model.hidden_size, parent.hidden_size));
+  const int64_t common = std::min(model.vocab_size, parent.vocab_size);
+  if (model.vocab_size != parent.vocab_size && tokens.vocab_size > common)
+    throw Error(
+        fmt::format("the model has a vocabulary of {}, the parent of {}, and the tokenizer "
+                    "has {} ids: only what pads a vocabulary may differ",
+                    model.vocab_size, parent.vocab_size, tokens.vocab_size));
+}
 
 TokenMetrics EvaluateModel(const Transformer& model, const Transformer* parent,
                            const TokenSet& tokens, int64_t positions, int64_t batch,
                            const std::function<void(double)>& poll) {
   const at::NoGradGuard no_grad;
   CheckTokensFit(tokens, model.config());
-  if (parent != nullptr) {
-    try {
-      CheckTokensFit(tokens, parent->config());
-    } catch (const Error& error) {
-      throw WithContext("the parent", error);
-    }
-  }
+  if (parent != nullptr) CheckComparable(model.config(), parent->config(), tokens);
   const at::Device device = model.weights().embedding.device();
   const int64_t per_sequence = tokens.length - 1;
   if (per_sequence < 1) throw Error("sequences of one token predict nothing");
@@ -58,6 +87,7 @@ TokenMetrics EvaluateModel(const Transformer& model, const Transformer* parent,
       }
     });
     for (const TokenMetrics& part : parts) metrics += part;
+    CheckMeasured(metrics, model, parent, ids);
     poll(static_cast<double>(metrics.tokens) / static_cast<double>(wanted));
   }
   return metrics;
@@ -93,8 +123,11 @@ Evaluation RunEvaluate(const EvaluateParams& params, const Inputs& inputs, RunCo
   const std::string device = context.device().name();
   const Transformer model(ToDevice(checkpoint->model, device));
   std::optional<Transformer> parent;
-  if (inputs.Has("parent"))
-    parent.emplace(ToDevice(inputs.Get<Checkpoint>("parent")->model, device));
+  if (inputs.Has("parent")) {
+    const auto compared = inputs.Get<Checkpoint>("parent");
+    CheckSameLanguage(checkpoint->tokenizer_files, compared->tokenizer_files);
+    parent.emplace(ToDevice(compared->model, device));
+  }
   const ModelConfig& config = checkpoint->model.config;
   Evaluation evaluation;
   evaluation.label = params.label;

@@ -12,6 +12,10 @@
 
 namespace puzzle {
 
+/// Throws Error, saying what differs, unless a model can be measured against a parent on `tokens`:
+/// both take them, final states have one width, and vocabularies differ in padding only.
+void CheckComparable(const ModelConfig& model, const ModelConfig& parent, const TokenSet& tokens);
+
 /// Metrics over the first `positions` predictions (0: all) of `tokens`; the context is reset for
 /// every sequence. With a parent also what compares with it. Never holds tokens x vocabulary.
 /// Throws Error when the tokens do not fit one of the models.

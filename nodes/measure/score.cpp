@@ -8,6 +8,7 @@
 #include "io/error.h"
 #include "model/pch.h"
 #include "nodes/data/artifacts.h"
+#include "nodes/states/finite.h"
 #include "nodes/states/layer_input.h"
 #include "nodes/states/sub_block_data.h"
 #include "nodes/train/artifacts.h"
@@ -140,9 +141,22 @@ struct Reference {
   TokenFigures as_is;
 };
 
+// What of a captured model is not finite on its tokens, batch by batch.
+std::string NotFiniteIn(const Captured& model, int64_t batch) {
+  std::string what;
+  ForEachBatch(model.states, batch, [&](int64_t first, int64_t count) {
+    if (what.empty()) what = FirstNotFinite(model.model, model.states.Ids(first, count));
+  });
+  return what.empty() ? "its answers" : what;
+}
+
 SizedValue MakeReference(const Captured& model, const Captured& parent, int64_t batch) {
   FoldedParent folded = FoldCaptured(model.model, parent, batch);
+  if (!AllFinite(folded.negentropy) || !AllFinite(folded.expected_row))
+    ThrowNotFinite(NotFiniteIn(parent, batch) + " of the parent");
   TokenFigures as_is = ScoreAsIs(model, folded, batch);
+  if (!AllFinite(as_is.rows))
+    ThrowNotFinite(NotFiniteIn(model, batch) + " of the model around the replacement");
   const auto bytes = static_cast<size_t>(folded.hidden.nbytes() + folded.expected_row.nbytes() +
                                          folded.negentropy.nbytes() + as_is.rows.nbytes());
   return {std::make_shared<const Reference>(Reference{std::move(folded), std::move(as_is)}), bytes};
@@ -177,6 +191,12 @@ Score RunScore(const ScoreParams& params, const Inputs& inputs, RunContext& cont
     child.emplace(inputs.One<Checkpoint>("context"), inputs.One<Activations>("context_activations"),
                   device);
     CheckSameTokens(*parent.states, *child->states);
+    const ModelConfig &own = child->model.config(), &parents = parent.model.config();
+    if (own.hidden_size != parents.hidden_size || own.vocab_size != parents.vocab_size)
+      throw Error(
+          fmt::format("`context` is no child of the parent: hidden size {} and vocabulary "
+                      "{}, the parent's are {} and {}",
+                      own.hidden_size, own.vocab_size, parents.hidden_size, parents.vocab_size));
   }
   const Source& source = child ? *child : parent;
   const Captured model = source.captured();
@@ -194,6 +214,9 @@ Score RunScore(const ScoreParams& params, const Inputs& inputs, RunContext& cont
   const TokenFigures replaced =
       ScoreReplacement(model, replacement, reference->parent, params.batch,
                        [&](double fraction) { context.Poll(fraction); });
+  if (!AllFinite(replaced.rows))
+    ThrowNotFinite(
+        fmt::format("the answers of the model with {} in layer {}", score.variant, score.layer));
   score.metrics = replaced.Sum();
   score.increase = reference->as_is.IncreaseTo(replaced).Sum();
   return score;

@@ -9,19 +9,20 @@
 #include "model/math/runtime.h"
 #include "model/pch.h"
 #include "model/transformer.h"
+#include "nodes/states/finite.h"
 
 namespace puzzle {
 
 using at::Tensor;
 
-void CheckTokensFit(const TokenSet& tokens, const ModelConfig& config) {
+void CheckTokensFit(const TokenSet& tokens, const ModelConfig& config, const std::string& who) {
   if (tokens.length > config.max_positions)
-    throw Error(fmt::format("sequences of {} tokens, but the model has {} positions", tokens.length,
+    throw Error(fmt::format("sequences of {} tokens, but {} has {} positions", tokens.length, who,
                             config.max_positions));
   const auto [low, high] = std::minmax_element(tokens.ids.begin(), tokens.ids.end());
   if (*low < 0 || *high >= config.vocab_size)
-    throw Error(fmt::format("token id {} is outside the model's vocabulary of {}",
-                            *low < 0 ? *low : *high, config.vocab_size));
+    throw Error(fmt::format("token id {}, but {} has a vocabulary of {}", *low < 0 ? *low : *high,
+                            who, config.vocab_size));
 }
 
 namespace {
@@ -77,6 +78,11 @@ void RunActivations(const ActivationsParams& params, const Inputs& inputs, RunCo
     const Tensor ids = tokens->Batch(first, count);
     int64_t begin = 0;
     for (const std::vector<Tensor>& part : RunParent(model, ids, device)) {
+      for (size_t i = 0; i < part.size(); ++i) {
+        if (!AllFinite(part[i]))
+          ThrowNotFinite(i == 0 ? "the parent's embeddings"
+                                : fmt::format("the output of the parent's layer {}", i - 1));
+      }
       const int64_t rows = part.front().size(0);
       writer.Append(part, ids.narrow(0, begin, rows));
       begin += rows;

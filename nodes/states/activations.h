@@ -17,8 +17,9 @@ namespace puzzle {
 void RunActivations(const ActivationsParams& params, const Inputs& inputs, RunContext& context,
                     ArchiveWriter& out);
 
-/// Throws Error unless `tokens` can be fed to `config`: ids within the vocabulary, sequences within
-/// the positions.
-void CheckTokensFit(const TokenSet& tokens, const ModelConfig& config);
+/// Throws Error, naming the model as `who`, unless `tokens` can be fed to it: ids within the
+/// vocabulary, sequences within the positions.
+void CheckTokensFit(const TokenSet& tokens, const ModelConfig& config,
+                    const std::string& who = "the model");
 
 }  // namespace puzzle

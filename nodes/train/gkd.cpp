@@ -12,6 +12,7 @@
 #include "model/math/parallel.h"
 #include "model/math/runtime.h"
 #include "model/pch.h"
+#include "nodes/data/tokenize.h"
 #include "nodes/states/activations.h"
 #include "nodes/states/artifacts.h"
 #include "nodes/states/layer_input.h"
@@ -57,6 +58,16 @@ Tensor GlobalLoss(const Transformer& teacher, const std::vector<Tensor>& states,
   return loss;
 }
 
+void CheckPair(const ModelConfig& teacher, const ModelConfig& student) {
+  const auto shape = [](const ModelConfig& config) {
+    return fmt::format("{} layers, hidden size {}, a vocabulary of {}", config.n_layers(),
+                       config.hidden_size, config.vocab_size);
+  };
+  if (shape(teacher) != shape(student))
+    throw Error(fmt::format("the student is no child of the teacher: it has {}, the teacher {}",
+                            shape(student), shape(teacher)));
+}
+
 std::vector<Tensor> StatesWithoutGradients(const TeacherStates& states,
                                            const std::vector<int64_t>& rows) {
   const at::NoGradGuard no_grad;
@@ -92,10 +103,10 @@ Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& con
   const auto teacher_checkpoint = teacher_input.Load();
   const auto student_checkpoint = inputs.Get<Checkpoint>("student");
   const auto tokens = inputs.Get<TokenSet>("tokens");
-  CheckTokensFit(*tokens, teacher_checkpoint->model.config);
-  if (teacher_checkpoint->model.config.n_layers() != student_checkpoint->model.config.n_layers() ||
-      teacher_checkpoint->model.config.vocab_size != student_checkpoint->model.config.vocab_size)
-    throw Error("teacher and student differ in layers or vocabulary");
+  CheckTokensFit(*tokens, teacher_checkpoint->model.config, "the teacher");
+  CheckTokensFit(*tokens, student_checkpoint->model.config, "the student");
+  CheckPair(teacher_checkpoint->model.config, student_checkpoint->model.config);
+  CheckSameLanguage(student_checkpoint->tokenizer_files, teacher_checkpoint->tokenizer_files);
   const std::string device = context.device().name();
   const Transformer teacher = Transformer(ToDevice(teacher_checkpoint->model, device))
                                   .WithProductsIn(ProductType(params.compute, device));
@@ -108,7 +119,7 @@ Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& con
     CheckActivations(*activations, teacher_input.digest(), teacher.config());
     if (activations->sequences() != tokens->sequences() ||
         activations->length() != tokens->length ||
-        !activations->Ids(0, 1).equal(tokens->Batch(0, 1)))
+        !activations->Ids(0, tokens->sequences()).equal(tokens->Batch(0, tokens->sequences())))
       throw Error("the activations were captured on other tokens than the port `tokens` gives");
     states = [&teacher, activations,
               mutex = std::make_shared<std::mutex>()](const std::vector<int64_t>& rows) {

@@ -141,10 +141,10 @@ TEST(KernelsTest, AWordDoesNotExceedItself) {
   const std::vector<float> bar = {1.9999F, 4};
   const std::vector<int64_t> inside = {2, 3}, outside = {-2, 4};
   std::vector<int64_t> count = {10, 0};
-  CountAbove(logits.data(), bar.data(), inside.data(), 2, 4, count.data());
+  CountNotBelow(logits.data(), bar.data(), inside.data(), 2, 4, count.data());
   EXPECT_EQ(count, (std::vector<int64_t>{12, 2}));
-  CountAbove(logits.data(), bar.data(), outside.data(), 2, 4, count.data());
-  EXPECT_EQ(count, (std::vector<int64_t>{15, 4}));
+  CountNotBelow(logits.data(), bar.data(), outside.data(), 2, 4, count.data());
+  EXPECT_EQ(count, (std::vector<int64_t>{15, 5}));
 }
 
 }  // namespace

@@ -110,6 +110,43 @@ TEST(LossesTest, LikelihoodsAreThoseOfThePlainSoftmax) {
   EXPECT_TRUE(likelihood.greedy.equal(targets.eq(best)));
 }
 
+TEST(LossesTest, NanAndTiesAreNotRight) {
+  const auto accuracies = [](const Tensor& matrix) {
+    const HeadInput head{at::ones({4, 1}), matrix};
+    const TokenMetrics metrics = Measure(head, at::zeros({4}, at::kLong), nullptr).Sum();
+    return std::array{metrics.Mean(Metric::kTop1), metrics.Mean(Metric::kTop5),
+                      metrics.Mean(Metric::kTop10)};
+  };
+  const auto nan = std::numeric_limits<double>::quiet_NaN();
+  Tensor logits = at::zeros({20, 1});  // of target 0 first
+  EXPECT_EQ(accuracies(logits), (std::array{0.0, 0.0, 0.0})) << "all equal";
+  EXPECT_EQ(accuracies(at::full({20, 1}, nan)), (std::array{0.0, 0.0, 0.0}));
+  logits[0] = 1;
+  EXPECT_EQ(accuracies(logits), (std::array{1.0, 1.0, 1.0}));
+  logits[7] = 1;
+  EXPECT_EQ(accuracies(logits), (std::array{0.0, 1.0, 1.0})) << "one as large";
+  for (int i = 1; i < 6; ++i) logits[i] = nan;
+  EXPECT_EQ(accuracies(logits), (std::array{0.0, 0.0, 1.0})) << "five may be larger, one is equal";
+}
+
+TEST(LossesTest, AVocabularyThatIsPaddedIsComparedByItsCommonPart) {
+  const HeadInput child = Head(1), parent = Head(3);
+  const Tensor targets = Targets();
+  const auto padded = [](const HeadInput& head) {
+    return HeadInput{head.hidden, at::cat({head.matrix, RandomTensor({64, kHidden}, 11)})};
+  };
+  const TokenMetrics plain = Measure(child, targets, &parent).Sum();
+  const HeadInput padded_parent = padded(parent), padded_child = padded(child);
+  const TokenMetrics with_parent = Measure(child, targets, &padded_parent).Sum();
+  const TokenMetrics with_child = Measure(padded_child, targets, &parent).Sum();
+  for (const Metric metric : {Metric::kKl, Metric::kCosine, Metric::kNmse}) {
+    EXPECT_NEAR(with_parent.Mean(metric), plain.Mean(metric), 1e-6);
+    EXPECT_NEAR(with_child.Mean(metric), plain.Mean(metric), 1e-6);
+  }
+  EXPECT_NEAR(with_parent.Mean(Metric::kNll), plain.Mean(Metric::kNll), 1e-6);
+  EXPECT_GT(with_child.Mean(Metric::kNll), plain.Mean(Metric::kNll)) << "its own rows all count";
+}
+
 TEST(LossesTest, WithoutAParentThereIsNothingToCompareWith) {
   const TokenMetrics metrics = Measure(Head(1), Targets(), nullptr).Sum();
   EXPECT_GT(metrics.Error(Metric::kNll), 0);

@@ -29,6 +29,7 @@ namespace puzzle {
 namespace {
 
 using at::Tensor;
+using testing::HasSubstr;
 namespace fs = std::filesystem;
 
 // Stops a training at one of its rounds; keeps what was saved last, in a file.
@@ -414,6 +415,76 @@ TEST_F(DistillTest, EvaluationStopsAtTheWantedPosition) {
   TokenSet wrong = tokens_;
   wrong.ids[5] = 40;
   EXPECT_THROW((void)EvaluateModel(parent_, nullptr, wrong, 0, 8, [](double) {}), Error);
+}
+
+std::string Complaint(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST_F(DistillTest, NanIsReportedWhereItArises) {
+  ModelWeights broken = Clone(parent_.weights());
+  broken.blocks[1].ffn.down.mul_(1e38);
+  const Transformer model(broken);
+  const auto nothing = [](double) {};
+  EXPECT_THAT(Complaint([&] { (void)EvaluateModel(model, nullptr, tokens_, 0, 8, nothing); }),
+              HasSubstr("NaN or infinity in the output of layer 1 of the model"));
+  EXPECT_THAT(Complaint([&] { (void)EvaluateModel(parent_, &model, tokens_, 0, 8, nothing); }),
+              HasSubstr("the output of layer 1 of the parent"));
+  FakeInputs inputs;
+  inputs.Add("parent", "broken", Checkpoint{broken, {}, {}})
+      .Add("tokens", "tokens", tokens_)
+      .Add("activations", "states", Capture(model, "broken", 0))
+      .Add("block", "block",
+           Block{1, "ffn:none", FfnSpec{SubBlockForm::kNone, 0}, false, FfnWeights{}, nullptr});
+  FakeContext context;
+  EXPECT_THAT(Complaint([&] { (void)RunScore({}, inputs, context); }),
+              HasSubstr("the output of layer 1 of the parent"));
+  auto archive = Hdf5Format().create(folder_ / "broken_states.h5");
+  EXPECT_THAT(Complaint([&] { RunActivations({}, inputs, context, *archive); }),
+              HasSubstr("the output of the parent's layer 1"));
+}
+
+TEST_F(DistillTest, OnlyParentsThatFitAreComparedWith) {
+  const auto complaint = [&](const ModelConfig& parent, int64_t ids) {
+    TokenSet tokens = tokens_;
+    tokens.vocab_size = ids;
+    return Complaint([&] { CheckComparable(parent_.config(), parent, tokens); });
+  };
+  ModelConfig other = TinyConfig();
+  EXPECT_EQ(complaint(other, 40), "");
+  other.vocab_size = 48;  // padded
+  EXPECT_EQ(complaint(other, 40), "");
+  EXPECT_THAT(complaint(other, 44), HasSubstr("a vocabulary of 40, the parent of 48, and the "
+                                              "tokenizer has 44 ids"));
+  other = TinyConfig();
+  other.hidden_size = 64;
+  EXPECT_THAT(complaint(other, 40), HasSubstr("hidden size is 32, the parent's 64"));
+  other = TinyConfig();
+  other.max_positions = 8;
+  EXPECT_THAT(complaint(other, 40), HasSubstr("the parent has 8 positions"));
+}
+
+TEST_F(DistillTest, GlobalDistillationRefusesStatesOfOtherTokensWhereverTheyDiffer) {
+  const auto run = [&](const TokenSet& tokens) {
+    FakeInputs inputs;
+    inputs.Add("teacher", "parent", Checkpoint{parent_.weights(), {}, {}})
+        .Add("student", "child", Checkpoint{parent_.weights(), {}, {}})
+        .Add("tokens", "tokens", tokens)
+        .Add("activations", "states", states_);
+    GkdParams params;
+    params.steps = 1;
+    FakeContext context;
+    return RunGkd(params, inputs, context);
+  };
+  EXPECT_NO_THROW(run(tokens_));
+  TokenSet other = tokens_;
+  other.ids.back() = (other.ids.back() + 1) % 40;
+  EXPECT_THROW(run(other), Error);
 }
 
 TEST_F(DistillTest, GlobalDistillationBringsTheChildCloserToItsParent) {

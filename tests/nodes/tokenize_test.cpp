@@ -42,5 +42,31 @@ TEST(TokenizeTest, TooShortATextIsRefusedWithItsLength) {
   EXPECT_THROW((void)PackTokens("", *tokenizer, {.length = 3}), Error);
 }
 
+TEST(TokenizeTest, ATextShorterThanASequenceMayBeOne) {
+  const auto tokenizer = MakeByteTokenizer();
+  PackOptions options;
+  options.length = 100;
+  EXPECT_THROW((void)PackTokens("hello", *tokenizer, options), Error);
+  options.short_is_whole = true;
+  const TokenSet tokens = PackTokens("hello", *tokenizer, options);
+  EXPECT_EQ(tokens.sequences(), 1);
+  EXPECT_EQ(static_cast<size_t>(tokens.length), tokens.ids.size());
+  EXPECT_EQ(PackTokens(std::string(300, 'x'), *tokenizer, options).length, 100);
+}
+
+TEST(TokenizeTest, TokenizersThatMeanOtherThingsAreNotCompared) {
+  const auto byte = MakeByteTokenizer()->files();
+  EXPECT_NO_THROW(CheckSameLanguage(byte, byte));
+  EXPECT_NO_THROW(CheckSameLanguage(byte, {}));
+  const std::map<std::string, std::string> letters = {{"tokenizer.json", R"({"model": {
+    "type": "BPE", "vocab": {"b": 0, "a": 1, "c": 2}, "merges": []}})"}};
+  std::map<std::string, std::string> spaced = letters;
+  spaced["tokenizer.json"] += "\n";
+  EXPECT_NO_THROW(CheckSameLanguage(letters, spaced));
+  spaced["tokenizer.json"] = R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "c": 2},
+    "merges": []}})";
+  EXPECT_THROW(CheckSameLanguage(letters, spaced), Error);
+}
+
 }  // namespace
 }  // namespace puzzle
