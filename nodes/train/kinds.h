@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "graph/kind/kind.h"
-#include "nodes/ffn_rounding.h"
+#include "nodes/data/ffn_rounding.h"
 
 namespace puzzle {
 
