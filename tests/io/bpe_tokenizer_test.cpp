@@ -50,6 +50,32 @@ TEST(BpeTokenizerTest, MergesTheLowestRankFirst) {
   EXPECT_EQ(tokenizer->kind(), "bpe");
 }
 
+TEST(BpeTokenizerTest, OfAMergeThatIsGivenTwiceTheLastRankCounts) {
+  Json json = Small();
+  json["model"]["vocab"]["bc"] = 9;
+  json["model"]["merges"] = {"a b", "b c", "a b"};
+  EXPECT_THAT(Make(json)->Encode("abc"), ElementsAre(0, 9));
+}
+
+TEST(BpeTokenizerTest, ACharacterOfWhichOnlySomeBytesAreTokensIsUnknown) {
+  Json json = Small();
+  json["pre_tokenizer"] = nullptr;
+  json["model"]["byte_fallback"] = true;
+  json["model"]["unk_token"] = "c";
+  json["model"]["vocab"]["<0xC3>"] = 9;
+  EXPECT_THAT(Make(json)->Encode("a\xC3\xA9"), ElementsAre(0, 2));
+  json["model"]["vocab"]["<0xA9>"] = 10;
+  EXPECT_THAT(Make(json)->Encode("a\xC3\xA9"), ElementsAre(0, 9, 10));
+}
+
+TEST(BpeTokenizerTest, BlanksThatAnAddedTokenTookAreNotAnAddedTokenOfTheirOwn) {
+  Json json = Small();
+  json["added_tokens"].push_back(
+      {{"id", 9}, {"content", "  "}, {"special", false}, {"normalized", false}});
+  EXPECT_THAT(Make(json)->Encode("a  b"), ElementsAre(0, 9, 1));
+  EXPECT_THAT(Make(json)->Encode("<x>  b"), ElementsAre(8, 1));
+}
+
 TEST(BpeTokenizerTest, CharactersWithoutATokenVanishUnlessThereIsOneForThem) {
   EXPECT_THAT(Make(Small())->Encode("azb"), ElementsAre(4));
   Json json = Small();

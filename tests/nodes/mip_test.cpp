@@ -293,6 +293,46 @@ TEST(MipTest, WhatALimitToleratesDoesNotGrowWithOptionsThatAreNotChosen) {
   EXPECT_THAT(SolveMip(problem).choice, ElementsAre(0)) << "a limit's own tolerance";
 }
 
+TEST(MipTest, TheBoundOfAnOptimumIsItsScoreAndNoBoundIsAboveTheObjective) {
+  Random random(7);
+  for (int i = 0; i < 200; ++i) {
+    const MipProblem problem = MediumProblem(random, /*lattice=*/false);
+    for (const MipSolver solver : {MipSolver::kExact, MipSolver::kCbc}) {
+      if (solver == MipSolver::kCbc && i >= 20) continue;
+      const MipSolution solution = SolveMip(problem, {.explain = false, .solver = solver});
+      EXPECT_LE(solution.bound, solution.objective);
+      if (solution.status != SolveStatus::kOptimal) continue;
+      EXPECT_EQ(solution.bound, solution.objective);
+      EXPECT_EQ(solution.gap, 0);
+    }
+  }
+}
+
+TEST(MipTest, TheBestOfAllBoundsCountsNotTheLast) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    const MipCore core = MakeMipCore(HardProblem(30, seed));
+    const MipClock no_end(std::numeric_limits<double>::infinity(), {}), over(0, {});
+    const LagrangeBound full = MaximizeLagrangian(core, {}, no_end);
+    // From the best prices on, the first rounds try worse ones.
+    EXPECT_GE(MaximizeLagrangian(core, full.prices, over).bound, full.bound - 1e-12);
+    EXPECT_NEAR(LagrangianAt(core, full.prices), full.bound, 1e-12);
+  }
+}
+
+TEST(MipTest, LimitsThatContradictByLittleAreFoundOutByHighPrices) {
+  // What a choice does not use of the one it uses of the other: together they leave 8 - 5e-6.
+  MipProblem problem{{}, {{.resource = "one", .high = 4 - 5e-6}, {.resource = "other", .high = 4}}};
+  for (int g = 0; g < 8; ++g) {
+    auto& group = problem.groups.emplace_back();
+    for (int o = 0; o <= 4; ++o)
+      group.push_back({std::to_string(o), 0.1 * o, {0.25 * o, 1 - 0.25 * o}});
+  }
+  const MipCore core = MakeMipCore(problem);
+  ASSERT_TRUE(core.feasible) << "each can be met alone";
+  const MipClock no_end(std::numeric_limits<double>::infinity(), {});
+  EXPECT_TRUE(MaximizeLagrangian(core, {}, no_end).infeasible);
+}
+
 TEST(MipTest, LargeCommonCostsCostNoPrecision) {
   MipProblem problem;
   problem.limits = {{.resource = "bytes", .fixed = 1e12}};

@@ -72,6 +72,20 @@ ModelConfig KeepingAttention(ModelConfig config, size_t kept) {
   return config;
 }
 
+TEST(ServingCostsTest, EveryGeneratedTokenReadsTheWeightsOnce) {
+  const ModelConfig config = Shape(1, 64, 4, 4, 16, 96, 100, true);
+  ServingScenario scenario;
+  scenario.batch = 3;
+  scenario.prefill_length = 7;
+  scenario.generation_length = 5;
+  const ServingCosts costs = CountSubBlock(config.blocks[0].ffn, config, scenario);
+  // 3 matrices of 64 x 96 in bf16; per token 64 in, 64 out, and the inner width twice.
+  const double weights = 3 * 64 * 96 * 2;
+  const double token = (2 * 64 + 2 * 96) * 2;
+  EXPECT_NEAR(costs.prefill_bytes, weights + token * 3 * 7, 0.01 * weights);
+  EXPECT_NEAR(costs.decode_bytes, weights * 5 + token * 3 * 5, 0.01 * weights);
+}
+
 TEST(ServingCostsTest, Llama8BHasTheKnownSize) {
   const ServingCosts costs = CountModel(Llama8B(), Long());
   EXPECT_EQ(costs.parameters, 8'030'261'248);
