@@ -278,12 +278,15 @@ void Transcript::Add(std::string_view bytes) {
   if (tail_.size() > 2 * rest) tail_.erase(0, tail_.size() - rest);
 }
 
-std::string Transcript::Text() const {
-  if (complete()) return head_ + tail_;
-  const size_t rest = keep_bytes_ - keep_bytes_ / 2;
-  const size_t kept = std::min(tail_.size(), rest);
-  return fmt::format("{}\n[{} bytes left out]\n{}", head_, total_ - head_.size() - kept,
-                     std::string_view(tail_).substr(tail_.size() - kept));
+std::string Transcript::Text(size_t most) const {
+  most = std::min(most, keep_bytes_);
+  if (total_ <= most) return head_ + tail_;
+  const std::string all = complete() ? head_ + tail_ : "";
+  const std::string_view front = complete() ? all : head_, back = complete() ? all : tail_;
+  const size_t begin = std::min(front.size(), most / 2);
+  const size_t end = std::min(back.size(), most - begin);
+  return fmt::format("{}\n[{} bytes left out]\n{}", front.substr(0, begin), total_ - begin - end,
+                     back.substr(back.size() - end));
 }
 
 ProcessResult RunProcess(const ProcessSpec& spec,

@@ -21,8 +21,8 @@ class Transcript {
   /// Bytes that came, kept or not.
   [[nodiscard]] uint64_t total() const { return total_; }
   [[nodiscard]] bool complete() const { return total_ <= keep_bytes_; }
-  /// All of it, or beginning and end with "[N bytes left out]" between them.
-  [[nodiscard]] std::string Text() const;
+  /// All of it, or beginning and end, of `most` bytes together, with "[N bytes left out]" between.
+  [[nodiscard]] std::string Text(size_t most = SIZE_MAX) const;
 
  private:
   size_t keep_bytes_;

@@ -27,9 +27,10 @@ using nlohmann::json;
 
 constexpr size_t kLargestFigures = 16 << 20;  // bytes of their JSON
 constexpr size_t kMostFigures = 1000;
-constexpr size_t kKeptText = 3 << 10;  // of each stream, in the record
-constexpr size_t kShownLines = 20;     // of standard error, in a failure's message
-constexpr size_t kPiece = 4 << 20;     // of a file, in memory at a time
+constexpr size_t kKeptText =
+    1 << 10;                        // bytes of each stream: a record holds 4 KiB of repaired ones
+constexpr size_t kShownLines = 20;  // of standard error, in a failure's message
+constexpr size_t kPiece = 4 << 20;  // of a file, in memory at a time
 constexpr std::string_view kFile = "file/";
 constexpr const char* kStdout = "stdout";
 
@@ -228,7 +229,7 @@ std::vector<std::string> FilesBelow(const fs::path& folder) {
 
 bool Matches(const std::string& pattern, const std::string& name) {
   return ::fnmatch(pattern.c_str(), name.c_str(), FNM_PATHNAME | FNM_PERIOD) == 0 ||
-         ::fnmatch((pattern + "/*").c_str(), name.c_str(), FNM_LEADING_DIR) == 0;
+         ::fnmatch((pattern + "/*").c_str(), name.c_str(), 0) == 0;  // below a folder
 }
 
 std::vector<std::string> Declared(const std::vector<std::string>& files, const std::string& pattern,
@@ -322,8 +323,8 @@ json FiguresIn(const std::string& text, const std::string& source) {
     throw Error(fmt::format("{} is a single value; figures are an object", source));
   json figures = json::object();
   Flatten(document, "", source, figures);
-  static const std::set<std::string> kTaken = {"display", "picture_svg", "files", "stdout",
-                                               "stderr"};
+  static const std::set<std::string> kTaken = {"display", "picture_svg", "files",
+                                               "stdout",  "stderr",      "figures"};
   for (const auto& [name, value] : figures.items()) {
     if (kTaken.contains(name))
       throw Error(fmt::format("{}: a figure cannot be called \"{}\"", source, name));
@@ -392,13 +393,8 @@ void RunCommand(const CommandParams& params, const Inputs& inputs, RunContext& c
   for (const std::string& name : taken) SaveFile((fs::path(folder) / name).string(), name, out);
   out.SetAttribute("figures", figures);
   for (const auto& [name, value] : figures.items()) out.SetAttribute(name, value);
-  const auto bounded = [](const Transcript& stream) {
-    Transcript shorter(kKeptText);
-    shorter.Add(Readable(stream.Text()));
-    return Readable(shorter.Text());
-  };
-  out.SetAttribute("stdout", bounded(result.out));
-  out.SetAttribute("stderr", bounded(result.err));
+  out.SetAttribute("stdout", Readable(result.out.Text(kKeptText)));
+  out.SetAttribute("stderr", Readable(result.err.Text(kKeptText)));
   if (const std::string display = Display(figures, result); !display.empty())
     out.SetAttribute("display", display);
 }

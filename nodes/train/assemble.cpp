@@ -7,6 +7,7 @@
 #include "io/error.h"
 #include "nodes/search/artifacts.h"
 #include "nodes/train/artifacts.h"
+#include "nodes/train/join.h"
 
 namespace puzzle {
 
@@ -31,7 +32,7 @@ Checkpoint RunAssemble(const AssembleParams&, const Inputs& inputs, RunContext&)
     if (std::next(found) != end)
       throw Error(fmt::format("layer {}: the choice takes {}, which two blocks provide", pick.layer,
                               pick.variant));
-    Replace(child.model, pick.layer, pick.spec, found->second->Weights());
+    Replace(child.model, pick.layer, pick.spec, WeightsOf(*found->second, child.model));
   }
   return child;
 }

@@ -26,7 +26,7 @@ SubBlockWeights PartOf(const ModelWeights& parent, int64_t layer, const VariantS
   if (IsNone(part)) return NoWeights(which);
   for (const auto& input : blocks) {
     const auto block = input.Load();
-    if (block->layer == layer && block->spec == part) return block->Weights();
+    if (block->layer == layer && block->spec == part) return WeightsOf(*block, parent);
   }
   throw Error(fmt::format("layer {}: no block at port `blocks` is {}", layer, VariantName(part)));
 }
@@ -34,9 +34,18 @@ SubBlockWeights PartOf(const ModelWeights& parent, int64_t layer, const VariantS
 }  // namespace
 
 SubBlockWeights WeightsOf(const Block& block, const ModelWeights& parent) {
+  CheckLayer(block.layer, parent.config);
   if (block.parents_own) return SubBlockOf(parent, block.layer, WhichSubBlock(block.spec));
   SubBlockWeights weights = block.Weights();
-  for (auto& [name, slot] : Slots(weights, block.spec)) *slot = slot->to(parent.embedding.device());
+  const int64_t hidden = parent.config.hidden_size;
+  for (auto& [name, slot] : Slots(weights, block.spec)) {
+    if (slot->dim() == 2 && slot->size(0) != hidden && slot->size(1) != hidden)
+      throw Error(
+          fmt::format("layer {}: {} is of another model: its {} is [{}, {}], but the parent's "
+                      "hidden size is {}",
+                      block.layer, block.variant, name, slot->size(0), slot->size(1), hidden));
+    *slot = slot->to(parent.embedding.device());
+  }
   return weights;
 }
 

@@ -156,6 +156,11 @@ TEST(TranscriptTest, KeepsBeginningAndEndHoweverTheBytesArrive) {
   whole.Add(all.substr(60, 40));
   EXPECT_EQ(whole.Text(), all.substr(0, 100));
   EXPECT_TRUE(whole.complete());
+  EXPECT_EQ(whole.Text(20), all.substr(0, 10) + "\n[80 bytes left out]\n" + all.substr(90, 10));
+  Transcript cut(100);
+  cut.Add(all);
+  EXPECT_EQ(cut.Text(20), all.substr(0, 10) + "\n[" + std::to_string(all.size() - 20) +
+                              " bytes left out]\n" + all.substr(all.size() - 10));
 }
 
 }  // namespace
