@@ -1,4 +1,5 @@
 // Rules of the store and the selection that only matter when something odd happened.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
