@@ -39,7 +39,7 @@ struct TokenFigures {
 /// What a model holds of given next tokens.
 struct Likelihood {
   at::Tensor log_probability;  // [tokens], fp64
-  at::Tensor greedy;           // [tokens], bool: no other word is more likely
+  at::Tensor greedy;           // [tokens], bool: no other word is as likely
 };
 /// Of `targets` [tokens] (int64) behind the states of `head`. For tasks: of a batch's states take
 /// the rows that predict a judged token (index_select) and nothing else is computed.
