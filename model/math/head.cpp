@@ -199,6 +199,7 @@ Tensor RowLogSums(const Tensor& logits) {
 }
 
 RowComparison CompareRows(const Tensor& parent, const Tensor& child) {
+  PUZZLE_CHECK(parent.sizes() == child.sizes(), "logits of different vocabularies or tokens");
   const Running reference(parent), own(child);
   const Tensor cross = at::zeros_like(own.sum);
   AddKl(reference, own, cross, parent, child);
