@@ -60,6 +60,7 @@ TEST(BpeTokenizerTest, OfAMergeThatIsGivenTwiceTheLastRankCounts) {
 TEST(BpeTokenizerTest, ACharacterOfWhichOnlySomeBytesAreTokensIsUnknown) {
   Json json = Small();
   json["pre_tokenizer"] = nullptr;
+  json["decoder"] = nullptr;
   json["model"]["byte_fallback"] = true;
   json["model"]["unk_token"] = "c";
   json["model"]["vocab"]["<0xC3>"] = 9;

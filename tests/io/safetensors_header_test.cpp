@@ -237,16 +237,5 @@ TEST_F(SafetensorsHeaderTest, DamagedFilesNeverCrash) {
   }
 }
 
-TEST(SafetensorsHeaderTest, AnEmptyTensorMayBeginWhereAnotherDoes) {
-  const TempFolder folder;
-  WriteBytes(folder / "t.safetensors",
-             SafetensorsFile("{" + TensorEntry("full", "F32", "[2]", "[0,8]") + "," +
-                                 TensorEntry("empty", "F32", "[0]", "[0,0]") + "}",
-                             Zeros(8)));
-  const auto reader = SafetensorsReader::Open(folder / "t.safetensors");
-  EXPECT_EQ(reader.Names(), (std::vector<std::string>{"empty", "full"}));
-  EXPECT_EQ(reader.ReadF32("full"), (std::vector<float>{0, 0}));
-}
-
 }  // namespace
 }  // namespace puzzle
