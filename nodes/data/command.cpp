@@ -250,7 +250,7 @@ std::vector<std::string> Declared(const std::vector<std::string>& files, const s
 }
 
 void SaveFile(const std::string& path, const std::string& name, ArchiveWriter& out) {
-  const InputFile file(path);
+  const class InputFile file(path);  // not the rule of that name
   const std::string array = std::string(kFile) + name;
   const auto size = static_cast<int64_t>(file.size());
   out.Create(array, DType::kU8, {size});
