@@ -242,7 +242,7 @@ TEST_F(FamilyPipelineTest, AParentWithAShorterContextIsNamed) {
       folder_.Run({"eval", "longer", "--parent", "parent", "--text", "text.txt", "--json"});
   EXPECT_NE(eval.status, 0);
   EXPECT_THAT(eval.text(),
-              HasSubstr("the parent: sequences of 32 tokens, but the model has 16 positions"));
+              HasSubstr("sequences of 32 tokens, but the parent has 16 positions"));
 }
 
 TEST_F(FamilyPipelineTest, CheckpointsThatCannotBeUsedAreRefusedByName) {
