@@ -18,7 +18,9 @@
 #include "model/math/runtime.h"
 #include "nodes/data/artifacts.h"
 #include "nodes/data/tokenize.h"
+#include "nodes/measure/answer_tasks.h"
 #include "nodes/measure/evaluate.h"
+#include "nodes/measure/tasks.h"
 
 namespace puzzle {
 
@@ -61,38 +63,91 @@ nlohmann::ordered_json ToJson(const TokenMetrics& metrics, bool with_parent) {
   return json;
 }
 
+// A percentage on the terminal while something is done; nothing where nobody watches.
+class Percentage {
+ public:
+  Percentage() : show_(isatty(STDERR_FILENO) != 0) {}
+  Percentage(const Percentage&) = delete;
+  Percentage& operator=(const Percentage&) = delete;
+  ~Percentage() {
+    if (show_) fmt::print(stderr, "\r{:{}}\r", "", width_);
+  }
+  void Show(double fraction, const std::string& what = {}) {
+    if (!show_) return;
+    const std::string text = fmt::format("{:3.0f} % {}", 100 * fraction, what);
+    fmt::print(stderr, "\r{:<{}}", text, width_);
+    width_ = std::max(width_, text.size());
+  }
+
+ private:
+  bool show_;
+  size_t width_ = 0;
+};
+
+TokenMetrics MeasureText(const EvalOptions& options, const Tokenizer& tokenizer,
+                         const Transformer& model, const Transformer* parent) {
+  PackOptions pack;
+  pack.separator = options.separator;
+  pack.length = options.length > 0 ? options.length : model.config().max_positions;
+  pack.short_is_whole = options.length == 0;
+  const TokenSet tokens = PackTokens(ReadTextFile(options.text, kMaxTextBytes), tokenizer, pack);
+  Percentage percentage;
+  return EvaluateModel(model, parent, tokens, options.positions, options.batch,
+                       [&](double fraction) { percentage.Show(fraction); });
+}
+
+std::vector<TaskResult> AnswerTasks(const std::vector<Task>& tasks, const std::string& folder,
+                                    const Transformer& model) {
+  const auto tokenizer = LoadTokenizer(folder);
+  std::vector<TaskResult> results;
+  Percentage percentage;
+  for (const Task& task : tasks)
+    results.push_back(AnswerTask(model, *tokenizer, task,
+                                 [&](double part) { percentage.Show(part, task.name); }));
+  return results;
+}
+
+nlohmann::ordered_json TasksJson(const std::vector<TaskResult>& results) {
+  nlohmann::ordered_json json;
+  json["tasks"] = ToJson(results);
+  if (const TaskMean average = AverageOf(results); average.tasks > 0) {
+    json["average"] = average.mean;
+    json["average_stderr"] = average.error;
+  }
+  return json;
+}
+
 }  // namespace
 
 int EvalCommand(const EvalOptions& options) {
+  const std::vector<Task> tasks =
+      ChosenTasks(options.tasks, options.task_data, {options.limit, TaskPart::kAll});
   PrepareThread(options.device, options.threads);
   ModelWeights weights = LoadCheckpoint(options.model);
   for (const std::string& removed : options.without) Remove(weights, removed);
-  const auto tokenizer = LoadTokenizer(options.model);
-  PackOptions pack;
-  pack.separator = options.separator;
-  pack.length = options.length > 0 ? options.length : weights.config.max_positions;
-  pack.short_is_whole = options.length == 0;
-  const TokenSet tokens = PackTokens(ReadTextFile(options.text, kMaxTextBytes), *tokenizer, pack);
   const Transformer model(ToDevice(weights, options.device));
   std::optional<Transformer> parent;
-  if (!options.parent.empty()) {
-    if (const auto parents = FindTokenizer(options.parent))
-      CheckSameLanguage(tokenizer->files(), parents->files());
+  if (!options.parent.empty())
     parent.emplace(ToDevice(LoadCheckpoint(options.parent), options.device));
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+  if (!options.text.empty()) {
+    const auto tokenizer = LoadTokenizer(options.model);
+    if (const auto parents = parent ? FindTokenizer(options.parent) : nullptr)
+      CheckSameLanguage(tokenizer->files(), parents->files());
+    json = ToJson(MeasureText(options, *tokenizer, model, parent ? &*parent : nullptr),
+                  parent.has_value());
+    if (!options.json)
+      for (const auto& [name, value] : json.items()) fmt::print("{:<22} {}\n", name, value.dump());
   }
-  const bool show_progress = isatty(STDERR_FILENO) != 0;
-  const TokenMetrics metrics =
-      EvaluateModel(model, parent ? &*parent : nullptr, tokens, options.positions, options.batch,
-                    [&](double fraction) {
-                      if (show_progress) fmt::print(stderr, "\r{:3.0f} %", 100 * fraction);
-                    });
-  if (show_progress) fmt::print(stderr, "\r     \r");
-  const nlohmann::ordered_json json = ToJson(metrics, parent.has_value());
-  if (options.json) {
-    fmt::print("{}\n", json.dump());
-  } else {
-    for (const auto& [name, value] : json.items()) fmt::print("{:<22} {}\n", name, value.dump());
+  if (!tasks.empty()) {
+    std::vector<ModelTasks> models;
+    if (parent) models.push_back({"parent", AnswerTasks(tasks, options.parent, *parent)});
+    models.push_back({parent ? "child" : "model", AnswerTasks(tasks, options.model, model)});
+    if (!options.json) fmt::print("{}", TaskTable(models, parent ? 0 : -1));
+    json.update(TasksJson(models.back().results));
+    if (parent) json["parent"] = TasksJson(models.front().results);
   }
+  if (options.json) fmt::print("{}\n", json.dump());
   return kExitDone;
 }
 

@@ -10,14 +10,26 @@ void AddModelVerbs(Verbs& verbs, const ModelCommands& commands) {
   CLI::App& eval_verb = verbs.Add(
       "eval",
       "Measure a checkpoint on a text: NLL and top-1/5/10 accuracy; KL, cosine and normalised MSE "
-      "of the final states against a parent. Each with its standard error.",
+      "of the final states against a parent. Or in tasks: accuracies, and what is kept of a "
+      "parent's. Each with its standard error.",
       "  puzzle eval models/stories3M --text test.txt --positions 40000 --json\n"
       "  puzzle eval models/stories3M --text test.txt --without attn:5 --without block:2\n"
-      "  puzzle eval out/stories3m --text test.txt --parent models/stories3M",
+      "  puzzle eval out/stories3m --text test.txt --parent models/stories3M\n"
+      "  puzzle eval out/child --tasks hellaswag,arc_easy --limit 500 --parent models/parent\n"
+      "  puzzle eval out/child --tasks all --task-data data/eval --json",
       [eval, commands] { return commands.eval(*eval); });
   eval_verb.add_option("MODEL", eval->model, "checkpoint: a folder or a .gguf file")->required();
-  eval_verb.add_option("--text", eval->text, "text file; documents end at the separator")
-      ->required();
+  CLI::Option_group& what = *eval_verb.add_option_group("What to measure");
+  what.require_option(1, 0);
+  what.add_option("--text", eval->text, "text file; documents end at the separator");
+  what.add_option("--tasks", eval->tasks,
+                  "tasks by name, or task files, with commas between; all: those that have rows")
+      ->delimiter(',');
+  eval_verb
+      .add_option("--task-data", eval->task_data, "rows of the tasks, in folders of their names")
+      ->capture_default_str();
+  eval_verb.add_option("--limit", eval->limit, "questions of each task; 0: all")
+      ->check(CLI::NonNegativeNumber);
   eval_verb.add_option("--parent", eval->parent, "checkpoint folder to compare with");
   eval_verb
       .add_option("--without", eval->without,
@@ -42,7 +54,8 @@ void AddModelVerbs(Verbs& verbs, const ModelCommands& commands) {
       "  puzzle generate out/demo --prompt \"Once upon a time\" --tokens 100\n"
       "  puzzle generate out/demo --prompt \"Once\" --temperature 0.8 --top-k 40 --seed 7",
       [generate, commands] { return commands.generate(*generate); });
-  generate_verb.add_option("MODEL", generate->model, "checkpoint: a folder or a .gguf file")->required();
+  generate_verb.add_option("MODEL", generate->model, "checkpoint: a folder or a .gguf file")
+      ->required();
   generate_verb.add_option("--prompt", generate->prompt, "text to continue; empty: from nothing");
   generate_verb.add_option("--tokens", generate->tokens, "how many at most")
       ->check(CLI::PositiveNumber)

@@ -13,7 +13,8 @@
 #include "io/archive.h"
 #include "model/shape/metrics.h"
 #include "model/shape/variant.h"
-#include "nodes/measure/questions.h"
+#include "nodes/measure/task.h"
+#include "nodes/measure/task_results.h"
 
 namespace puzzle {
 
@@ -31,7 +32,17 @@ struct Score {
   [[nodiscard]] size_t ResidentBytes() const { return sizeof(Score); }
 };
 
-/// How good a model is on held-out text.
+/// Tasks to ask models.
+struct TaskSet {
+  static constexpr std::string_view kType = "tasks";
+  std::vector<Task> tasks;
+
+  void Save(ArchiveWriter& out) const;
+  static TaskSet Load(std::shared_ptr<const ArchiveReader> in);
+  [[nodiscard]] size_t ResidentBytes() const;
+};
+
+/// How good a model is on held-out text, and in tasks.
 struct Evaluation {
   static constexpr std::string_view kType = "evaluation";
   std::string label;
@@ -40,7 +51,7 @@ struct Evaluation {
   TokenMetrics metrics;
   bool has_kl = false;
   std::optional<double> predicted;  // KL as the sum of the replacements' scores
-  TaskAccuracy tasks;               // of multiple-choice questions, if any were asked
+  std::vector<TaskResult> tasks;    // those that were asked
   int64_t parameters = 0;
   int64_t block_parameters = 0;
   double weights_mib = 0;  // in the checkpoint's dtype

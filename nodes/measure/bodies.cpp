@@ -5,15 +5,14 @@
 #include "nodes/measure/kinds.h"
 #include "nodes/measure/report.h"
 #include "nodes/measure/score.h"
+#include "nodes/measure/tasks.h"
 
 namespace puzzle {
 
 std::map<std::string, Body> MeasureBodies() {
-  return {{"additivity", MakeBody(RunAdditivity)},
-          {"best", MakeBody(RunBest)},
-          {"evaluate", MakeBody(RunEvaluate)},
-          {"report", MakeBody(RunReport)},
-          {"score", MakeBody(RunScore)}};
+  return {{"additivity", MakeBody(RunAdditivity)}, {"best", MakeBody(RunBest)},
+          {"evaluate", MakeBody(RunEvaluate)},     {"report", MakeBody(RunReport)},
+          {"score", MakeBody(RunScore)},           {"tasks", MakeBody(RunTasks)}};
 }
 
 }  // namespace puzzle

@@ -13,7 +13,7 @@
 #include "model/math/parallel.h"
 #include "model/pch.h"
 #include "nodes/data/tokenize.h"
-#include "nodes/measure/task_accuracy.h"
+#include "nodes/measure/answer_tasks.h"
 #include "nodes/search/artifacts.h"
 #include "nodes/states/activations.h"
 #include "nodes/states/finite.h"
@@ -75,7 +75,9 @@ TokenMetrics EvaluateModel(const Transformer& model, const Transformer* parent,
     ParallelOverRows(ids.size(0), device, [&](int64_t part, int64_t begin, int64_t rows) {
       const int64_t own = std::min(count - begin * per_sequence, rows * per_sequence);
       if (own <= 0) return;
-      const Tensor context = ids.narrow(0, begin, rows).narrow(1, 0, per_sequence);
+      // No more than is wanted: the last of them may be a part of one sequence.
+      const int64_t whole = (own + per_sequence - 1) / per_sequence;
+      const Tensor context = ids.narrow(0, begin, whole).narrow(1, 0, std::min(per_sequence, own));
       const Tensor targets = NextTokens(ids.narrow(0, begin, rows)).narrow(0, 0, own);
       const HeadInput child = head_input(model, context, own);
       TokenMetrics& own_metrics = parts[static_cast<size_t>(part)];
@@ -105,13 +107,18 @@ std::string SampleText(const Transformer& model, const Tokenizer& tokenizer,
 
 namespace {
 
-std::vector<Question> Questions(const EvaluateParams& params) {
-  constexpr uint64_t kLargest = uint64_t{1} << 30;
-  std::vector<Question> all =
-      ParseQuestions(ReadWholeFile(params.questions, kLargest), params.questions);
-  if (params.max_questions > 0 && static_cast<int64_t>(all.size()) > params.max_questions)
-    all.resize(static_cast<size_t>(params.max_questions));
-  return all;
+// All tasks that an evaluation asks: those at its port, and the file of questions.
+std::vector<Task> TasksOf(const EvaluateParams& params, const Inputs& inputs) {
+  std::vector<Task> tasks;
+  if (inputs.Has("tasks")) tasks = inputs.Get<TaskSet>("tasks")->tasks;
+  if (!params.questions.empty()) {
+    constexpr uint64_t kLargest = uint64_t{1} << 30;
+    Task task = ParseQuestions(ReadWholeFile(params.questions, kLargest), params.questions);
+    if (params.max_questions > 0 && std::ssize(task.items) > params.max_questions)
+      task.items.resize(static_cast<size_t>(params.max_questions));
+    tasks.push_back(std::move(task));
+  }
+  return tasks;
 }
 
 }  // namespace
@@ -143,14 +150,20 @@ Evaluation RunEvaluate(const EvaluateParams& params, const Inputs& inputs, RunCo
   evaluation.weights_mib = static_cast<double>(evaluation.parameters) *
                            static_cast<double>(ElementSize(config.stored_dtype)) / (1 << 20);
   std::shared_ptr<const Tokenizer> tokenizer;
-  if (!params.questions.empty() || params.sample_tokens > 0) {
+  const std::vector<Task> tasks = TasksOf(params, inputs);
+  if (!tasks.empty() || params.sample_tokens > 0) {
     if (checkpoint->tokenizer_files.empty())
-      throw Error("questions or a sample were asked for, but the model brought no tokenizer");
+      throw Error("tasks or a sample were asked for, but the model brought no tokenizer");
     tokenizer = MakeTokenizer(checkpoint->tokenizer_files);
   }
-  if (!params.questions.empty()) {
-    evaluation.tasks = AnswerQuestions(model, *tokenizer, Questions(params),
-                                       [&](double fraction) { context.Poll(fraction); });
+  for (const Task& task : tasks) {
+    evaluation.tasks.push_back(AnswerTask(
+        model, *tokenizer, task, [&](double fraction) { context.Poll(fraction, task.name); }));
+    if (const int64_t cut = evaluation.tasks.back().cut; cut > 0)
+      context.Warn(
+          fmt::format("{} of {} questions of {} are longer than the model's context and "
+                      "were cut at their beginning",
+                      cut, evaluation.tasks.back().n, task.name));
   }
   if (params.sample_tokens > 0) {
     evaluation.prompt = params.prompt;

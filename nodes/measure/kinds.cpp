@@ -1,5 +1,7 @@
 #include "nodes/measure/kinds.h"
 
+#include "nodes/measure/task_rows.h"
+
 namespace puzzle {
 
 namespace {
@@ -36,6 +38,23 @@ NodeKind AdditivityKind() {
       .Out("report");
 }
 
+NodeKind TasksKind() {
+  return Kind<TasksParams>(
+             "tasks", 1,
+             "Questions with known answers, for `evaluate`: what task files (JSON) make "
+             "of rows of data.")
+      .Param("folder", &TasksParams::folder, {Required(), InputFolder(DigestTaskRows)},
+             "task files, NAME.json, as in configs/tasks")
+      .Param("data", &TasksParams::data, {Required(), InputFolder(DigestTaskRows)},
+             "rows: a folder NAME for each task")
+      .Param("tasks", &TasksParams::tasks, {Required()}, "names of tasks")
+      .Param("limit", &TasksParams::limit, {AtLeast(0)},
+             "questions of each task (of a text: windows); 0: all")
+      .Param("part", &TasksParams::part, {OneOf({"all", "even", "odd"})},
+             "every other question, so that what a search looks at is not what judges it")
+      .Out("tasks");
+}
+
 NodeKind EvaluateKind() {
   return Kind<EvaluateParams>("evaluate", 5, "Quality of a model on held-out text.")
       .In("model", "checkpoint", "what to measure")
@@ -43,6 +62,7 @@ NodeKind EvaluateKind() {
       .In("tokens", "tokens", "held-out text")
       .InOptional("choice", "choice",
                   "the search it came from: its sum of KL scores is shown beside the measured KL")
+      .InOptional("tasks", "tasks", "what to ask it: accuracies and perplexities")
       .Param("label", &EvaluateParams::label, {}, "its name in tables")
       .Param("series", &EvaluateParams::series, {}, "the curve it belongs to in a report's picture")
       .Param("positions", &EvaluateParams::positions, {AtLeast(0)}, "predictions; 0: all")
@@ -76,7 +96,7 @@ NodeKind ReportKind() {
 }  // namespace
 
 std::vector<NodeKind> MeasureKinds() {
-  return {ScoreKind(), BestKind(), AdditivityKind(), EvaluateKind(), ReportKind()};
+  return {ScoreKind(), BestKind(), AdditivityKind(), TasksKind(), EvaluateKind(), ReportKind()};
 }
 
 }  // namespace puzzle

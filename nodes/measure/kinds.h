@@ -20,6 +20,14 @@ struct BestParams {};
 
 struct AdditivityParams {};
 
+struct TasksParams {
+  std::string folder;
+  std::string data;
+  std::vector<std::string> tasks;
+  int64_t limit = 0;  // 0: all
+  std::string part = "all";
+};
+
 struct EvaluateParams {
   std::string label = "model";
   std::string series;

@@ -57,9 +57,7 @@ std::string LargestErrors(const std::vector<Evaluation>& rows, bool tasks) {
   for (const auto& [metric, title] : kColumns)
     add(title, [metric = metric](const Evaluation& row) { return row.metrics.Error(metric); });
   if (tasks) {
-    add("tasks", [](const Evaluation& row) {
-      return row.tasks.questions > 0 ? row.tasks.StandardError() : 0;
-    });
+    add("tasks", [](const Evaluation& row) { return AverageOf(row.tasks).error; });
   }
   return text + '\n';
 }
@@ -70,7 +68,7 @@ std::string EvaluationTable(const std::vector<Evaluation>& rows) {
   const bool predictions = std::any_of(rows.begin(), rows.end(),
                                        [](const auto& row) { return row.predicted.has_value(); });
   const bool tasks = std::any_of(rows.begin(), rows.end(),
-                                 [](const auto& row) { return row.tasks.questions > 0; });
+                                 [](const auto& row) { return AverageOf(row.tasks).tasks > 0; });
   size_t width = 5;
   for (const Evaluation& row : rows) width = std::max(width, row.label.size());
   std::string table = fmt::format(
@@ -87,11 +85,11 @@ std::string EvaluationTable(const std::vector<Evaluation>& rows) {
         !predictions
             ? ""
             : fmt::format("  {:>13}", row.predicted ? fmt::format("{:.4f}", *row.predicted) : "-");
+    const TaskMean average = AverageOf(row.tasks);
     const std::string answered =
         !tasks
             ? ""
-            : fmt::format("  {:>6}",
-                          row.tasks.questions > 0 ? fmt::format("{:.4f}", row.tasks.Mean()) : "-");
+            : fmt::format("  {:>6}", average.tasks > 0 ? fmt::format("{:.4f}", average.mean) : "-");
     table += fmt::format(
         "{:<{}}  {:>12}  {:>12}  {:>11.2f}  {:>7.4f}  {:>15}{}  {:>6.4f}  {:>6.4f}  "
         "{:>6.4f}{}\n",
@@ -103,6 +101,17 @@ std::string EvaluationTable(const std::vector<Evaluation>& rows) {
   }
   if (!rows.empty()) table += LargestErrors(rows, tasks);
   return table;
+}
+
+std::string TasksOfRows(const std::vector<Evaluation>& rows) {
+  std::vector<ModelTasks> models;
+  int parent = -1;
+  for (const Evaluation& row : rows) {
+    if (row.tasks.empty()) continue;
+    if (!row.has_kl) parent = parent < 0 ? static_cast<int>(models.size()) : parent;
+    models.push_back({row.label, row.tasks});
+  }
+  return models.empty() ? "" : TaskTable(models, parent);
 }
 
 std::string EvaluationPicture(const std::vector<Evaluation>& rows, const ReportParams& params) {
@@ -134,6 +143,7 @@ ReportText RunReport(const ReportParams& params, const Inputs& inputs, RunContex
     return std::pair(position(a), a.label) < std::pair(position(b), b.label);
   });
   std::string text = EvaluationTable(rows);
+  if (const std::string tasks = TasksOfRows(rows); !tasks.empty()) text += '\n' + tasks;
   if (inputs.Has("choice")) {
     const auto choice = inputs.Get<Choice>("choice");
     text += fmt::format("\nchild ({}, sum of scores {:.4f}):\n{}", choice->status,

@@ -8,7 +8,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
 
 #include "io/hdf5_archive.h"
 #include "model/surgery.h"
@@ -19,11 +22,12 @@ namespace puzzle {
 namespace {
 
 template <class T>
-T RoundTrip(const T& value) {
+T RoundTrip(const T& value, const std::function<void(ArchiveWriter&)>& add = {}) {
   std::string name = (std::filesystem::temp_directory_path() / "puzzle_artifact_XXXXXX").string();
   const std::string folder = mkdtemp(name.data());
   auto writer = Hdf5Format().create(folder + "/a.h5");
   value.Save(*writer);
+  if (add) add(*writer);
   writer->Close();
   const T loaded = T::Load(Hdf5Format().open(folder + "/a.h5"));
   std::filesystem::remove_all(folder);  // an open archive keeps its file
@@ -122,7 +126,9 @@ TEST(ArtifactsTest, ScoresCostsChoicesAndEvaluations) {
   evaluation.model_digest = "0123";
   evaluation.metrics = score.metrics;
   evaluation.has_kl = true;
-  evaluation.tasks = {40, 30};
+  evaluation.tasks = {
+      {"lambada", 3, 1, {{"acc", 0.25}, {"stderr", 0.1}, {"ppl", HUGE_VAL}}, "acc", "010"},
+      {"wikitext2", 40, 0, {{"token_ppl", 20.5}}, "", ""}};
   evaluation.sample = "abc";
   evaluation.series = "greedy";
   const Evaluation evaluation_back = RoundTrip(evaluation);
@@ -131,6 +137,26 @@ TEST(ArtifactsTest, ScoresCostsChoicesAndEvaluations) {
   EXPECT_EQ(evaluation_back.metrics, evaluation.metrics);
   EXPECT_EQ(evaluation_back.tasks, evaluation.tasks);
   EXPECT_EQ(evaluation_back.sample, "abc");
+}
+
+TEST(ArtifactsTest, EvaluationsFromBeforeThereWereTasksKeepTheirQuestions) {
+  Evaluation old;
+  old.metrics = {10, {5, 6, 1, 2, 0.5, 3, 4, 5, 9}, {6, 7, 2, 3, 1, 3, 4, 5, 8}, 0.25};
+  const Evaluation back = RoundTrip(old, [](ArchiveWriter& out) {
+    out.SetAttribute("questions", 40);
+    out.SetAttribute("questions_right", 30);
+  });
+  ASSERT_EQ(back.tasks.size(), 1);
+  EXPECT_EQ(back.tasks[0].name, "questions");
+  EXPECT_EQ(back.tasks[0].n, 40);
+  EXPECT_DOUBLE_EQ(back.tasks[0].Accuracy(), 0.75);
+}
+
+TEST(ArtifactsTest, TasksComeBack) {
+  TaskSet set;
+  set.tasks = {{"t", TaskScoring::kChoices, true, {{{"a\nb"}, {" c", " é"}, {1, 2}, 1}}, 0, 0, ""},
+               {"w", TaskScoring::kPerplexity, false, {}, 2048, 3, "some text"}};
+  EXPECT_EQ(RoundTrip(set).tasks, set.tasks);
 }
 
 TEST(ArtifactsTest, ImportanceWithLayersThatHaveNone) {

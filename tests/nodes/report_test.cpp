@@ -34,13 +34,22 @@ TEST(ReportTest, StandardErrorsStandBesideEveryMean) {
   const auto top5 = static_cast<size_t>(Metric::kTop5);
   row.metrics.sum[top5] = row.metrics.squares[top5] = 80;  // of 100: sqrt(.8 * .2 / 99)
   other.metrics.sum[top5] = other.metrics.squares[top5] = 99;
-  row.tasks = {100, 75};  // sqrt(.75 * .25 / 100)
+  row.tasks = {{"t", 100, 0, {{"acc", 0.75}, {"stderr", 0.0433}}, "acc", ""}};
   EXPECT_THAT(EvaluationTable({row, other}), HasSubstr("0.0433 (tasks)\n"));
   EXPECT_THAT(
       EvaluationTable({row, other}),
       AllOf(
           HasSubstr("0.5000 +-0.0000"),
           HasSubstr("\nstandard errors are at most 0.0000 (NLL), 0.0000 (top-1), 0.0402 (top-5)")));
+}
+
+TEST(ReportTest, TasksAreShownBesideTheParents) {
+  Evaluation parent = Row("parent", 8000), child = Row("child", 6000, 0.5);
+  EXPECT_EQ(TasksOfRows({parent, child}), "");
+  parent.tasks = {{"t", 100, 0, {{"acc", 0.8}, {"stderr", 0.04}}, "acc", ""}};
+  child.tasks = {{"t", 100, 0, {{"acc", 0.6}, {"stderr", 0.05}}, "acc", ""}};
+  EXPECT_THAT(TasksOfRows({child, parent}),
+              AllOf(HasSubstr("child"), HasSubstr("preserved"), HasSubstr("75.0%")));
 }
 
 TEST(ReportTest, RowsThatNameASeriesAreDrawn) {
