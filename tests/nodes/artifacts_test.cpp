@@ -47,10 +47,11 @@ TEST(ArtifactsTest, TextAndTokens) {
 TEST(ArtifactsTest, HeterogeneousCheckpoint) {
   ModelConfig config = TinyConfig();
   config.blocks[0] = {{SubBlockForm::kLinear, 0}, {SubBlockForm::kNone, 0}};
-  Checkpoint checkpoint{TinyModel(config), {{"f", "bytes"}}, {{"loss", 0.25}}};
+  Checkpoint checkpoint{TinyModel(config), {{"f", "bytes"}}, "{\"a\": 1}", {{"loss", 0.25}}};
   Checkpoint back = RoundTrip(checkpoint);
   EXPECT_EQ(back.model.config, config);
   EXPECT_EQ(back.figures, checkpoint.figures);
+  EXPECT_EQ(back.generation_config, checkpoint.generation_config);
   EXPECT_EQ(back.tokenizer_files, checkpoint.tokenizer_files);
   const auto a = Parameters(checkpoint.model), b = Parameters(back.model);
   for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(a[i].equal(b[i]));
