@@ -1,9 +1,11 @@
 // Regular files by positioned I/O. An InputFile may be shared by threads; an OutputFile belongs to
-// one. Every failure throws Error naming the file and the system's reason.
+// one. Every failure throws Error naming the file and the system's reason. No open here waits: what
+// is no regular file is refused by its kind, except where a stream is welcome.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -24,6 +26,22 @@ class Descriptor {
  private:
   int fd_;
 };
+
+/// Opens a regular file that others may have put there: never through a symbolic link at the end of
+/// the path, and never waiting for somebody at the other end. Holds -1, with errno, when that
+/// fails; ELOOP or EINVAL say that it is a link or no regular file.
+[[nodiscard]] Descriptor OpenPlainFile(const std::string& path, int flags);
+/// Creates a file that nobody has made before, not even as a dangling link. Throws Error.
+[[nodiscard]] Descriptor CreateNewFile(const std::string& path);
+/// All bytes of such a file; nullopt when there is none, or one of more than `max_bytes`.
+[[nodiscard]] std::optional<std::string> ReadPlainFile(const std::string& path, uint64_t max_bytes);
+/// Sixteen hex digits by chance: what no other process calls its files, whatever its number is and
+/// whatever its machine is called.
+[[nodiscard]] std::string RandomName();
+
+/// True for a name that stays in the folder it is put into: no separator, no "..", nothing hidden
+/// and nothing that a terminal obeys. For names that come from other people's files.
+[[nodiscard]] bool IsPlainFileName(std::string_view name);
 
 /// An existing file, opened for reading.
 class InputFile {
@@ -46,6 +64,8 @@ class InputFile {
 class OutputFile {
  public:
   explicit OutputFile(const std::string& path);
+  /// Takes over a file that is open for writing; `path` is for messages.
+  OutputFile(Descriptor file, std::string path);
 
   void WriteAt(uint64_t offset, const void* data, size_t bytes);
   /// Closes the file; the destructor does the same but cannot report a failure.
@@ -77,9 +97,14 @@ class AtomicFile {
   bool committed_ = false;
 };
 
-/// Puts `text` into a file, whole or not at all; a path that exists and is no ordinary file
-/// (/dev/stdout, a pipe) is simply written to.
+/// Puts `text` into a file, whole or not at all. A symbolic link stays, the file behind it is
+/// written; what is no ordinary file (/dev/stdout, a pipe, a device) is simply written to.
 void WriteWholeFile(const std::string& path, std::string_view text);
+/// The descriptor of this process that a path such as "/dev/stdin" or "/dev/fd/63" names; nullopt
+/// for every other path.
+[[nodiscard]] std::optional<int> OpenDescriptorOf(const std::string& path);
+/// Whether WriteWholeFile would be able to begin, without touching what is there. Throws Error.
+void CheckWritable(const std::string& path);
 
 /// All bytes of a file of text. Throws Error for what is not UTF-8, saying where, and for UTF-16 by
 /// name; a byte order mark in front is left out. More than `max_bytes` is a failure.
@@ -87,5 +112,8 @@ void WriteWholeFile(const std::string& path, std::string_view text);
 
 /// All bytes of a file. More than `max_bytes` is a failure.
 [[nodiscard]] std::string ReadWholeFile(const std::string& path, uint64_t max_bytes);
+/// Likewise for what need not be a file: "-" and pipes such as "<(zcat x.gz)" are read to their
+/// end.
+[[nodiscard]] std::string ReadWholeStream(const std::string& path, uint64_t max_bytes);
 
 }  // namespace puzzle

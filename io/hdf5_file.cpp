@@ -193,6 +193,18 @@ void ReadScalar(const Id& object, const char* name, hid_t type, void* value,
   Check(H5Aread(attribute.get(), type, value), subject);
 }
 
+/// Archives of ours have neither soft nor external links, which would lead to other places, other
+/// files and pipes that nobody writes to.
+void RefuseLink(H5L_type_t type, const std::string& subject) {
+  if (type != H5L_TYPE_HARD) throw Error(subject + ": is a link to somewhere else; not an archive");
+}
+
+void RefuseLink(const Id& group, const std::string& name, const std::string& subject) {
+  H5L_info_t info{};
+  Check(H5Lget_info(group.get(), name.c_str(), &info, H5P_DEFAULT), subject);
+  RefuseLink(info.type, subject);
+}
+
 DType ReadDType(const Id& dataset, const std::string& subject) {
   const Id type(H5Dget_type(dataset.get()), H5Tclose, subject);
   const auto stored_as = [&](DType dtype) {
@@ -281,6 +293,7 @@ Hdf5File Hdf5File::Open(const InputFile& input) {
   if (version != kFormatVersion) {
     throw Error(fmt::format("{}: archive format {}, expected {}", path, version, kFormatVersion));
   }
+  for (const char* group : {"attributes", "arrays"}) RefuseLink(file, group, path);
   Id attributes(H5Gopen2(file.get(), "attributes", H5P_DEFAULT), H5Gclose, path);
   Id arrays(H5Gopen2(file.get(), "arrays", H5P_DEFAULT), H5Gclose, path);
   return Hdf5File(std::unique_ptr<State>(
@@ -334,15 +347,22 @@ bool Hdf5File::Has(Section section, std::string_view name) const {
 }
 
 std::vector<std::string> Hdf5File::Names(Section section) const {
-  std::vector<std::string> names;
-  const H5L_iterate_t visit = [](hid_t, const char* link, const H5L_info_t*, void* out) {
-    static_cast<std::vector<std::string>*>(out)->push_back(UnescapeName(link));
+  struct Links {
+    std::vector<std::string> names;
+    H5L_type_t type = H5L_TYPE_HARD;  // of the last one that is not hard
+  } links;
+  const H5L_iterate_t visit = [](hid_t, const char* link, const H5L_info_t* info, void* out) {
+    auto& all = *static_cast<Links*>(out);
+    all.names.push_back(UnescapeName(link));
+    if (info->type != H5L_TYPE_HARD) all.type = info->type;
     return herr_t{0};
   };
   const Hdf5Lock lock;
   Check(H5Literate(state_->Group(section).get(), H5_INDEX_NAME, H5_ITER_NATIVE, nullptr, visit,
-                   &names),
+                   &links),
         state_->path);
+  RefuseLink(links.type, state_->path);
+  std::vector<std::string> names = std::move(links.names);
   std::ranges::sort(names);
   return names;
 }
@@ -351,6 +371,7 @@ Extent Hdf5File::Find(Section section, std::string_view name) const {
   const std::string subject = state_->Subject(section, name);
   const Hdf5Lock lock;
   if (!Has(section, name)) throw Error(subject + ": does not exist");
+  RefuseLink(state_->Group(section), EscapeName(name), subject);
   const Id dataset(H5Dopen2(state_->Group(section).get(), EscapeName(name).c_str(), H5P_DEFAULT),
                    H5Dclose, subject);
   const Id properties(H5Dget_create_plist(dataset.get()), H5Pclose, subject);

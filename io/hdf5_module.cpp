@@ -119,6 +119,8 @@ class Hdf5Reader final : public ArchiveReader {
     if (extent.info.dtype != DType::kU8) throw Error(subject + ": is not text");
     std::string text(static_cast<size_t>(NumElements(extent.info.shape)), '\0');
     bytes_.ReadAt(extent.offset, text.data(), text.size());
+    constexpr int kMaxDepth = 200;
+    if (!IsNestedWithin(text, kMaxDepth)) throw Error(subject + ": is nested too deep");
     nlohmann::json value = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
     if (value.is_discarded()) throw Error(subject + ": is not JSON");
     return value;

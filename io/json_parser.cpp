@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "io/error.h"
+#include "io/printable.h"
 #include "io/utf8.h"
 
 namespace puzzle {
@@ -51,10 +52,7 @@ class Parser {
     if (text_.size() > limits_.max_bytes) {
       Fail(fmt::format("holds {} bytes, at most {} are accepted", text_.size(), limits_.max_bytes));
     }
-    if (text_.starts_with("\xEF\xBB\xBF")) Fail("begins with a byte order mark; save it without");
-    if (text_.starts_with("\xFF\xFE") || text_.starts_with("\xFE\xFF")) {
-      Fail("is UTF-16 text; save it as UTF-8");
-    }
+    RefuseOtherForms();
     SkipBlank();
     place.position = Position();
     Json document = Value(place, 1);
@@ -97,6 +95,29 @@ class Parser {
     return value;
   }
 
+  /// Says what a text is that is no JSON in UTF-8 from its first character on, and what to do.
+  void RefuseOtherForms() {
+    struct Form {
+      std::string_view begin;
+      const char* what;
+    };
+    static constexpr Form kForms[] = {
+        {"\xEF\xBB\xBF", "begins with a byte order mark; save it without"},
+        {"\xFF\xFE", "is UTF-16 text; save it as UTF-8"},
+        {"\xFE\xFF", "is UTF-16 text; save it as UTF-8"},
+        {"\x1F\x8B", "is compressed with gzip; unpack it first"},
+        {"PK\x03\x04", "is a zip archive; unpack it first"},
+        {"<!DOCTYPE", "is a page of HTML, not JSON; did the download fail?"},
+        {"<html", "is a page of HTML, not JSON; did the download fail?"},
+    };
+    for (const Form& form : kForms) {
+      if (text_.starts_with(form.begin)) Fail(form.what);
+    }
+    if (text_.size() > 1 && (text_[0] == '\0' || text_[1] == '\0')) {
+      Fail("is UTF-16 or binary, not UTF-8; save it as UTF-8");
+    }
+  }
+
   Json Object(JsonPlace& place, int depth) {
     // Json's own insertion searches all earlier keys; a file with 10^5 of them would take minutes.
     std::vector<std::pair<std::string, Json>> members;
@@ -110,7 +131,8 @@ class Parser {
       child.position = Position();
       const size_t key_at = at_;
       std::string key = String();
-      if (!keys.insert(key).second) FailAt(key_at, fmt::format("duplicate key \"{}\"", key));
+      if (!keys.insert(key).second)
+        FailAt(key_at, fmt::format("duplicate key \"{}\"", PrintableLine(key)));
       SkipBlank();
       if (!SkipCharacter(':')) Fail(fmt::format("expected ':', found {}", Here()));
       SkipBlank();

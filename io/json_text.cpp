@@ -109,6 +109,25 @@ TextPosition JsonText::Find(const std::string& pointer) const {
   return place->position;
 }
 
+bool IsNestedWithin(std::string_view text, int depth) {
+  int level = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      in_string = c != '"';
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      if (++level > depth) return false;
+    } else if (c == ']' || c == '}') {
+      --level;
+    }
+  }
+  return true;
+}
+
 std::string CanonicalJson(const nlohmann::json& value) {
   CheckFinite(value);
   try {

@@ -51,6 +51,11 @@ class JsonText {
   std::unique_ptr<State> state_;
 };
 
+/// Whether no value of a JSON text stands in more than `depth` others: what works through values by
+/// calling itself needs a bound when they come from somebody else. Text that is no JSON may be
+/// both.
+[[nodiscard]] bool IsNestedWithin(std::string_view text, int depth);
+
 /// One line without spaces, keys sorted, shortest numbers that read back the same: equal values
 /// give equal bytes. Throws Error for NaN, infinity and strings that are not UTF-8.
 [[nodiscard]] std::string CanonicalJson(const nlohmann::json& value);

@@ -67,7 +67,7 @@ home() {
     grep -nHE "^ *# *include *<($1)" "${files[@]}" | grep -vE "^($2):" || true)
 }
 home 'oneapi/tbb|tbb/' 'graph/run/executor\.cpp'
-home 'hdf5|H5' 'io/hdf5_[^/]*\.(h|cpp)'
+home 'hdf5|H5' '(tests/)?io/hdf5_[^/]*\.(h|cpp)'
 home 'Cbc|Cgl|Clp|Coin|Osi' 'nodes/solver/mip_cbc_module\.cpp'
 home 'openssl/' 'io/fingerprint\.cpp'
 home 'oniguruma' 'io/regex\.cpp'

@@ -160,6 +160,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadText{"LoneContinuation", "[\"\x80\"]", "1:3: string is not valid UTF-8"},
         BadText{"ByteOrderMark", "\xEF\xBB\xBF{}", "1:1: begins with a byte order mark"},
         BadText{"Utf16", std::string("\xFF\xFE{\0}\0", 6), "1:1: is UTF-16 text"},
+        BadText{"Utf16WithoutMark", std::string("{\0}\0", 4), "1:1: is UTF-16 or binary"},
+        BadText{"Gzip", "\x1F\x8B\x08", "1:1: is compressed with gzip"},
+        BadText{"Html", "<!DOCTYPE html>", "1:1: is a page of HTML"},
         BadText{"NulByte", std::string("[1\0]", 4), "1:3: expected ',' or ']', found byte 0x00"}),
     [](const auto& info) { return info.param.name; });
 
@@ -176,6 +179,13 @@ TEST(JsonTextTest, FilesAreReadAndNamed) {
   EXPECT_THAT(ErrorOf([&] { JsonText::ParseFile(folder / "a.json"); }),
               StartsWith((folder / "a.json") + ":1:7:"));
   EXPECT_THAT(ErrorOf([&] { JsonText::ParseFile(folder / "none.json"); }), HasSubstr("none.json"));
+}
+
+TEST(JsonTextTest, DepthIsCountedOutsideOfStrings) {
+  EXPECT_TRUE(IsNestedWithin(R"({"a": [1, [2]], "b": "[[[[\\\"[["})", 3));
+  EXPECT_FALSE(IsNestedWithin(R"({"a": [1, [2]]})", 2));
+  EXPECT_FALSE(IsNestedWithin(std::string(1'000'000, '['), 200));
+  EXPECT_TRUE(IsNestedWithin("", 0));
 }
 
 TEST(JsonTextTest, ManyKeysTakeNoQuadraticTime) {
