@@ -9,6 +9,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "apps/output.h"
 #include "graph/run/report.h"
 #include "graph/store/collect.h"
 #include "graph/store/inventory.h"
@@ -63,7 +64,12 @@ std::vector<const StoredResult*> Chosen(const Inventory& inventory, const CacheO
 }
 
 void PrintJson(const ordered_json& value) {
-  fmt::print("{}\n", value.dump(2, ' ', false, ordered_json::error_handler_t::replace));
+  Print("{}\n", value.dump(2, ' ', false, ordered_json::error_handler_t::replace));
+}
+
+/// What computed a result, as far as its record tells: "libtorch 1.13.1, ...".
+ordered_json EnvironmentOf(const StoredResult& result) {
+  return ordered_json(RecordJson(result.record).value("environment", nlohmann::json::object()));
 }
 
 ordered_json ResultJson(const StoredResult& result) {
@@ -75,6 +81,7 @@ ordered_json ResultJson(const StoredResult& result) {
           {"digest", record.digest},
           {"bytes", result.bytes},
           {"seconds", record.wall_s},
+          {"environment", EnvironmentOf(result)},
           {"made", result.made_ns / 1'000'000'000},
           {"used", result.used_ns / 1'000'000'000},
           {"current", result.current},
@@ -95,15 +102,14 @@ int List(const CacheOptions& options) {
   size_t width = 4;
   for (const StoredResult* result : chosen) width = std::max(width, result->record.step.size());
   if (!chosen.empty()) {
-    fmt::print("{:<{}}  {:>11}  {:>8}  {:>8}  {:>7}  {:<{}}\n", "step", width, "size", "made",
-               "used", "seconds", "key", kShownDigits);
+    Print("{:<{}}  {:>11}  {:>8}  {:>8}  {:>7}  {:<{}}\n", "step", width, "size", "made", "used",
+          "seconds", "key", kShownDigits);
   }
   for (const StoredResult* result : chosen) {
-    fmt::print("{:<{}}  {:>11}  {:>8}  {:>8}  {:>7.1f}  {}{}{}\n", result->record.step, width,
-               SizeText(result->bytes), AgeText(Ago_s(result->made_ns)),
-               AgeText(Ago_s(result->used_ns)), result->record.wall_s,
-               result->record.key.substr(0, kShownDigits), result->current ? "" : "  superseded",
-               result->pinned ? "  pinned" : "");
+    Print("{:<{}}  {:>11}  {:>8}  {:>8}  {:>7.1f}  {}{}{}\n", result->record.step, width,
+          SizeText(result->bytes), AgeText(Ago_s(result->made_ns)), AgeText(Ago_s(result->used_ns)),
+          result->record.wall_s, result->record.key.substr(0, kShownDigits),
+          result->current ? "" : "  superseded", result->pinned ? "  pinned" : "");
   }
   return kExitDone;
 }
@@ -129,10 +135,20 @@ int DiskUse(const CacheOptions& options) {
     use.wall_s += result->record.wall_s;
     use.used_ns = std::max(use.used_ns, result->used_ns);
   }
+  std::map<std::string, size_t> environments;
+  for (const StoredResult* result : Chosen(inventory, options)) {
+    std::string text;
+    const ordered_json environment = EnvironmentOf(*result);
+    for (const auto& [name, value] : environment.items()) {
+      text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, value.get<std::string>());
+    }
+    if (!text.empty()) ++environments[text];
+  }
   uint64_t leftovers = 0;
   for (const Leftover& leftover : inventory.leftovers) leftovers += leftover.bytes;
   if (options.json) {
     ordered_json json = {{"nodes", ordered_json::array()},
+                         {"environments", environments},
                          {"leftover_bytes", leftovers},
                          {"bytes", inventory.bytes}};
     for (const auto& [name, use] : nodes) {
@@ -149,17 +165,19 @@ int DiskUse(const CacheOptions& options) {
   }
   size_t width = 5;
   for (const auto& [name, use] : nodes) width = std::max(width, name.size());
-  fmt::print("{:<{}}  {:>7}  {:>10}  {:>11}  {:>8}  {:>8}\n", "node", width, "results",
-             "superseded", "size", "time", "used");
+  Print("{:<{}}  {:>7}  {:>10}  {:>11}  {:>8}  {:>8}\n", "node", width, "results", "superseded",
+        "size", "time", "used");
   for (const auto& [name, use] : nodes) {
-    fmt::print("{:<{}}  {:>7}  {:>10}  {:>11}  {:>8}  {:>8}\n", name, width, use.results,
-               use.superseded, SizeText(use.bytes), DurationText(use.wall_s),
-               AgeText(Ago_s(use.used_ns)));
+    Print("{:<{}}  {:>7}  {:>10}  {:>11}  {:>8}  {:>8}\n", name, width, use.results, use.superseded,
+          SizeText(use.bytes), DurationText(use.wall_s), AgeText(Ago_s(use.used_ns)));
+  }
+  for (const auto& [text, count] : environments) {
+    Print("{} computed by {}\n", Plural(count, "result"), text);
   }
   if (leftovers > 0) {
-    fmt::print("{} of leftovers (cache gc removes them)\n", SizeText(leftovers));
+    Print("{} of leftovers (cache gc removes them)\n", SizeText(leftovers));
   }
-  fmt::print("{} in all\n", SizeText(inventory.bytes));
+  Print("{} in all\n", SizeText(inventory.bytes));
   return kExitDone;
 }
 
@@ -167,22 +185,22 @@ void PrintPreview(const CollectPlan& plan, bool all) {
   size_t lines = 0;
   for (const StoredResult* result : plan.results) {
     if (!all && ++lines > kMostLines) {
-      fmt::print("... and {} more (--all)\n", plan.results.size() - kMostLines);
+      Print("... and {} more (--all)\n", plan.results.size() - kMostLines);
       break;
     }
-    fmt::print("{}  {}, used {}{}, {} to make\n", result->record.step, SizeText(result->bytes),
-               AgeText(Ago_s(result->used_ns)), Ago_s(result->used_ns) < 60 ? "" : " ago",
-               DurationText(result->record.wall_s));
+    Print("{}  {}, used {}{}, {} to make\n", result->record.step, SizeText(result->bytes),
+          AgeText(Ago_s(result->used_ns)), Ago_s(result->used_ns) < 60 ? "" : " ago",
+          DurationText(result->record.wall_s));
   }
   for (const Leftover* leftover : plan.leftovers) {
-    if (all) fmt::print("{}  {}, {}\n", leftover->path, SizeText(leftover->bytes), leftover->what);
+    if (all) Print("{}  {}, {}\n", leftover->path, SizeText(leftover->bytes), leftover->what);
   }
-  if (plan.kept_by_pins > 0) fmt::print("{} kept by pins\n", Plural(plan.kept_by_pins, "result"));
+  if (plan.kept_by_pins > 0) Print("{} kept by pins\n", Plural(plan.kept_by_pins, "result"));
   if (plan.kept_by_runs > 0) {
     std::string names;
     for (const LiveRun& run : plan.runs) names += (names.empty() ? "" : ", ") + run.Name();
-    fmt::print("{} kept for {}\n", Plural(plan.kept_by_runs, "result"),
-               names.empty() ? "commands that read this store as a shared one" : names);
+    Print("{} kept for {}\n", Plural(plan.kept_by_runs, "result"),
+          names.empty() ? "commands that read this store as a shared one" : names);
   }
 }
 
@@ -198,17 +216,17 @@ int CollectGarbage(const CacheOptions& options) {
       fmt::format("{} and {}, {}", Plural(plan.results.size(), "result"),
                   Plural(plan.leftovers.size(), "leftover"), SizeText(plan.freed));
   if (!options.yes) {
-    fmt::print("would remove {} of {}; nothing was removed (--yes removes)\n", what,
-               SizeText(inventory.bytes));
+    Print("would remove {} of {}; nothing was removed (--yes removes)\n", what,
+          SizeText(inventory.bytes));
   } else {
     const Removed removed = Collect(store, plan);
-    fmt::print("removed {} and {}, {}{}; {} left\n", Plural(removed.results, "result"),
-               Plural(removed.leftovers, "leftover"), SizeText(removed.bytes),
-               removed.kept == 0 ? "" : fmt::format(", kept {} in use", removed.kept),
-               SizeText(inventory.bytes - removed.bytes));
+    Print("removed {} and {}, {}{}; {} left\n", Plural(removed.results, "result"),
+          Plural(removed.leftovers, "leftover"), SizeText(removed.bytes),
+          removed.kept == 0 ? "" : fmt::format(", kept {} in use", removed.kept),
+          SizeText(inventory.bytes - removed.bytes));
   }
   if (!plan.within_budget) {
-    fmt::print("what must be kept is more than {}: {}\n", options.max_size, SizeText(plan.left));
+    Print("what must be kept is more than {}: {}\n", options.max_size, SizeText(plan.left));
   }
   return kExitDone;
 }
@@ -233,12 +251,12 @@ int Verify(const CacheOptions& options) {
     PrintJson(json);
   } else {
     for (const Damage& d : damage) {
-      fmt::print("{}{} ({})\n", d.step.empty() ? "" : d.step + ": ", d.what, d.path);
+      Print("{}{} ({})\n", d.step.empty() ? "" : d.step + ": ", d.what, d.path);
     }
-    fmt::print("{} read, {} damaged{}\n", Plural(inventory.results.size(), "result"), damage.size(),
-               options.repair   ? fmt::format(", {} removed", repaired)
-               : damage.empty() ? ""
-                                : "; --repair removes them, the next run makes them again");
+    Print("{} read, {} damaged{}\n", Plural(inventory.results.size(), "result"), damage.size(),
+          options.repair   ? fmt::format(", {} removed", repaired)
+          : damage.empty() ? ""
+                           : "; --repair removes them, the next run makes them again");
   }
   return damage.size() > repaired ? kExitFailed : kExitDone;
 }
@@ -250,8 +268,7 @@ int ChangePins(const CacheOptions& options, void (*change)(Store&, const StoredR
   for (const std::string& name : options.names) {
     for (const StoredResult* result : FindResults(inventory, name)) {
       change(store, *result);
-      fmt::print("{} {} ({})\n", done, result->record.step,
-                 result->record.key.substr(0, kShownDigits));
+      Print("{} {} ({})\n", done, result->record.step, result->record.key.substr(0, kShownDigits));
     }
   }
   return kExitDone;

@@ -5,17 +5,20 @@
 #include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 
 #include "apps/cache.h"
 #include "apps/explain.h"
 #include "apps/graph_verb.h"
 #include "apps/kinds.h"
+#include "apps/output.h"
 #include "apps/plan.h"
 #include "apps/run.h"
 #include "apps/runs.h"
 #include "apps/schema.h"
 #include "apps/show.h"
 #include "apps/validate.h"
+#include "graph/run/step_failure.h"
 #include "graph/view/show.h"
 #include "io/error.h"
 
@@ -40,12 +43,12 @@ int Guarded(const std::function<int()>& run) {
   try {
     return run();
   } catch (const BugError& error) {
-    fmt::print(stderr, "puzzle: internal error: {}\n", error.what());
+    Say("puzzle: internal error: {}\n", error.what());
   } catch (const Cancelled&) {
-    fmt::print(stderr, "puzzle: interrupted\n");
+    Say("puzzle: interrupted\n");
     return kExitInterrupted;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "puzzle: {}\n", error.what());
+    Say("puzzle: {}\n", WithoutTrace(error.what()));
   }
   return kExitFailed;
 }
@@ -69,6 +72,7 @@ int Verbs::Run() const {
 
 int PuzzleMain(int argc, char** argv, const Registry& registry, const Hooks& hooks) {
   StartLog();
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is a failed write like any other
   CLI::App app(
       "Compresses language models by the Puzzle method: runs JSON graphs of steps and "
       "computes only what is missing.",
@@ -91,9 +95,9 @@ int PuzzleMain(int argc, char** argv, const Registry& registry, const Hooks& hoo
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitDone : kExitBadInput;
+    return AfterPrinting(app.exit(error) == 0 ? kExitDone : kExitBadInput);
   }
-  return Guarded([&] { return verbs.Run(); });
+  return AfterPrinting(Guarded([&] { return verbs.Run(); }));
 }
 
 }  // namespace puzzle

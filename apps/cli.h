@@ -64,6 +64,9 @@ struct Hooks {
   std::function<std::map<std::string, std::string>(const std::string& device_type)> environment;
   /// How many layers a checkpoint has, for {"layers_of": checkpoint} in graphs.
   std::function<int64_t(const std::string& checkpoint)> layers_of;
+  /// What decides the last bits of a computation: libtorch, BLAS kernel, kind of CPU. Recorded with
+  /// every result that was computed on a device; enters the keys with --strict-environment.
+  std::function<std::map<std::string, std::string>()> numerics;
 };
 
 /// Parses the command line, runs a verb and returns the exit code. Every message goes to stderr.

@@ -26,6 +26,7 @@ int main(int argc, char** argv) {
   hooks.set_threads = puzzle::SetThreads;
   hooks.environment = puzzle::MachineFacts;
   hooks.layers_of = puzzle::CountLayers;
+  hooks.numerics = puzzle::NumericalFacts;
   hooks.classify_failure = [](const std::exception& error) {
     switch (puzzle::ClassifyDeviceFailure(error)) {
       case puzzle::DeviceFailure::kOutOfMemory:

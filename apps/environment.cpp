@@ -75,6 +75,23 @@ GpuFacts::Card CardOf(const Nvml& nvml, unsigned index) {
   return card;
 }
 
+// What kernels choose their code by.
+std::string CpuFeatures() {
+  const CpuInfo cpu = DetectCpu();
+  std::string text;
+  const auto add = [&](bool has, const char* name) {
+    if (has) text += (text.empty() ? "" : " ") + std::string(name);
+  };
+  add(cpu.avx2 && cpu.os_saves_ymm, "avx2");
+  add(cpu.fma && cpu.os_saves_ymm, "fma");
+  add(cpu.avx512f && cpu.os_saves_zmm, "avx512f");
+  add(cpu.avx512dq && cpu.os_saves_zmm, "avx512dq");
+  add(cpu.avx512bw && cpu.os_saves_zmm, "avx512bw");
+  add(cpu.avx512vl && cpu.os_saves_zmm, "avx512vl");
+  add(cpu.avx512_bf16 && cpu.os_saves_zmm, "avx512_bf16");
+  return text;
+}
+
 }  // namespace
 
 GpuFacts DetectGpus() {
@@ -106,6 +123,12 @@ std::map<std::string, std::string> WithGpus(std::map<std::string, std::string> m
   machine["gpu_driver"] = fmt::format("{}, CUDA {}", gpus.driver, gpus.driver_cuda);
   machine["cuda_runtime"] = gpus.built_for_cuda;
   return machine;
+}
+
+std::map<std::string, std::string> NumericalFacts() {
+  return {{"blas_kernel", BlasKernel()},
+          {"cpu_features", CpuFeatures()},
+          {"libtorch", PUZZLE_TORCH_VERSION}};
 }
 
 std::map<std::string, std::string> MachineFacts(const std::string& device_type) {

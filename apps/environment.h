@@ -32,4 +32,8 @@ struct GpuFacts {
 /// The facts for measurements on a type of device ("cpu", "cuda", "": any). Thread-safe.
 [[nodiscard]] std::map<std::string, std::string> MachineFacts(const std::string& device_type);
 
+/// What decides the last bits of a computation on this machine: another libtorch, BLAS kernel or
+/// kind of CPU may round differently.
+[[nodiscard]] std::map<std::string, std::string> NumericalFacts();
+
 }  // namespace puzzle

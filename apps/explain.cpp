@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "apps/output.h"
 #include "graph/plan/explain.h"
 
 namespace puzzle {
@@ -18,7 +19,7 @@ int ExplainCommand(const ExplainOptions& options, const Registry& registry, cons
   const std::vector<StepId> steps =
       MatchSteps(plan, options.step, "explain " + options.step, diagnostics);
   if (!diagnostics.empty()) {
-    fmt::print(stderr, "{}", diagnostics.Text());
+    Say("{}", diagnostics.Text());
     return kExitBadInput;
   }
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
@@ -27,12 +28,12 @@ int ExplainCommand(const ExplainOptions& options, const Registry& registry, cons
     if (options.json) {
       list.push_back(ExplanationJson(plan, forecast, explanation));
     } else {
-      fmt::print("{}", ExplanationText(plan, forecast, explanation));
+      Print("{}", ExplanationText(plan, forecast, explanation));
     }
   }
   if (options.json) {
     const auto replace = nlohmann::ordered_json::error_handler_t::replace;
-    fmt::print("{}\n", list.dump(2, ' ', false, replace));
+    Print("{}\n", list.dump(2, ' ', false, replace));
   }
   return kExitDone;
 }

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "apps/output.h"
 #include "graph/view/draw.h"
 
 namespace puzzle {
@@ -11,8 +12,8 @@ namespace puzzle {
 int GraphCommand(const GraphVerbOptions& options, const Registry& registry) {
   const auto plan = LoadPlan(options.graph, registry, {}, /*memo=*/{});
   if (!plan) return kExitBadInput;
-  fmt::print("{}", options.format == "dot" ? DrawDot(*plan, options.steps)
-                                           : DrawMermaid(*plan, options.steps));
+  Print("{}", options.format == "dot" ? DrawDot(*plan, options.steps)
+                                      : DrawMermaid(*plan, options.steps));
   return kExitDone;
 }
 

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "apps/output.h"
 #include "graph/kind/schema.h"
 #include "graph/language/diagnostics.h"
 
@@ -11,7 +12,7 @@ namespace puzzle {
 
 int KindsCommand(const KindsOptions& options, const Registry& registry) {
   if (options.kind.empty()) {
-    fmt::print("{}", options.json ? KindsJson(registry) : KindList(registry));
+    Print("{}", options.json ? KindsJson(registry) : KindList(registry));
     return kExitDone;
   }
   const NodeKind* kind = registry.Find(options.kind);
@@ -19,11 +20,10 @@ int KindsCommand(const KindsOptions& options, const Registry& registry) {
     std::vector<std::string> names;
     for (const NodeKind& known : registry.kinds()) names.push_back(known.name);
     const std::string hint = DidYouMean(options.kind, names);
-    fmt::print(stderr, "unknown kind \"{}\"{}\n", options.kind,
-               hint.empty() ? "" : " (" + hint + ")");
+    Say("unknown kind \"{}\"{}\n", options.kind, hint.empty() ? "" : " (" + hint + ")");
     return kExitBadInput;
   }
-  fmt::print("{}", options.json ? KindsJson(Registry({*kind})) : KindTable(*kind));
+  Print("{}", options.json ? KindsJson(Registry({*kind})) : KindTable(*kind));
   return kExitDone;
 }
 

@@ -1,23 +1,32 @@
 #include "apps/load.h"
 
 #include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstring>
 #include <future>
 
+#include "apps/output.h"
 #include "graph/view/show.h"
 #include "io/error.h"
+#include "io/file.h"
 #include "io/hdf5_archive.h"
 
 namespace puzzle {
 
 void GraphOptions::Declare(CLI::App& verb, bool with_store) {
-  verb.add_option("GRAPH", graph, "the graph, a JSON file")->required();
+  verb.add_option("GRAPH", graph, "the graph, a JSON file; - is standard input")->required();
   verb.add_option("--set", settings,
                   "vars.NAME=VALUE, NODE.PARAM=VALUE or NODE[axis=value].PARAM=VALUE; "
                   "VALUE is JSON or else text; may be repeated")
       ->allow_extra_args(false)
       ->type_name("TARGET=VALUE");
+  verb.add_flag("--strict-environment", strict_environment,
+                "results of another libtorch, BLAS kernel or kind of CPU do not count: other bits "
+                "are possible there");
   if (!with_store) return;
   verb.add_option("--store", store, "folder of finished results")->capture_default_str();
   verb.add_option(
@@ -28,13 +37,32 @@ void GraphOptions::Declare(CLI::App& verb, bool with_store) {
       ->check(CLI::ExistingDirectory);
 }
 
+JsonText ReadGraph(const std::string& path) {
+  constexpr uint64_t kMaxBytes = JsonLimits().max_bytes;
+  const std::optional<int> stream = path == "-" ? STDIN_FILENO : OpenDescriptorOf(path);
+  if (!stream) return JsonText::ParseFile(path);
+  const std::string text = ReadWholeStream(path, kMaxBytes);
+  // A stream can be read once, and the engine, which takes this program's place when there is
+  // something to compute, reads the graph as well: what was read is put back where it came from.
+  const Descriptor again(::memfd_create("graph", 0));
+  if (again.get() < 0 || ::dup2(again.get(), *stream) < 0) {
+    throw Error(fmt::format("{}: cannot be kept for the engine: {}", path, std::strerror(errno)));
+  }
+  WriteWholeFile(fmt::format("/dev/fd/{}", *stream), text);
+  ::lseek(*stream, 0, SEEK_SET);
+  return JsonText::Parse(text, path == "-" ? "standard input" : path);
+}
+
 std::unique_ptr<Store> OpenStore(const GraphOptions& options) {
-  return std::make_unique<Store>(options.store, Hdf5Format(), options.shared_stores);
+  auto opened = std::make_unique<Store>(options.store, Hdf5Format(), options.shared_stores);
+  opened->WorkOn(options.graph);
+  return opened;
 }
 
 std::string GraphOptions::Command() const {
   std::string command = "puzzle run " + ShellWord(graph);
   for (const std::string& setting : settings) command += " --set " + ShellWord(setting);
+  if (strict_environment) command += " --strict-environment";
   if (store != GraphOptions().store) command += " --store " + ShellWord(store);
   for (const std::string& shared : shared_stores) command += " --shared-store " + ShellWord(shared);
   return command;
@@ -84,21 +112,22 @@ std::optional<Plan> LoadPlan(const GraphOptions& options, const Registry& regist
   plan_options.files = &files;
   plan_options.environment = hooks.environment;
   plan_options.layers_of = hooks.layers_of;
+  if (options.strict_environment && hooks.numerics) plan_options.numerics = hooks.numerics();
   Diagnostics diagnostics;
   std::optional<Plan> plan;
   try {
-    const auto text = std::make_shared<const JsonText>(JsonText::ParseFile(options.graph));
+    const auto text = std::make_shared<const JsonText>(ReadGraph(options.graph));
     const GraphSpec spec = ParseSpec(text, options.settings, diagnostics);
     plan = MakePlan(spec, registry, plan_options, diagnostics);
   } catch (const Error& error) {
-    fmt::print(stderr, "{}\n", error.what());
+    Say("{}\n", error.what());
     return std::nullopt;
   }
   if (diagnostics.empty()) {
     if (memo.make_folder) files.Save();
     return plan;
   }
-  fmt::print(stderr, "{}", diagnostics.Text());
+  Say("{}", diagnostics.Text());
   return std::nullopt;
 }
 
@@ -118,7 +147,7 @@ std::optional<Prepared> Prepare(const GraphOptions& options, const Selection& se
     CheckOutside(selected, forecast, diagnostics);
   }
   if (diagnostics.empty()) return Prepared{std::move(selected.plan), std::move(forecast)};
-  fmt::print(stderr, "{}", diagnostics.Text());
+  Say("{}", diagnostics.Text());
   return std::nullopt;
 }
 

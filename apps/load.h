@@ -22,6 +22,7 @@ struct GraphOptions {
   std::vector<std::string> settings;  // --set
   std::string store = "store";
   std::vector<std::string> shared_stores;  // read after the store, never written
+  bool strict_environment = false;         // the numerical environment enters the keys
 
   void Declare(CLI::App& verb, bool with_store);
   /// "puzzle run GRAPH --set ... --store ...", as it can be typed.
@@ -41,6 +42,10 @@ struct LaneOptions {
   void Declare(CLI::App& verb);
   [[nodiscard]] std::vector<Device> Devices() const;
 };
+
+/// The text of a graph: of a file, of standard input ("-"), or of a pipe such as "<(script)".
+/// Throws Error.
+[[nodiscard]] JsonText ReadGraph(const std::string& path);
 
 /// The store of a command line.
 [[nodiscard]] std::unique_ptr<Store> OpenStore(const GraphOptions& options);

@@ -29,5 +29,6 @@ int main(int argc, char** argv) {
   hooks.before_execute = [argv] { BecomeEngine(argv); };
   hooks.environment = puzzle::MachineFacts;
   hooks.layers_of = puzzle::CountLayers;
+  hooks.numerics = puzzle::NumericalFacts;
   return puzzle::PuzzleMain(argc, argv, registry, hooks);
 }

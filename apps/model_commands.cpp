@@ -4,13 +4,14 @@
 #include <charconv>
 #include <cstdio>
 #include <optional>
-#include <thread>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 #include <nlohmann/json.hpp>
 
+#include "apps/output.h"
+#include "graph/run/machine.h"
 #include "io/error.h"
 #include "io/file.h"
 #include "io/tokenizer.h"
@@ -30,7 +31,7 @@ constexpr uint64_t kMaxTextBytes = uint64_t{4} << 30;
 
 void PrepareThread(const std::string& device, int threads) {
   BindThreadToDevice(device);
-  SetThreads(threads > 0 ? threads : static_cast<int>(std::thread::hardware_concurrency()));
+  SetThreads(threads > 0 ? threads : AvailableCores());
   spdlog::info("{}", RuntimeDescription());
 }
 
@@ -137,17 +138,17 @@ int EvalCommand(const EvalOptions& options) {
     json = ToJson(MeasureText(options, *tokenizer, model, parent ? &*parent : nullptr),
                   parent.has_value());
     if (!options.json)
-      for (const auto& [name, value] : json.items()) fmt::print("{:<22} {}\n", name, value.dump());
+      for (const auto& [name, value] : json.items()) Print("{:<22} {}\n", name, value.dump());
   }
   if (!tasks.empty()) {
     std::vector<ModelTasks> models;
     if (parent) models.push_back({"parent", AnswerTasks(tasks, options.parent, *parent)});
     models.push_back({parent ? "child" : "model", AnswerTasks(tasks, options.model, model)});
-    if (!options.json) fmt::print("{}", TaskTable(models, parent ? 0 : -1));
+    if (!options.json) Print("{}", TaskTable(models, parent ? 0 : -1));
     json.update(TasksJson(models.back().results));
     if (parent) json["parent"] = TasksJson(models.front().results);
   }
-  if (options.json) fmt::print("{}\n", json.dump());
+  if (options.json) Print("{}\n", json.dump());
   return kExitDone;
 }
 
@@ -157,7 +158,7 @@ int GenerateCommand(const GenerateOptions& options) {
   const Transformer model(ToDevice(LoadCheckpoint(options.model), options.device));
   const std::string continuation = SampleText(model, *tokenizer, options.prompt, options.tokens,
                                               {options.temperature, options.top_k, options.seed});
-  fmt::print("{}{}\n", options.prompt, continuation);
+  Print("{}{}\n", options.prompt, continuation);
   return kExitDone;
 }
 

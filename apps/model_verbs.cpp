@@ -3,7 +3,26 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
+#include "graph/run/lanes.h"
+#include "io/error.h"
+
 namespace puzzle {
+
+namespace {
+
+/// One device by the name that `run --devices` takes.
+CLI::Validator OneDevice() {
+  return {[](std::string& text) -> std::string {
+            try {
+              return ParseDevices(text).size() == 1 ? "" : "expected one device";
+            } catch (const Error& error) {
+              return error.what();
+            }
+          },
+          "DEVICE"};
+}
+
+}  // namespace
 
 void AddModelVerbs(Verbs& verbs, const ModelCommands& commands) {
   auto eval = std::make_shared<EvalOptions>();
@@ -21,7 +40,7 @@ void AddModelVerbs(Verbs& verbs, const ModelCommands& commands) {
   eval_verb.add_option("MODEL", eval->model, "checkpoint: a folder or a .gguf file")->required();
   CLI::Option_group& what = *eval_verb.add_option_group("What to measure");
   what.require_option(1, 0);
-  what.add_option("--text", eval->text, "text file; documents end at the separator");
+  what.add_option("--text", eval->text, "text file, - or a pipe; documents end at the separator");
   what.add_option("--tasks", eval->tasks,
                   "tasks by name, or task files, with commas between; all: those that have rows")
       ->delimiter(',');
@@ -44,7 +63,9 @@ void AddModelVerbs(Verbs& verbs, const ModelCommands& commands) {
   eval_verb.add_option("--batch", eval->batch, "sequences at a time")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  eval_verb.add_option("--device", eval->device, "cpu or cuda:N")->capture_default_str();
+  eval_verb.add_option("--device", eval->device, "cpu or cuda:N")
+      ->check(OneDevice())
+      ->capture_default_str();
   eval_verb.add_option("--threads", eval->threads, "0: all cores")->check(CLI::NonNegativeNumber);
   eval_verb.add_flag("--json", eval->json, "print one JSON object");
 
@@ -65,7 +86,9 @@ void AddModelVerbs(Verbs& verbs, const ModelCommands& commands) {
   generate_verb.add_option("--top-k", generate->top_k, "sample among the k likeliest; 0: all")
       ->check(CLI::NonNegativeNumber);
   generate_verb.add_option("--seed", generate->seed, "of the sampling")->capture_default_str();
-  generate_verb.add_option("--device", generate->device, "cpu or cuda:N")->capture_default_str();
+  generate_verb.add_option("--device", generate->device, "cpu or cuda:N")
+      ->check(OneDevice())
+      ->capture_default_str();
   generate_verb.add_option("--threads", generate->threads, "0: all cores")
       ->check(CLI::NonNegativeNumber);
 }

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "apps/output.h"
 #include "graph/plan/stale.h"
 #include "graph/store/store.h"
 #include "graph/view/draw.h"
@@ -16,14 +17,15 @@ int PlanCommand(const PlanVerbOptions& options, const Registry& registry, const 
                                 /*for_run=*/false);
   if (!prepared) return kExitBadInput;
   const auto& [plan, forecast] = *prepared;
+  for (const std::string& complaint : store->TakeComplaints()) Say("warning: {}\n", complaint);
   for (const StepForecast& step : forecast.steps) {
-    if (!step.warning.empty()) fmt::print(stderr, "warning: {}\n", step.warning);
+    if (!step.warning.empty()) Say("warning: {}\n", step.warning);
   }
   const size_t lanes = options.lanes.Devices().size();
   std::vector<std::shared_ptr<const Cause>> origins;
   if (options.json || options.verbose) origins = Origins(plan, forecast, *store);
-  fmt::print("{}", options.json ? ForecastJson(plan, forecast, lanes, origins)
-                                : ForecastText(plan, forecast, options.all, lanes, origins));
+  Print("{}", options.json ? ForecastJson(plan, forecast, lanes, origins)
+                           : ForecastText(plan, forecast, options.all, lanes, origins));
   return kExitDone;
 }
 

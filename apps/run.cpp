@@ -7,13 +7,17 @@
 
 #include <CLI/CLI.hpp>
 #include <condition_variable>
+#include <future>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <thread>
 
+#include "apps/output.h"
 #include "apps/plan.h"
 #include "apps/signals.h"
 #include "graph/run/executor.h"
+#include "graph/run/machine.h"
 #include "graph/view/progress.h"
 #include "graph/view/run_log.h"
 #include "io/error.h"
@@ -21,7 +25,8 @@
 namespace puzzle {
 namespace {
 
-void Print(const std::string& text) {
+/// Views have escaped what is not theirs.
+void PrintRaw(const std::string& text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
   std::fflush(stdout);
 }
@@ -32,11 +37,18 @@ int TerminalWidth() {
   return 80;
 }
 
+int TerminalHeight() {
+  winsize size{};
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0) return size.ws_row;
+  return 25;
+}
+
 std::unique_ptr<ProgressView> MakeView(const RunOptions& options) {
   if (options.quiet) return nullptr;
   ProgressOptions progress;
-  progress.write = Print;
+  progress.write = PrintRaw;
   progress.width = TerminalWidth;
+  progress.height = TerminalHeight;
   const bool terminal = ::isatty(STDOUT_FILENO) != 0 && !options.verbose;
   return terminal ? MakeTerminalView(std::move(progress)) : MakePlainView(std::move(progress));
 }
@@ -71,6 +83,17 @@ uint64_t MemoryBudget(const RunOptions& options) {
   return free == 0 ? UINT64_MAX : static_cast<uint64_t>(kMemoryPart * static_cast<double>(free));
 }
 
+/// A device that is not there is the user's mistake, said before anything begins. Throws Error.
+void TryDevices(const std::vector<Device>& devices, const Hooks& hooks) {
+  if (!hooks.on_lane_start) return;
+  std::set<std::string> tried;
+  for (const Device& device : devices) {
+    if (device.type == "cpu" || !tried.insert(device.name()).second) continue;
+    // On a thread of its own: trying binds it.
+    std::async(std::launch::async, [&] { hooks.on_lane_start(device, 0); }).get();
+  }
+}
+
 Report ExecutePlan(const Plan& plan, const Forecast& forecast, Store& store,
                    const RunOptions& options, const Hooks& hooks, RunOutputs& outputs) {
   const std::unique_ptr<ProgressView> view = MakeView(options);
@@ -84,12 +107,14 @@ Report ExecutePlan(const Plan& plan, const Forecast& forecast, Store& store,
   lane_options.on_start = hooks.on_lane_start;
   lane_options.set_threads = hooks.set_threads;
   const SignalWatcher signals;
+  TryDevices(lane_options.devices, hooks);
   LocalLanes lanes(std::move(lane_options));
   const Ticker ticker(view.get());
   ExecuteOptions execute;
   execute.keep_going = options.keep_going;
   execute.resident_bytes = options.resident_mib << 20;
   execute.tool = PUZZLE_VERSION;
+  if (hooks.numerics) execute.numerics = hooks.numerics();
   execute.command = options.graph.Command();
   execute.stop = signals.token();
   execute.classify = hooks.classify_failure;
@@ -113,8 +138,8 @@ void SaveLog(const Plan& plan, const Report& report, const RunOptions& options) 
   log.tool = PUZZLE_VERSION;
   try {
     SaveRunLog(options.graph.store, log);
-  } catch (const Error& error) {
-    fmt::print(stderr, "warning: {}\n", error.what());
+  } catch (const std::exception& error) {
+    Say("warning: {}\n", error.what());
   }
 }
 
@@ -140,14 +165,15 @@ int RunCommand(const RunOptions& options, const Registry& registry, const Hooks&
                 forecast.hits, forecast.runs, forecast.waits);
   const bool nothing_to_do = forecast.hits == plan.steps.size();
   if (!nothing_to_do && hooks.before_execute) hooks.before_execute();
+  for (const std::string& complaint : store.TakeComplaints()) Say("warning: {}\n", complaint);
   RunOutputs outputs(options.outputs);
   const Report report = nothing_to_do ? TakeHits(plan, forecast, store, options, outputs)
                                       : ExecutePlan(plan, forecast, store, options, hooks, outputs);
   if (!nothing_to_do) SaveLog(plan, report, options);
-  Print(DisplayText(plan, report));
+  PrintText(DisplayText(plan, report));
   const std::string failures = FailuresText(plan, report, options.command);
-  if (!failures.empty()) fmt::print(stderr, "\n{}", failures);
-  Print((options.quiet && nothing_to_do ? "" : "\n" + SummaryLine(report) + '\n'));
+  if (!failures.empty()) Say("\n{}", failures);
+  PrintText(options.quiet && nothing_to_do ? "" : "\n" + SummaryLine(report) + '\n');
   outputs.Write(plan, report, store, options.graph.graph, options.command);
   return report.ExitCode();
 }

@@ -17,8 +17,8 @@
 namespace puzzle {
 namespace {
 
-Error CannotWrite(const std::string& path) {
-  return Error(fmt::format("cannot write \"{}\": {}", path, std::strerror(errno)));
+Error CannotWrite(const std::string& path, int failure) {
+  return Error(fmt::format("cannot write \"{}\": {}", path, std::strerror(failure)));
 }
 
 }  // namespace
@@ -35,11 +35,17 @@ void OutputOptions::Declare(CLI::App& verb) {
 RunOutputs::RunOutputs(const OutputOptions& options) : options_(options) {
   if (!options_.events.empty()) {
     events_file_.reset(std::fopen(options_.events.c_str(), "w"));
-    if (!events_file_) throw CannotWrite(options_.events);
+    if (!events_file_) throw CannotWrite(options_.events, errno);
     events_ = std::make_unique<EventWriter>([this](const std::string& line) {
-      std::fwrite(line.data(), 1, line.size(), events_file_.get());
-      std::fflush(events_file_.get());  // for whoever follows the file
+      errno = 0;
+      const bool written =
+          std::fwrite(line.data(), 1, line.size(), events_file_.get()) == line.size();
+      const bool flushed = std::fflush(events_file_.get()) == 0;  // for whoever follows the file
+      if (!(written && flushed) && events_failure_ == 0) events_failure_ = errno == 0 ? EIO : errno;
     });
+  }
+  for (const std::string* path : {&options_.trace, &options_.report, &options_.summary}) {
+    if (!path->empty()) CheckWritable(*path);
   }
   if (!options_.trace.empty() || !options_.report.empty()) {
     timeline_ = std::make_unique<TimelineRecorder>();
@@ -53,7 +59,6 @@ void RunOutputs::AddTo(ObserverList& observers) {
 
 void RunOutputs::Write(const Plan& plan, const Report& report, const Store& store,
                        const std::string& graph, const std::string& command) const {
-  if (events_file_ && std::ferror(events_file_.get()) != 0) throw CannotWrite(options_.events);
   if (timeline_) {
     const Timeline timeline = timeline_->Take();
     if (options_.trace.ends_with(".svg")) {
@@ -73,6 +78,7 @@ void RunOutputs::Write(const Plan& plan, const Report& report, const Store& stor
     }
   }
   if (!options_.summary.empty()) WriteWholeFile(options_.summary, SummaryJson(plan, report));
+  if (events_failure_ != 0) throw CannotWrite(options_.events, events_failure_);
 }
 
 }  // namespace puzzle

@@ -30,7 +30,8 @@ struct OutputOptions {
 /// Collects what the files need while a run goes on. Not thread-safe; its observers are.
 class RunOutputs {
  public:
-  /// Opens the events file. Throws Error when it cannot be written.
+  /// Opens the events file and tries the paths of the others, before hours of work. Throws Error
+  /// when one cannot be written.
   explicit RunOutputs(const OutputOptions& options);
 
   /// Adds what has to see the events of the run.
@@ -47,6 +48,7 @@ class RunOutputs {
 
   const OutputOptions options_;
   std::unique_ptr<std::FILE, CloseFile> events_file_;
+  int events_failure_ = 0;  // errno of the first write that failed
   std::unique_ptr<EventWriter> events_;
   std::unique_ptr<TimelineRecorder> timeline_;
 };

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "apps/output.h"
 #include "graph/view/run_diff.h"
 #include "graph/view/run_log.h"
 #include "io/error.h"
@@ -13,7 +14,7 @@ namespace puzzle {
 
 int RunsCommand(const RunsOptions& options) {
   const std::vector<RunLog> runs = ListRuns(options.store);
-  fmt::print("{}", options.json ? RunListJson(runs) : RunListText(runs));
+  Print("{}", options.json ? RunListJson(runs) : RunListText(runs));
   return kExitDone;
 }
 
@@ -22,9 +23,9 @@ int DiffCommand(const DiffOptions& options) {
     Store store(options.store, Hdf5Format());
     const RunDifference difference = DiffRuns(LoadRun(options.store, options.before),
                                               LoadRun(options.store, options.after), store);
-    fmt::print("{}", options.json ? DifferenceJson(difference) : DifferenceText(difference));
+    Print("{}", options.json ? DifferenceJson(difference) : DifferenceText(difference));
   } catch (const Error& error) {
-    fmt::print(stderr, "{}\n", error.what());
+    Say("{}\n", error.what());
     return kExitBadInput;
   }
   return kExitDone;

@@ -4,12 +4,13 @@
 
 #include <CLI/CLI.hpp>
 
+#include "apps/output.h"
 #include "graph/kind/schema.h"
 
 namespace puzzle {
 
 int SchemaCommand(const Registry& registry) {
-  fmt::print("{}", GraphSchema(registry));
+  Print("{}", GraphSchema(registry));
   return kExitDone;
 }
 

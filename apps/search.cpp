@@ -6,6 +6,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "apps/output.h"
 #include "apps/signals.h"
 #include "io/error.h"
 #include "io/file.h"
@@ -32,7 +33,7 @@ CLI::Validator Positive() {
 }
 
 void Warn(const std::string& message) {
-  fmt::print(stderr, "warning: {}\n", message);
+  Say("warning: {}\n", message);
 }
 
 // "memory_mib=80000" and "memory_mib=85%" into {"memory_mib": 80000} and {"memory_mib": "85%"}.
@@ -112,9 +113,9 @@ int SweepLibrary(const SearchOptions& options, const Query& query) {
     for (const auto* list : {&frontier.points, &frontier.baselines}) {
       for (const FrontierPoint& point : *list) points.push_back(PointJson(point));
     }
-    fmt::print("{}\n", ordered_json{{"resource", frontier.resource}, {"points", points}}.dump());
+    Print("{}\n", ordered_json{{"resource", frontier.resource}, {"points", points}}.dump());
   } else {
-    fmt::print("{}", FrontierTable(frontier));
+    Print("{}", FrontierTable(frontier));
   }
   return kExitDone;
 }
@@ -129,11 +130,11 @@ int SearchLibrary(const SearchOptions& options, Query query) {
     if (options.compare) {
       answer["methods"] = ComparisonJson(CompareMethods(search.problem, query.settings));
     }
-    fmt::print("{}\n", answer.dump());
+    Print("{}\n", answer.dump());
   } else {
-    fmt::print("{}", AnswerText(query.table, search, solutions, options.solver));
+    Print("{}", AnswerText(query.table, search, solutions, options.solver));
     if (options.compare) {
-      fmt::print("\n{}", ComparisonTable(CompareMethods(search.problem, query.settings), true));
+      Print("\n{}", ComparisonTable(CompareMethods(search.problem, query.settings), true));
     }
   }
   return solutions.front().choice.empty() ? kExitFailed : kExitDone;
@@ -155,7 +156,7 @@ int SearchCommand(const SearchOptions& options) {
                                              : SweepLibrary(options, query);
     return signals.token().stop_requested() ? kExitInterrupted : status;
   } catch (const Error& error) {
-    fmt::print(stderr, "{}\n", error.what());
+    Say("{}\n", error.what());
     return kExitBadInput;
   }
 }

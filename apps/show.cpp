@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "apps/output.h"
 #include "graph/view/show.h"
 #include "io/error.h"
 #include "io/file.h"
@@ -16,9 +17,9 @@ int ShowCommand(const ShowOptions& options) {
   try {
     const Shown shown = FindShown(store, options.name);
     if (!options.picture.empty()) WriteWholeFile(options.picture, ShownPicture(shown, store));
-    fmt::print("{}", options.json ? ShownJson(shown) : ShownText(shown, store));
+    Print("{}", options.json ? ShownJson(shown) : ShownText(shown, store));
   } catch (const Error& error) {
-    fmt::print(stderr, "{}\n", error.what());
+    Say("{}\n", error.what());
     return kExitBadInput;
   }
   return kExitDone;

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/load.h"
+#include "apps/output.h"
 
 namespace puzzle {
 
@@ -15,9 +16,9 @@ int ValidateCommand(const ValidateOptions& options, const Registry& registry, co
     graph.graph = path;
     graph.settings = options.settings;
     if (const auto plan = LoadPlan(graph, registry, hooks, /*memo=*/{})) {
-      fmt::print("{}: good, {} node{}, {} step{}\n", path, plan->nodes.size(),
-                 plan->nodes.size() == 1 ? "" : "s", plan->steps.size(),
-                 plan->steps.size() == 1 ? "" : "s");
+      Print("{}: good, {} node{}, {} step{}\n", path, plan->nodes.size(),
+            plan->nodes.size() == 1 ? "" : "s", plan->steps.size(),
+            plan->steps.size() == 1 ? "" : "s");
     } else {
       status = kExitBadInput;
     }

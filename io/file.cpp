@@ -291,7 +291,7 @@ std::string ReadWholeFile(const std::string& path, uint64_t max_bytes) {
 }
 
 std::string ReadTextFile(const std::string& path, uint64_t max_bytes) {
-  std::string text = ReadWholeFile(path, max_bytes);
+  std::string text = ReadWholeStream(path, max_bytes);
   RefuseLfsPointer(text, path);
   if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF"))
     throw Error(path + ": is UTF-16 text; convert it to UTF-8, such as with `iconv -f UTF-16`");

@@ -317,10 +317,10 @@ BoundParams ParamBinder::Bind(const std::vector<const ordered_json*>& given,
       bound.input_paths.emplace_back(param.name, path);
       if (!path.empty() && files_ != nullptr) {
         try {
-          text = "{\"content\":" +
-                 Quoted(file ? files_->File(path)
-                             : files_->Folder(path, FolderId(kind_, param), folder->digest)) +
-                 '}';
+          bound.inputs.push_back(
+              file ? files_->KnowFile(path)
+                   : files_->KnowFolder(path, FolderId(kind_, param), folder->digest));
+          text = "{\"content\":" + Quoted(bound.inputs.back()->digest) + '}';
         } catch (const Error& error) {
           mistakes.push_back({param.name, error.what(), ""});
         }

@@ -20,6 +20,7 @@ struct BoundParams {
   /// numbers in one spelling, files by content.
   std::string keyed;
   std::vector<std::pair<std::string, std::string>> input_paths;   // parameter, path
+  std::vector<std::shared_ptr<const DigestedInput>> inputs;       // what is known of them
   std::vector<std::pair<std::string, std::string>> output_paths;  // parameter, path
 };
 

@@ -13,11 +13,11 @@ namespace {
 using nlohmann::ordered_json;
 
 template <class... F>
-struct Overload : F... {
+struct Cases : F... {
   using F::operator()...;
 };
 template <class... F>
-Overload(F...) -> Overload<F...>;
+Cases(F...) -> Cases<F...>;
 
 std::string_view ArityText(PortSpec::Arity arity) {
   switch (arity) {
@@ -71,7 +71,7 @@ ordered_json ParamSchema(const NodeKind& kind, const ParamSpec& param) {
                         {"items", {{"anyOf", {items, {{"$ref", "#/$defs/reference"}}}}}}};
   };
   const ordered_json type =
-      std::visit(Overload{[&](int64_t*) { return integer; }, [&](double*) { return real; },
+      std::visit(Cases{[&](int64_t*) { return integer; }, [&](double*) { return real; },
                           [&](bool*) {
                             return ordered_json{{"type", "boolean"}};
                           },

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "io/printable.h"
+
 namespace puzzle {
 namespace {
 
@@ -44,16 +46,21 @@ std::string KindOfMessage(std::string_view message) {
 }  // namespace
 
 std::string ToString(const Diagnostic& d) {
-  std::string text = d.source;
+  constexpr size_t kMost = 1000;  // bytes of what a graph says
+  const auto cut = [](const std::string& text) {
+    return Printable(text.size() <= kMost ? text : text.substr(0, kMost - 3) + "...");
+  };
+  std::string text = Printable(d.source);
   if (d.position.line > 0) text += fmt::format(":{}:{}", d.position.line, d.position.column);
   if (!text.empty()) text += ": ";
-  if (!d.pointer.empty()) text += d.pointer + ": ";
-  text += d.message;
-  if (!d.hint.empty()) text += " (" + d.hint + ")";
+  if (!d.pointer.empty()) text += cut(d.pointer) + ": ";
+  text += cut(d.message);
+  if (!d.hint.empty()) text += " (" + cut(d.hint) + ")";
   return text;
 }
 
 void Diagnostics::Add(Diagnostic diagnostic) {
+  ++added_;
   std::string identity = diagnostic.source + '\n' + diagnostic.pointer + '\n';
   // Mistakes inside the graph repeat per foreach element; those without a place do not.
   identity += diagnostic.pointer.empty() ? diagnostic.message : KindOfMessage(diagnostic.message);
@@ -62,6 +69,11 @@ void Diagnostics::Add(Diagnostic diagnostic) {
     if (items_[it->second].message != diagnostic.message) ++repeated_[it->second];
     return;
   }
+  if (items_.size() > kMax) {
+    seen_.erase(it);
+    return;
+  }
+  if (items_.size() == kMax) diagnostic = {"...", {}, {}, "and more; nothing else is listed", {}};
   items_.push_back(std::move(diagnostic));
   repeated_.push_back(0);
 }
@@ -92,6 +104,8 @@ std::string Diagnostics::Text() const {
 }
 
 std::string DidYouMean(std::string_view word, const std::vector<std::string>& candidates) {
+  constexpr size_t kMaxWord = 100, kMaxCandidates = 10'000;  // more would take long
+  if (word.size() > kMaxWord || candidates.size() > kMaxCandidates) return "";
   size_t best = std::max<size_t>(1, word.size() / 3);
   const std::string* nearest = nullptr;
   for (const std::string& candidate : candidates) {

@@ -24,13 +24,17 @@ struct Diagnostic {
 [[nodiscard]] std::string ToString(const Diagnostic& diagnostic);
 
 /// Mistakes in the order in which they were found. One mistake that every element of a `foreach`
-/// repeats is kept once, with the number of repetitions.
+/// repeats is kept once, with the number of repetitions. Of very many the first are kept.
 class Diagnostics {
  public:
   void Add(Diagnostic diagnostic);
   /// A mistake at `pointer` of `text`.
   void Add(const JsonText& text, std::string pointer, std::string message, std::string hint = {});
 
+  /// Enough was found to stop looking.
+  [[nodiscard]] bool full() const { return items_.size() >= kMax; }
+  /// How often Add was called.
+  [[nodiscard]] size_t added() const { return added_; }
   [[nodiscard]] bool empty() const { return items_.empty(); }
   [[nodiscard]] size_t size() const { return items_.size(); }
   /// Sorted by source and position; repetitions are mentioned in the message.
@@ -39,7 +43,10 @@ class Diagnostics {
   [[nodiscard]] std::string Text() const;
 
  private:
+  static constexpr size_t kMax = 1000;
+
   std::vector<Diagnostic> items_;
+  size_t added_ = 0;
   std::vector<int> repeated_;
   std::unordered_map<std::string, size_t> seen_;  // source + pointer + kind of message -> item
 };

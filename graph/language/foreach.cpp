@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "graph/language/substitute.h"
@@ -13,6 +14,9 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr size_t kMaxElements = 1'000'000;
+constexpr size_t kMaxAxes = 32;
+constexpr size_t kMaxAxisText = 1000;  // bytes of one value, which becomes part of names
+constexpr size_t kMaxComparisons = 1'000'000'000;  // of elements with entries of "exclude"
 
 /// Step names are cut at these characters when they are read back.
 bool FitsIntoName(std::string_view text) {
@@ -33,7 +37,7 @@ ordered_json AxisValues(const SpecValue& place, const Scope& vars, const LayerCo
   if (values->is_null() && place.value->is_string()) return nullptr;  // a variable that failed
   if (values->is_object() && values->size() == 1 &&
       (values->contains("range") || values->contains("layers_of"))) {
-    return EvaluateSpecial(place, std::move(*values), layers_of, diagnostics);
+    return EvaluateSpecial(place, std::move(*values), layers_of, vars.budget(), diagnostics);
   }
   if (!values->is_array()) {
     Complain(place,
@@ -60,11 +64,25 @@ std::string Expansion::Label(size_t element) const {
   return label;
 }
 
+size_t Expansion::LongestLabel() const {
+  size_t bytes = 0;
+  for (const Axis& axis : axes) {
+    size_t longest = 0;
+    for (const std::string& text : axis.texts) longest = std::max(longest, text.size());
+    bytes += axis.name.size() + longest + 2;
+  }
+  return bytes;
+}
+
 Expansion Expand(const NodeSpec& node, const Scope& vars, const LayerCounter& layers_of,
                  Diagnostics& diagnostics) {
   Expansion expansion;
   size_t count = 1;
   for (const auto& [name, place] : node.foreach) {
+    if (expansion.axes.size() == kMaxAxes) {
+      Complain(place, fmt::format("more than {} axes in one node", kMaxAxes), "", diagnostics);
+      break;
+    }
     Axis axis{name, {}, {}};
     ordered_json values = AxisValues(place, vars, layers_of, diagnostics);
     std::unordered_set<std::string> seen;
@@ -79,6 +97,14 @@ Expansion Expand(const NodeSpec& node, const Scope& vars, const LayerCounter& la
                  fmt::format("\"{}\" cannot be the element of an axis: ',', '[', ']' and "
                              "control characters would make step names ambiguous",
                              text),
+                 "", diagnostics);
+        continue;
+      }
+      if (text.size() > kMaxAxisText) {
+        Complain(place,
+                 fmt::format("the element of an axis has {} bytes, at most {} can be part of the "
+                             "names of steps",
+                             text.size(), kMaxAxisText),
                  "", diagnostics);
         continue;
       }
@@ -101,6 +127,13 @@ Expansion Expand(const NodeSpec& node, const Scope& vars, const LayerCounter& la
   std::vector<ElementFilter> excluded;
   for (const SpecValue& where : node.exclude) {
     excluded.emplace_back(where, expansion, vars, diagnostics);
+  }
+  if (!excluded.empty() && count > kMaxComparisons / excluded.size()) {
+    Complain(node.exclude.front(),
+             fmt::format("{} elements and {} entries are more than {} comparisons", count,
+                         excluded.size(), kMaxComparisons),
+             "", diagnostics);
+    count = 0;
   }
   expansion.elements.reserve(count);
   std::vector<uint32_t> element(expansion.axes.size(), 0);
@@ -144,6 +177,8 @@ ElementFilter::ElementFilter(const SpecValue& where, const Expansion& expansion,
       continue;
     }
     if (!value->is_array()) value = ordered_json::array({*value});
+    std::unordered_map<std::string_view, size_t> positions;
+    for (size_t i = 0; i < axis->texts.size(); ++i) positions.emplace(axis->texts[i], i);
     std::vector<bool> allowed(axis->texts.size(), false);
     for (const ordered_json& item : *value) {
       if (!item.is_primitive() || item.is_null()) {
@@ -152,9 +187,8 @@ ElementFilter::ElementFilter(const SpecValue& where, const Expansion& expansion,
         break;
       }
       const std::string text = ScalarText(item);
-      const auto found = std::find(axis->texts.begin(), axis->texts.end(), text);
-      if (found != axis->texts.end()) {
-        allowed[static_cast<size_t>(found - axis->texts.begin())] = true;
+      if (const auto found = positions.find(text); found != positions.end()) {
+        allowed[found->second] = true;
       } else if (!where.setting.empty()) {  // in a file it may belong to another --set vars.x=...
         Complain(place, fmt::format("the axis \"{}\" has no value \"{}\"", name, text),
                  DidYouMean(text, axis->texts), diagnostics);

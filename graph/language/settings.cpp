@@ -42,7 +42,9 @@ class Setting {
     }
     const std::string target = argument_.substr(0, dot);
     const std::string name = argument_.substr(dot + 1, equals - dot - 1);
-    SpecValue value{SettingValue(argument_.substr(equals + 1)), {}, argument_};
+    const std::string typed = argument_.substr(equals + 1);
+    SpecValue value{SettingValue(typed), {}, argument_, nullptr, {}};
+    if (!value.value->is_string()) value.typed = typed;
     if (target == "vars" || target.ends_with("/vars")) {
       SetVar(target.substr(0, target.size() - std::string_view("vars").size()), name,
              std::move(value));
@@ -88,7 +90,8 @@ class Setting {
       if (!selector.where.empty()) {
         ordered_json where = ordered_json::object();
         for (const auto& [axis, text] : selector.where) where[axis] = text;
-        entry.where = {std::make_shared<const ordered_json>(std::move(where)), {}, argument_};
+        entry.where = {
+            std::make_shared<const ordered_json>(std::move(where)), {}, argument_, nullptr, {}};
       }
       entry.params.emplace_back(name, std::move(value));
       node.overrides.push_back(std::move(entry));

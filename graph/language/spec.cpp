@@ -9,6 +9,8 @@
 namespace puzzle {
 namespace {
 
+constexpr size_t kMaxConditions = 32;  // as many axes as a node may have
+
 /// "blocks", or with the prefixes of included files "base/blocks".
 bool IsPath(std::string_view text) {
   for (size_t slash = text.find('/'); slash != std::string_view::npos; slash = text.find('/')) {
@@ -72,6 +74,10 @@ bool ParseSelector(std::string_view text, Selector& selector, std::string& error
       return false;
     }
     const std::string_view axis = item.substr(0, equals);
+    if (selector.where.size() == kMaxConditions) {
+      error = fmt::format("more than {} conditions in one reference", kMaxConditions);
+      return false;
+    }
     for (const auto& [other, unused] : selector.where) {
       if (other == axis) {
         error = fmt::format("\"{}\" names the axis \"{}\" twice", text, axis);

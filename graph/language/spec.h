@@ -20,6 +20,7 @@ struct SpecValue {
   std::string pointer;                                  // in the graph file
   std::string setting;             // the whole `--set` argument when the value comes from there
   const JsonText* file = nullptr;  // else the file, which lives as long as the spec
+  std::string typed;               // VALUE of a `--set` argument that is no text, letter for letter
 
   explicit operator bool() const { return value != nullptr; }
 };

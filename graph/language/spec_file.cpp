@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "graph/language/spec_parts.h"
 #include "io/error.h"
@@ -105,8 +106,11 @@ class FileParser {
   }
 
   SpecValue Value(const ordered_json& value, std::string pointer) {
-    return {
-        std::shared_ptr<const ordered_json>(text_, &value), std::move(pointer), {}, text_.get()};
+    return {std::shared_ptr<const ordered_json>(text_, &value),
+            std::move(pointer),
+            {},
+            text_.get(),
+            {}};
   }
 
   /// The members of an object whose keys are names of `what`.
@@ -196,8 +200,9 @@ class FileParser {
   void CheckGiven(const FileSpec& included) {
     std::vector<std::string> names;
     for (const auto& [name, unused] : included.vars) names.push_back(name);
+    const std::set<std::string_view> known(names.begin(), names.end());
     for (const auto& [name, place] : included.given) {
-      if (std::find(names.begin(), names.end(), name) != names.end()) continue;
+      if (known.contains(name)) continue;
       Complain(place.pointer,
                fmt::format("{} has no variable \"{}\"", included.text->source(), name),
                DidYouMean(name, names));

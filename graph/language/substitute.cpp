@@ -16,7 +16,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr int64_t kMaxElements = 1'000'000;
+constexpr int64_t kMaxRange = 1'000'000;
 
 std::string_view StringOf(const ordered_json& value) {
   return value.get_ref<const std::string&>();
@@ -29,18 +29,76 @@ size_t ReferenceLength(std::string_view text) {
   return close == std::string_view::npos ? 0 : close + 1;
 }
 
+constexpr size_t kStringObject = 48;  // that a text in a list takes besides its long bytes
+
+/// What a copy of a value costs, and how deep it is.
+struct Extent {
+  size_t cost = 0;
+  int depth = 0;
+};
+
+Extent Measure(const ordered_json& value) {
+  if (value.is_string()) {
+    return {CostOfText(StringOf(value).size()), 0};
+  }
+  if (!value.is_structured()) return {};
+  Extent extent{sizeof(ordered_json) * value.size(), 0};
+  for (const ordered_json& item : value) {
+    const Extent inner = Measure(item);
+    extent.cost += inner.cost + (item.is_string() ? kStringObject : 0);
+    extent.depth = std::max(extent.depth, inner.depth);
+  }
+  ++extent.depth;
+  return extent;
+}
+
+SubstituteError TooMuch() {
+  return {fmt::format("all that the graph stands for would be more than {} MiB",
+                      Budget::kMaxCost >> 20),
+          "do variables repeat each other?"};
+}
+
+SubstituteError TooLong(std::string_view name) {
+  return {fmt::format("with \"${{{}}}\" the text would be longer than {} bytes", name,
+                      Budget::kMaxText),
+          ""};
+}
+
+/// A copy of `value`, when there is room for it.
+std::optional<ordered_json> Copied(const ordered_json& value, const Scope& scope,
+                                   SubstituteError& error) {
+  const Extent extent = Measure(value);
+  if (extent.depth > Budget::kMaxDepth) {
+    error = {fmt::format("lists would stand in lists more than {} times", Budget::kMaxDepth), ""};
+    return std::nullopt;
+  }
+  if (!scope.budget().Spend(extent.cost)) {
+    error = TooMuch();
+    return std::nullopt;
+  }
+  return value;
+}
+
+/// The name in a text that is exactly one reference; "" in any other.
+std::string_view OnlyReference(std::string_view text) {
+  const size_t length = ReferenceLength(text);
+  return length > 0 && length == text.size() ? text.substr(2, length - 3) : std::string_view();
+}
+
+const ordered_json* FindOrExplain(std::string_view name, const Scope& scope,
+                                  SubstituteError& error) {
+  const ordered_json* value = scope.Find(name);
+  if (value == nullptr) {
+    error = {fmt::format("\"${{{}}}\" is not known here", name), DidYouMean(name, scope.Names())};
+  }
+  return value;
+}
+
 std::optional<ordered_json> SubstituteText(std::string_view text, const Scope& scope,
                                            SubstituteError& error) {
-  const auto find = [&](std::string_view name) {
-    const ordered_json* value = scope.Find(name);
-    if (value == nullptr) {
-      error = {fmt::format("\"${{{}}}\" is not known here", name), DidYouMean(name, scope.Names())};
-    }
-    return value;
-  };
-  if (const size_t length = ReferenceLength(text); length > 0 && length == text.size()) {
-    const ordered_json* value = find(text.substr(2, length - 3));
-    return value == nullptr ? std::nullopt : std::optional(*value);
+  if (const std::string_view name = OnlyReference(text); !name.empty()) {
+    const ordered_json* value = FindOrExplain(name, scope, error);
+    return value == nullptr ? std::nullopt : Copied(*value, scope, error);
   }
   std::string result;
   while (!text.empty()) {
@@ -61,7 +119,7 @@ std::optional<ordered_json> SubstituteText(std::string_view text, const Scope& s
         return std::nullopt;
       }
       const std::string_view name = text.substr(2, length - 3);
-      const ordered_json* value = find(name);
+      const ordered_json* value = FindOrExplain(name, scope, error);
       if (value == nullptr) return std::nullopt;
       if (!value->is_primitive() || value->is_null()) {
         error = {fmt::format("\"${{{}}}\" is {}, which cannot be part of a text", name,
@@ -69,23 +127,38 @@ std::optional<ordered_json> SubstituteText(std::string_view text, const Scope& s
                  ""};
         return std::nullopt;
       }
-      result += ScalarText(*value);
+      result += scope.TextOf(name, *value);
+      if (result.size() > Budget::kMaxText) {
+        error = TooLong(name);
+        return std::nullopt;
+      }
       text.remove_prefix(length);
     }
+  }
+  if (!scope.budget().Spend(CostOfText(result.size()))) {
+    error = TooMuch();
+    return std::nullopt;
   }
   return ordered_json(std::move(result));
 }
 
-ordered_json Range(const SpecValue& place, const ordered_json& range, Diagnostics& diagnostics) {
+ordered_json Range(const SpecValue& place, const ordered_json& range, Budget& budget,
+                   Diagnostics& diagnostics) {
   const auto fits = [](const ordered_json& n) { return n.is_number_integer() && n <= INT64_MAX; };
   if (!range.is_array() || range.size() != 2 || !fits(range[0]) || !fits(range[1]) ||
       range[0] > range[1] ||
-      range[1].get<uint64_t>() - range[0].get<uint64_t>() > uint64_t{kMaxElements}) {
+      range[1].get<uint64_t>() - range[0].get<uint64_t>() > uint64_t{kMaxRange}) {
     Complain(place,
              fmt::format("a range is [first, end] with integers, first <= end and at most {} "
                          "elements",
-                         kMaxElements),
+                         kMaxRange),
              "", diagnostics);
+    return nullptr;
+  }
+  const uint64_t count = range[1].get<uint64_t>() - range[0].get<uint64_t>();
+  if (!budget.Spend(sizeof(ordered_json) * count)) {
+    const SubstituteError error = TooMuch();
+    Complain(place, error.message, error.hint, diagnostics);
     return nullptr;
   }
   ordered_json list = ordered_json::array();
@@ -94,7 +167,8 @@ ordered_json Range(const SpecValue& place, const ordered_json& range, Diagnostic
 }
 
 ordered_json LayersOf(const SpecValue& place, const ordered_json& checkpoint,
-                      const LayerCounter& layers_of, Diagnostics& diagnostics) {
+                      const LayerCounter& layers_of, Budget& budget,
+                      Diagnostics& diagnostics) {
   if (!checkpoint.is_string()) {
     Complain(place, "\"layers_of\" takes the path of a checkpoint", "", diagnostics);
     return nullptr;
@@ -106,7 +180,7 @@ ordered_json LayersOf(const SpecValue& place, const ordered_json& checkpoint,
   }
   try {
     return Range(place, ordered_json::array({0, layers_of(checkpoint.get<std::string>())}),
-                 diagnostics);
+                 budget, diagnostics);
   } catch (const Error& error) {
     Complain(place, error.what(), "", diagnostics);
     return nullptr;
@@ -118,10 +192,13 @@ class VarEvaluator {
  public:
   VarEvaluator(const FileSpec& file, const Scope& outer, const LayerCounter& layers_of,
                Diagnostics& diagnostics)
-      : file_(file), layers_of_(layers_of), diagnostics_(diagnostics) {
+      : file_(file), layers_of_(layers_of), diagnostics_(diagnostics), scope_(outer.budget()) {
     for (const auto& [name, value] : file.vars) values_.emplace(name, &value);
     for (const auto& [name, place] : file.given) {
-      if (values_.contains(name)) done_[name] = Evaluated(place, outer);
+      if (values_.contains(name)) Keep(name, Evaluated(place, outer));
+    }
+    for (const auto& [name, value] : file.vars) {
+      if (!value.typed.empty()) scope_.SetTyped(name, value.typed);
     }
   }
 
@@ -132,25 +209,56 @@ class VarEvaluator {
   }
 
  private:
-  void Evaluate(const std::string& name) {
-    if (done_.contains(name)) return;
-    const SpecValue& value = *values_.at(name);
-    if (std::find(path_.begin(), path_.end(), name) != path_.end()) {
-      std::string circle;
-      for (auto it = std::find(path_.begin(), path_.end(), name); it != path_.end(); ++it) {
-        circle += *it + " -> ";
+  /// A variable whose references are being worked out.
+  struct Open {
+    std::string name;
+    std::vector<std::string> references;
+    size_t next = 0;
+  };
+
+  /// With a stack of its own: a chain of variables may be longer than that of the program.
+  void Evaluate(const std::string& first) {
+    if (done_.contains(first)) return;
+    Enter(first);
+    while (!path_.empty()) {
+      Open& open = path_.back();
+      if (open.next < open.references.size()) {
+        const std::string name = open.references[open.next++];
+        if (done_.contains(name)) continue;
+        open_.contains(name) ? ComplainCircle(name) : Enter(name);
+        continue;
       }
-      Complain(value, "variables go round in a circle: " + circle + name, "", diagnostics_);
-      done_[name] = nullptr;
-      return;
+      const std::string name = open.name;
+      path_.pop_back();
+      open_.erase(name);
+      if (!done_.contains(name)) Keep(name, Evaluated(*values_.at(name), scope_));
     }
-    path_.push_back(name);
-    EvaluateReferences(*value.value);
-    Scope scope;
-    for (const auto& [other, result] : done_) scope.SetVar(other, &result);
-    path_.pop_back();
-    if (done_.contains(name)) return;  // a circle
-    done_[name] = Evaluated(value, scope);
+  }
+
+  void Enter(const std::string& name) {
+    Open open{name, {}, 0};
+    CollectReferences(*values_.at(name)->value, open.references);
+    path_.push_back(std::move(open));
+    open_.insert(name);
+  }
+
+  void Keep(const std::string& name, ordered_json value) {
+    ordered_json& kept = done_[name];
+    kept = std::move(value);
+    scope_.SetVar(name, &kept);
+  }
+
+  void ComplainCircle(const std::string& name) {
+    constexpr size_t kShown = 10;
+    std::string circle;
+    size_t shown = 0;
+    auto it = std::find_if(path_.begin(), path_.end(),
+                           [&](const Open& open) { return open.name == name; });
+    for (; it != path_.end() && shown < kShown; ++it, ++shown) circle += it->name + " -> ";
+    if (it != path_.end()) circle += "... -> ";
+    Complain(*values_.at(name), "variables go round in a circle: " + circle + name, "",
+             diagnostics_);
+    Keep(name, nullptr);
   }
 
   ordered_json Evaluated(const SpecValue& place, const Scope& scope) {
@@ -160,22 +268,22 @@ class VarEvaluator {
       Complain(place, error.message, error.hint, diagnostics_);
       return nullptr;
     }
-    return EvaluateSpecial(place, std::move(*result), layers_of_, diagnostics_);
+    return EvaluateSpecial(place, std::move(*result), layers_of_, scope.budget(), diagnostics_);
   }
 
-  void EvaluateReferences(const ordered_json& value) {
+  void CollectReferences(const ordered_json& value, std::vector<std::string>& names) {
     if (value.is_string()) {
-      std::string_view text = StringOf(value);
+      const std::string_view text = StringOf(value);
       for (size_t at = text.find("${"); at != std::string_view::npos;
            at = text.find("${", at + 2)) {
         const size_t length = ReferenceLength(text.substr(at));
         if (length == 0) return;
         std::string name(text.substr(at + 2, length - 3));
         if (name.starts_with("vars.")) name.erase(0, 5);
-        if (values_.contains(name)) Evaluate(name);
+        if (values_.contains(name)) names.push_back(std::move(name));
       }
     } else if (value.is_structured()) {
-      for (const auto& item : value) EvaluateReferences(item);
+      for (const auto& item : value) CollectReferences(item, names);
     }
   }
 
@@ -184,7 +292,9 @@ class VarEvaluator {
   Diagnostics& diagnostics_;
   std::unordered_map<std::string, const SpecValue*> values_;
   std::map<std::string, ordered_json> done_;
-  std::vector<std::string> path_;
+  Scope scope_;  // of `done_`
+  std::vector<Open> path_;
+  std::unordered_set<std::string> open_;  // names in `path_`
 };
 
 }  // namespace
@@ -215,6 +325,17 @@ const ordered_json* Scope::Find(std::string_view reference) const {
   return it == vars_.end() ? nullptr : it->second;
 }
 
+std::string Scope::TextOf(std::string_view reference, const ordered_json& value) const {
+  if (typed_.empty() || value.is_string()) return ScalarText(value);
+  const bool qualified = reference.starts_with("vars.");
+  const std::string_view name = qualified ? reference.substr(5) : reference;
+  const bool axis = !qualified && std::any_of(axes_.begin(), axes_.end(), [&](const auto& entry) {
+    return entry.first == name;
+  });
+  const auto typed = typed_.find(name);
+  return typed == typed_.end() || axis ? ScalarText(value) : std::string(typed->second);
+}
+
 std::vector<std::string> Scope::Names() const {
   std::vector<std::string> names;
   for (const auto& [axis, unused] : axes_) names.push_back(axis);
@@ -238,13 +359,26 @@ std::optional<ordered_json> Substitute(const ordered_json& value, const Scope& s
     return SubstituteText(StringOf(value), scope, error);
   }
   if (!value.is_structured()) return value;
-  ordered_json copy = value;
-  for (auto& item : copy) {
+  std::optional<ordered_json> copy = Copied(value, scope, error);
+  if (!copy || !HasReference(*copy)) return copy;
+  for (auto& item : *copy) {
     std::optional<ordered_json> result = Substitute(item, scope, error);
     if (!result) return std::nullopt;
     item = std::move(*result);
   }
+  // A list in a list that a reference brought along counts as well.
+  if (Measure(*copy).depth > Budget::kMaxDepth) return Copied(*copy, scope, error);
   return copy;
+}
+
+std::optional<ordered_json> SubstituteAsText(const SpecValue& place, const Scope& scope,
+                                             SubstituteError& error) {
+  if (!place.typed.empty() && !place.value->is_string()) return ordered_json(place.typed);
+  std::optional<ordered_json> value = Substitute(*place.value, scope, error);
+  if (!value || !(value->is_number() || value->is_boolean())) return value;
+  const std::string_view name =
+      place.value->is_string() ? OnlyReference(StringOf(*place.value)) : std::string_view();
+  return ordered_json(name.empty() ? ScalarText(*value) : scope.TextOf(name, *value));
 }
 
 std::string NumberText(double value) {
@@ -278,7 +412,8 @@ std::map<std::string, ordered_json> EvaluateVars(const FileSpec& file, const Sco
 }
 
 ordered_json EvaluateSpecial(const SpecValue& place, ordered_json value,
-                             const LayerCounter& layers_of, Diagnostics& diagnostics) {
+                             const LayerCounter& layers_of, Budget& budget,
+                             Diagnostics& diagnostics) {
   if (!value.is_object()) return value;
   const std::vector<std::string> known = {"range", "layers_of"};
   if (value.size() != 1 || (!value.contains("range") && !value.contains("layers_of"))) {
@@ -288,8 +423,9 @@ ordered_json EvaluateSpecial(const SpecValue& place, ordered_json value,
              value.empty() ? "" : DidYouMean(value.begin().key(), known), diagnostics);
     return nullptr;
   }
-  return value.contains("range") ? Range(place, value["range"], diagnostics)
-                                 : LayersOf(place, value["layers_of"], layers_of, diagnostics);
+  return value.contains("range")
+             ? Range(place, value["range"], budget, diagnostics)
+             : LayersOf(place, value["layers_of"], layers_of, budget, diagnostics);
 }
 
 }  // namespace puzzle

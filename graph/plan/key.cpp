@@ -29,6 +29,15 @@ const std::map<std::string, std::string>* EnvironmentOf(const Plan& plan, StepId
   return facts == plan.environments.end() ? &kNone : &facts->second;
 }
 
+std::map<std::string, std::string> KeyedEnvironment(const Plan& plan, StepId step) {
+  std::map<std::string, std::string> facts;
+  if (const auto* measured = EnvironmentOf(plan, step)) facts = *measured;
+  if (plan.kind(step).needs != Needs::kHost) {
+    facts.insert(plan.numerics.begin(), plan.numerics.end());
+  }
+  return facts;
+}
+
 std::string RecipeText(const Plan& plan, StepId step, const PortDigests& digests) {
   const NodeKind& kind = plan.kind(step);
   const std::string& keyed = plan.steps[step].params.keyed;
@@ -37,8 +46,9 @@ std::string RecipeText(const Plan& plan, StepId step, const PortDigests& digests
   std::string text;
   text.reserve(keyed.size() + 70 * n_digests + 160);
   text += '{';
-  if (const auto* facts = EnvironmentOf(plan, step)) {  // it measures: the machine decides too
-    text += "\"environment\":" + CanonicalText(nlohmann::json(*facts)) + ',';
+  const auto environment = KeyedEnvironment(plan, step);
+  if (kind.needs == Needs::kQuietDevice || !environment.empty()) {
+    text += "\"environment\":" + CanonicalText(nlohmann::json(environment)) + ',';
   }
   text += "\"format\":" + std::to_string(kKeyFormat) + ",\"inputs\":{";
   bool first = true;

@@ -28,6 +28,10 @@ using PortDigests = std::vector<std::vector<std::string_view>>;
 
 /// The type of device that a step asks for whatever its inputs are; "": any.
 [[nodiscard]] std::string DeviceTypeOf(const NodeKind& kind, const Step& step);
+/// The facts about machine and build that enter the key of `step`: for kinds that measure those of
+/// the plan, and with --strict-environment for all that compute on a device what decides their
+/// bits.
+[[nodiscard]] std::map<std::string, std::string> KeyedEnvironment(const Plan& plan, StepId step);
 
 /// The key of a recipe: SHA-256, 64 hex digits.
 [[nodiscard]] std::string KeyOf(const std::string& recipe);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -20,6 +21,9 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr int kMaxRetries = 100;
+constexpr size_t kMaxEdges = 20'000'000;
+constexpr size_t kMaxComparisons = 1'000'000'000;  // of elements with overrides
+constexpr size_t kMaxRepeated = 1000;              // mistakes in the elements of one node
 
 /// One parameter as written in the graph, looked up in the kind's table.
 struct WrittenParam {
@@ -51,12 +55,19 @@ class Planner {
       : spec_(spec), registry_(registry), options_(options), diagnostics_(diagnostics) {}
 
   Plan Make() {
+    plan_.numerics = options_.numerics;
     EvaluateFiles();
     const SharedParams shared(spec_, registry_, scopes_, diagnostics_);
     shared_ = &shared;
-    for (const NodeSpec& node : spec_.nodes) AddNode(node);
+    for (const NodeSpec& node : spec_.nodes) {
+      if (diagnostics_.full()) return std::move(plan_);
+      AddNode(node);
+    }
     Resolver resolver(plan_, expansions_, diagnostics_);
-    for (size_t n = 0; n < spec_.nodes.size(); ++n) ConnectNode(n, resolver);
+    for (size_t n = 0; n < spec_.nodes.size() && !diagnostics_.full(); ++n) {
+      ConnectNode(n, resolver);
+    }
+    CheckOutputFolders();
     if (const std::vector<StepId> cycle = plan_.Link(); !cycle.empty()) ComplainCycle(cycle);
     FindEnvironments();
     return std::move(plan_);
@@ -65,11 +76,14 @@ class Planner {
  private:
   void EvaluateFiles() {
     vars_.resize(spec_.files.size());
-    scopes_.resize(spec_.files.size());
+    scopes_.resize(spec_.files.size(), Scope(budget_));
     for (size_t f = 0; f < spec_.files.size(); ++f) {
       const FileSpec& file = spec_.files[f];
       vars_[f] = EvaluateVars(file, scopes_[file.parent], options_.layers_of, diagnostics_);
       for (const auto& [name, value] : vars_[f]) scopes_[f].SetVar(name, &value);
+      for (const auto& [name, place] : file.vars) {
+        if (!place.typed.empty()) scopes_[f].SetTyped(name, place.typed);
+      }
     }
   }
 
@@ -123,6 +137,21 @@ class Planner {
       ComplainAt(node, "/foreach",
                  fmt::format("more than {} steps in the graph", options_.max_steps));
       expansion.elements.clear();
+    }
+    const auto too_much = [&](const char* member, const std::string& message) {
+      ComplainAt(node, member, message);
+      expansion.elements.clear();
+    };
+    if (const size_t n = node.overrides.size();
+        n > 0 && expansion.elements.size() > kMaxComparisons / n) {
+      too_much("/overrides",
+               fmt::format("{} elements and {} overrides are more than {} comparisons",
+                           expansion.elements.size(), n, kMaxComparisons));
+    }
+    if (!expansion.elements.empty() &&
+        !budget_.Spend(expansion.elements.size() *
+                       CostOfText(node.name.size() + expansion.LongestLabel()))) {
+      too_much("/foreach", "the names of its steps would be too long together");
     }
     entry.count = static_cast<uint32_t>(expansion.elements.size());
     const auto index = static_cast<uint32_t>(plan_.nodes.size());
@@ -189,20 +218,21 @@ class Planner {
       places[i] = param.place;
       if (!param.varies && !param.number_is_text) return;
       SubstituteError error;
-      std::optional<ordered_json> value = Substitute(*param.place->value, scope, error);
+      std::optional<ordered_json> value = param.number_is_text
+                                              ? SubstituteAsText(*param.place, scope, error)
+                                              : Substitute(*param.place->value, scope, error);
       if (!value) {
         Complain(*param.place, error.message, error.hint, diagnostics_);
         substituted_failed_ = true;
         return;
       }
       if (value->is_null() && !diagnostics_.empty()) substituted_failed_ = true;  // failed variable
-      if (param.number_is_text && (value->is_number() || value->is_boolean())) {
-        value = ScalarText(*value);
-      }
       substituted[i] = std::move(*value);
       given[i] = &substituted[i];
     };
+    const size_t mistakes_before = diagnostics_.added();
     for (uint32_t e = 0; e < entry.count; ++e) {
+      if (diagnostics_.added() > mistakes_before + kMaxRepeated) return;
       SetAxes(expansion, e, scope);
       given = common;
       std::fill(places.begin(), places.end(), nullptr);
@@ -253,12 +283,15 @@ class Planner {
       input.constant =
           resolver.Resolve(*input.place, prefix, *input.place->value, kind.ports[input.port]);
     }
+    const size_t mistakes_before = diagnostics_.added();
     for (uint32_t e = 0; e < entry.count; ++e) {
+      if (diagnostics_.added() > mistakes_before + kMaxRepeated) return;
       Step& step = plan_.steps[entry.first + e];
       step.inputs.resize(kind.ports.size());
       SetAxes(expansion, e, scope);
       for (const WrittenInput& input : written) {
         if (!input.varies) {
+          if (!CountEdges(input.constant.size(), *input.place)) return;
           step.inputs[input.port] = input.constant;
           continue;
         }
@@ -269,9 +302,45 @@ class Planner {
         } else {
           step.inputs[input.port] =
               resolver.Resolve(*input.place, prefix, *value, kind.ports[input.port]);
+          if (!CountEdges(step.inputs[input.port].size(), *input.place)) return;
         }
       }
     }
+  }
+
+  /// False, after one complaint, when the graph has too many edges.
+  bool CountEdges(size_t more, const SpecValue& place) {
+    n_edges_ += more;
+    if (n_edges_ <= kMaxEdges) return true;
+    Complain(place, fmt::format("more than {} inputs of steps in the graph", kMaxEdges), "",
+             diagnostics_);
+    return false;
+  }
+
+  /// Two steps that fill one folder would leave what the last one wrote, and write again for ever.
+  void CheckOutputFolders() {
+    std::unordered_map<std::string, StepId> filled;
+    for (StepId id = 0; id < plan_.steps.size(); ++id) {
+      for (const auto& [param, path] : plan_.steps[id].params.output_paths) {
+        if (path.empty()) continue;
+        const auto [other, inserted] = filled.emplace(WholePath(path), id);
+        if (inserted) continue;
+        ComplainAt(
+            spec_.nodes[plan_.steps[id].node], "/params",
+            fmt::format("{} and {} both fill the folder \"{}\" (parameter \"{}\"): every run "
+                        "would overwrite one with the other",
+                        plan_.steps[other->second].name, plan_.steps[id].name, path, param),
+            "put an axis into the path, such as ${layer}");
+      }
+    }
+  }
+
+  static std::string WholePath(const std::string& path) {
+    std::error_code failure;
+    const std::filesystem::path whole = std::filesystem::weakly_canonical(path, failure);
+    std::string text = (failure ? std::filesystem::path(path) : whole).lexically_normal().string();
+    while (text.size() > 1 && text.back() == '/') text.pop_back();
+    return text;
   }
 
   /// Matches the "in" of a node with the ports of its kind.
@@ -315,6 +384,8 @@ class Planner {
   const Registry& registry_;
   const PlanOptions& options_;
   Diagnostics& diagnostics_;
+  Budget budget_;
+  size_t n_edges_ = 0;
   std::vector<std::map<std::string, ordered_json>> vars_;  // per file
   std::vector<Scope> scopes_;                              // likewise
   Plan plan_;

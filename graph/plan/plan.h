@@ -50,6 +50,8 @@ struct Plan {
   /// Facts about machine, build and device that enter the keys of kinds that measure
   /// (kQuietDevice), by the type of device they ask for ("" where they ask for none).
   std::map<std::string, std::map<std::string, std::string>> environments;
+  /// What decides the last bits of computations on devices; enters their keys unless empty.
+  std::map<std::string, std::string> numerics;
 
   [[nodiscard]] const NodeKind& kind(StepId step) const { return *nodes[steps[step].node].kind; }
   [[nodiscard]] const PlanNode& node(StepId step) const { return nodes[steps[step].node]; }
@@ -81,6 +83,7 @@ struct PlanOptions {
   /// The facts for kinds that measure on a type of device; asked for only where there are such.
   std::function<std::map<std::string, std::string>(const std::string& device_type)> environment;
   LayerCounter layers_of;         // empty: no model is known
+  std::map<std::string, std::string> numerics;
   size_t max_steps = 10'000'000;  // a graph with more is refused
 };
 

@@ -161,7 +161,9 @@ json OpenRecipe(const Plan& plan, StepId step) {
                  {"kind", kind.name},
                  {"version", kind.version},
                  {"params", json::parse(plan.steps[step].params.keyed)}};
-  if (const auto* facts = EnvironmentOf(plan, step)) recipe["environment"] = *facts;
+  const auto environment = KeyedEnvironment(plan, step);
+  if (kind.needs == Needs::kQuietDevice || !environment.empty())
+    recipe["environment"] = environment;
   return recipe;
 }
 

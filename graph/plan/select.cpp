@@ -99,6 +99,7 @@ StepSet Renumbered(const StepSet& set, const StepSet& keep) {
 Plan PartOf(Plan plan, const StepSet& keep) {
   Plan part;
   part.environments = std::move(plan.environments);
+  part.numerics = std::move(plan.numerics);
   std::vector<StepId> number(plan.steps.size());
   for (PlanNode& node : plan.nodes) {
     PlanNode entry = node;

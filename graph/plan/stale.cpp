@@ -167,7 +167,14 @@ HitTest TestHit(const Plan& plan, StepId step, const std::string& key, Store& st
     return test;
   }
   if (test.record.has_output_files && !plan.steps[step].params.output_paths.empty()) {
-    const std::string lost = LostOutput(plan.steps[step], test.record);
+    std::string lost;
+    try {
+      lost = LostOutput(plan.steps[step], test.record);
+    } catch (const Error&) {  // a record that breaks a rule is none
+      test.presence = Presence::kAbsent;
+      test.reason = PresenceText(Presence::kAbsent);
+      return test;
+    }
     if (!lost.empty()) {
       test.outputs_lost = true;
       test.reason = "output file " + lost;

@@ -224,6 +224,7 @@ Report ReportHits(const Plan& plan, const Forecast& forecast, Store& store, Obse
                   const std::string& command) {
   ExecuteOptions options;
   options.command = command;
+  store.RemoveLeftovers();
   StepRunner runner(plan, forecast, store, observer, options);
   runner.Start(0);
   return runner.TakeReport();

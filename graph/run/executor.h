@@ -29,8 +29,9 @@ struct ExecuteOptions {
   int host_threads = 0;                     // for steps without a device; 0: one per core
   double save_point_s = 60;  // between save points of a step, at least; 0: every round
   std::string tool;          // version, for records
-  std::string command;       // that would make all of this again, for records
-  std::stop_token stop;      // ends the run early; running steps see it in Poll
+  std::map<std::string, std::string> numerics;  // what decides the last bits, for records
+  std::string command;                          // that would make all of this again, for records
+  std::stop_token stop;                         // ends the run early; running steps see it in Poll
   /// Knows the exceptions of the library behind the devices. std::bad_alloc is known anyway.
   std::function<FailureKind(const std::exception&)> classify;
 };

@@ -11,6 +11,7 @@
 
 #include "graph/kind/kind.h"
 #include "graph/run/memory_meter.h"
+#include "graph/store/files.h"
 #include "graph/store/locks.h"
 #include "graph/store/store.h"
 
@@ -23,8 +24,9 @@ struct Flight {
   bool has_save_point = false;
   bool replace = false;  // a whole result of this key is there and must not count
   std::unique_ptr<Claim> claim;
-  std::string waits_for;        // whom it waits for, or waited last
-  std::optional<Record> found;  // what another run made meanwhile
+  std::string waits_for;            // whom it waits for, or waited last
+  std::optional<Record> found;      // what another run made meanwhile
+  std::optional<InputWatch> files;  // external ones that the step reads
   std::unique_ptr<ArtifactDraft> draft;
   Product product;
   std::exception_ptr failure;

@@ -1,40 +1,19 @@
 #include "graph/run/lanes.h"
 
 #include <fmt/format.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
 #include <utility>
 
+#include "graph/run/machine.h"
 #include "io/error.h"
 
 namespace puzzle {
 namespace {
 
-/// Cores that this process may use (a container may give it fewer than there are).
-int Cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (::sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
-
 std::string NoLane(const std::string& type) {
   return type.empty() ? "no lane is left" : fmt::format("there is no {} lane (left) for it", type);
-}
-
-/// The number after `name` in a file of lines such as "MemAvailable:  123 kB"; 0 when absent.
-uint64_t NumberIn(const char* path, const std::string& name) {
-  std::ifstream file(path);
-  std::string word;
-  uint64_t number = 0;
-  if (name.empty()) return file >> number ? number : 0;
-  while (file >> word) {
-    if (word == name && file >> number) return number;
-  }
-  return 0;
 }
 
 }  // namespace
@@ -120,7 +99,7 @@ class LocalLanes::Worker final : public Lane {
 
 LocalLanes::LocalLanes(LocalLanesOptions options) : options_(std::move(options)) {
   PUZZLE_CHECK(!options_.devices.empty(), "no lanes");
-  if (options_.cores <= 0) options_.cores = Cores();
+  if (options_.cores <= 0) options_.cores = AvailableCores();
   for (const Device& device : options_.devices) ++alive_[device.type];
   for (size_t i = 0; i < options_.devices.size(); ++i) {
     threads_.emplace_back([this, i] { Serve(static_cast<int>(i)); });
@@ -213,7 +192,12 @@ bool LocalLanes::Await(Worker& lane, LaneWork& work) {
 
 void LocalLanes::Serve(int index) {
   Worker lane(*this, index);
-  if (options_.on_start) options_.on_start(lane.device(), index);
+  try {
+    if (options_.on_start) options_.on_start(lane.device(), index);
+  } catch (const std::exception& error) {  // nothing may leave a thread
+    lane.Retire();
+    return;
+  }
   LaneWork work;
   // A lane that goes from step to step stays busy, so that the others' shares do not flutter.
   while (!lane.retired() && Await(lane, work)) {
@@ -272,15 +256,7 @@ std::vector<Device> ParseDevices(const std::string& text) {
 }
 
 std::vector<Device> DefaultDevices() {
-  return std::vector<Device>(static_cast<size_t>(std::min(Cores(), 4)));
-}
-
-uint64_t AvailableMemory() {
-  const uint64_t machine = NumberIn("/proc/meminfo", "MemAvailable:") * 1024;
-  const uint64_t limit = NumberIn("/sys/fs/cgroup/memory.max", "");  // "max" is no number
-  if (limit == 0) return machine;
-  const uint64_t used = NumberIn("/sys/fs/cgroup/memory.current", "");
-  return std::min(machine, limit - std::min(limit, used));
+  return std::vector<Device>(static_cast<size_t>(std::min(AvailableCores(), 4)));
 }
 
 }  // namespace puzzle

@@ -146,8 +146,5 @@ class LocalLanes final : public Lanes {
 [[nodiscard]] std::vector<Device> ParseDevices(const std::string& text);
 /// One cpu lane per core, at most four.
 [[nodiscard]] std::vector<Device> DefaultDevices();
-/// Memory of this machine that is free for steps now, or the limit of the container if that is
-/// less; 0 when it is unknown.
-[[nodiscard]] uint64_t AvailableMemory();
 
 }  // namespace puzzle

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <fstream>
 
 namespace puzzle {
@@ -14,7 +15,13 @@ uint64_t Gain(uint64_t now, uint64_t before) {
   return now - std::min(now, before);
 }
 
-uint64_t AllocatedBytes() {
+constexpr double kShare = 0.02;  // of the time, for asking
+
+double Now_s() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+uint64_t AskAllocator() {
   const struct mallinfo2 info = ::mallinfo2();
   return info.uordblks + info.hblkhd;
 }
@@ -39,11 +46,29 @@ uint64_t PeakResidentBytes() {
   return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
 }
 
-MemoryMeter::MemoryMeter()
-    : in_use_(AllocatedBytes()), resident_(ResidentPages().own), high_water_(PeakResidentBytes()) {}
+AllocatedBytes::AllocatedBytes() : AllocatedBytes(AskAllocator, Now_s) {}
+
+AllocatedBytes::AllocatedBytes(std::function<uint64_t()> ask, std::function<double()> clock)
+    : ask_(std::move(ask)), clock_(std::move(clock)), next_s_(clock_()) {}
+
+uint64_t AllocatedBytes::Get() {
+  const std::scoped_lock lock(mutex_);
+  const double begin_s = clock_();
+  if (begin_s < next_s_) return last_;
+  last_ = ask_();
+  const double end_s = clock_();
+  next_s_ = end_s + (end_s - begin_s) * (1 / kShare - 1);
+  return last_;
+}
+
+MemoryMeter::MemoryMeter(AllocatedBytes& allocated)
+    : allocated_(allocated),
+      in_use_(allocated.Get()),
+      resident_(ResidentPages().own),
+      high_water_(PeakResidentBytes()) {}
 
 void MemoryMeter::Sample() {
-  peak_ = std::max(peak_, Gain(AllocatedBytes(), in_use_));
+  peak_ = std::max(peak_, Gain(allocated_.Get(), in_use_));
 }
 
 uint64_t MemoryMeter::peak_bytes() {

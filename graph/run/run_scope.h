@@ -5,6 +5,7 @@
 
 #include "graph/run/announcer.h"
 #include "graph/run/executor.h"
+#include "graph/run/memory_meter.h"
 #include "graph/run/resident.h"
 
 namespace puzzle {
@@ -31,6 +32,7 @@ struct RunScope {
   const ExecuteOptions& options;
   Announcer announcer;
   ResidentCaches caches;
+  AllocatedBytes allocated;
   std::vector<StepResult> results;   // per step; written once, before its successors begin
   std::atomic<bool> failed = false;  // some step did
 };

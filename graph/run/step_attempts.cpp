@@ -58,7 +58,8 @@ std::optional<Verdict> Attempt(RunScope& run, StepId id, Lane& lane, Flight& fli
     event.reason = flight.reason;
     run.announcer.Emit(event);
     lane.Adapt();
-    if (!OnHost(run, id)) flight.memory.emplace();
+    if (!OnHost(run, id)) flight.memory.emplace(run.allocated);
+    flight.files.emplace(run.plan.steps[id].params.inputs);
     StepContext context(run, id, lane, flight);
     const StepInputs inputs(run, id);
     flight.product = run.plan.kind(id).body.run(run.plan.steps[id].params.value.get(), inputs,

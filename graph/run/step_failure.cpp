@@ -6,6 +6,10 @@
 
 namespace puzzle {
 
+std::string WithoutTrace(std::string_view message) {
+  return std::string(message.substr(0, message.find("\nException raised from ")));
+}
+
 std::string MessageOf(const std::exception_ptr& failure) {
   try {
     std::rethrow_exception(failure);
@@ -14,7 +18,7 @@ std::string MessageOf(const std::exception_ptr& failure) {
   } catch (const std::bad_alloc&) {
     return "out of memory";
   } catch (const std::exception& error) {
-    return error.what();
+    return WithoutTrace(error.what());
   } catch (...) {
     return "an exception of unknown type";
   }

@@ -8,6 +8,10 @@
 
 namespace puzzle {
 
+/// A message without the stack trace that libtorch appends to its own: for the user there is one
+/// sentence.
+[[nodiscard]] std::string WithoutTrace(std::string_view message);
+
 /// For people: one sentence, whatever was thrown.
 [[nodiscard]] std::string MessageOf(const std::exception_ptr& failure);
 /// The step ended because it was asked to.

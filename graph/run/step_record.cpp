@@ -62,6 +62,7 @@ Record AdoptResult(Store& store, const Record& earlier, RecordDraft record,
   record.threads = old.value("threads", 0);
   record.tool = old.value("tool", "");
   record.finished = old.value("finished", "");
+  if (old.contains("environment")) record.environment_json = Dump(old["environment"]);
   record.accepted_json = Dump({{"key", earlier.key}, {"change", change}});
   return store.Publish(std::move(draft), std::move(record), {});
 }

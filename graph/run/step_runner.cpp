@@ -62,6 +62,7 @@ void StepRunner::Start(size_t lanes) {
 
 Report StepRunner::TakeReport() {
   Report report;
+  for (const std::string& complaint : run_.store.TakeComplaints()) Warn(complaint);
   report.steps = std::move(run_.results);
   report.warnings = run_.announcer.Warnings();
   std::vector<double> until(report.steps.size(), 0);
@@ -260,6 +261,7 @@ Record StepRunner::Save(StepId id, Flight& flight) {
   if (flight.product.save) flight.product.save(flight.draft->writer());
   flight.draft->Close();
   flight.product = {};
+  if (flight.files) flight.files->Check();
   RecordDraft record = Describe(id, flight);
   record.save_s = run_.announcer.Now() - begin_s;
   Store::PublishOptions options;
@@ -285,6 +287,10 @@ RecordDraft StepRunner::Describe(StepId id, const Flight& flight) const {
   record.device = flight.lane;
   record.threads = flight.threads;
   record.tool = run_.options.tool;
+  if (run_.plan.kind(id).needs != Needs::kHost && !run_.options.numerics.empty()) {
+    record.environment_json =
+        json(run_.options.numerics).dump(-1, ' ', false, json::error_handler_t::replace);
+  }
   record.finished = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
   return record;
 }

@@ -32,8 +32,10 @@ void Unlink(const std::string& path) {
   throw Error(fmt::format("cannot remove \"{}\": {}", path, std::strerror(errno)));
 }
 
-/// The record goes first: without it the artifact is no result.
+/// The record goes first: without it the artifact is no result. What lies behind a link in place of
+/// a folder is not ours.
 void RemoveFiles(StoreLayer& layer, std::string_view key) {
+  if (!layer.IsInside(key)) return;
   Unlink(layer.RecordPath(key));
   Unlink(layer.ArtifactPath(key));
 }
@@ -108,7 +110,7 @@ class Collector {
         return;
       }
     }
-    Unlink(leftover.path);
+    if (leftover.key.empty() || store_.own().IsInside(leftover.key)) Unlink(leftover.path);
     if (!leftover.key.empty()) gone_.insert(leftover.key);
     ++removed_.leftovers;
     removed_.bytes += leftover.bytes;
@@ -184,11 +186,41 @@ Removed Collect(Store& store, const CollectPlan& plan) {
   return collector.Finish();
 }
 
+namespace {
+
+/// What is wrong with the files of a key at this moment, whatever an inventory says; nullopt when
+/// nothing is, or nothing is there.
+std::optional<Damage> Inspect(StoreLayer& layer, const std::string& key) {
+  const std::string path = layer.ArtifactPath(key);
+  const auto artifact = FactsOf(path);
+  const bool has_record = FactsOf(layer.RecordPath(key)).has_value();
+  const std::optional<std::string> line = has_record ? layer.ReadRecord(key) : std::nullopt;
+  if (has_record && !line) return Damage{"", key, layer.RecordPath(key), "damaged record"};
+  if (!artifact && !line) return std::nullopt;
+  if (!line) return Damage{"", key, path, "artifact without record"};
+  const Record record = *ParseIndexLine(*line);
+  const std::string step(record.step);
+  if (!artifact) return Damage{step, key, layer.RecordPath(key), "record without artifact"};
+  if (artifact->bytes != record.bytes) {
+    return Damage{step, key, path, PresenceText(Presence::kShort)};
+  }
+  if (layer.IsWhole(record)) return std::nullopt;
+  return Damage{step, key, path, PresenceText(Presence::kDamaged)};
+}
+
+}  // namespace
+
 std::vector<Damage> VerifyStore(Store& store, const Inventory& inventory,
                                 const std::function<void(size_t, size_t)>& progress) {
   std::vector<Damage> damage;
+  // First whether somebody is at work on it, then another look: whoever finished in between has
+  // left a whole result.
+  const auto look_again = [&](const std::string& key) {
+    if (store.locks().IsClaimed(key)) return;
+    if (auto found = Inspect(store.own(), key)) damage.push_back(std::move(*found));
+  };
   for (const Leftover& leftover : inventory.leftovers) {
-    if (!leftover.key.empty()) damage.push_back({"", leftover.key, leftover.path, leftover.what});
+    if (!leftover.key.empty()) look_again(leftover.key);
   }
   size_t done = 0;
   for (const StoredResult& result : inventory.results) {
@@ -196,14 +228,8 @@ std::vector<Damage> VerifyStore(Store& store, const Inventory& inventory,
     const std::string path = store.own().ArtifactPath(result.record.key);
     const auto facts = FactsOf(path);
     if (!facts) continue;  // removed meanwhile
-    Presence presence = Presence::kWhole;
-    if (facts->bytes != result.record.bytes) presence = Presence::kShort;
-    if (presence == Presence::kWhole && !store.own().IsWhole(result.record)) {
-      presence = Presence::kDamaged;
-    }
-    if (presence == Presence::kWhole) continue;
-    damage.push_back({std::string(result.record.step), std::string(result.record.key), path,
-                      PresenceText(presence)});
+    if (facts->bytes == result.record.bytes && store.own().IsWhole(result.record)) continue;
+    look_again(std::string(result.record.key));
   }
   return damage;
 }
@@ -215,7 +241,8 @@ size_t RemoveDamaged(Store& store, const std::vector<Damage>& damage) {
       store, damage.size(), [] {},
       [&](size_t i) {
         const auto claim = store.locks().TryClaim(damage[i].key).claim;
-        if (!claim) return;  // somebody makes it again this moment
+        if (!claim) return;                                // somebody makes it again this moment
+        if (!Inspect(store.own(), damage[i].key)) return;  // or has done so
         RemoveFiles(store.own(), damage[i].key);
         gone.insert(damage[i].key);
       });

@@ -55,12 +55,14 @@ struct Damage {
   std::string what;
 };
 
-/// Reads every artifact and compares its digest. `progress` is called before each.
+/// Reads every artifact and compares its digest. `progress` is called before each. What a live run
+/// is about to finish or to replace is no damage.
 [[nodiscard]] std::vector<Damage> VerifyStore(
     Store& store, const Inventory& inventory,
     const std::function<void(size_t done, size_t total)>& progress);
 
-/// Removes damaged results, so that the next run makes them again. Returns how many.
+/// Removes damaged results, so that the next run makes them again, after a second look at each
+/// while nobody else may touch it. Returns how many.
 size_t RemoveDamaged(Store& store, const std::vector<Damage>& damage);
 
 }  // namespace puzzle

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
+#include "io/file.h"
 
 namespace puzzle {
 namespace {
@@ -27,6 +28,8 @@ DraftWriter::~DraftWriter() {
 DigestingWriter& DraftWriter::inner() {
   PUZZLE_CHECK(!closed_, "the archive is closed");
   if (!inner_) {
+    // Made here first: what others may have put under this name is not written through.
+    static_cast<void>(CreateNewFile(path_));
     created_ = true;
     inner_ = std::make_unique<DigestingWriter>(format_.create(path_));
   }

@@ -28,7 +28,7 @@ struct Signature {
   int64_t newest_ns = 0;
 };
 
-int64_t Nanoseconds(const timespec& time) {
+int64_t Stamp_ns(const timespec& time) {
   return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
 }
 
@@ -37,16 +37,28 @@ void AddFile(const std::string& path, const std::string& name, Signature& signat
   if (::stat(path.c_str(), &info) != 0) {
     throw Error(fmt::format("cannot read \"{}\": {}", path, std::strerror(errno)));
   }
-  const int64_t mtime = Nanoseconds(info.st_mtim);
-  signature.newest_ns = std::max({signature.newest_ns, mtime, Nanoseconds(info.st_ctim)});
-  signature.text += fmt::format("{}\n{} {} {} {}\n", name, info.st_size, mtime, info.st_ino,
-                                static_cast<uint64_t>(info.st_dev));
+  const int64_t mtime = Stamp_ns(info.st_mtim);
+  const int64_t ctime = Stamp_ns(info.st_ctim);  // which nobody can put back
+  signature.newest_ns = std::max({signature.newest_ns, mtime, ctime});
+  signature.text += fmt::format("{}\n{} {} {} {} {}\n", name, info.st_size, mtime, ctime,
+                                info.st_ino, static_cast<uint64_t>(info.st_dev));
 }
 
 Signature SignatureOfFile(const std::string& path) {
   Signature signature;
   AddFile(path, "", signature);
   return signature;
+}
+
+int64_t Now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+/// A change from now on moves the times.
+bool IsSettled(const Signature& signature) {
+  return signature.newest_ns + kRacyNs < Now_ns();
 }
 
 /// Of a file that stands for a folder's content: all its parts count.
@@ -71,6 +83,17 @@ Signature SignatureOfFolder(const std::string& path) {
   return signature;
 }
 
+Signature SignatureOf(const DigestedInput& input) {
+  return input.is_folder ? SignatureOfFolder(input.path) : SignatureOfFile(input.path);
+}
+
+Error Changed(const DigestedInput& input, const char* when) {
+  return Error(
+      fmt::format("\"{}\" changed {}: what this step would leave belongs to another content. "
+                  "Nothing was stored; run again",
+                  input.path, when));
+}
+
 std::string Absolute(const std::string& path) {
   std::error_code failure;
   const fs::path absolute = fs::weakly_canonical(path, failure);
@@ -84,7 +107,8 @@ struct FileDigester::State {
   std::unique_ptr<LineFile> memo;
   std::vector<std::string> unsaved;
   std::unordered_map<std::string, std::string> known;  // memo identity -> digest
-  std::unordered_map<std::string, std::string> seen;   // path + id -> digest, within this run
+  std::unordered_map<std::string, std::shared_ptr<const DigestedInput>>
+      seen;  // path + id -> what is known, within this run
 
   void Load() {
     if (memo || memo_path.empty()) return;
@@ -97,30 +121,33 @@ struct FileDigester::State {
     });
   }
 
-  std::string Lookup(const std::string& path, const std::string& id,
-                     const std::function<Signature()>& sign,
-                     const std::function<std::string()>& digest) {
-    const std::string here = id + '\n' + path;
+  std::shared_ptr<const DigestedInput> Lookup(DigestedInput input, const std::string& id) {
+    const std::string here = id + '\n' + input.path;
     if (const auto it = seen.find(here); it != seen.end()) return it->second;
     Load();
-    const Signature before = sign();
-    const std::string absolute = Absolute(path);
+    const Signature before = SignatureOf(input);
+    input.signature = before.text;
+    const std::string absolute = Absolute(input.path);
     const std::string identity = FingerprintText(id + '\n' + absolute + '\n' + before.text);
     if (const auto it = known.find(identity); it != known.end()) {
-      return seen[here] = it->second;
+      input.digest = it->second;
+      input.settled = true;
+    } else {
+      input.settled = IsSettled(before);
+      input.digest = input.digest_again();
+      Learn(input, identity, absolute);
     }
-    std::string result = digest();
-    const int64_t now = std::chrono::duration_cast<std::chrono::nanoseconds>(
-                            std::chrono::system_clock::now().time_since_epoch())
-                            .count();
-    if (memo && before.newest_ns + kRacyNs < now && sign().text == before.text &&
-        result.find_first_of(" \n") == std::string::npos) {
-      std::string shown = absolute;
-      std::replace(shown.begin(), shown.end(), '\n', '?');
-      unsaved.push_back(identity + ' ' + result + ' ' + shown);
-      known[identity] = result;
+    return seen[here] = std::make_shared<const DigestedInput>(std::move(input));
+  }
+
+  void Learn(const DigestedInput& input, const std::string& identity, std::string absolute) {
+    if (!memo || !input.settled || SignatureOf(input).text != input.signature ||
+        input.digest.find_first_of(" \n") != std::string::npos) {
+      return;
     }
-    return seen[here] = std::move(result);
+    std::replace(absolute.begin(), absolute.end(), '\n', '?');
+    unsaved.push_back(identity + ' ' + input.digest + ' ' + absolute);
+    known[identity] = input.digest;
   }
 
   void Append() {
@@ -144,18 +171,45 @@ void FileDigester::Save() {
   state_->Append();
 }
 
-std::string FileDigester::File(const std::string& path) {
-  if (fs::is_directory(path)) {
+std::shared_ptr<const DigestedInput> FileDigester::KnowFile(const std::string& path) {
+  std::error_code failure;
+  if (fs::is_directory(path, failure)) {
     throw Error(fmt::format("\"{}\" is a folder; a file is expected", path));
   }
-  return state_->Lookup(
-      path, "file", [&] { return SignatureOfFile(path); }, [&] { return FingerprintFile(path); });
+  DigestedInput input;
+  input.path = path;
+  input.digest_again = [path] { return FingerprintFile(path); };
+  return state_->Lookup(std::move(input), "file");
 }
 
-std::string FileDigester::Folder(const std::string& path, const std::string& id,
-                                 const std::function<std::string(const std::string&)>& digest) {
-  return state_->Lookup(
-      path, "folder " + id, [&] { return SignatureOfFolder(path); }, [&] { return digest(path); });
+std::shared_ptr<const DigestedInput> FileDigester::KnowFolder(
+    const std::string& path, const std::string& id,
+    const std::function<std::string(const std::string&)>& digest) {
+  DigestedInput input;
+  input.path = path;
+  input.is_folder = true;
+  input.digest_again = [path, digest] { return digest(path); };
+  return state_->Lookup(std::move(input), "folder " + id);
+}
+
+InputWatch::InputWatch(const std::vector<std::shared_ptr<const DigestedInput>>& inputs) {
+  for (const auto& input : inputs) {
+    const Signature now = SignatureOf(*input);
+    if ((now.text != input->signature || !input->settled) &&
+        input->digest_again() != input->digest) {
+      throw Changed(*input, "after the run was planned");
+    }
+    seen_.push_back({input, now.text, IsSettled(now)});
+  }
+}
+
+void InputWatch::Check() const {
+  for (const Seen& seen : seen_) {
+    if (SignatureOf(*seen.input).text != seen.signature ||
+        (!seen.settled && seen.input->digest_again() != seen.input->digest)) {
+      throw Changed(*seen.input, "while the step read it");
+    }
+  }
 }
 
 }  // namespace puzzle

@@ -1,12 +1,41 @@
-// Content digests of files and folders outside the store, remembered by (path, size, mtime, inode)
-// so that a checkpoint of many gigabytes is read once and not at every run.
+// Content digests of files and folders outside the store, remembered by (path, size, mtime, ctime,
+// inode) so that a checkpoint of many gigabytes is read once and not at every run; and a watch that
+// what a step reads is what was digested.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace puzzle {
+
+/// What a plan knows about an external file or folder. Immutable.
+struct DigestedInput {
+  std::string path;
+  bool is_folder = false;
+  std::string digest;     // of the content, as it enters keys
+  std::string signature;  // sizes, times and inodes before it was digested
+  bool settled = false;   // the times tell every later change
+  std::function<std::string()> digest_again;
+};
+
+/// Sees that inputs do not change while a step reads them. Belongs to one thread at a time.
+class InputWatch {
+ public:
+  /// Throws Error naming an input that is not as it was when the plan was made.
+  explicit InputWatch(const std::vector<std::shared_ptr<const DigestedInput>>& inputs);
+  /// Throws Error naming an input that changed, or was touched, since then.
+  void Check() const;
+
+ private:
+  struct Seen {
+    std::shared_ptr<const DigestedInput> input;
+    std::string signature;
+    bool settled = false;
+  };
+  std::vector<Seen> seen_;
+};
 
 /// Digests external inputs. Thread-compatible: used by one planner at a time; two processes may
 /// share one memo file.
@@ -20,12 +49,18 @@ class FileDigester {
   FileDigester& operator=(const FileDigester&) = delete;
 
   /// SHA-256 of the file's bytes. Throws Error naming the file.
-  [[nodiscard]] std::string File(const std::string& path);
+  [[nodiscard]] std::string File(const std::string& path) { return KnowFile(path)->digest; }
+  [[nodiscard]] std::shared_ptr<const DigestedInput> KnowFile(const std::string& path);
   /// `digest(path)`, not computed again while no file below the folder changed. `id` names the
   /// digest function and its version. Throws what `digest` throws, or Error when the folder cannot
   /// be listed.
   [[nodiscard]] std::string Folder(const std::string& path, const std::string& id,
-                                   const std::function<std::string(const std::string&)>& digest);
+                                   const std::function<std::string(const std::string&)>& digest) {
+    return KnowFolder(path, id, digest)->digest;
+  }
+  [[nodiscard]] std::shared_ptr<const DigestedInput> KnowFolder(
+      const std::string& path, const std::string& id,
+      const std::function<std::string(const std::string&)>& digest);
   /// Writes the memo now and creates its folder if there is something to remember.
   void Save();
 

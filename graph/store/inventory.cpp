@@ -7,7 +7,6 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <tuple>
@@ -17,6 +16,7 @@
 #include "graph/store/leftovers.h"
 #include "graph/store/save_points.h"
 #include "io/error.h"
+#include "io/file.h"
 
 namespace puzzle {
 namespace {
@@ -40,7 +40,7 @@ std::set<std::string> StoredKeys(const std::string& folder) {
   std::error_code failure;
   for (const auto& shard : fs::directory_iterator(folder, failure)) {
     const std::string name = shard.path().filename().string();
-    if (name.size() != 2 || !IsHex(name)) continue;
+    if (name.size() != 2 || !IsHex(name) || !IsPlainFolder(shard.path().string())) continue;
     for (const auto& file : fs::directory_iterator(shard.path(), failure)) {
       const std::string stem = file.path().stem().string();
       const std::string extension = file.path().extension().string();
@@ -139,10 +139,8 @@ Inventory TakeInventory(Store& store) {
     inventory.bytes += facts->bytes;
   }
   AddSavePoints(store, inventory);
-  for (StoredResult& result : inventory.results) {
-    const auto last = store.own().LastKey(result.record.step);
-    result.current = last && *last == result.record.key;
-  }
+  const auto last = store.own().LastKeys();
+  for (StoredResult& result : inventory.results) result.current = last.contains(result.record.key);
   MarkPins(store, inventory);
   std::sort(inventory.results.begin(), inventory.results.end(),
             [](const StoredResult& a, const StoredResult& b) {
@@ -179,17 +177,17 @@ std::vector<const StoredResult*> FindResults(const Inventory& inventory, const s
 }
 
 bool IsPinned(Store& store, std::string_view key) {
-  return ::access(PinPath(store, key).c_str(), F_OK) == 0;
+  return FactsOf(PinPath(store, key)).has_value();
 }
 
 void Pin(Store& store, const StoredResult& result) {
-  std::error_code failure;
-  fs::create_directories(store.folder() + "/pins", failure);
+  MakeStoreFolder(store.folder() + "/pins");
+  if (IsPinned(store, result.record.key)) return;
   const std::string path = PinPath(store, result.record.key);
-  std::ofstream file(path);
-  file << result.record.step << '\n';
-  file.close();
-  if (!file) throw Error(fmt::format("cannot write \"{}\"", path));
+  OutputFile file(CreateNewFile(path), path);
+  const std::string text = std::string(result.record.step) + '\n';
+  file.WriteAt(0, text.data(), text.size());
+  file.Close();
 }
 
 void Unpin(Store& store, const StoredResult& result) {

@@ -1,17 +1,19 @@
 #include "graph/store/line_file.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 namespace puzzle {
 namespace {
 
 constexpr size_t kSumChars = 16;
+constexpr size_t kMaxBytes = size_t{16}
+                             << 30;  // more is no index of ours: a million steps need 2 GB
 
 /// Mixes eight bytes at a time; as fast as memory for the few megabytes of an index.
 uint64_t Sum(std::string_view text) {
@@ -58,24 +60,23 @@ std::string Checksum(std::string_view text) {
 
 LineFile::LineFile(std::string path) : path_(std::move(path)) {}
 
-LineFile::~LineFile() {
-  if (map_ != nullptr) ::munmap(map_, map_bytes_);
-  if (fd_ >= 0) ::close(fd_);
-}
+LineFile::~LineFile() = default;
 
 void LineFile::Read(const std::function<void(std::string_view)>& visit) {
-  const int fd = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return;
+  const Descriptor fd = OpenPlainFile(path_, O_RDONLY);
   struct stat info {};
-  if (::fstat(fd, &info) == 0 && info.st_size > 0) {
-    map_bytes_ = static_cast<size_t>(info.st_size);
-    // The file only grows, or is replaced as a whole, so that the mapping stays valid.
-    map_ = ::mmap(nullptr, map_bytes_, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
-    if (map_ == MAP_FAILED) map_ = nullptr;
+  if (fd.get() < 0 || ::fstat(fd.get(), &info) != 0) return;
+  const auto size = static_cast<size_t>(info.st_size);
+  if (size == 0 || size > kMaxBytes) return;
+  text_ = std::make_unique_for_overwrite<char[]>(size);
+  while (bytes_ < size) {
+    const ssize_t n = ::read(fd.get(), text_.get() + bytes_, size - bytes_);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;  // somebody cuts it: what is missing stands in the records
+    bytes_ += static_cast<size_t>(n);
   }
-  ::close(fd);
-  if (map_ == nullptr) return;
-  std::string_view rest(static_cast<const char*>(map_), map_bytes_);
+  if (bytes_ == 0) return;
+  std::string_view rest(text_.get(), bytes_);
   needs_newline_ = rest.back() != '\n';
   char sum[kSumChars];
   while (!rest.empty()) {
@@ -92,13 +93,12 @@ void LineFile::Read(const std::function<void(std::string_view)>& visit) {
 }
 
 std::string LineFile::LastLine(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return {};
+  const Descriptor fd = OpenPlainFile(path, O_RDONLY);
+  if (fd.get() < 0) return {};
   char buffer[200];
-  const off_t size = ::lseek(fd, 0, SEEK_END);
+  const off_t size = ::lseek(fd.get(), 0, SEEK_END);
   const off_t begin = std::max<off_t>(size - static_cast<off_t>(sizeof buffer), 0);
-  const ssize_t n = ::pread(fd, buffer, sizeof buffer, begin);
-  ::close(fd);
+  const ssize_t n = ::pread(fd.get(), buffer, sizeof buffer, begin);
   std::string_view text(buffer, static_cast<size_t>(std::max<ssize_t>(n, 0)));
   if (text.empty() || text.back() != '\n') return {};
   text.remove_suffix(1);
@@ -111,18 +111,18 @@ std::string LineFile::LastLine(const std::string& path) {
 }
 
 void LineFile::Append(const std::string& line) {
-  if (fd_ < 0) {
-    fd_ = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
-    if (fd_ < 0) return;
+  if (fd_.get() < 0) {
+    fd_ = OpenPlainFile(path_, O_WRONLY | O_APPEND | O_CREAT);
+    if (fd_.get() < 0) return;
   }
   std::string framed = Framed(line);
   if (needs_newline_) framed.insert(framed.begin(), '\n');
-  needs_newline_ = !WriteAll(fd_, framed);  // after a short write the rest is ignored as torn
+  needs_newline_ = !WriteAll(fd_.get(), framed);  // after a short write the rest is ignored as torn
 }
 
-void LineFile::Rewrite(const std::function<const std::string*()>& next) {
-  const std::string temporary = path_ + ".tmp" + std::to_string(::getpid());
-  const int fd = ::open(temporary.c_str(), O_WRONLY | O_TRUNC | O_CREAT | O_CLOEXEC, 0666);
+void LineFile::Rewrite(const std::string& temporary,
+                       const std::function<const std::string*()>& next) {
+  const int fd = OpenPlainFile(temporary, O_WRONLY | O_CREAT | O_EXCL).Release();
   if (fd < 0) return;
   bool whole = true;
   std::string buffer;
@@ -142,8 +142,7 @@ void LineFile::Rewrite(const std::function<const std::string*()>& next) {
   } else {
     ::unlink(temporary.c_str());
   }
-  if (fd_ >= 0) ::close(fd_);
-  fd_ = -1;
+  fd_ = Descriptor();
   needs_newline_ = false;
 }
 

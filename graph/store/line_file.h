@@ -1,6 +1,8 @@
 // Append-only files of checksummed lines: the form of everything in the store that is a shortcut
 // and never the truth (index, last recipes, remembered digests). A torn or damaged line is ignored,
-// several processes may append at once, and a file that cannot be written is no failure.
+// several processes may append at once, and a file that cannot be written is no failure. Files are
+// read into memory rather than mapped, since others may cut or replace them at any moment, and
+// never through a symbolic link.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +10,8 @@
 #include <memory>
 #include <string>
 #include <string_view>
+
+#include "io/file.h"
 
 namespace puzzle {
 
@@ -28,10 +32,11 @@ class LineFile {
   /// Appends lines in one write. REQUIRES: no line contains '\n'.
   void Append(const std::string& line);
   /// Replaces the whole file atomically by the lines that `next` returns until it gives nullptr.
-  void Rewrite(const std::function<const std::string*()>& next);
+  /// They are written to `temporary` first, which must not exist.
+  void Rewrite(const std::string& temporary, const std::function<const std::string*()>& next);
 
   /// Size of the file when Read began.
-  [[nodiscard]] size_t bytes() const { return map_bytes_; }
+  [[nodiscard]] size_t bytes() const { return bytes_; }
   /// The content of the last line, if it is whole; else "". Reads no more than the file's end, and
   /// nothing of lines longer than 200 bytes.
   [[nodiscard]] static std::string LastLine(const std::string& path);
@@ -41,10 +46,10 @@ class LineFile {
 
  private:
   std::string path_;
-  void* map_ = nullptr;
-  size_t map_bytes_ = 0;
+  std::unique_ptr<char[]> text_;
+  size_t bytes_ = 0;
   size_t lines_ = 0;
-  int fd_ = -1;
+  Descriptor fd_;  // for appending
   bool needs_newline_ = false;
 };
 

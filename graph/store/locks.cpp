@@ -25,7 +25,7 @@
 namespace puzzle {
 namespace {
 
-constexpr int kSlots = 1024;
+constexpr int kSlots = StoreLocks::kMaxRuns;
 constexpr off_t kSlotBytes = 256;
 constexpr off_t kGate = kSlots * kSlotBytes + 64;
 constexpr off_t kReaders = kGate + 64;
@@ -80,10 +80,13 @@ LiveRun ReadSlot(int fd, int slot) {
   std::array<char, kSlotBytes> text{};
   LiveRun run;
   if (::pread(fd, text.data(), text.size() - 1, slot * kSlotBytes) <= 0) return run;
-  std::array<char, kSlotBytes> host{};
+  std::array<char, kSlotBytes> host{}, token{};
   int64_t pid = 0, since_ns = 0;
-  if (std::sscanf(text.data(), "%ld %ld %200s\n", &pid, &since_ns, host.data()) != 3) return run;
-  return {host.data(), pid, since_ns};
+  if (std::sscanf(text.data(), "%ld %ld %200s %16s\n", &pid, &since_ns, host.data(), token.data()) <
+      3) {
+    return run;
+  }
+  return {host.data(), pid, token.data(), since_ns};
 }
 
 std::string HolderName(int fd, const Range& claim) {
@@ -99,6 +102,11 @@ std::string HostName() {
   return known ? name.data() : "unknown";
 }
 
+const std::string& ProcessToken() {
+  static const std::string token = RandomName();
+  return token;
+}
+
 std::string LiveRun::Name() const {
   return pid == 0 ? "another process" : fmt::format("process {} on {}", pid, host);
 }
@@ -110,7 +118,7 @@ StoreLocks::~StoreLocks() {
 }
 
 int StoreLocks::Fd() const {
-  if (file_.get() < 0) file_ = Descriptor(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file_.get() < 0) file_ = OpenPlainFile(path_, O_RDONLY);
   return file_.get();
 }
 
@@ -118,8 +126,14 @@ void StoreLocks::Announce() {
   {
     const std::scoped_lock lock(mutex_);
     if (announced_) return;
-    Descriptor file(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
-    if (file.get() < 0) return;
+    Descriptor file = OpenPlainFile(path_, O_RDWR | O_CREAT);
+    if (file.get() < 0) {
+      if (errno != ELOOP && errno != EINVAL && errno != ENXIO) return;
+      throw Error(
+          fmt::format("\"{}\" is a link or no file: nothing in a store is followed out of it; "
+                      "remove it",
+                      path_));
+    }
     file_ = std::move(file);
     const bool seen = TakeSlot();
     announced_ = true;
@@ -151,7 +165,8 @@ bool StoreLocks::TakeSlot() {
 }
 
 void StoreLocks::WriteSlot(int64_t needs_since_ns) {
-  std::string text = fmt::format("{} {} {}", ::getpid(), needs_since_ns, HostName());
+  std::string text =
+      fmt::format("{} {} {} {}", ::getpid(), needs_since_ns, HostName(), ProcessToken());
   text.resize(kSlotBytes - 1, ' ');
   text += '\n';
   // A text that cannot be written (a full disk) is one of a run that needs everything.
@@ -206,7 +221,7 @@ void StoreLocks::Release(const std::string& key) {
 }
 
 Descriptor StoreLocks::AnnounceReader(const std::string& path) {
-  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  Descriptor file = OpenPlainFile(path, O_RDONLY);
   if (file.get() >= 0) Lock(file.get(), F_OFD_SETLK, F_RDLCK, kReaders, 1);
   return file;
 }

@@ -20,10 +20,15 @@ namespace puzzle {
 /// Of this machine; "unknown" when it has none.
 [[nodiscard]] std::string HostName();
 
+/// Sixteen hex digits that belong to this process alone: two containers may share a host name and a
+/// process number.
+[[nodiscard]] const std::string& ProcessToken();
+
 /// A process that works on a store.
 struct LiveRun {
   std::string host;
   int64_t pid = 0;
+  std::string token;  // ProcessToken; "" of older programs
   /// It may need whatever was used since then; 0 when it may need whatever there is.
   int64_t needs_since_ns = 0;
 
@@ -42,10 +47,15 @@ class StoreLocks {
   StoreLocks(const StoreLocks&) = delete;
   StoreLocks& operator=(const StoreLocks&) = delete;
 
+  static constexpr int kMaxRuns = 1024;  // that are seen
+
   /// Makes this object a live run, waiting while the gate is closed. Does nothing when it is one
-  /// already, or when the file cannot be made.
+  /// already, or when the file cannot be made. Throws Error when a link or something else that is
+  /// no file stands in its place.
   void Announce();
   [[nodiscard]] bool announced() const { return announced_; }
+  /// Others see this run, and it sees them.
+  [[nodiscard]] bool binds() const { return announced_ && !unsupported_; }
   /// The file system has no locks: the announcement is seen by nobody and claims bind nobody.
   [[nodiscard]] bool unsupported() const { return unsupported_; }
   /// Artifacts used since then are safe from `cache gc` while this run lives: an hour before it

@@ -44,6 +44,7 @@ struct RecordDraft {
   std::string command;        // the command line that made it, without a selection of steps
   double wall_s = 0, cpu_s = 0, save_s = 0, peak_rss_mib = 0;
   double memory_mib = 0;                     // what the step added to the process; 0: not measured
+  std::string environment_json;              // the numerical environment that made it, or ""
   std::string host, device, tool, finished;  // `finished` is UTC, ISO 8601
   int threads = 0;
 };
@@ -51,7 +52,11 @@ struct RecordDraft {
 /// One line of JSON, ending in a checksum of itself.
 [[nodiscard]] std::string RecordText(const RecordDraft& draft);
 
-/// The whole record as JSON. Throws Error when it is damaged.
+/// True for exactly 64 hexadecimal digits: keys and digests, which become names of files.
+[[nodiscard]] bool IsDigest(std::string_view text);
+
+/// The whole record as JSON, every member of the type that it has to have. Throws Error when it
+/// breaks a rule.
 [[nodiscard]] nlohmann::json RecordJson(const Record& record);
 
 /// What the step added to its process, in bytes; 0 when that was not measured. Parses no JSON.
@@ -61,7 +66,8 @@ struct RecordDraft {
 /// so that no JSON is parsed for a hit.
 [[nodiscard]] std::string IndexLine(const Record& record);
 [[nodiscard]] std::optional<Record> ParseIndexLine(std::string_view line);
-/// The index line for the text of a record file; nullopt when it is damaged or of another format.
+/// The index line for the text of a record file; nullopt when it is damaged, of another format, or
+/// breaks a rule: other people's records are data, not friends.
 [[nodiscard]] std::optional<std::string> IndexLineOf(std::string_view text);
 
 }  // namespace puzzle

@@ -8,7 +8,8 @@
 
 #include <fmt/format.h>
 
-#include "graph/store/files.h"
+#include "graph/store/leftovers.h"
+#include "graph/store/record.h"
 #include "graph/store/store.h"
 #include "io/error.h"
 
@@ -18,13 +19,18 @@ namespace fs = std::filesystem;
 
 std::vector<SavePoints::File> SavePoints::List() const {
   std::vector<File> files;
+  if (!IsPlainFolder(folder_)) return files;
   std::error_code failure;
   for (fs::directory_iterator it(folder_, failure), end; !failure && it != end;
        it.increment(failure)) {
     const std::string name = it->path().filename().string();
+    const size_t dot = name.find('.');
+    if (dot == std::string::npos || !IsDigest(name.substr(0, dot)) ||
+        !IsDigest(name.substr(dot + 1))) {
+      continue;
+    }
     if (const auto facts = FactsOf(it->path().string()))
-      files.push_back(
-          {it->path().string(), name.substr(0, name.find('.')), facts->bytes, facts->mtime_ns});
+      files.push_back({it->path().string(), name.substr(0, dot), facts->bytes, facts->mtime_ns});
   }
   return files;
 }
@@ -51,8 +57,7 @@ std::shared_ptr<const ArchiveReader> SavePoints::Find(std::string_view key) {
 
 void SavePoints::Put(std::string_view key, ArtifactDraft& draft) {
   const std::vector<File> before = Of(key);
-  std::error_code failure;
-  fs::create_directory(folder_, failure);
+  MakeStoreFolder(folder_);
   const std::string path = fmt::format("{}/{}.{}", folder_, key, draft.digest());
   if (::rename(draft.path().c_str(), path.c_str()) != 0)
     throw Error(fmt::format("cannot write \"{}\": {}", path, std::strerror(errno)));

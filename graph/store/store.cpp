@@ -15,6 +15,8 @@
 #include "graph/store/leftovers.h"
 #include "graph/store/save_points.h"
 #include "io/error.h"
+#include "io/file.h"
+#include "io/fingerprint.h"
 
 namespace puzzle {
 namespace {
@@ -25,10 +27,9 @@ Error FileError(std::string_view what, const std::string& path) {
   return Error(fmt::format("cannot {} \"{}\": {}", what, path, std::strerror(errno)));
 }
 
-/// Writes a small file. Throws Error; then the file is gone.
+/// Writes a small new file. Throws Error; then the file is gone.
 void WriteFile(const std::string& path, std::string_view text, bool sync) {
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (fd < 0) throw FileError("create", path);
+  const int fd = CreateNewFile(path).Release();
   bool good = true;
   while (good && !text.empty()) {
     const ssize_t n = ::write(fd, text.data(), text.size());
@@ -47,10 +48,9 @@ void WriteFile(const std::string& path, std::string_view text, bool sync) {
 }
 
 void SyncFile(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) throw FileError("open", path);
-  const bool good = ::fsync(fd) == 0;
-  ::close(fd);
+  const Descriptor fd = OpenPlainFile(path, O_RDONLY);
+  if (fd.get() < 0) throw FileError("open", path);
+  const bool good = ::fsync(fd.get()) == 0;
   if (!good) throw FileError("write", path);
 }
 
@@ -62,8 +62,8 @@ struct Store::State {
   std::vector<Descriptor> readers;                  // announcements in shared stores
   StoreLocks locks;
   SavePoints save_points;
-  std::string host = HostName();
-  std::mutex mutex;  // guards `writable`
+  std::string graph;  // mark of the one that is worked on
+  std::mutex mutex;   // guards `writable`
   bool writable = false;
   std::atomic<bool> need_everything{false};
 
@@ -74,32 +74,24 @@ struct Store::State {
 
   StoreLayer& own() { return *layers.front(); }
 
-  std::string TemporaryPath() {
-    static std::atomic<uint64_t> counter{0};  // two stores of one process may be one folder
-    return fmt::format("{}/tmp/{}.{}.{}", own().folder(), host, ::getpid(), ++counter);
-  }
-
   void MakeFolders() {
     const std::scoped_lock lock(mutex);
     if (writable) return;
     std::error_code failure;
-    fs::create_directories(own().folder() + "/tmp", failure);
+    fs::create_directories(own().folder(), failure);
     if (failure) {
       throw Error(
           fmt::format("cannot create the store \"{}\": {}", own().folder(), failure.message()));
     }
+    MakeStoreFolder(own().folder() + "/tmp");
     locks.Announce();
     writable = true;
   }
 
-  /// rename(2) into a shard, which is made when it is not there yet.
-  void MoveInto(const std::string& from, const std::string& to) {
-    if (::rename(from.c_str(), to.c_str()) == 0) return;
-    if (errno == ENOENT) {
-      ::mkdir(to.substr(0, to.rfind('/')).c_str(), 0777);
-      if (::rename(from.c_str(), to.c_str()) == 0) return;
-    }
-    throw FileError("publish", to);
+  /// rename(2) into a folder of the store, which is made when it is not there yet.
+  static void MoveInto(const std::string& from, const std::string& to) {
+    MakeStoreFolder(to.substr(0, to.rfind('/')));
+    if (::rename(from.c_str(), to.c_str()) != 0) throw FileError("publish", to);
   }
 };
 
@@ -171,7 +163,7 @@ bool Store::Use(std::string_view key) {
   const GateGuard open(state_->locks, GateGuard::Mode::kOpen);
   const timespec now_and_unchanged[2] = {{0, UTIME_NOW}, {0, UTIME_OMIT}};
   const std::string path = state_->own().ArtifactPath(key);
-  if (::utimensat(AT_FDCWD, path.c_str(), now_and_unchanged, 0) == 0) return true;
+  if (::utimensat(AT_FDCWD, path.c_str(), now_and_unchanged, AT_SYMLINK_NOFOLLOW) == 0) return true;
   if (errno == ENOENT) return false;
   // Somebody else's file: then all of them are kept for as long as this run lives.
   if (!state_->need_everything.exchange(true)) state_->locks.NeedEverything();
@@ -191,7 +183,7 @@ bool Store::RemoveIfDamaged(const Record& record) {
 
 std::string Store::TemporaryPath() {
   state_->MakeFolders();
-  return state_->TemporaryPath();
+  return NewTemporaryPath(folder());
 }
 
 std::unique_ptr<ArtifactDraft> Store::Begin() {
@@ -212,7 +204,7 @@ Record Store::Publish(std::unique_ptr<ArtifactDraft> draft, RecordDraft record,
   record.bytes = facts->bytes;
   record.mtime_ns = facts->mtime_ns;
   const std::string text = RecordText(record);
-  const std::string temporary = state_->TemporaryPath();
+  const std::string temporary = NewTemporaryPath(folder());
   WriteFile(temporary, text + '\n', options.sync);
   try {
     state_->MoveInto(draft->path(), state_->own().ArtifactPath(key));
@@ -233,24 +225,45 @@ SavePoints& Store::save_points() {
 
 std::optional<std::string_view> Store::LastKey(std::string_view step) {
   for (const auto& layer : state_->layers) {
-    if (auto key = layer->LastKey(step)) return key;
+    if (auto key = layer->LastKey(step, state_->graph)) return key;
   }
   return std::nullopt;
 }
 
 void Store::Remember(std::string_view step, std::string_view key) {
-  state_->own().Remember(step, key);
+  state_->own().Remember(step, state_->graph, key);
 }
 
 void Store::RememberAll(const StepKeys& results) {
-  state_->own().RememberAll(results);
+  state_->own().RememberAll(results, state_->graph);
 }
 
-void Store::TidyUp() {
+void Store::WorkOn(const std::string& graph) {
+  constexpr size_t kMarkDigits = 8;
+  std::error_code failure;
+  const fs::path whole = fs::weakly_canonical(graph, failure);
+  const std::string name = failure ? graph : whole.string();
+  state_->graph = graph.empty() ? "" : FingerprintText(name).substr(0, kMarkDigits);
+}
+
+std::vector<std::string> Store::TakeComplaints() {
+  std::vector<std::string> all;
+  for (const auto& layer : state_->layers) {
+    const std::vector<std::string> some = layer->TakeComplaints();
+    all.insert(all.end(), some.begin(), some.end());
+  }
+  return all;
+}
+
+void Store::RemoveLeftovers() {
   for (const std::string& path : FindLeftovers(folder() + "/tmp", state_->locks)) {
     std::error_code ignored;
     std::filesystem::remove_all(path, ignored);  // a step's scratch may be a folder
   }
+}
+
+void Store::TidyUp() {
+  RemoveLeftovers();
   state_->own().Compact();
 }
 

@@ -90,7 +90,9 @@ class Store {
   /// How far steps had got that have no result yet.
   [[nodiscard]] SavePoints& save_points();
 
-  /// The key that a step name had when it last finished.
+  /// Names the graph that LastKey and Remember are about, by its path; "" is any. Call it first.
+  void WorkOn(const std::string& graph);
+  /// The key that a step name had when it last finished: in this graph, else in another one.
   [[nodiscard]] std::optional<std::string_view> LastKey(std::string_view step);
   /// Remembers it for reasons and estimates of later runs.
   void Remember(std::string_view step, std::string_view key);
@@ -99,9 +101,14 @@ class Store {
   /// nothing.
   void RememberAll(const StepKeys& results);
 
-  /// Deletes what crashed processes left half-written and rewrites shortcut files most of whose
-  /// lines are outdated. Never fails.
+  /// Deletes what crashed processes left half-written. Never fails, and costs nothing where there
+  /// is nothing.
+  void RemoveLeftovers();
+  /// Likewise, and rewrites shortcut files most of whose lines are outdated. Never fails.
   void TidyUp();
+  /// What was found here and in the shared stores that breaks a rule and therefore does not count,
+  /// such as records; each is told once.
+  [[nodiscard]] std::vector<std::string> TakeComplaints();
 
   [[nodiscard]] const std::string& folder() const;
   /// The artifact file of a record.

@@ -7,14 +7,16 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <cerrno>
 #include <cstring>
 #include <deque>
-#include <fstream>
 #include <memory_resource>
 #include <mutex>
 #include <shared_mutex>
 #include <unordered_map>
 
+#include "graph/store/leftovers.h"
 #include "graph/store/line_file.h"
 #include "io/error.h"
 
@@ -55,9 +57,23 @@ int64_t Nanoseconds(const timespec& time) {
   return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
 }
 
+constexpr uint64_t kMaxRecord = uint64_t{256} << 20;
+constexpr size_t kMaxComplaints = 100;
+/// Stands between the name of a step and the mark of its graph; no name holds one.
+constexpr char kMarkSeparator = '\t';
+
+/// How a step of a graph is called in the file "last".
+std::string MarkedName(std::string_view step, std::string_view graph) {
+  return graph.empty() ? std::string(step) : fmt::format("{}{}{}", step, kMarkSeparator, graph);
+}
+
+std::string_view NameWithoutMark(std::string_view name) {
+  return name.substr(0, name.find(kMarkSeparator));
+}
+
 /// A line of the file "last".
-std::string LastLine(std::string_view step, std::string_view key) {
-  return fmt::format("{} {}", key, step);
+std::string LastLine(std::string_view name, std::string_view key) {
+  return fmt::format("{} {}", key, name);
 }
 
 /// A line of the memo: what reading the artifact of a key with this time stamp has shown.
@@ -85,7 +101,7 @@ std::string PresenceText(Presence presence) {
 
 std::optional<FileFacts> FactsOf(const std::string& path) {
   struct stat info {};
-  if (::stat(path.c_str(), &info) != 0) return std::nullopt;
+  if (::lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return std::nullopt;
   return FileFacts{static_cast<uint64_t>(info.st_size), Nanoseconds(info.st_mtim),
                    Nanoseconds(info.st_atim)};
 }
@@ -101,8 +117,12 @@ struct StoreLayer::State {
   std::pmr::unordered_map<KeyBytes, std::string_view, KeyHash> lines{&nodes};  // key -> index line
   bool last_loaded = false;
   std::unique_ptr<LineFile> last;
-  std::unordered_map<std::string_view, std::string_view> last_keys;  // step name -> key
-  std::deque<std::string> own_lines;  // of both files: what they do not map
+  std::unordered_map<std::string_view, std::string_view> last_keys;    // marked name -> key
+  std::unordered_map<std::string_view, std::string_view> latest_keys;  // step name -> key
+  std::deque<std::string> own_lines;    // of both files: what they do not hold
+  std::vector<std::string> complaints;  // not told yet
+  std::unordered_set<std::string> complained;
+  std::array<std::atomic<bool>, 256> inside{};  // folders "00" to "ff" that were looked at
   std::unique_ptr<LineFile> memo;
   std::unordered_map<std::string, bool> verdicts;  // memo line -> whole
 
@@ -123,7 +143,7 @@ struct StoreLayer::State {
       index->Read([this](std::string_view line) {
         if (lines.empty()) lines.reserve(index->bytes() / std::max<size_t>(line.size(), 64));
         KeyBytes key;
-        if (ParseKey(line.substr(0, 64), key)) lines[key] = line;
+        if (ParseKey(line.substr(0, line.find(' ')), key)) lines[key] = line;
       });
     });
   }
@@ -134,8 +154,27 @@ struct StoreLayer::State {
     last = std::make_unique<LineFile>(options.folder + "/last");
     last->Read([&](std::string_view line) {  // key ' ' step name
       if (last_keys.empty()) last_keys.reserve(last->bytes() / std::max<size_t>(line.size(), 64));
-      if (line.size() > 65) last_keys.insert_or_assign(line.substr(65), line.substr(0, 64));
+      KeyBytes key;
+      if (line.size() > 65 && line[64] == ' ' && ParseKey(line.substr(0, 64), key)) Note(line);
     });
+  }
+
+  /// Takes over a line of the file "last", which lives as long as this object.
+  void Note(std::string_view line) {
+    const std::string_view key = line.substr(0, 64), name = line.substr(65);
+    const std::string_view step = NameWithoutMark(name);
+    // The name is the new line's as well: that of an older one may not live as long.
+    last_keys.erase(name);
+    last_keys.emplace(name, key);
+    latest_keys.erase(step);
+    latest_keys.emplace(step, key);
+    if (step.size() < name.size()) last_keys.erase(step);  // of a program that knew no graphs
+  }
+
+  void Complain(const std::string& path) {
+    const std::scoped_lock lock(mutex);
+    if (complained.size() >= kMaxComplaints || !complained.insert(path).second) return;
+    complaints.push_back(path + ": is no record as this program writes them; it does not count");
   }
 
   void LoadMemo() {
@@ -169,7 +208,7 @@ struct StoreLayer::State {
   void RewriteIndex() {
     auto it = lines.begin();
     std::string line;
-    index->Rewrite([&]() -> const std::string* {
+    index->Rewrite(NewTemporaryPath(options.folder), [&]() -> const std::string* {
       if (it == lines.end()) return nullptr;
       line = std::string((it++)->second);
       return &line;
@@ -178,10 +217,16 @@ struct StoreLayer::State {
 
   /// REQUIRES: mutex held.
   void RewriteLast() {
-    auto it = last_keys.begin();
+    // What a name meant last stands behind what it meant in other graphs.
+    std::vector<std::pair<std::string_view, std::string_view>> names(last_keys.begin(),
+                                                                     last_keys.end());
+    std::stable_partition(names.begin(), names.end(), [&](const auto& entry) {
+      return latest_keys.at(NameWithoutMark(entry.first)) != entry.second;
+    });
+    auto it = names.begin();
     std::string line;
-    last->Rewrite([&]() -> const std::string* {
-      if (it == last_keys.end()) return nullptr;
+    last->Rewrite(NewTemporaryPath(options.folder), [&]() -> const std::string* {
+      if (it == names.end()) return nullptr;
       line = LastLine(it->first, it->second);
       ++it;
       return &line;
@@ -208,7 +253,9 @@ Record StoreLayer::Keep(std::string index_line) {
   const std::scoped_lock lock(state_->mutex);
   state_->LoadIndex();
   const std::string& line = state_->own_lines.emplace_back(std::move(index_line));
-  Record record = *ParseIndexLine(line);
+  std::optional<Record> parsed = ParseIndexLine(line);
+  PUZZLE_CHECK(parsed.has_value(), "a line of the index that is none");
+  Record record = *parsed;
   KeyBytes key;
   if (ParseKey(record.key, key)) state_->lines[key] = line;
   if (state_->options.writable) state_->index->Append(line);
@@ -228,12 +275,41 @@ std::optional<Record> StoreLayer::FindRecord(std::string_view key) {
       return record;
     }
   }
-  std::ifstream file(RecordPath(key), std::ios::binary);  // the index does not know every key
-  if (!file) return std::nullopt;
-  const std::string text((std::istreambuf_iterator<char>(file)), {});
-  std::optional<std::string> line = IndexLineOf(text);
-  if (!line || !line->starts_with(key)) return std::nullopt;
+  if (!IsInside(key)) return std::nullopt;
+  std::optional<std::string> line = ReadRecord(key);  // the index does not know every key
+  if (!line) return std::nullopt;
   return Keep(std::move(*line));
+}
+
+std::optional<std::string> StoreLayer::ReadRecord(std::string_view key) {
+  const std::string path = RecordPath(key);
+  const std::optional<std::string> text = ReadPlainFile(path, kMaxRecord);
+  if (!text) {
+    if (errno == ELOOP || errno == EINVAL) state_->Complain(path);
+    return std::nullopt;
+  }
+  std::optional<std::string> line = IndexLineOf(*text);
+  if (!line || !line->starts_with(key)) {
+    state_->Complain(path);
+    return std::nullopt;
+  }
+  return line;
+}
+
+bool StoreLayer::IsInside(std::string_view key) {
+  KeyBytes bytes;
+  if (!ParseKey(key, bytes)) return false;
+  std::atomic<bool>& known = state_->inside[bytes[0]];
+  if (known.load(std::memory_order_relaxed)) return true;
+  const std::string folder = fmt::format("{}/{}", this->folder(), key.substr(0, 2));
+  if (!IsPlainFolder(folder)) return false;
+  known.store(true, std::memory_order_relaxed);
+  return true;
+}
+
+std::vector<std::string> StoreLayer::TakeComplaints() {
+  const std::scoped_lock lock(state_->mutex);
+  return std::exchange(state_->complaints, {});
 }
 
 void StoreLayer::ReadIndex() {
@@ -242,7 +318,7 @@ void StoreLayer::ReadIndex() {
 
 Lookup StoreLayer::Find(std::string_view key) {
   std::optional<Record> record = FindRecord(key);
-  if (!record) return {};
+  if (!record || !IsInside(key)) return {};
   const auto facts = FactsOf(ArtifactPath(key));
   if (!facts) {
     // The index may know more than there is: `cache gc` removes both files.
@@ -282,51 +358,52 @@ bool StoreLayer::IsWhole(const Record& record) const {
 
 void StoreLayer::Reject(const Record& record) {
   if (state_->options.writable) {
-    ::unlink(ArtifactPath(record.key).c_str());
+    if (IsInside(record.key)) ::unlink(ArtifactPath(record.key).c_str());
   } else if (const auto facts = FactsOf(ArtifactPath(record.key))) {
     state_->NoteVerdict(record.key, facts->mtime_ns, false);
   }
 }
 
-std::optional<std::string_view> StoreLayer::LastKey(std::string_view step) {
+std::optional<std::string_view> StoreLayer::LastKey(std::string_view step, std::string_view graph) {
   const std::scoped_lock lock(state_->mutex);
   state_->LoadLast();
-  const auto it = state_->last_keys.find(step);
-  return it == state_->last_keys.end() ? std::nullopt : std::optional(it->second);
-}
-
-void StoreLayer::Remember(std::string_view step, std::string_view key) {
-  const std::scoped_lock lock(state_->mutex);
-  state_->LoadLast();
-  const auto known = state_->last_keys.find(step);
-  if (known != state_->last_keys.end() && known->second == key) return;
-  const std::string_view line = state_->own_lines.emplace_back(LastLine(step, key));
-  if (state_->options.writable) state_->last->Append(std::string(line));
-  // The name is the new line's as well: the caller's may not live as long as the store.
-  if (known != state_->last_keys.end()) {
-    known->second = line.substr(0, 64);
-  } else {
-    state_->last_keys.emplace(line.substr(65), line.substr(0, 64));
+  if (const auto it = state_->last_keys.find(MarkedName(step, graph));
+      !graph.empty() && it != state_->last_keys.end()) {
+    return it->second;
   }
+  const auto it = state_->latest_keys.find(step);
+  return it == state_->latest_keys.end() ? std::nullopt : std::optional(it->second);
 }
 
-void StoreLayer::RememberAll(const StepKeys& results) {
-  std::string all;
+void StoreLayer::Remember(std::string_view step, std::string_view graph, std::string_view key) {
+  const std::scoped_lock lock(state_->mutex);
+  state_->LoadLast();
+  const std::string name = MarkedName(step, graph);
+  const auto known = state_->last_keys.find(name);
+  if (known != state_->last_keys.end() && known->second == key) return;
+  const std::string& line = state_->own_lines.emplace_back(LastLine(name, key));
+  if (state_->options.writable) state_->last->Append(line);
+  state_->Note(line);
+}
+
+void StoreLayer::RememberAll(const StepKeys& results, std::string_view graph) {
+  std::string all(graph);
   for (const auto& [step, key] : results) all.append(key).append(step).append("\n");
   // A line that stands for all of them. It is too short for a key and a name, hence no such line.
   const std::string seal = "seal " + Checksum(all);
   if (results.empty() || LineFile::LastLine(state_->options.folder + "/last") == seal) return;
-  for (const auto& [step, key] : results) Remember(step, key);
+  for (const auto& [step, key] : results) Remember(step, graph, key);
   Compact();
   const std::scoped_lock lock(state_->mutex);
   if (state_->options.writable) state_->last->Append(seal);
 }
 
-void StoreLayer::ForEachLast(
-    const std::function<void(std::string_view step, std::string_view key)>& visit) {
+std::unordered_set<std::string_view> StoreLayer::LastKeys() {
   const std::scoped_lock lock(state_->mutex);
   state_->LoadLast();
-  for (const auto& [step, key] : state_->last_keys) visit(step, key);
+  std::unordered_set<std::string_view> keys;
+  for (const auto& [name, key] : state_->last_keys) keys.insert(key);
+  return keys;
 }
 
 void StoreLayer::Compact() {

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -37,7 +38,7 @@ struct Lookup {
   int64_t used_ns = 0;  // of kWhole: when it was last used
 };
 
-/// Size and times of a file.
+/// Size and times of a regular file; of nothing else, and of no link to one.
 struct FileFacts {
   uint64_t bytes = 0;
   int64_t mtime_ns = 0;
@@ -66,11 +67,15 @@ class StoreLayer {
 
   /// Reads the index now instead of at the first look-up.
   void ReadIndex();
+  /// Whether the folder of a key is one, and not a link out of the store. Looks once per folder.
+  [[nodiscard]] bool IsInside(std::string_view key);
   /// Looks a key up: one stat in the common case. A file whose time stamp is not the recorded one
   /// is read and digested before it counts as whole.
   [[nodiscard]] Lookup Find(std::string_view key);
   /// The record only, whatever became of the file.
   [[nodiscard]] std::optional<Record> FindRecord(std::string_view key);
+  /// The record that stands on the disk now, as a line of the index, whatever the index says.
+  [[nodiscard]] std::optional<std::string> ReadRecord(std::string_view key);
   /// Puts a line into the index. The result lives as long as the layer.
   Record Keep(std::string index_line);
   /// Reads the artifact through: whether it has its digest.
@@ -78,11 +83,17 @@ class StoreLayer {
   /// The artifact of a record turned out to be damaged: it is no hit any more.
   void Reject(const Record& record);
 
-  [[nodiscard]] std::optional<std::string_view> LastKey(std::string_view step);
-  void Remember(std::string_view step, std::string_view key);
-  void RememberAll(const StepKeys& results);
-  /// Calls `visit` with every step name and its last key, in no order.
-  void ForEachLast(const std::function<void(std::string_view step, std::string_view key)>& visit);
+  /// The key that a step had when it last finished, in the graph of that name if it ever did, else
+  /// in any: two graphs on one store may mean different things by one name. `graph` may be "".
+  [[nodiscard]] std::optional<std::string_view> LastKey(std::string_view step,
+                                                        std::string_view graph);
+  void Remember(std::string_view step, std::string_view graph, std::string_view key);
+  void RememberAll(const StepKeys& results, std::string_view graph);
+  /// The keys that any step of any graph had last.
+  [[nodiscard]] std::unordered_set<std::string_view> LastKeys();
+  /// What was found in the folder that breaks a rule and therefore does not count; each is told
+  /// once.
+  [[nodiscard]] std::vector<std::string> TakeComplaints();
 
   /// Rewrites shortcut files most of whose lines are outdated.
   void Compact();

@@ -20,6 +20,7 @@ class ProgressView : public Observer {
 struct ProgressOptions {
   std::function<void(const std::string& text)> write;
   std::function<int()> width = [] { return 100; };  // columns of the terminal
+  std::function<int()> height = [] { return 25; };  // rows of the terminal
   double plain_interval_s = 10;                     // between lines about one long step
   /// Seconds since some moment; a test may turn it by hand.
   std::function<double()> clock = [] {

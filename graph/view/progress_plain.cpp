@@ -5,6 +5,7 @@
 
 #include "graph/run/report.h"
 #include "graph/view/progress.h"
+#include "io/printable.h"
 #include "io/quantity.h"
 
 namespace puzzle {
@@ -85,7 +86,7 @@ class PlainView final : public ProgressView {
 
  private:
   const std::string& Name(StepId id) const { return plan_->steps[id].name; }
-  void Line(const std::string& text) { options_.write(text + '\n'); }
+  void Line(const std::string& text) { options_.write(Printable(text) + '\n'); }
   void Done(const RunEvent& event) {
     const std::string count = fmt::format("  [{}/{}]", done_, todo_);
     switch (event.outcome) {

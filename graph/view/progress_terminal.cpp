@@ -8,6 +8,7 @@
 #include "graph/run/report.h"
 #include "graph/view/eta.h"
 #include "graph/view/progress.h"
+#include "io/printable.h"
 #include "io/quantity.h"
 
 namespace puzzle {
@@ -80,7 +81,7 @@ class TerminalView final : public ProgressView {
                           event.message));
         break;
       case RunEvent::Type::kRunDone:
-        if (plan_ != nullptr && todo_) Draw(now);
+        if (plan_ != nullptr && todo_) Draw(now, /*last=*/true);
         plan_ = nullptr;
         return;
     }
@@ -135,7 +136,7 @@ class TerminalView final : public ProgressView {
 
   /// A line that stays, above the lines that are rewritten.
   void Above(const std::string& text) {
-    options_.write(Erase() + text + '\n');
+    options_.write(Erase() + Printable(text) + '\n');
     drawn_lines_ = 0;
     drawn_s_ = -1;
   }
@@ -144,17 +145,25 @@ class TerminalView final : public ProgressView {
     return drawn_lines_ == 0 ? "" : fmt::format("\x1b[{}A\x1b[J", drawn_lines_);
   }
 
-  void Draw(double now) {
+  /// Lines that can be rewritten: what scrolled out of the window stays there for ever. The last
+  /// ones may scroll.
+  size_t MaxLines(bool last) const {
+    const auto rows = static_cast<size_t>(std::max(options_.height(), 3));
+    return last ? kMaxLines : std::min(kMaxLines, rows - 2);
+  }
+
+  void Draw(double now, bool last = false) {
     drawn_s_ = now;
     if (!todo_) return;
     const auto width = static_cast<size_t>(std::max(options_.width() - 1, 20));
     std::string text = Erase();
     drawn_lines_ = 0;
     // With more nodes than lines, those that are finished or have not begun are left out.
-    const bool all = nodes_.size() <= kMaxLines;
-    for (size_t n = 0; n < nodes_.size() && drawn_lines_ < kMaxLines; ++n) {
+    const size_t max_lines = MaxLines(last);
+    const bool all = nodes_.size() <= max_lines;
+    for (size_t n = 0; n < nodes_.size() && drawn_lines_ < max_lines; ++n) {
       if (!all && nodes_[n].running.empty()) continue;
-      text += CutTo(NodeLine(n, now), width) + '\n';
+      text += CutTo(PrintableLine(NodeLine(n, now)), width) + '\n';
       ++drawn_lines_;
     }
     if (nodes_.size() > 1) {

@@ -22,13 +22,14 @@ std::string_view Matters(const RunStep& step) {
   return step.key.empty() ? std::string_view(step.outcome) : "ok";
 }
 
-json ScalarsOf(const std::optional<Record>& record) {
-  return record ? RecordJson(*record).value("scalars", json::object()) : json::object();
+json MemberOf(const std::optional<Record>& record, const char* member) {
+  return record ? RecordJson(*record).value(member, json::object()) : json::object();
 }
 
-std::vector<StepDifference::Scalar> ScalarDifferences(const std::optional<Record>& before,
-                                                      const std::optional<Record>& after) {
-  const json was = ScalarsOf(before), is = ScalarsOf(after);
+std::vector<StepDifference::Scalar> DifferencesIn(const char* member,
+                                                  const std::optional<Record>& before,
+                                                  const std::optional<Record>& after) {
+  const json was = MemberOf(before, member), is = MemberOf(after, member);
   const auto text = [](const json& object, const std::string& name) {
     const auto it = object.find(name);
     return it == object.end() ? std::string() : CanonicalText(*it);
@@ -59,7 +60,8 @@ StepDifference Compare(const RunStep& before, const RunStep& after, Store& store
     const auto was = store.FindRecord(before.key), is = store.FindRecord(after.key);
     if (was && is) {
       difference.chain = ChainBetween(*was, *is, store);
-      difference.scalars = ScalarDifferences(was, is);
+      difference.scalars = DifferencesIn("scalars", was, is);
+      difference.environment = DifferencesIn("environment", was, is);
     }
   }
   return difference;
@@ -96,6 +98,10 @@ std::string StepText(const StepDifference& difference) {
     }
   }
   text += '\n';
+  for (const auto& fact : difference.environment) {
+    text += fmt::format("           computed by {}: {} -> {}\n", fact.name, Shown(fact.before),
+                        Shown(fact.after));
+  }
   for (const auto& scalar : difference.scalars) {
     text += fmt::format("           {}: {} -> {}\n", scalar.name, Shown(scalar.before),
                         Shown(scalar.after));
@@ -122,6 +128,9 @@ ordered_json StepJson(const StepDifference& difference) {
   for (const auto& scalar : difference.scalars) {
     entry["scalars"][scalar.name] = {value(scalar.before), value(scalar.after)};
   }
+  for (const auto& fact : difference.environment) {
+    entry["environment"][fact.name] = {value(fact.before), value(fact.after)};
+  }
   return entry;
 }
 
@@ -135,7 +144,7 @@ RunDifference DiffRuns(RunLog before, RunLog after, Store& store) {
     const auto it = was.find(step.step);
     if (it == was.end()) {
       result.steps.push_back(
-          {StepDifference::What::kNew, step.step, "", step.outcome, {}, {}, 0, step.wall_s});
+          {StepDifference::What::kNew, step.step, "", step.outcome, {}, {}, {}, 0, step.wall_s});
       continue;
     }
     const RunStep& other = *it->second;
@@ -149,7 +158,7 @@ RunDifference DiffRuns(RunLog before, RunLog after, Store& store) {
   for (const RunStep& step : before.steps) {
     if (!was.contains(step.step)) continue;
     result.steps.push_back(
-        {StepDifference::What::kGone, step.step, step.outcome, "", {}, {}, step.wall_s, 0});
+        {StepDifference::What::kGone, step.step, step.outcome, "", {}, {}, {}, step.wall_s, 0});
   }
   result.before = std::move(before);
   result.after = std::move(after);

@@ -28,6 +28,7 @@ struct StepDifference {
     std::string name, before, after;
   };
   std::vector<Scalar> scalars;
+  std::vector<Scalar> environment;  // likewise, of what computed them: libtorch, BLAS kernel, CPU
   double seconds_before = 0, seconds_after = 0;  // of steps that ran; 0: did not
 };
 

@@ -1,19 +1,24 @@
 #include "graph/view/run_log.h"
 
+#include <fcntl.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
+#include "graph/store/leftovers.h"
 #include "io/error.h"
+#include "io/file.h"
 #include "io/quantity.h"
 
 namespace puzzle {
@@ -80,9 +85,21 @@ RunStep ParseStep(const std::string& line) {
   return step;
 }
 
+/// Renames unless the new name is taken. Throws Error.
+bool MoveToNewName(const std::string& from, const std::string& to) {
+  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return true;
+  if (errno == EEXIST) return false;
+  // Some file systems cannot do it at once.
+  struct stat info {};
+  if (::lstat(to.c_str(), &info) == 0) return false;
+  if (::rename(from.c_str(), to.c_str()) == 0) return true;
+  throw Error(fmt::format("\"{}\": {}", to, std::strerror(errno)));
+}
+
 /// Files of logs, oldest first: their names begin with the time.
 std::vector<fs::path> LogFiles(const std::string& store) {
   std::vector<fs::path> files;
+  if (!IsPlainFolder(Folder(store))) return files;
   std::error_code failure;
   for (fs::directory_iterator it(Folder(store), failure), end; !failure && it != end;
        it.increment(failure)) {
@@ -92,8 +109,24 @@ std::vector<fs::path> LogFiles(const std::string& store) {
   return files;
 }
 
+/// "" of what is no regular file.
+std::string TextOf(const fs::path& path) {
+  constexpr uint64_t kMaxBytes = uint64_t{2} << 30;  // a million steps need 0.2 GB
+  return ReadPlainFile(path.string(), kMaxBytes).value_or("");
+}
+
+/// Its first line, without reading the steps.
+std::string HeaderOf(const fs::path& path) {
+  constexpr size_t kMaxHeader = 1 << 20;
+  const Descriptor file = OpenPlainFile(path.string(), O_RDONLY);
+  std::string text(kMaxHeader, '\0');
+  const ssize_t n = file.get() < 0 ? 0 : ::pread(file.get(), text.data(), text.size(), 0);
+  text.resize(static_cast<size_t>(std::max<ssize_t>(n, 0)));
+  return text.substr(0, text.find('\n'));
+}
+
 RunLog ReadLog(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
+  std::istringstream file(TextOf(path));
   std::string line;
   try {
     if (!std::getline(file, line)) throw Error("empty");
@@ -156,28 +189,30 @@ void SaveRunLog(const std::string& store, RunLog& log) {
   log.started =
       fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(now) -
                                                        static_cast<std::time_t>(log.wall_s)));
-  fs::path path;
-  do {  // one process may run twice in a millisecond
-    log.id = fmt::format("{:%Y%m%dT%H%M%S}.{:03}Z-{}",
-                         fmt::gmtime(std::chrono::system_clock::to_time_t(now)),
-                         now.time_since_epoch().count() % 1000, ::getpid());
-    path = fs::path(Folder(store)) / (log.id + ".jsonl");
-    now += milliseconds(1);
-  } while (fs::exists(path));
-  const fs::path temporary = path.string() + ".tmp";
-  std::error_code failure;
-  fs::create_directories(path.parent_path(), failure);
-  std::ofstream file(temporary, std::ios::binary);
-  file << Dump(HeaderJson(log)) << '\n';
-  for (const RunStep& step : log.steps) file << StepLine(step);
-  file.close();
-  const int reason = errno;
-  if (file) fs::rename(temporary, path, failure);
-  if (!file || failure) {
-    const std::string why = file ? failure.message() : std::strerror(reason);
-    fs::remove(temporary, failure);
-    throw Error(fmt::format("cannot write \"{}\": {}", path.string(), why));
+  const std::string temporary = NewTemporaryPath(store);
+  std::string path;
+  try {
+    MakeStoreFolder(store);
+    MakeStoreFolder(store + "/tmp");
+    MakeStoreFolder(Folder(store));
+    OutputFile file(CreateNewFile(temporary), temporary);
+    std::string text;
+    do {  // one process may run twice in a millisecond, and another one may have its number
+      log.id = fmt::format("{:%Y%m%dT%H%M%S}.{:03}Z-{}",
+                           fmt::gmtime(std::chrono::system_clock::to_time_t(now)),
+                           now.time_since_epoch().count() % 1000, ::getpid());
+      path = fmt::format("{}/{}.jsonl", Folder(store), log.id);
+      text = Dump(HeaderJson(log)) + '\n';
+      for (const RunStep& step : log.steps) text += StepLine(step);
+      file.WriteAt(0, text.data(), text.size());
+      now += milliseconds(1);
+    } while (!MoveToNewName(temporary, path));
+    file.Close();
+  } catch (const std::exception& error) {
+    ::unlink(temporary.c_str());
+    throw WithContext("cannot write the log of this run", error);
   }
+  std::error_code failure;
   const std::vector<fs::path> files = LogFiles(store);
   for (size_t i = 0; i + kMaxRunLogs < files.size(); ++i) fs::remove(files[i], failure);
 }
@@ -185,10 +220,8 @@ void SaveRunLog(const std::string& store, RunLog& log) {
 std::vector<RunLog> ListRuns(const std::string& store) {
   std::vector<RunLog> runs;
   for (const fs::path& path : LogFiles(store)) {
-    std::ifstream file(path, std::ios::binary);
-    std::string line;
     try {
-      if (std::getline(file, line)) runs.push_back(ParseHeader(line));
+      runs.push_back(ParseHeader(HeaderOf(path)));
     } catch (const std::exception&) {  // damaged: it only informs
       continue;
     }

@@ -132,6 +132,9 @@ std::vector<std::pair<std::string, std::string>> Figures(const json& record, Pre
                      fmt::format("{} (cpu {}, saving {}), memory of the process at most {:.0f} MiB",
                                  DurationText(number("wall_s")), DurationText(number("cpu_s")),
                                  DurationText(number("save_s")), number("peak_rss_mib")));
+  if (record.contains("environment")) {
+    lines.emplace_back("computed", PairsText(record["environment"], Digits::kAll));
+  }
   if (record.contains("accepted")) {
     const json& accepted = record["accepted"];
     lines.emplace_back("accepted", fmt::format("kept from {} in spite of {}",

@@ -11,6 +11,7 @@
 #include "io/file.h"
 #include "io/gguf.h"
 #include "io/safetensors.h"
+#include "io/tokenizer.h"
 #include "model/families/family.h"
 #include "model/files/checkpoint_config.h"
 #include "model/files/fp8.h"
@@ -217,6 +218,17 @@ std::map<std::string, uint64_t> SaveCheckpoint(
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) throw Error(fmt::format("{}: cannot create the folder: {}", folder, error.message()));
+
+  for (const auto& [name, unused] : extra_files) {
+    if (!IsPlainFileName(name))
+      throw Error(fmt::format("{}: \"{}\" is no name for a file in it", folder, name));
+  }
+  // What another model left here would be preferred by every reader.
+  for (const char* name : TokenizerFileNames()) {
+    if (!extra_files.contains(name)) fs::remove(fs::path(folder) / name, error);
+    if (error)
+      throw Error(fmt::format("{}: cannot remove the old {}: {}", folder, name, error.message()));
+  }
 
   std::vector<Tensor> on_host;  // keeps the data alive while it is written
   std::vector<TensorToWrite> tensors;

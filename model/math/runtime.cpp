@@ -57,7 +57,11 @@ void BindThreadToDevice(const std::string& name) {
     throw Error(
         fmt::format("{}: this libtorch ({}) finds no CUDA device", name, LibtorchVersion()));
   at::GradMode::set_enabled(false);
-  if (device.is_cuda()) at::empty({1}, at::TensorOptions().device(device));
+  try {
+    if (device.is_cuda()) at::empty({1}, at::TensorOptions().device(device));
+  } catch (const c10::Error& error) {
+    throw Error(fmt::format("{}: {}", name, error.what_without_backtrace()));
+  }
 }
 
 void Synchronize(const std::string& name) {

@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "io/error.h"
+#include "io/file.h"
 #include "model/files/hf_config.h"
 #include "model/pch.h"
 #include "nodes/tensor_archive.h"
@@ -21,14 +23,28 @@ namespace {
 constexpr std::string_view kFilePrefix = "tokenizer/";
 constexpr const char* kGenerationConfig = "generation_config";
 
+// The names come from an artifact, perhaps somebody else's, and become files of an export: what
+// leaves the folder, replaces weights or is a program does not pass.
+bool IsTokenizerFile(const std::string& name) {
+  constexpr std::string_view kEndings[] = {".json", ".model", ".txt", ".jinja", ".tiktoken"};
+  return IsPlainFileName(name) && name != "config.json" && !name.ends_with(".index.json") &&
+         std::any_of(std::begin(kEndings), std::end(kEndings),
+                     [&](std::string_view ending) { return name.ends_with(ending); });
+}
+
 void WriteTokenizer(ArchiveWriter& out, const std::map<std::string, std::string>& files) {
   for (const auto& [name, bytes] : files) WriteText(out, std::string(kFilePrefix) + name, bytes);
 }
 
 std::map<std::string, std::string> ReadTokenizer(const ArchiveReader& in) {
   std::map<std::string, std::string> files;
-  for (const std::string& name : in.ArrayNames())
-    if (name.starts_with(kFilePrefix)) files[name.substr(kFilePrefix.size())] = ReadText(in, name);
+  for (const std::string& name : in.ArrayNames()) {
+    if (!name.starts_with(kFilePrefix)) continue;
+    const std::string file = name.substr(kFilePrefix.size());
+    if (!IsTokenizerFile(file))
+      throw Error(fmt::format("\"{}\" is no name for a file of a tokenizer", file));
+    files[file] = ReadText(in, name);
+  }
   return files;
 }
 

@@ -7,6 +7,7 @@
 #include <future>
 #include <set>
 
+#include "graph/run/machine.h"
 #include "io/error.h"
 
 namespace puzzle {

@@ -58,7 +58,7 @@ TEST_F(LineFileTest, RewritingReplacesEverything) {
   for (int i = 0; i < 10; ++i) file.Append("old");
   const std::vector<std::string> kept = {"x", "y"};
   size_t next = 0;
-  file.Rewrite([&] { return next < kept.size() ? &kept[next++] : nullptr; });
+  file.Rewrite(path_ + ".new", [&] { return next < kept.size() ? &kept[next++] : nullptr; });
   file.Append("z");
   EXPECT_THAT(Lines(), ElementsAre("x", "y", "z"));
 }

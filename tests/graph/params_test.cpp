@@ -75,7 +75,7 @@ TEST_F(ParamsTest, ATextFromAVariableOrTheCommandLineMayLookLikeANumber) {
   Set("b.value=1.0");
   Run();
   EXPECT_EQ(TextOf("a"), "3");
-  EXPECT_EQ(TextOf("b"), "1");
+  EXPECT_EQ(TextOf("b"), "1.0");  // as it was typed
 }
 
 TEST_F(ParamsTest, AllMistakesOfANodeAreReported) {

@@ -26,7 +26,8 @@ class SubstituteTest : public GraphTest {
   }
 
   ordered_json n_ = 3, list_ = {1, "b"}, half_ = 0.5;
-  Scope scope_;
+  Budget budget_;
+  Scope scope_{budget_};
   SubstituteError error_;
 };
 
