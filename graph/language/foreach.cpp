@@ -124,16 +124,16 @@ Expansion Expand(const NodeSpec& node, const Scope& vars, const LayerCounter& la
     }
     expansion.axes.push_back(std::move(axis));
   }
+  if (!node.exclude.empty() && count > kMaxComparisons / node.exclude.size()) {
+    Complain(node.exclude.front(),
+             fmt::format("{} elements and {} entries are more than {} comparisons", count,
+                         node.exclude.size(), kMaxComparisons),
+             "", diagnostics);
+    return expansion;
+  }
   std::vector<ElementFilter> excluded;
   for (const SpecValue& where : node.exclude) {
     excluded.emplace_back(where, expansion, vars, diagnostics);
-  }
-  if (!excluded.empty() && count > kMaxComparisons / excluded.size()) {
-    Complain(node.exclude.front(),
-             fmt::format("{} elements and {} entries are more than {} comparisons", count,
-                         excluded.size(), kMaxComparisons),
-             "", diagnostics);
-    count = 0;
   }
   expansion.elements.reserve(count);
   std::vector<uint32_t> element(expansion.axes.size(), 0);
@@ -177,8 +177,17 @@ ElementFilter::ElementFilter(const SpecValue& where, const Expansion& expansion,
       continue;
     }
     if (!value->is_array()) value = ordered_json::array({*value});
-    std::unordered_map<std::string_view, size_t> positions;
-    for (size_t i = 0; i < axis->texts.size(); ++i) positions.emplace(axis->texts[i], i);
+    std::unordered_map<std::string_view, size_t> positions;  // pays for long lists only
+    const bool many = value->size() > 16;
+    for (size_t i = 0; many && i < axis->texts.size(); ++i) positions.emplace(axis->texts[i], i);
+    const auto position_of = [&](const std::string& text) {
+      if (!many) {
+        const auto found = std::find(axis->texts.begin(), axis->texts.end(), text);
+        return static_cast<size_t>(found - axis->texts.begin());
+      }
+      const auto found = positions.find(text);
+      return found == positions.end() ? axis->texts.size() : found->second;
+    };
     std::vector<bool> allowed(axis->texts.size(), false);
     for (const ordered_json& item : *value) {
       if (!item.is_primitive() || item.is_null()) {
@@ -187,8 +196,8 @@ ElementFilter::ElementFilter(const SpecValue& where, const Expansion& expansion,
         break;
       }
       const std::string text = ScalarText(item);
-      if (const auto found = positions.find(text); found != positions.end()) {
-        allowed[found->second] = true;
+      if (const size_t at = position_of(text); at < allowed.size()) {
+        allowed[at] = true;
       } else if (!where.setting.empty()) {  // in a file it may belong to another --set vars.x=...
         Complain(place, fmt::format("the axis \"{}\" has no value \"{}\"", name, text),
                  DidYouMean(text, axis->texts), diagnostics);
