@@ -167,8 +167,7 @@ ordered_json Range(const SpecValue& place, const ordered_json& range, Budget& bu
 }
 
 ordered_json LayersOf(const SpecValue& place, const ordered_json& checkpoint,
-                      const LayerCounter& layers_of, Budget& budget,
-                      Diagnostics& diagnostics) {
+                      const LayerCounter& layers_of, Budget& budget, Diagnostics& diagnostics) {
   if (!checkpoint.is_string()) {
     Complain(place, "\"layers_of\" takes the path of a checkpoint", "", diagnostics);
     return nullptr;
@@ -179,8 +178,8 @@ ordered_json LayersOf(const SpecValue& place, const ordered_json& checkpoint,
     return nullptr;
   }
   try {
-    return Range(place, ordered_json::array({0, layers_of(checkpoint.get<std::string>())}),
-                 budget, diagnostics);
+    return Range(place, ordered_json::array({0, layers_of(checkpoint.get<std::string>())}), budget,
+                 diagnostics);
   } catch (const Error& error) {
     Complain(place, error.what(), "", diagnostics);
     return nullptr;

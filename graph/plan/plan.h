@@ -82,7 +82,7 @@ struct PlanOptions {
   FileDigester* files = nullptr;  // nullptr: external files are not looked at
   /// The facts for kinds that measure on a type of device; asked for only where there are such.
   std::function<std::map<std::string, std::string>(const std::string& device_type)> environment;
-  LayerCounter layers_of;         // empty: no model is known
+  LayerCounter layers_of;  // empty: no model is known
   std::map<std::string, std::string> numerics;
   size_t max_steps = 10'000'000;  // a graph with more is refused
 };

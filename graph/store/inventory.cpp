@@ -134,9 +134,9 @@ Inventory TakeInventory(Store& store) {
   for (const std::string& key : StoredKeys(store.folder())) AddKey(store, key, inventory);
   for (const std::string& path : FindLeftovers(store.folder() + "/tmp", store.locks())) {
     const auto facts = FactsOf(path);
-    if (!facts) continue;
-    inventory.leftovers.push_back({path, "half-written by a run that died", facts->bytes, {}});
-    inventory.bytes += facts->bytes;
+    const uint64_t bytes = facts ? facts->bytes : 0;  // the folder of a program
+    inventory.leftovers.push_back({path, "half-written by a run that died", bytes, {}});
+    inventory.bytes += bytes;
   }
   AddSavePoints(store, inventory);
   const auto last = store.own().LastKeys();

@@ -12,7 +12,6 @@
 #include <cstring>
 #include <filesystem>
 
-#include "graph/store/store_layer.h"
 #include "io/error.h"
 
 namespace puzzle {
@@ -110,10 +109,12 @@ std::vector<std::string> FindLeftovers(const std::string& folder, const StoreLoc
   for (fs::directory_iterator it(folder, failure), end; !failure && it != end;
        it.increment(failure)) {
     const std::string name = it->path().filename().string();
-    const auto facts = FactsOf(it->path().string());
+    struct stat info {};
     // Our own ones are in use, whichever object of this process writes them.
     if (WriterOf(name).token == ProcessToken()) continue;
-    if (facts && !MayLive(name, facts->mtime_ns, witnesses)) paths.push_back(it->path().string());
+    if (::lstat(it->path().c_str(), &info) != 0) continue;
+    const int64_t mtime_ns = int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec;
+    if (!MayLive(name, mtime_ns, witnesses)) paths.push_back(it->path().string());
   }
   return paths;
 }

@@ -258,7 +258,7 @@ std::vector<std::string> Store::TakeComplaints() {
 void Store::RemoveLeftovers() {
   for (const std::string& path : FindLeftovers(folder() + "/tmp", state_->locks)) {
     std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);  // a step's scratch may be a folder
+    fs::remove_all(path, ignored);  // a step's scratch may be a folder; links are not followed
   }
 }
 
