@@ -13,7 +13,7 @@ namespace puzzle {
 namespace {
 
 /// Digests of arrays being read are taken in pieces of about this size.
-constexpr int64_t kPieceBytes = 8 << 20;
+constexpr int64_t kDigestPiece = 8 << 20;
 
 /// What the digest of an archive is made of; sorted by name.
 struct Contents {
@@ -52,7 +52,7 @@ void ForPieces(const ArchiveReader& reader, const std::string& name, const Array
   const int64_t rows = info.shape.front();
   const int64_t row_bytes = NumElements({info.shape.begin() + 1, info.shape.end()}) *
                             static_cast<int64_t>(ElementSize(info.dtype));
-  const int64_t piece_rows = std::max<int64_t>(1, kPieceBytes / std::max<int64_t>(1, row_bytes));
+  const int64_t piece_rows = std::max<int64_t>(1, kDigestPiece / std::max<int64_t>(1, row_bytes));
   std::vector<char> bytes(static_cast<size_t>(std::min(piece_rows, rows) * row_bytes));
   Shape shape = info.shape;
   for (int64_t first = 0; first < rows; first += piece_rows) {

@@ -13,7 +13,7 @@ namespace puzzle {
 
 namespace {
 
-constexpr size_t kBytes = 32;
+constexpr size_t kDigestBytes = 32;
 
 /// Fetched once: OpenSSL takes longer to find the algorithm than to digest a short text.
 const EVP_MD* Sha256() {
@@ -22,10 +22,10 @@ const EVP_MD* Sha256() {
   return algorithm;
 }
 
-std::string HexOf(const std::array<unsigned char, kBytes>& digest) {
+std::string HexOf(const std::array<unsigned char, kDigestBytes>& digest) {
   static constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string hex(2 * kBytes, '0');
-  for (size_t i = 0; i < kBytes; ++i) {
+  std::string hex(2 * kDigestBytes, '0');
+  for (size_t i = 0; i < kDigestBytes; ++i) {
     hex[2 * i] = kDigits[digest[i] >> 4];
     hex[2 * i + 1] = kDigits[digest[i] & 15];
   }
@@ -66,7 +66,7 @@ Fingerprint& Fingerprint::AddField(std::string_view text) {
 
 std::string Fingerprint::Hex() {
   PUZZLE_CHECK(impl_ != nullptr, "Hex of a finished fingerprint");
-  std::array<unsigned char, kBytes> digest;
+  std::array<unsigned char, kDigestBytes> digest;
   PUZZLE_CHECK(EVP_DigestFinal_ex(impl_->context.get(), digest.data(), nullptr),
                "SHA-256 finish failed");
   impl_.reset();
@@ -74,7 +74,7 @@ std::string Fingerprint::Hex() {
 }
 
 std::string FingerprintText(std::string_view text) {
-  std::array<unsigned char, kBytes> digest;
+  std::array<unsigned char, kDigestBytes> digest;
   const bool ok = EVP_Digest(text.data(), text.size(), digest.data(), nullptr, Sha256(), nullptr);
   PUZZLE_CHECK(ok, "SHA-256 failed");
   return HexOf(digest);

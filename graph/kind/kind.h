@@ -29,6 +29,14 @@ namespace puzzle {
 using ParamMember = std::variant<int64_t*, double*, bool*, std::string*, std::vector<int64_t>*,
                                  std::vector<double>*, std::vector<std::string>*, nlohmann::json*>;
 
+/// One lambda per type of a ParamMember, for std::visit.
+template <class... F>
+struct Overload : F... {
+  using F::operator()...;
+};
+template <class... F>
+Overload(F...) -> Overload<F...>;
+
 /// One condition on, or property of, a parameter; see the functions below.
 struct ParamRule {
   enum class Type {

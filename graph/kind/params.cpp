@@ -18,13 +18,6 @@ namespace {
 using nlohmann::json;
 using nlohmann::ordered_json;
 
-template <class... F>
-struct Overload : F... {
-  using F::operator()...;
-};
-template <class... F>
-Overload(F...) -> Overload<F...>;
-
 /// Short form of a value for messages.
 std::string Shown(const ordered_json& value) {
   std::string text = value.dump(-1, ' ', false, ordered_json::error_handler_t::replace);

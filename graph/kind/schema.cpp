@@ -12,13 +12,6 @@ namespace {
 
 using nlohmann::ordered_json;
 
-template <class... F>
-struct Cases : F... {
-  using F::operator()...;
-};
-template <class... F>
-Cases(F...) -> Cases<F...>;
-
 std::string_view ArityText(PortSpec::Arity arity) {
   switch (arity) {
     case PortSpec::Arity::kOne:
@@ -71,7 +64,7 @@ ordered_json ParamSchema(const NodeKind& kind, const ParamSpec& param) {
                         {"items", {{"anyOf", {items, {{"$ref", "#/$defs/reference"}}}}}}};
   };
   const ordered_json type =
-      std::visit(Cases{[&](int64_t*) { return integer; }, [&](double*) { return real; },
+      std::visit(Overload{[&](int64_t*) { return integer; }, [&](double*) { return real; },
                           [&](bool*) {
                             return ordered_json{{"type", "boolean"}};
                           },

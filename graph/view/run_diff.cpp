@@ -81,7 +81,7 @@ std::string_view WhatName(StepDifference::What what) {
   return {};
 }
 
-std::string Shown(const std::string& scalar) {
+std::string ScalarText(const std::string& scalar) {
   if (scalar.empty()) return "(none)";
   return scalar.size() > 60 ? scalar.substr(0, 57) + "..." : scalar;
 }
@@ -103,8 +103,8 @@ std::string StepText(const StepDifference& difference) {
                         Shown(fact.after));
   }
   for (const auto& scalar : difference.scalars) {
-    text += fmt::format("           {}: {} -> {}\n", scalar.name, Shown(scalar.before),
-                        Shown(scalar.after));
+    text += fmt::format("           {}: {} -> {}\n", scalar.name, ScalarText(scalar.before),
+                        ScalarText(scalar.after));
   }
   if (std::min(difference.seconds_before, difference.seconds_after) > 0 &&
       std::max(difference.seconds_before, difference.seconds_after) >= kShownSeconds) {

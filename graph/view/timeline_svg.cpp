@@ -17,7 +17,7 @@ namespace {
 constexpr double kWidth = 1100;
 constexpr double kNames = 70;  // column of row names
 constexpr double kRow = 26;
-constexpr double kBar = 20;
+constexpr double kBarHeight = 20;
 constexpr double kTop = 28;
 constexpr double kLegendRow = 18;
 constexpr double kLetter = 6.2;      // width of one at 11 px
@@ -45,9 +45,9 @@ struct Bar {
   size_t count = 1;
 };
 
-class Picture {
+class Drawing {
  public:
-  Picture(const Plan& plan, const Timeline& timeline, const std::vector<StepId>& path)
+  Drawing(const Plan& plan, const Timeline& timeline, const std::vector<StepId>& path)
       : plan_(plan), timeline_(timeline), path_(path), critical_(path.begin(), path.end()) {
     scale_ = (kWidth - kNames - 10) / std::max(timeline.end_s, 1e-3);
   }
@@ -164,7 +164,7 @@ class Picture {
     fmt::format_to(std::back_inserter(body_),
                    R"(<rect x="{:.1f}" y="{:.0f}" width="{:.1f}" height="{:.0f}" fill="{}"{}>)"
                    R"(<title>{}</title></rect>)",
-                   bar.x, Y(span.row), width, kBar, Fill(span), frame, XmlText(Title(bar)));
+                   bar.x, Y(span.row), width, kBarHeight, Fill(span), frame, XmlText(Title(bar)));
     const auto letters = static_cast<size_t>((width - 4) / kLetter);
     if (bar.count > 1 || span.type != Span::Type::kComputing || width < 30) return;
     Text(bar.x + 3, Y(span.row) + 14, XmlText(Shortened(Label(span.step, letters), letters)), "l");
@@ -198,8 +198,8 @@ class Picture {
       if (from == spans.end() || to == spans.end()) continue;
       fmt::format_to(std::back_inserter(body_),
                      R"(<path d="M{:.1f} {:.0f}L{:.1f} {:.0f}" stroke="#223" fill="none"/>)",
-                     X(from->second->end_s), Y(from->second->row) + kBar / 2,
-                     X(to->second->begin_s), Y(to->second->row) + kBar / 2);
+                     X(from->second->end_s), Y(from->second->row) + kBarHeight / 2,
+                     X(to->second->begin_s), Y(to->second->row) + kBarHeight / 2);
     }
   }
 
@@ -240,7 +240,7 @@ class Picture {
 
 std::string TimelineSvg(const Plan& plan, const Timeline& timeline,
                         const std::vector<StepId>& critical_path) {
-  return Picture(plan, timeline, critical_path).Draw();
+  return Drawing(plan, timeline, critical_path).Draw();
 }
 
 }  // namespace puzzle
