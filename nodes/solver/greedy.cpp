@@ -9,8 +9,6 @@
 namespace puzzle {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
 std::vector<int> BestOptions(const MipProblem& problem) {
   std::vector<int> choice;
   for (const auto& group : problem.groups) {

@@ -5,11 +5,7 @@
 #include <limits>
 
 namespace puzzle {
-namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-}  // namespace
+namespace {}  // namespace
 
 LabelIndex::LabelIndex(const Labels& labels, const std::vector<uint32_t>& ids,
                        const std::vector<LabelRow>& rows, double reach)

@@ -7,8 +7,6 @@
 namespace puzzle {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
 // Bounds are sums of rounded terms, a price times a cost for every group and row; choices this
 // close to the threshold stay.
 double RoundingOf(const MipCore& core, const std::vector<double>& prices) {

@@ -5,7 +5,6 @@
 namespace puzzle {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr int kBins = 96;
 constexpr double kMany = 1e300;  // more than that counts as that
 

@@ -12,8 +12,6 @@
 namespace puzzle {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
 class LabelSearch {
  public:
   LabelSearch(const MipCore& core, const LagrangeBound& lagrange, double threshold,

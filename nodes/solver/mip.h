@@ -10,6 +10,9 @@
 
 namespace puzzle {
 
+/// No limit; the objective of no choice.
+inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
 /// One alternative of a group, e.g. "kv1" of the attention of layer 3.
 struct MipOption {
   std::string name;

@@ -24,9 +24,8 @@ MipSolution Verified(const MipProblem& problem, double cutoff, const MipClock& c
   const auto is_within = [&](const std::vector<int>& columns) {
     return WithinLimits(problem, ChoiceTotals(problem, ChoiceOfColumns(core, columns)));
   };
-  const DepthFirstResult own =
-      SearchDepthFirst(core, lagrange, (cutoff - core.score_offset) / core.score_unit, kMaxNodes,
-                       is_within, clock);
+  const DepthFirstResult own = SearchDepthFirst(
+      core, lagrange, (cutoff - core.score_offset) / core.score_unit, kMaxNodes, is_within, clock);
   if (own.columns.empty()) {
     if (!own.complete) result.status = SolveStatus::kNoSolution;
     return result;

@@ -18,7 +18,6 @@
 namespace puzzle {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // The largest coefficient of a row and of the objective as CBC sees them. Its tolerances are
 // absolute (1e-9 below), so this makes them 1e-12 of the largest difference within a group.
 constexpr double kCoefficientRange = 1e3;

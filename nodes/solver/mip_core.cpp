@@ -10,7 +10,6 @@
 namespace puzzle {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr int kMaxPasses = 8;
 
 // Least and most of one cost over some options of a group.

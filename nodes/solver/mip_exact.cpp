@@ -12,7 +12,6 @@
 namespace puzzle {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr size_t kMaxLabels = 3'000'000;
 
 class ExactSolver {

@@ -11,10 +11,8 @@
 namespace puzzle {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
 // One side of one limit.
-struct Side {
+struct LimitSide {
   size_t limit = 0;
   bool high = true;
 
@@ -32,8 +30,8 @@ struct Side {
   }
 };
 
-std::vector<Side> FiniteSides(const MipProblem& problem) {
-  std::vector<Side> sides;
+std::vector<LimitSide> FiniteSides(const MipProblem& problem) {
+  std::vector<LimitSide> sides;
   for (size_t r = 0; r < problem.limits.size(); ++r) {
     if (std::isfinite(problem.limits[r].high)) sides.push_back({r, true});
     if (std::isfinite(problem.limits[r].low)) sides.push_back({r, false});
@@ -42,7 +40,7 @@ std::vector<Side> FiniteSides(const MipProblem& problem) {
 }
 
 // The value of this bound nearest to the wanted one that all other limits allow.
-std::optional<double> NearestWorkable(MipProblem problem, const Side& side,
+std::optional<double> NearestWorkable(MipProblem problem, const LimitSide& side,
                                       const MipOptions& options) {
   MipLimit& limit = problem.limits[side.limit];
   (side.high ? limit.high : limit.low) = side.high ? kInfinity : -kInfinity;
@@ -58,15 +56,16 @@ std::optional<double> NearestWorkable(MipProblem problem, const Side& side,
 
 // A limit to move, and where to.
 struct Move {
-  Side side;
+  LimitSide side;
   double value = 0;
   double relaxation = 0;
 };
 
 // The limit that lies farthest beyond anything that any choice uses.
-std::optional<Move> FarthestBeyondReach(const MipProblem& problem, const std::vector<Side>& sides) {
+std::optional<Move> FarthestBeyondReach(const MipProblem& problem,
+                                        const std::vector<LimitSide>& sides) {
   std::optional<Move> farthest;
-  for (const Side& side : sides) {
+  for (const LimitSide& side : sides) {
     const MipReach reach = ReachOf(problem, side.limit);
     const double value = side.high ? reach.least : reach.most;
     const double sign = side.high ? 1 : -1;
@@ -78,10 +77,10 @@ std::optional<Move> FarthestBeyondReach(const MipProblem& problem, const std::ve
 }
 
 // Every limit that can be moved alone so that the problem becomes feasible.
-std::vector<Move> SingleMoves(const MipProblem& problem, const std::vector<Side>& sides,
+std::vector<Move> SingleMoves(const MipProblem& problem, const std::vector<LimitSide>& sides,
                               const MipOptions& options) {
   std::vector<Move> moves;
-  for (const Side& side : sides) {
+  for (const LimitSide& side : sides) {
     if (const auto value = NearestWorkable(problem, side, options)) {
       moves.push_back({side, *value, side.Relaxation(problem, *value)});
     }
@@ -100,7 +99,7 @@ MipProblem Widened(const MipProblem& problem, double part) {
 }
 
 // The least common widening of all limits that makes the problem feasible, to 0.1 %, in words.
-std::string DescribeCommonMove(const MipProblem& problem, const std::vector<Side>& sides,
+std::string DescribeCommonMove(const MipProblem& problem, const std::vector<LimitSide>& sides,
                                const MipOptions& options) {
   MipProblem any = problem;
   for (auto& group : any.groups) {
@@ -118,7 +117,7 @@ std::string DescribeCommonMove(const MipProblem& problem, const std::vector<Side
   }
   std::string text;
   const MipProblem wider = Widened(problem, high);
-  for (const Side& side : sides) {
+  for (const LimitSide& side : sides) {
     text +=
         fmt::format("{}{} {} {:.6g}", text.empty() ? "" : ", ", problem.limits[side.limit].resource,
                     side.high ? "<=" : ">=", side.bound(wider));
@@ -167,7 +166,7 @@ MipExplanation ExplainInfeasible(const MipProblem& problem, const MipOptions& op
                         limit.resource, limit.low, limit.high),
             {}};
   }
-  const std::vector<Side> sides = FiniteSides(problem);
+  const std::vector<LimitSide> sides = FiniteSides(problem);
   MipOptions quick = options;
   quick.explain = false;
   quick.hint = {};

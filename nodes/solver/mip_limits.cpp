@@ -12,7 +12,6 @@
 namespace puzzle {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // A total may exceed its limit by this part of the limit.
 constexpr double kLimitTolerance = 1e-9;
 // ... and by this part of what cancels in it, since sums of doubles are rounded.

@@ -7,8 +7,6 @@
 namespace puzzle {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
 struct Point {
   double x = 0;
   double y = 0;
