@@ -12,7 +12,7 @@ namespace puzzle {
 namespace {
 
 /// A step that runs now.
-struct Running {
+struct RunningStep {
   double since_s = 0;
   double told_s = 0;  // when something was last said about it
   double fraction = 0;
@@ -111,7 +111,7 @@ class PlainView final : public ProgressView {
   ProgressOptions options_;
   std::mutex mutex_;
   const Plan* plan_ = nullptr;
-  std::map<StepId, Running> running_;
+  std::map<StepId, RunningStep> running_;
   size_t todo_ = 0;
   size_t done_ = 0;
 };
