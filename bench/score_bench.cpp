@@ -5,9 +5,11 @@
 //   build/score_bench [SEQUENCES]
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <ctime>
 #include <functional>
 #include <string>
 #include <vector>
@@ -36,10 +38,21 @@ double Seconds(const std::function<void()>& run) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-TokenSet Validation(const std::string& data, int64_t sequences) {
-  const auto tokenizer = FindTokenizer(data + "/models/stories3M");
-  return PackTokens(ReadWholeFile(data + "/text/tinystories_v2_train_head.txt", 1 << 30),
-                    *tokenizer, {.length = 512, .sequences = sequences, .from_end = true});
+double ProcessorSeconds(const std::function<void()>& run) {
+  const auto now = [] {
+    timespec time{};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+  };
+  const double start = now();
+  run();
+  return now() - start;
+}
+
+TokenSet Validation(const std::string& model, const std::string& text, int64_t sequences) {
+  const auto tokenizer = FindTokenizer(model);
+  return PackTokens(ReadWholeFile(text, 1 << 30), *tokenizer,
+                    {.length = 512, .sequences = sequences, .from_end = true});
 }
 
 struct Totals {
@@ -100,7 +113,8 @@ void Run(int64_t sequences) {
   const char* given = std::getenv("PUZZLE_DATA");
   const std::string data = given != nullptr ? given : "../shared/data";
   const Transformer parent(LoadCheckpoint(data + "/models/stories3M"));
-  const TokenSet tokens = Validation(data, sequences);
+  const TokenSet tokens = Validation(data + "/models/stories3M",
+                                     data + "/text/tinystories_v2_train_head.txt", sequences);
   const Activations states = Capture(parent, tokens.Batch(0, tokens.sequences()), DType::kF32);
   Totals totals;
   FoldedParent folded;
@@ -124,11 +138,95 @@ void Run(int64_t sequences) {
       ours / everything, totals.largest_difference);
 }
 
+// All candidates of a model with products in one type.
+struct Candidates {
+  double shared_s = 0, candidate_s = 0;  // processor seconds: of what is shared, of one on average
+  std::vector<double> increase;          // of KL
+};
+
+Candidates ScoreAll(const Transformer& parent, const Activations& states, at::ScalarType type,
+                    int64_t every) {
+  Candidates all;
+  const Transformer model = WithMatricesIn(type, parent);
+  const Captured captured{model, states};
+  FoldedParent folded;
+  TokenFigures as_is;
+  all.shared_s = ProcessorSeconds([&] {
+    folded = FoldCaptured(model, captured, kBatch);
+    as_is = ScoreAsIs(captured, folded, kBatch);
+  });
+  for (int64_t layer = 0; layer < parent.config().n_layers(); layer += every) {
+    at::Tensor before_ffn;
+    all.shared_s +=
+        ProcessorSeconds([&] { before_ffn = StatesBeforeFfn(captured, layer, kBatch); });
+    for (const char* name :
+         {"attn:kv1", "attn:none", "ffn:75%", "ffn:50%", "ffn:25%", "ffn:none"}) {
+      const VariantSpec spec = ResolveVariant(name, parent.config(), layer);
+      const bool ffn = WhichSubBlock(spec) == SubBlock::kFfn;
+      const Replacement replacement{layer, spec, InitVariant(parent.weights(), layer, spec),
+                                    ffn ? before_ffn : at::Tensor()};
+      all.candidate_s += ProcessorSeconds([&] {
+        const TokenFigures replaced =
+            ScoreReplacement(captured, replacement, folded, kBatch, [](double) {});
+        all.increase.push_back(as_is.IncreaseTo(replaced).Sum().Mean(Metric::kKl));
+      });
+    }
+  }
+  all.candidate_s /= static_cast<double>(all.increase.size());
+  return all;
+}
+
+// Rank correlation of values without ties.
+double Spearman(const std::vector<double>& a, const std::vector<double>& b) {
+  const auto ranks = [](const std::vector<double>& values) {
+    std::vector<double> sorted = values, result;
+    std::sort(sorted.begin(), sorted.end());
+    for (const double value : values)
+      result.push_back(static_cast<double>(std::lower_bound(sorted.begin(), sorted.end(), value) -
+                                           sorted.begin()));
+    return result;
+  };
+  const std::vector<double> x = ranks(a), y = ranks(b);
+  const auto n = static_cast<double>(a.size());
+  double squares = 0;
+  for (size_t i = 0; i < x.size(); ++i) squares += (x[i] - y[i]) * (x[i] - y[i]);
+  return 1 - 6 * squares / (n * (n * n - 1));
+}
+
+void RunModel(const std::string& folder, const std::string& text, int64_t sequences,
+              int64_t every) {
+  const Transformer parent(LoadCheckpoint(folder));
+  const TokenSet tokens = Validation(folder, text, sequences);
+  const Activations states = Capture(parent, tokens.Batch(0, tokens.sequences()), DType::kF32);
+  fmt::print("{}, {} sequences of 512 tokens\n\n", RuntimeDescription(), sequences);
+  fmt::print("| products | processor s a candidate | shared by all candidates |\n|---|---|---|\n");
+  const Candidates exact = ScoreAll(parent, states, at::kFloat, every);
+  fmt::print("| fp32 | {:.2f} | {:.1f} |\n", exact.candidate_s, exact.shared_s);
+  if (!HasFastBf16("cpu")) return;
+  const Candidates low = ScoreAll(parent, states, at::kBFloat16, every);
+  fmt::print("| bf16 | {:.2f} | {:.1f} |\n\n", low.candidate_s, low.shared_s);
+  double largest = 0;
+  for (size_t i = 0; i < low.increase.size(); ++i)
+    largest = std::max(largest, std::abs(low.increase[i] - exact.increase[i]));
+  const auto [least, most] = std::minmax_element(exact.increase.begin(), exact.increase.end());
+  fmt::print(
+      "{} candidates, increase of KL {:.4f} to {:.2f}; Spearman of bf16 and fp32 {:.4f}, largest "
+      "difference {:.4f}\n",
+      exact.increase.size(), *least, *most, Spearman(exact.increase, low.increase), largest);
+}
+
 }  // namespace
 }  // namespace puzzle
 
 int main(int argc, char** argv) {
   puzzle::RestartUnlessBlasPrepared(argv);
   puzzle::PrepareTensorRuntime();
-  puzzle::Run(argc > 1 ? std::max(1, std::atoi(argv[1])) : 10);
+  const auto number = [&](int index, int otherwise) {
+    return argc > index ? std::max(1, std::atoi(argv[index])) : otherwise;
+  };
+  if (argc > 2 && std::atoi(argv[1]) == 0) {
+    puzzle::RunModel(argv[1], argv[2], number(3, 8), number(4, 1));
+  } else {
+    puzzle::Run(number(1, 10));
+  }
 }

@@ -1,18 +1,45 @@
 #include "model/importance.h"
 
-#include <limits>
+#include <algorithm>
 
 #include "io/error.h"
+#include "model/math/kernels.h"
+#include "model/math/parallel.h"
+#include "model/math/product.h"
 #include "model/pch.h"
 
 namespace puzzle {
 
 using at::Tensor;
 
+namespace {
+
+// Per channel of `features` [tokens, n] the mean over tokens of |s + x_i W_i|, where s is `missing`
+// [tokens, hidden] and W is `down` [hidden, n]. [n], fp64
+Tensor MeanErrors(const Tensor& features, const Tensor& missing, const Tensor& down) {
+  constexpr int64_t kTogether = 256;  // channels in one piece of work
+  const int64_t tokens = features.size(0), channels = features.size(1);
+  const Tensor dot = Product(missing, down), base = missing.square().sum(1),
+               square = down.square().sum(0);
+  if (!features.device().is_cpu()) {
+    const Tensor squares =
+        (dot * features).mul_(2.0).add_(base.unsqueeze(1)).addcmul_(features.square(), square);
+    return squares.clamp_min_(0).add_(1e-8).sqrt_().mean(0, false, at::kDouble);
+  }
+  const Tensor sum = at::zeros({channels}, at::kDouble);
+  ParallelFor((channels + kTogether - 1) / kTogether, [&](int64_t piece) {
+    const int64_t first = piece * kTogether;
+    AddDistances(features.data_ptr<float>() + first, dot.data_ptr<float>() + first,
+                 base.data_ptr<float>(), square.data_ptr<float>() + first, tokens,
+                 std::min(kTogether, channels - first), channels, sum.data_ptr<double>() + first);
+  });
+  return sum / static_cast<double>(tokens);
+}
+
+}  // namespace
+
 IterativeChannelRanking::IterativeChannelRanking(const Tensor& down, int64_t batches)
     : down_(down.detach()),
-      column_norms_(down_.square().sum(0)),
-      kept_(at::ones({down.size(1)}, down.options())),
       positions_(at::full({down.size(1)}, -1, down.options().dtype(at::kLong))),
       batches_(batches) {
   PUZZLE_CHECK(batches >= 1, "ranking needs at least one batch");
@@ -25,17 +52,19 @@ void IterativeChannelRanking::Add(const Tensor& features) {
   const int64_t channels = down_.size(1);
   const int64_t remove = channels * seen_ / batches_ - removed_;
   if (remove == 0) return;
+  // Products know the removed channels on one side and the others on the other: together one
+  // product's work instead of two.
+  const Tensor gone = positions_.ge(0).nonzero().squeeze(1);
+  const Tensor kept = positions_.lt(0).nonzero().squeeze(1);
+  const auto part = [](const Tensor& matrix, const Tensor& columns) {
+    return matrix.index_select(1, columns);
+  };
   // What is missing from the output already: s_t = W x_t over removed channels.
-  const Tensor missing = at::mm(features * (1.0 - kept_), down_.t());
-  const Tensor base = missing.square().sum(1, /*keepdim=*/true);
-  Tensor error = at::mm(missing, down_).mul_(features).mul_(2.0);
-  error.add_(base).addcmul_(features.square(), column_norms_).clamp_min_(0).add_(1e-8).sqrt_();
-  Tensor mean_error = error.mean(0);
-  mean_error.masked_fill_(kept_.eq(0), std::numeric_limits<float>::infinity());
-  const Tensor order = std::get<1>(mean_error.sort(/*stable=*/true, 0, /*descending=*/false));
-  const Tensor leaving = order.narrow(0, 0, remove);
-  kept_.index_fill_(0, leaving, 0);
-  positions_.index_copy_(0, leaving, at::arange(removed_, removed_ + remove, positions_.options()));
+  const Tensor missing = Product(part(features, gone), part(down_, gone).t());
+  const Tensor errors = MeanErrors(part(features, kept), missing, part(down_, kept));
+  const Tensor order = std::get<1>(errors.sort(/*stable=*/true, 0, /*descending=*/false));
+  const Tensor removed = kept.index_select(0, order.narrow(0, 0, remove));
+  positions_.index_copy_(0, removed, at::arange(removed_, removed_ + remove, positions_.options()));
   removed_ += remove;
 }
 
@@ -64,7 +93,7 @@ Tensor KvHeadContribution(const Tensor& mixed, const Tensor& o, int64_t n_kv_hea
   Tensor scores = at::empty({n_kv_heads}, o.options());
   for (int64_t g = 0; g < n_kv_heads; ++g) {
     const Tensor part =
-        at::mm(mixed.narrow(1, g * width, width), o.narrow(1, g * width, width).t());
+        Product(mixed.narrow(1, g * width, width), o.narrow(1, g * width, width).t());
     scores[g] = part.norm(2, at::IntArrayRef{1}).mean();
   }
   return scores;

@@ -25,9 +25,7 @@ class IterativeChannelRanking {
 
  private:
   at::Tensor down_;
-  at::Tensor column_norms_;  // |W_i|^2
-  at::Tensor kept_;          // 1 where the channel is still there
-  at::Tensor positions_;
+  at::Tensor positions_;  // -1 where the channel is still there
   int64_t batches_ = 0;
   int64_t seen_ = 0;
   int64_t removed_ = 0;

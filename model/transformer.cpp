@@ -85,16 +85,29 @@ Tensor Transformer::FinalNorm(const Tensor& x) const {
   return Norm(x, weights_.norm, weights_.norm_bias, config());
 }
 
-Tensor Transformer::Logits(const Tensor& ids, KvCache* cache) const {
+namespace {
+// The states behind the last block, which the cache remembers.
+Tensor LastStates(const Transformer& model, const Tensor& ids, KvCache* cache) {
   const int64_t first = cache != nullptr ? cache->positions : 0;
-  const RopeConfig& rope = config().rope;
+  const RopeConfig& rope = model.config().rope;
   PUZZLE_CHECK(first == 0 || rope.IsLong(first) == rope.IsLong(first + ids.size(1)),
                "the keys in the cache were rotated for a shorter sequence");
-  const Tensor x = Blocks(Embed(ids, first), 0, config().n_layers(), cache);
+  const Tensor x = model.Blocks(model.Embed(ids, first), 0, model.config().n_layers(), cache);
   if (cache != nullptr) cache->positions += ids.size(1);
-  const Tensor logits = at::linear(FinalNorm(x), weights_.HeadMatrix());
-  const double cap = config().arch.logit_cap;
+  return x;
+}
+
+// The head's answer to states behind the last block.
+Tensor LogitsOf(const Transformer& model, const Tensor& x) {
+  const Tensor logits = block::Linear(model.FinalNorm(x), model.weights().HeadMatrix(), {});
+  const double cap = model.config().arch.logit_cap;
   return cap > 0 ? (logits / cap).tanh() * cap : logits;
+}
+
+}  // namespace
+
+Tensor Transformer::Logits(const Tensor& ids, KvCache* cache) const {
+  return LogitsOf(*this, LastStates(*this, ids, cache));
 }
 
 namespace {
@@ -206,6 +219,15 @@ SubBlockWeights FoldNorm(const SubBlockWeights& weights, const ModelConfig& conf
   return folded;
 }
 
+namespace {
+
+// The last position's logits alone: [batch, vocab].
+Tensor NextLogits(const Transformer& model, const Tensor& ids, KvCache& cache) {
+  return LogitsOf(model, LastStates(model, ids, &cache).select(1, ids.size(1) - 1));
+}
+
+}  // namespace
+
 std::vector<int32_t> Generate(const Transformer& model, std::span<const int32_t> prompt,
                               int64_t count, const Sampling& sampling) {
   const at::NoGradGuard no_grad;
@@ -229,7 +251,7 @@ std::vector<int32_t> Generate(const Transformer& model, std::span<const int32_t>
   while (static_cast<int64_t>(result.size()) < count &&
          cache.positions + static_cast<int64_t>(step.size()) <= config.max_positions) {
     const Tensor ids = at::tensor(at::ArrayRef<int64_t>(step), at::kLong).unsqueeze(0).to(device);
-    Tensor logits = model.Logits(ids, &cache)[0][-1].to(at::kCPU);
+    Tensor logits = NextLogits(model, ids, cache)[0].to(at::kCPU);
     int64_t next = 0;
     if (sampling.temperature <= 0) {
       next = logits.argmax().item<int64_t>();

@@ -238,6 +238,8 @@ std::string RuleText(const ParamRule& rule) {
     case ParamRule::Type::kOutputFolder:
       return "a folder that the step fills";
     case ParamRule::Type::kUnkeyed:
+      if (!rule.options.empty())
+        return fmt::format("\"{}\" is not part of the key", fmt::join(rule.options, "\", \""));
       return "does not change the result";
     case ParamRule::Type::kOncePerGraph:
       return "said once for the whole graph";
@@ -323,8 +325,15 @@ BoundParams ParamBinder::Bind(const std::vector<const ordered_json*>& given,
     } else if (FindRule(param, ParamRule::Type::kOutputFolder)) {
       bound.output_paths.emplace_back(param.name, PathOf(param, member));
       continue;
-    } else if (FindRule(param, ParamRule::Type::kUnkeyed)) {
-      continue;
+    } else if (const ParamRule* unkeyed = FindRule(param, ParamRule::Type::kUnkeyed)) {
+      text = CanonicalText(member);
+      // With options only those values stay out of the key: what results had before the parameter
+      // came, which stay valid.
+      if (unkeyed->options.empty()) continue;
+      const bool as_before =
+          std::any_of(unkeyed->options.begin(), unkeyed->options.end(),
+                      [&](const std::string& option) { return text == Quoted(option); });
+      if (as_before) continue;
     } else {
       text = CanonicalText(member);
     }

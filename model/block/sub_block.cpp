@@ -1,5 +1,6 @@
 #include "model/block/sub_block.h"
 
+#include "model/math/product.h"
 #include "model/pch.h"
 
 namespace puzzle::block {
@@ -8,6 +9,15 @@ using at::Tensor;
 
 Tensor Linear(const Tensor& x, const Tensor& matrix, const Tensor& bias) {
   const auto type = matrix.scalar_type();
+  const bool recorded =
+      at::GradMode::is_enabled() &&
+      (x.requires_grad() || matrix.requires_grad() || (bias.defined() && bias.requires_grad()));
+  if (type == at::kFloat && !recorded) {
+    std::vector<int64_t> shape = x.sizes().vec();
+    const Tensor out = Product(x.to(type).reshape({-1, shape.back()}), matrix.t());
+    shape.back() = matrix.size(0);
+    return (bias.defined() ? out.add_(bias) : out).view(shape);
+  }
   return bias.defined() ? at::linear(x.to(type), matrix, bias.to(type))
                         : at::linear(x.to(type), matrix);
 }

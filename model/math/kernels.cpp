@@ -251,6 +251,28 @@ void CountNotBelow(const float* logits, const float* bar, const int64_t* own, in
 }
 
 PUZZLE_EVERY_ISA
+void AddDistances(const float* x, const float* dot, const float* base, const float* square,
+                  int64_t rows, int64_t n, int64_t stride, double* sum) {
+  constexpr int64_t kWidth = 64, kRows = 64;  // partial sums in fp32: of few rows, in registers
+  for (int64_t first = 0; first < n; first += kWidth) {
+    const int64_t width = std::min(kWidth, n - first);
+    for (int64_t top = 0; top < rows; top += kRows) {
+      float part[kWidth] = {};
+      for (int64_t r = top; r < std::min(rows, top + kRows); ++r) {
+        const float* a = x + r * stride + first;
+        const float* d = dot + r * stride + first;
+#pragma omp simd
+        for (int64_t i = 0; i < width; ++i) {
+          const float distance = base[r] + 2.0F * a[i] * d[i] + a[i] * a[i] * square[first + i];
+          part[i] += std::sqrt((distance < 0.0F ? 0.0F : distance) + 1e-8F);
+        }
+      }
+      for (int64_t i = 0; i < width; ++i) sum[first + i] += part[i];
+    }
+  }
+}
+
+PUZZLE_EVERY_ISA
 void ApplyAdamW(const AdamWUpdate& update, const float* grad, float* value, float* mean,
                 float* square, int64_t n) {
   const AdamWUpdate u = update;

@@ -67,6 +67,12 @@ void KlGradient(const float* p_logits, const float* p_log_sum, const float* q_lo
 void CountNotBelow(const float* logits, const float* bar, const int64_t* own, int64_t rows,
                    int64_t n, int64_t* count);
 
+/// Adds to sum[i], over rows r, sqrt(max(0, base[r] + 2 x[r][i] dot[r][i] + x[r][i]^2 square[i]) +
+/// 1e-8): |s_r + x_ri w_i| for vectors s with |s|^2 = base and s w_i = dot, and |w_i|^2 = square. x
+/// and dot are [rows, n] in rows of `stride`.
+void AddDistances(const float* x, const float* dot, const float* base, const float* square,
+                  int64_t rows, int64_t n, int64_t stride, double* sum);
+
 /// One update of AdamW; `grad_scale` multiplies the gradients (clipping).
 struct AdamWUpdate {
   float grad_scale = 1;

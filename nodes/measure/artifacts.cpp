@@ -85,6 +85,7 @@ void Score::Save(ArchiveWriter& out) const {
   out.SetAttribute("spec", ToJson(spec));
   SaveMetrics(out, metrics, /*with_parent=*/true);
   out.SetAttribute("increase_sums", Sums(increase));
+  if (products != Score().products) out.SetAttribute("products", products);
   for (const MetricInfo& info : AllMetrics())
     SaveMean(out, fmt::format("{}_increase", info.objective), increase, info.metric);
 }
@@ -96,6 +97,7 @@ Score Score::Load(std::shared_ptr<const ArchiveReader> in) {
   score.spec = VariantFromJson(in->Attribute("spec"));
   score.metrics = LoadMetrics(*in);
   score.increase = MetricsFromSums(in->Attribute("increase_sums"));
+  if (in->HasAttribute("products")) score.products = in->Attribute("products");
   return score;
 }
 

@@ -24,8 +24,9 @@ struct Score {
   int64_t layer = 0;
   std::string variant;
   VariantSpec spec;
-  TokenMetrics metrics;   // of the model with the variant
-  TokenMetrics increase;  // over the model without it, token by token
+  TokenMetrics metrics;           // of the model with the variant
+  TokenMetrics increase;          // over the model without it, token by token
+  std::string products = "fp32";  // what they were computed in
 
   void Save(ArchiveWriter& out) const;
   static Score Load(std::shared_ptr<const ArchiveReader> in);

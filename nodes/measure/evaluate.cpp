@@ -63,30 +63,32 @@ TokenMetrics EvaluateModel(const Transformer& model, const Transformer* parent,
   if (per_sequence < 1) throw Error("sequences of one token predict nothing");
   const int64_t available = tokens.sequences() * per_sequence;
   const int64_t wanted = positions > 0 ? std::min(positions, available) : available;
-  auto head_input = [&](const Transformer& m, const Tensor& ids, int64_t count) {
+  auto head_input = [&](const Transformer& m, const Tensor& ids) {
     const Tensor x = m.FinalNorm(m.Blocks(m.Embed(ids), 0, m.config().n_layers()));
-    return HeadInput{x.flatten(0, 1).narrow(0, 0, count), m.weights().HeadMatrix()};
+    return HeadInput{x.flatten(0, 1), m.weights().HeadMatrix()};
+  };
+  // The figures of the first `length` predictions of every row.
+  auto measure = [&](const Tensor& ids, int64_t length) {
+    const Tensor context = ids.narrow(1, 0, length), targets = ids.narrow(1, 1, length).flatten();
+    const HeadInput child = head_input(model, context);
+    if (parent == nullptr) return Measure(child, targets, nullptr).Sum();
+    const HeadInput reference = head_input(*parent, context);
+    return Measure(child, targets, &reference).Sum();
   };
   TokenMetrics metrics;
   for (int64_t first = 0; metrics.tokens < wanted; first += batch) {
-    const Tensor ids = tokens.Batch(first, std::min(batch, tokens.sequences() - first)).to(device);
-    const int64_t count = std::min(wanted - metrics.tokens, ids.size(0) * per_sequence);
-    std::vector<TokenMetrics> parts(static_cast<size_t>(RowParts(ids.size(0), device)));
-    ParallelOverRows(ids.size(0), device, [&](int64_t part, int64_t begin, int64_t rows) {
-      const int64_t own = std::min(count - begin * per_sequence, rows * per_sequence);
-      if (own <= 0) return;
-      // No more than is wanted: the last of them may be a part of one sequence.
-      const int64_t whole = (own + per_sequence - 1) / per_sequence;
-      const Tensor context = ids.narrow(0, begin, whole).narrow(1, 0, std::min(per_sequence, own));
-      const Tensor targets = NextTokens(ids.narrow(0, begin, rows)).narrow(0, 0, own);
-      const HeadInput child = head_input(model, context, own);
+    // Only the sequences, and of the last one only the tokens, that are asked for.
+    const int64_t left = wanted - metrics.tokens;
+    const int64_t together =
+        std::min({batch, tokens.sequences() - first, (left + per_sequence - 1) / per_sequence});
+    const Tensor ids = tokens.Batch(first, together).to(device);
+    std::vector<TokenMetrics> parts(static_cast<size_t>(RowParts(together, device)));
+    ParallelOverRows(together, device, [&](int64_t part, int64_t begin, int64_t rows) {
+      const int64_t own = std::min(left - begin * per_sequence, rows * per_sequence);
+      const int64_t whole = own / per_sequence, rest = own % per_sequence;
       TokenMetrics& own_metrics = parts[static_cast<size_t>(part)];
-      if (parent != nullptr) {
-        const HeadInput reference = head_input(*parent, context, own);
-        own_metrics = Measure(child, targets, &reference).Sum();
-      } else {
-        own_metrics = Measure(child, targets, nullptr).Sum();
-      }
+      if (whole > 0) own_metrics += measure(ids.narrow(0, begin, whole), per_sequence);
+      if (rest > 0) own_metrics += measure(ids.narrow(0, begin + whole, 1), rest);
     });
     for (const TokenMetrics& part : parts) metrics += part;
     CheckMeasured(metrics, model, parent, ids);

@@ -1,10 +1,17 @@
 #include "nodes/measure/kinds.h"
 
+#include <utility>
+
 #include "nodes/measure/task_rows.h"
 
 namespace puzzle {
 
 namespace {
+
+// Results were made with this value before the parameter came, and stay valid.
+ParamRule UnkeyedAs(std::string value) {
+  return {ParamRule::Type::kUnkeyed, 0, 0, {std::move(value)}, {}};
+}
 
 NodeKind ScoreKind() {
   return Kind<ScoreParams>(
@@ -16,6 +23,8 @@ NodeKind ScoreKind() {
       .In("block", "block", "the replacement")
       .InOptional("context", "checkpoint", "the model to replace it in; else the parent itself")
       .InOptional("context_activations", "activations", "the hidden states of that model")
+      .Param("compute", &ScoreParams::compute, {OneOf({"fp32", "bf16"}), UnkeyedAs("fp32")},
+             "type of the products, the head's too; bf16 only where the device is faster at it")
       .Param("batch", &ScoreParams::batch, {AtLeast(1), Unkeyed()}, "sequences at a time")
       .Out("score")
       .On(Needs::kDevice);

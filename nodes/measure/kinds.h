@@ -13,6 +13,7 @@
 namespace puzzle {
 
 struct ScoreParams {
+  std::string compute = "fp32";
   int64_t batch = 8;
 };
 

@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 
 #include "io/error.h"
+#include "model/math/parallel.h"
+#include "model/math/runtime.h"
 #include "model/pch.h"
 #include "nodes/data/artifacts.h"
 #include "nodes/states/finite.h"
@@ -21,7 +23,8 @@ using at::Tensor;
 namespace {
 
 HeadInput Head(const Transformer& model, const Tensor& last_state) {
-  return {PredictingStates(model.FinalNorm(last_state)), model.weights().HeadMatrix()};
+  const Tensor& matrix = model.weights().HeadMatrix();
+  return {PredictingStates(model.FinalNorm(last_state)), matrix, matrix.scalar_type()};
 }
 
 // work(first, count) for the sequences of every batch.
@@ -31,7 +34,8 @@ void ForEachBatch(const Activations& states, int64_t batch, const Work& work) {
     work(first, std::min(batch, states.sequences() - first));
 }
 
-// The figures of all batches, given the last state of every batch.
+// The figures of all batches, given the last state of some sequences; the sequences of a batch are
+// shared out among the threads.
 template <class LastState>
 TokenFigures MeasureAll(const Transformer& model, const Activations& states,
                         const FoldedParent& parent, int64_t batch, const LastState& last_state,
@@ -39,15 +43,20 @@ TokenFigures MeasureAll(const Transformer& model, const Activations& states,
   const at::NoGradGuard no_grad;
   const at::Device device = model.weights().embedding.device();
   const int64_t sequences = states.sequences(), predictions = states.length() - 1;
-  std::vector<Tensor> parts;
+  std::vector<Tensor> figures;
   ForEachBatch(states, batch, [&](int64_t first, int64_t count) {
-    parts.push_back(Measure(Head(model, last_state(first, count)),
-                            NextTokens(states.Ids(first, count).to(device)),
-                            parent.Narrow(first * predictions, count * predictions))
-                        .rows);
+    std::vector<Tensor> parts(static_cast<size_t>(RowParts(count, device)));
+    ParallelOverRows(count, device, [&](int64_t part, int64_t begin, int64_t rows) {
+      const int64_t row = first + begin;
+      parts[static_cast<size_t>(part)] =
+          Measure(Head(model, last_state(row, rows)), NextTokens(states.Ids(row, rows).to(device)),
+                  parent.Narrow(row * predictions, rows * predictions))
+              .rows;
+    });
+    figures.insert(figures.end(), parts.begin(), parts.end());
     poll(static_cast<double>(first + count) / static_cast<double>(sequences));
   });
-  return {at::cat(parts, 1)};
+  return {at::cat(figures, 1)};
 }
 
 void CheckSameTokens(const Activations& a, const Activations& b) {
@@ -58,19 +67,28 @@ void CheckSameTokens(const Activations& a, const Activations& b) {
 
 }  // namespace
 
+Transformer WithMatricesIn(at::ScalarType type, const Transformer& model) {
+  if (type == at::kFloat) return model;
+  ModelWeights weights = model.WithProductsIn(type).weights();
+  weights.head = weights.HeadMatrix().to(type);
+  return Transformer(std::move(weights));
+}
+
 FoldedParent FoldCaptured(const Transformer& model, const Captured& parent, int64_t batch) {
   const at::NoGradGuard no_grad;
   const int64_t layers = parent.model.config().n_layers();
   std::vector<Tensor> hidden, expected_row, negentropy;
+  at::ScalarType type = at::kFloat;
   ForEachBatch(parent.states, batch, [&](int64_t first, int64_t count) {
     const FoldedParent part = FoldParent(
         Head(parent.model, LayerInput(parent.model, parent.states, layers, first, count)),
         model.weights().HeadMatrix());
+    type = part.products;
     hidden.push_back(part.hidden);
     expected_row.push_back(part.expected_row);
     negentropy.push_back(part.negentropy);
   });
-  return {at::cat(hidden), at::cat(expected_row), at::cat(negentropy)};
+  return {at::cat(hidden), at::cat(expected_row), at::cat(negentropy), type};
 }
 
 Tensor StatesBeforeFfn(const Captured& model, int64_t layer, int64_t batch) {
@@ -89,8 +107,9 @@ Tensor StatesBeforeFfn(const Captured& model, int64_t layer, int64_t batch) {
 TokenFigures ScoreReplacement(const Captured& model, const Replacement& replacement,
                               const FoldedParent& parent, int64_t batch,
                               const std::function<void(double)>& poll) {
-  const auto& [layer, spec, weights, before_ffn] = replacement;
+  const auto& [layer, spec, given, before_ffn] = replacement;
   ModelWeights replaced = model.model.weights();
+  const SubBlockWeights weights = WithProductsIn(replaced.HeadMatrix().scalar_type(), given, spec);
   Replace(replaced, layer, spec, weights);
   const Transformer child(replaced, model.states.length());
   const auto behind_layer = [&](int64_t first, int64_t count) {
@@ -119,16 +138,38 @@ TokenFigures ScoreAsIs(const Captured& model, const FoldedParent& parent, int64_
 
 namespace {
 
+// A checkpoint's model on the step's device; converted matrices are kept for the next candidates.
+std::shared_ptr<const Transformer> Model(const Input<Checkpoint>& checkpoint,
+                                         at::ScalarType products, RunContext& context) {
+  const std::string device = context.device().name();
+  const auto make = [&] {
+    return std::make_shared<const Transformer>(
+        WithMatricesIn(products, Transformer(ToDevice(checkpoint.Load()->model, device))));
+  };
+  if (products == at::kFloat) return make();
+  return context.Resident<Transformer>(
+      fmt::format("score model {} {}", checkpoint.digest(), at::toString(products)), [&] {
+        auto model = make();
+        size_t bytes = 0;
+        for (const Tensor& matrix : Parameters(model->weights()))
+          if (matrix.scalar_type() == products) bytes += matrix.nbytes();
+        return SizedValue{std::move(model), bytes};
+      });
+}
+
 // A checkpoint and the activations captured from it.
 struct Source {
   Source(const Input<Checkpoint>& checkpoint, const Input<Activations>& activations,
-         const std::string& device)
-      : model(ToDevice(checkpoint.Load()->model, device)),
+         at::ScalarType products, RunContext& context)
+      : kept(Model(checkpoint, products, context)),
+        model(*kept),
         states(activations.Load()),
-        name(checkpoint.digest() + ' ' + activations.digest()) {
+        name(fmt::format("{} {} {}", checkpoint.digest(), activations.digest(),
+                         at::toString(products))) {
     CheckActivations(*states, checkpoint.digest(), model.config());
   }
-  Transformer model;
+  std::shared_ptr<const Transformer> kept;
+  const Transformer& model;
   std::shared_ptr<const Activations> states;
   std::string name;  // of the content
 
@@ -181,15 +222,15 @@ Tensor SharedStatesBeforeFfn(const Source& source, int64_t layer, int64_t batch,
 }  // namespace
 
 Score RunScore(const ScoreParams& params, const Inputs& inputs, RunContext& context) {
-  const std::string device = context.device().name();
+  const at::ScalarType products = ProductType(params.compute, context.device().name());
   const Source parent(inputs.One<Checkpoint>("parent"), inputs.One<Activations>("activations"),
-                      device);
+                      products, context);
   std::optional<Source> child;
   if (inputs.Has("context") != inputs.Has("context_activations"))
     throw Error("the ports `context` and `context_activations` belong together");
   if (inputs.Has("context")) {
     child.emplace(inputs.One<Checkpoint>("context"), inputs.One<Activations>("context_activations"),
-                  device);
+                  products, context);
     CheckSameTokens(*parent.states, *child->states);
     const ModelConfig &own = child->model.config(), &parents = parent.model.config();
     if (own.hidden_size != parents.hidden_size || own.vocab_size != parents.vocab_size)
@@ -208,6 +249,7 @@ Score RunScore(const ScoreParams& params, const Inputs& inputs, RunContext& cont
   if (WhichSubBlock(block->spec) == SubBlock::kFfn)
     replacement.before_ffn = SharedStatesBeforeFfn(source, block->layer, params.batch, context);
   Score score;
+  score.products = products == at::kFloat ? "fp32" : "bf16";
   score.layer = block->layer;
   score.variant = block->variant;
   score.spec = block->spec;

@@ -14,6 +14,9 @@
 
 namespace puzzle {
 
+/// `model` with all its matrices in `type`, the head's too: scores of it are computed in that type.
+[[nodiscard]] Transformer WithMatricesIn(at::ScalarType type, const Transformer& model);
+
 /// A model and its hidden states on the tokens that scores are taken on.
 struct Captured {
   const Transformer& model;
@@ -21,7 +24,8 @@ struct Captured {
 };
 
 /// The parent's distribution on those tokens, folded for children that share `model`'s head. From
-/// the parent's cached last state. REQUIRES: both were captured on the same tokens.
+/// the parent's cached last state. REQUIRES: both were captured on the same tokens and have
+/// their matrices in one type.
 [[nodiscard]] FoldedParent FoldCaptured(const Transformer& model, const Captured& parent,
                                         int64_t batch);
 
@@ -40,7 +44,7 @@ struct Replacement {
 /// Figures, against the parent, of a model with one sub-block or block replaced. The model is the
 /// parent itself (replace-1-block scores) or a child of it (the same in the child's context, where
 /// sub-blocks interact differently). Starts at that layer, or sub-block, from the states in front
-/// of it. REQUIRES: `parent` was folded for the model.
+/// of it. REQUIRES: `parent` was folded for the model; `poll` is called by the calling thread.
 [[nodiscard]] TokenFigures ScoreReplacement(const Captured& model, const Replacement& replacement,
                                             const FoldedParent& parent, int64_t batch,
                                             const std::function<void(double)>& poll);

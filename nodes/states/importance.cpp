@@ -2,6 +2,7 @@
 
 #include "io/error.h"
 #include "model/importance.h"
+#include "model/math/parallel.h"
 #include "model/pch.h"
 #include "model/transformer.h"
 #include "nodes/data/artifacts.h"
@@ -32,6 +33,34 @@ Tensor ChannelOrder(const ImportanceParams& params, int64_t layer, const FfnWeig
   return MostImportantFirst(ranking.Positions());
 }
 
+// What the last matrices of a layer's sub-blocks read where the state is x; undefined for a
+// sub-block that is not full.
+struct LayerFeatures {
+  Tensor mixed;  // [sequences, tokens, heads * head_dim]
+  Tensor gated;  // [sequences, tokens, channels]
+};
+
+LayerFeatures FeaturesOf(const Transformer& model, int64_t layer, const Tensor& x) {
+  const ModelConfig& config = model.config();
+  const BlockWeights& block = model.weights().blocks[static_cast<size_t>(layer)];
+  const BlockSpec& spec = config.blocks[static_cast<size_t>(layer)];
+  const auto features = [&](const SubBlockWeights& weights, const VariantSpec& variant,
+                            const Tensor& state) {
+    return Features(weights, variant, config, model.rotary(), Normalize(state, config));
+  };
+  LayerFeatures result;
+  if (spec.attention.is_full()) result.mixed = features(block.attention, spec.attention, x);
+  if (!spec.ffn.is_full()) return result;
+  // What ApplySubBlock would give, without a second attention where nothing is behind the matrix.
+  const Tensor behind_attention =
+      result.mixed.defined() && !block.attention.post_norm.defined()
+          ? x + at::linear(result.mixed, block.attention.o,
+                           OutputBias(block.attention, spec.attention))
+          : ApplySubBlock(block.attention, spec.attention, config, model.rotary(), x);
+  result.gated = features(block.ffn, spec.ffn, behind_attention);
+  return result;
+}
+
 }  // namespace
 
 Importance RunImportance(const ImportanceParams& params, const Inputs& inputs,
@@ -50,20 +79,15 @@ Importance RunImportance(const ImportanceParams& params, const Inputs& inputs,
     const BlockWeights& block = model.weights().blocks[static_cast<size_t>(layer)];
     const BlockSpec& spec = config.blocks[static_cast<size_t>(layer)];
     std::vector<Tensor> mixed, gated;
-    for (int64_t batch = 0; batch < batches; ++batch) {
+    if (spec.attention.is_full()) mixed.resize(static_cast<size_t>(batches));
+    if (spec.ffn.is_full()) gated.resize(static_cast<size_t>(batches));
+    ParallelFor(batches, [&](int64_t batch) {
       const Tensor x = LayerInput(model, *states, layer, batch * params.batch, params.batch);
-      auto features = [&](const SubBlockWeights& weights, const VariantSpec& variant,
-                          const Tensor& input) {
-        return Features(weights, variant, config, model.rotary(), Normalize(input, config));
-      };
-      if (spec.attention.is_full())
-        mixed.push_back(features(block.attention, spec.attention, x).flatten(0, 1));
-      if (spec.ffn.is_full()) {
-        const Tensor behind_attention =
-            ApplySubBlock(block.attention, spec.attention, config, model.rotary(), x);
-        gated.push_back(features(block.ffn, spec.ffn, behind_attention));
-      }
-    }
+      const auto index = static_cast<size_t>(batch);
+      const LayerFeatures features = FeaturesOf(model, layer, x);
+      if (!mixed.empty()) mixed[index] = features.mixed.flatten(0, 1);
+      if (!gated.empty()) gated[index] = features.gated;
+    });
     importance.head_scores.push_back(
         mixed.empty()
             ? Tensor()

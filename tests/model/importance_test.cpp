@@ -77,5 +77,31 @@ TEST(ImportanceTest, OrderIsFromTheHighestScore) {
       MostImportantFirst(at::tensor({0.5, 3.0, 1.0})).equal(at::tensor({1, 2, 0}, at::kLong)));
 }
 
+// More channels than one piece of work, and rounds that remove many.
+TEST(ImportanceTest, ManyChannelsAreRankedByTheErrorsOfTheFormula) {
+  constexpr int64_t kChannels = 300, kRounds = 3;
+  const Tensor down = RandomTensor({8, kChannels}, 1);
+  IterativeChannelRanking ranking(down, kRounds);
+  Tensor expected = at::full({kChannels}, -1, at::kLong);
+  int64_t removed = 0;
+  for (int64_t round = 1; round <= kRounds; ++round) {
+    const Tensor x = RandomTensor({130, kChannels}, 10 + static_cast<uint64_t>(round));
+    ranking.Add(x);
+    const Tensor w = down.to(at::kDouble), gone = expected.ge(0);
+    const Tensor missing = at::mm(x.to(at::kDouble) * gone, w.t());  // [tokens, hidden]
+    // [tokens, hidden, channels] -> [channels]
+    Tensor errors = (missing.unsqueeze(2) + x.to(at::kDouble).unsqueeze(1) * w.unsqueeze(0))
+                        .square()
+                        .sum(1)
+                        .sqrt()
+                        .mean(0);
+    errors.masked_fill_(gone, 1e30);
+    const Tensor order = errors.argsort();
+    for (int64_t i = 0; removed < kChannels * round / kRounds; ++i)
+      expected[order[i].item<int64_t>()] = removed++;
+  }
+  EXPECT_TRUE(ranking.Positions().equal(expected));
+}
+
 }  // namespace
 }  // namespace puzzle

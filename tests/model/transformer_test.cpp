@@ -100,5 +100,19 @@ TEST(TransformerTest, SamplingIsRepeatableAndAFunctionOfTheSeed) {
             Generate(model, prompt, 30));
 }
 
+// Logits of the last position alone are computed while generating.
+TEST(TransformerTest, GreedyTextIsTheLikeliestTokenOfTheWholeSequenceEachTime) {
+  const at::NoGradGuard no_grad;
+  const Transformer model(TinyModel(MixedConfig()));
+  const std::vector<int32_t> prompt = {5, 9, 2, 11, 7};
+  std::vector<int64_t> ids(prompt.begin(), prompt.end());
+  for (const int32_t token : Generate(model, prompt, 6)) {
+    const Tensor logits = model.Logits(at::tensor(at::ArrayRef<int64_t>(ids)).unsqueeze(0));
+    EXPECT_EQ(token, logits[0][-1].argmax().item<int64_t>());
+    ids.push_back(token);
+  }
+  EXPECT_GT(ids.size(), prompt.size());
+}
+
 }  // namespace
 }  // namespace puzzle

@@ -99,6 +99,9 @@ TEST(ArtifactsTest, ScoresCostsChoicesAndEvaluations) {
   EXPECT_EQ(score_back.spec, score.spec);
   EXPECT_EQ(score_back.metrics, score.metrics);
   EXPECT_EQ(score_back.increase, score.increase);
+  EXPECT_EQ(score_back.products, "fp32");
+  score.products = "bf16";
+  EXPECT_EQ(RoundTrip(score).products, "bf16");
 
   const CostTable costs = CountCosts(TinyConfig(), {"ffn:50%", "attn:none"}, 8, {});
   const CostTable costs_back = RoundTrip(costs);
