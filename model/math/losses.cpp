@@ -24,7 +24,7 @@ int64_t ChunkTokens(int64_t vocab) {
   return std::max<int64_t>(16, kChunkLogits / vocab);
 }
 
-float* Data(const Tensor& tensor) {
+float* Floats(const Tensor& tensor) {
   return tensor.data_ptr<float>();
 }
 
@@ -106,8 +106,8 @@ double TowardsTeacher(Tensor& logits, const Tensor& teacher_logits, int64_t toke
   const Tensor own_sum = rows.child_log_sum.to(at::kFloat);
   const double scale = 1.0 / static_cast<double>(tokens);
   if (logits.device().is_cpu()) {
-    KlGradient(Data(teacher_logits), Data(teacher_sum), Data(own_sum), static_cast<float>(scale),
-               logits.size(0), logits.size(1), Data(logits));
+    KlGradient(Floats(teacher_logits), Floats(teacher_sum), Floats(own_sum),
+               static_cast<float>(scale), logits.size(0), logits.size(1), Floats(logits));
   } else {
     logits.sub_(own_sum.unsqueeze(1)).exp_();
     logits.sub_((teacher_logits - teacher_sum.unsqueeze(1)).exp_()).mul_(scale);
