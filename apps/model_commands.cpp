@@ -12,11 +12,14 @@
 
 #include "apps/output.h"
 #include "graph/run/machine.h"
+#include "io/chat_template.h"
 #include "io/error.h"
 #include "io/file.h"
 #include "io/tokenizer.h"
+#include "io/utf8.h"
 #include "model/files/checkpoint.h"
 #include "model/math/runtime.h"
+#include "model/transformer.h"
 #include "nodes/data/artifacts.h"
 #include "nodes/data/tokenize.h"
 #include "nodes/measure/answer_tasks.h"
@@ -118,6 +121,15 @@ nlohmann::ordered_json TasksJson(const std::vector<TaskResult>& results) {
   return json;
 }
 
+std::string Answer(const Transformer& model, const Tokenizer& tokenizer, const ChatTemplate& chat,
+                   const GenerateOptions& options) {
+  const ChatIds question =
+      EncodeChat(tokenizer, chat.Render({{"user", options.prompt}}, /*asks=*/true));
+  const std::vector<int32_t> answer = Generate(model, question.ids, options.tokens,
+                                               {options.temperature, options.top_k, options.seed});
+  return RepairUtf8(DecodeAfter(tokenizer, question.ids, answer));
+}
+
 }  // namespace
 
 int EvalCommand(const EvalOptions& options) {
@@ -155,7 +167,16 @@ int EvalCommand(const EvalOptions& options) {
 int GenerateCommand(const GenerateOptions& options) {
   PrepareThread(options.device, options.threads);
   const auto tokenizer = LoadTokenizer(options.model);
+  std::optional<ChatTemplate> chat;
+  if (options.chat) {
+    chat = FindChatTemplate(tokenizer->files());
+    if (!chat) throw Error(options.model + ": --chat: the tokenizer has no chat template");
+  }
   const Transformer model(ToDevice(LoadCheckpoint(options.model), options.device));
+  if (chat) {
+    Print("{}\n", Answer(model, *tokenizer, *chat, options));
+    return kExitDone;
+  }
   const std::string continuation = SampleText(model, *tokenizer, options.prompt, options.tokens,
                                               {options.temperature, options.top_k, options.seed});
   Print("{}{}\n", options.prompt, continuation);

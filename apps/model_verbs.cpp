@@ -73,8 +73,11 @@ void AddModelVerbs(Verbs& verbs, const ModelCommands& commands) {
   CLI::App& generate_verb = verbs.Add(
       "generate", "Continue a prompt with a checkpoint, with a KV cache.",
       "  puzzle generate out/demo --prompt \"Once upon a time\" --tokens 100\n"
-      "  puzzle generate out/demo --prompt \"Once\" --temperature 0.8 --top-k 40 --seed 7",
+      "  puzzle generate out/demo --prompt \"Once\" --temperature 0.8 --top-k 40 --seed 7\n"
+      "  puzzle generate model.gguf --chat --prompt \"What is the capital of France?\"",
       [generate, commands] { return commands.generate(*generate); });
+  generate_verb.add_flag("--chat", generate->chat,
+                         "ask the prompt as the chat template of the checkpoint says, and answer");
   generate_verb.add_option("MODEL", generate->model, "checkpoint: a folder or a .gguf file")
       ->required();
   generate_verb.add_option("--prompt", generate->prompt, "text to continue; empty: from nothing");

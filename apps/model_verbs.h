@@ -38,6 +38,7 @@ struct GenerateOptions {
   int64_t top_k = 0;
   uint64_t seed = 1;
   int threads = 0;
+  bool chat = false;  // the prompt is a question, asked as the tokenizer's chat template says
 };
 
 /// What the verbs run; each returns an exit code.
