@@ -99,8 +99,8 @@ std::string StepText(const StepDifference& difference) {
   }
   text += '\n';
   for (const auto& fact : difference.environment) {
-    text += fmt::format("           computed by {}: {} -> {}\n", fact.name, Shown(fact.before),
-                        Shown(fact.after));
+    text += fmt::format("           computed by {}: {} -> {}\n", fact.name, ScalarText(fact.before),
+                        ScalarText(fact.after));
   }
   for (const auto& scalar : difference.scalars) {
     text += fmt::format("           {}: {} -> {}\n", scalar.name, ScalarText(scalar.before),

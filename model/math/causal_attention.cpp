@@ -108,7 +108,7 @@ Tensor ScoreBuffer(const Heads& heads) {
   return at::empty({positions * heads.group * heads.k.size(1)}, heads.q_rows.options());
 }
 
-float* Floats(const Tensor& tensor) {
+float* Plain(const Tensor& tensor) {
   return tensor.data_ptr<float>();
 }
 
@@ -131,7 +131,7 @@ void Attend(const Heads& heads, Tensor& out, Tensor& log_sum) {
     at::mm_out(scores, tile.Rows(heads.q_rows), tile.Keys(heads.k).t());
     Cap(heads.scores, scores);
     const Tensor sum = tile.Rows(sums);
-    CausalSoftmax(tile.shape, Floats(scores), Floats(sum), Floats(tile.Rows(log_sum)));
+    CausalSoftmax(tile.shape, Plain(scores), Plain(sum), Plain(tile.Rows(log_sum)));
     Tensor rows = tile.Rows(out);
     at::mm_out(rows, scores, tile.Keys(heads.v));
   });
@@ -151,8 +151,8 @@ void AttendBackward(const Heads& heads, const Tensor& out, const Tensor& log_sum
     Cap(heads.scores, p);
     const Tensor capped = heads.scores.cap > 0 ? p.clone() : Tensor();
     at::mm_out(ds, d_out_rows, tile.Keys(heads.v).t());
-    CausalSoftmaxBackward(tile.shape, Floats(tile.Rows(log_sum)), Floats(tile.Rows(row_dot)),
-                          Floats(p), Floats(ds));
+    CausalSoftmaxBackward(tile.shape, Plain(tile.Rows(log_sum)), Plain(tile.Rows(row_dot)),
+                          Plain(p), Plain(ds));
     CapBackward(heads.scores, capped, ds);
     tile.Keys(dv).addmm_(p.t(), d_out_rows);
     tile.Keys(dk).addmm_(ds.t(), q);
