@@ -486,110 +486,111 @@ TEST_F(DistillTest, GlobalDistillationRefusesStatesOfOtherTokensWhereverTheyDiff
   TokenSet other = tokens_;
   other.ids.back() = (other.ids.back() + 1) % 40;
   EXPECT_THROW(run(other), Error);
+}
 
-  TEST_F(DistillTest, EvaluationMeasuresThePredictionsThatWereAskedFor) {
-    const at::NoGradGuard no_grad;
-    const Tensor ids = tokens_.Batch(0, tokens_.sequences());
-    const Tensor log_p = parent_.Logits(ids.narrow(1, 0, 15)).log_softmax(-1).flatten(0, 1);
-    const Tensor nll = -log_p.gather(1, NextTokens(ids).unsqueeze(1)).squeeze(1);
-    // Less than a sequence, some whole ones and a part, a whole number, all but one.
-    for (const int64_t positions : {1, 7, 37, 45, 40 * 15 - 1}) {
-      for (const int64_t batch : {1, 3, 8}) {
-        const TokenMetrics metrics =
-            EvaluateModel(parent_, &parent_, tokens_, positions, batch, [](double) {});
-        EXPECT_EQ(metrics.tokens, positions);
-        EXPECT_NEAR(metrics.Mean(Metric::kNll), nll.narrow(0, 0, positions).mean().item<double>(),
-                    1e-5);
-        EXPECT_NEAR(metrics.Mean(Metric::kKl), 0, 1e-6);
-      }
+TEST_F(DistillTest, EvaluationMeasuresThePredictionsThatWereAskedFor) {
+  const at::NoGradGuard no_grad;
+  const Tensor ids = tokens_.Batch(0, tokens_.sequences());
+  const Tensor log_p = parent_.Logits(ids.narrow(1, 0, 15)).log_softmax(-1).flatten(0, 1);
+  const Tensor nll = -log_p.gather(1, NextTokens(ids).unsqueeze(1)).squeeze(1);
+  // Less than a sequence, some whole ones and a part, a whole number, all but one.
+  for (const int64_t positions : {1, 7, 37, 45, 40 * 15 - 1}) {
+    for (const int64_t batch : {1, 3, 8}) {
+      const TokenMetrics metrics =
+          EvaluateModel(parent_, &parent_, tokens_, positions, batch, [](double) {});
+      EXPECT_EQ(metrics.tokens, positions);
+      EXPECT_NEAR(metrics.Mean(Metric::kNll), nll.narrow(0, 0, positions).mean().item<double>(),
+                  1e-5);
+      EXPECT_NEAR(metrics.Mean(Metric::kKl), 0, 1e-6);
     }
   }
+}
 
-  TEST_F(DistillTest, ScoresInBf16AreThoseOfRoundedMatrices) {
-    const at::NoGradGuard no_grad;
-    const Transformer low = WithMatricesIn(at::kBFloat16, parent_);
-    EXPECT_EQ(low.weights().HeadMatrix().scalar_type(), at::kBFloat16);
-    EXPECT_EQ(parent_.weights().HeadMatrix().scalar_type(), at::kFloat);
-    const Captured captured{low, states_};
-    const FoldedParent folded = FoldCaptured(low, captured, 3);
-    EXPECT_NEAR(ScoreAsIs(captured, folded, 8).Sum().Mean(Metric::kKl), 0, 1e-9);
-    for (const char* variant : {"attn:kv1", "attn:none", "ffn:50%", "ffn:none"}) {
-      const VariantSpec spec = ResolveVariant(variant, parent_.config(), 1);
-      const TokenMetrics score =
-          ScoreReplacement(captured, {1, spec, InitVariant(parent_.weights(), 1, spec), {}}, folded,
-                           7, [](double) {})
-              .Sum();
-      const double exact = Score(variant).Mean(Metric::kKl);
-      EXPECT_NEAR(score.Mean(Metric::kKl), exact, 0.05 * exact + 1e-3) << variant;
-      EXPECT_NE(score.Mean(Metric::kKl), exact) << variant;
-    }
+TEST_F(DistillTest, ScoresInBf16AreThoseOfRoundedMatrices) {
+  const at::NoGradGuard no_grad;
+  const Transformer low = WithMatricesIn(at::kBFloat16, parent_);
+  EXPECT_EQ(low.weights().HeadMatrix().scalar_type(), at::kBFloat16);
+  EXPECT_EQ(parent_.weights().HeadMatrix().scalar_type(), at::kFloat);
+  const Captured captured{low, states_};
+  const FoldedParent folded = FoldCaptured(low, captured, 3);
+  EXPECT_NEAR(ScoreAsIs(captured, folded, 8).Sum().Mean(Metric::kKl), 0, 1e-9);
+  for (const char* variant : {"attn:kv1", "attn:none", "ffn:50%", "ffn:none"}) {
+    const VariantSpec spec = ResolveVariant(variant, parent_.config(), 1);
+    const TokenMetrics score =
+        ScoreReplacement(captured, {1, spec, InitVariant(parent_.weights(), 1, spec), {}}, folded,
+                         7, [](double) {})
+            .Sum();
+    const double exact = Score(variant).Mean(Metric::kKl);
+    EXPECT_NEAR(score.Mean(Metric::kKl), exact, 0.05 * exact + 1e-3) << variant;
+    EXPECT_NE(score.Mean(Metric::kKl), exact) << variant;
   }
+}
 
-  TEST_F(DistillTest, GlobalDistillationBringsTheChildCloserToItsParent) {
-    ModelWeights child = Clone(parent_.weights());
-    for (int64_t layer = 0; layer < 2; ++layer) {
-      const VariantSpec spec = ResolveVariant("ffn:25%", parent_.config(), layer);
-      Replace(child, layer, spec, InitVariant(parent_.weights(), layer, spec));
-    }
-    const Transformer student(child);
-    auto kl = [&] {
-      return EvaluateModel(student, &parent_, tokens_, 0, 8, [](double) {}).Mean(Metric::kKl);
-    };
-    const double before = kl();
-    GkdParams params;
-    params.steps = 60;
-    params.lr = 2e-3;
-    const TeacherStates teacher_states = [&](const std::vector<int64_t>& rows) {
-      std::vector<Tensor> all = {parent_.Embed(tokens_.Rows(rows))};
-      for (int64_t layer = 0; layer < 2; ++layer)
-        all.push_back(parent_.Blocks(all.back(), layer, layer + 1));
-      return all;
-    };
-    FakeContext context;
-    DistillGlobally(parent_, teacher_states, student, tokens_, params, 1, context);
-    EXPECT_LT(kl(), 0.5 * before);
+TEST_F(DistillTest, GlobalDistillationBringsTheChildCloserToItsParent) {
+  ModelWeights child = Clone(parent_.weights());
+  for (int64_t layer = 0; layer < 2; ++layer) {
+    const VariantSpec spec = ResolveVariant("ffn:25%", parent_.config(), layer);
+    Replace(child, layer, spec, InitVariant(parent_.weights(), layer, spec));
   }
+  const Transformer student(child);
+  auto kl = [&] {
+    return EvaluateModel(student, &parent_, tokens_, 0, 8, [](double) {}).Mean(Metric::kKl);
+  };
+  const double before = kl();
+  GkdParams params;
+  params.steps = 60;
+  params.lr = 2e-3;
+  const TeacherStates teacher_states = [&](const std::vector<int64_t>& rows) {
+    std::vector<Tensor> all = {parent_.Embed(tokens_.Rows(rows))};
+    for (int64_t layer = 0; layer < 2; ++layer)
+      all.push_back(parent_.Blocks(all.back(), layer, layer + 1));
+    return all;
+  };
+  FakeContext context;
+  DistillGlobally(parent_, teacher_states, student, tokens_, params, 1, context);
+  EXPECT_LT(kl(), 0.5 * before);
+}
 
-  TEST_F(DistillTest, BldThatIsStoppedEndsWithTheBitsOfBldThatIsNot) {
-    const Distilled expected = Distill("attn:kv1+ffn:50%", QuickParams());
-    StoppingContext context(folder_ / "savepoint");
-    for (const int round : {20, 17}) {
-      context.StopAt(round);
-      EXPECT_THROW((void)Distill("attn:kv1+ffn:50%", QuickParams(), context), Cancelled);
-    }
-    context.StopAt(-1);
-    Distilled resumed = Distill("attn:kv1+ffn:50%", QuickParams(), context);
-    EXPECT_LT(context.rounds(), 54 - 17) << "it did not begin anew";
-    EXPECT_EQ(resumed.init_loss, expected.init_loss);
-    EXPECT_EQ(resumed.refit_loss, expected.refit_loss);
-    EXPECT_EQ(resumed.loss, expected.loss);
-    const VariantSpec spec = ResolveVariant("attn:kv1+ffn:50%", parent_.config(), 1);
-    SubBlockWeights wanted = expected.weights;
-    ExpectSameBits(Slots(resumed.weights, spec), Slots(wanted, spec));
+TEST_F(DistillTest, BldThatIsStoppedEndsWithTheBitsOfBldThatIsNot) {
+  const Distilled expected = Distill("attn:kv1+ffn:50%", QuickParams());
+  StoppingContext context(folder_ / "savepoint");
+  for (const int round : {20, 17}) {
+    context.StopAt(round);
+    EXPECT_THROW((void)Distill("attn:kv1+ffn:50%", QuickParams(), context), Cancelled);
   }
+  context.StopAt(-1);
+  Distilled resumed = Distill("attn:kv1+ffn:50%", QuickParams(), context);
+  EXPECT_LT(context.rounds(), 54 - 17) << "it did not begin anew";
+  EXPECT_EQ(resumed.init_loss, expected.init_loss);
+  EXPECT_EQ(resumed.refit_loss, expected.refit_loss);
+  EXPECT_EQ(resumed.loss, expected.loss);
+  const VariantSpec spec = ResolveVariant("attn:kv1+ffn:50%", parent_.config(), 1);
+  SubBlockWeights wanted = expected.weights;
+  ExpectSameBits(Slots(resumed.weights, spec), Slots(wanted, spec));
+}
 
-  TEST_F(DistillTest, ATrainingThatIsStoppedTwiceEndsWithTheBitsOfOneThatIsNot) {
-    PretrainParams params;
-    params.layers = 1;
-    params.hidden = 16;
-    params.heads = params.kv_heads = 2;
-    params.ffn = 24;
-    params.steps = 12;
-    const FakeInputs inputs = FakeInputs().Add("tokens", "t", tokens_);
-    FakeContext undisturbed;
-    const Checkpoint expected = RunPretrain(params, inputs, undisturbed);
-    StoppingContext context(folder_ / "savepoint");
-    for (const int round : {5, 3}) {
-      context.StopAt(round);
-      EXPECT_THROW((void)RunPretrain(params, inputs, context), Cancelled);
-    }
-    EXPECT_EQ(static_cast<int>(context.LastSavePoint()->Attribute("step")), 8);
-    context.StopAt(4 + 1);  // there are four left
-    Checkpoint resumed = RunPretrain(params, inputs, context);
-    EXPECT_EQ(resumed.figures.at("loss"), expected.figures.at("loss"));
-    ModelWeights wanted = expected.model;
-    ExpectSameBits(Slots(resumed.model), Slots(wanted));
+TEST_F(DistillTest, ATrainingThatIsStoppedTwiceEndsWithTheBitsOfOneThatIsNot) {
+  PretrainParams params;
+  params.layers = 1;
+  params.hidden = 16;
+  params.heads = params.kv_heads = 2;
+  params.ffn = 24;
+  params.steps = 12;
+  const FakeInputs inputs = FakeInputs().Add("tokens", "t", tokens_);
+  FakeContext undisturbed;
+  const Checkpoint expected = RunPretrain(params, inputs, undisturbed);
+  StoppingContext context(folder_ / "savepoint");
+  for (const int round : {5, 3}) {
+    context.StopAt(round);
+    EXPECT_THROW((void)RunPretrain(params, inputs, context), Cancelled);
   }
+  EXPECT_EQ(static_cast<int>(context.LastSavePoint()->Attribute("step")), 8);
+  context.StopAt(4 + 1);  // there are four left
+  Checkpoint resumed = RunPretrain(params, inputs, context);
+  EXPECT_EQ(resumed.figures.at("loss"), expected.figures.at("loss"));
+  ModelWeights wanted = expected.model;
+  ExpectSameBits(Slots(resumed.model), Slots(wanted));
+}
 
 }  // namespace
 }  // namespace puzzle

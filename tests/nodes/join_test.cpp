@@ -73,14 +73,14 @@ TEST(JoinTest, AWholeBlockHasTheTrainedPartsAndTheParentsOwn) {
   const FakeInputs inputs =
       WithBlocks({Made("ffn:24", 1, 0.5), Made("ffn:24", 0), Made("attn:kv1")});
   FakeContext context;
-  const Block joined = RunJoin({1, "attn:kv2+ffn:50%", 8}, inputs, context);
+  const Block joined = RunJoin({{8}, 1, "attn:kv2+ffn:50%"}, inputs, context);
   EXPECT_EQ(joined.variant, "attn:kv2+ffn:24");
   EXPECT_FALSE(joined.parents_own);
   const auto weights = std::get<BlockWeights>(joined.Weights());
   EXPECT_TRUE(weights.attention.q.equal(TinyModel().blocks[1].attention.q));
   EXPECT_TRUE(weights.ffn.down.equal(std::get<FfnWeights>(Made("ffn:24", 1, 0.5).trained).down));
   EXPECT_EQ(Failure([&] {
-              (void)RunJoin({1, "attn:kv1+ffn:24", 8}, inputs, context);
+              (void)RunJoin({{8}, 1, "attn:kv1+ffn:24"}, inputs, context);
             }),
             "layer 1: no block at port `blocks` is attn:kv1");
 }
