@@ -13,6 +13,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
+#include "io/error.h"
 #include "io/hdf5_archive.h"
 #include "model/surgery.h"
 #include "nodes/cost/cost.h"
@@ -47,7 +48,8 @@ TEST(ArtifactsTest, TextAndTokens) {
 TEST(ArtifactsTest, HeterogeneousCheckpoint) {
   ModelConfig config = TinyConfig();
   config.blocks[0] = {{SubBlockForm::kLinear, 0}, {SubBlockForm::kNone, 0}};
-  Checkpoint checkpoint{TinyModel(config), {{"f", "bytes"}}, "{\"a\": 1}", {{"loss", 0.25}}};
+  Checkpoint checkpoint{
+      TinyModel(config), {{"tokenizer.json", "bytes"}}, "{\"a\": 1}", {{"loss", 0.25}}};
   Checkpoint back = RoundTrip(checkpoint);
   EXPECT_EQ(back.model.config, config);
   EXPECT_EQ(back.figures, checkpoint.figures);
@@ -55,6 +57,13 @@ TEST(ArtifactsTest, HeterogeneousCheckpoint) {
   EXPECT_EQ(back.tokenizer_files, checkpoint.tokenizer_files);
   const auto a = Parameters(checkpoint.model), b = Parameters(back.model);
   for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(a[i].equal(b[i]));
+}
+
+TEST(ArtifactsTest, TokenizerFilesHaveNamesThatStayInTheirFolder) {
+  for (const char* name : {"../x.json", "/x.json", "config.json", "model.index.json", "x.py"}) {
+    const Checkpoint checkpoint{TinyModel(TinyConfig()), {{name, "bytes"}}, "", {}};
+    EXPECT_THROW(RoundTrip(checkpoint), Error) << name;
+  }
 }
 
 TEST(ArtifactsTest, BlocksReadTheirWeightsWhenAsked) {
