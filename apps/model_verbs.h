@@ -13,12 +13,12 @@
 namespace puzzle {
 
 struct EvalOptions {
-  std::string model;                 // folder
-  std::string text;                  // file; empty: tasks only
-  std::string parent;                // folder; empty: no KL
-  std::vector<std::string> tasks;    // names of shipped tasks, task files, or "all"
+  std::string model;               // folder
+  std::string text;                // file; empty: tasks only
+  std::string parent;              // folder; empty: no KL
+  std::vector<std::string> tasks;  // names of shipped tasks, task files, or "all"
   std::string task_data = "data/eval";
-  int64_t limit = 0;  // questions of each task; 0: all
+  int64_t limit = 0;                 // questions of each task; 0: all
   std::vector<std::string> without;  // sub-blocks and blocks to remove, "attn:5"
   std::string separator = "<|endoftext|>";
   std::string device = "cpu";

@@ -11,8 +11,8 @@
 #include "io/error.h"
 #include "io/file.h"
 #include "io/gguf_tokenizer.h"
-#include "io/lfs_pointer.h"
 #include "io/json_text.h"
+#include "io/lfs_pointer.h"
 
 namespace puzzle {
 namespace {

@@ -241,8 +241,7 @@ TEST_F(FamilyPipelineTest, AParentWithAShorterContextIsNamed) {
   const ProgramResult eval =
       folder_.Run({"eval", "longer", "--parent", "parent", "--text", "text.txt", "--json"});
   EXPECT_NE(eval.status, 0);
-  EXPECT_THAT(eval.text(),
-              HasSubstr("sequences of 32 tokens, but the parent has 16 positions"));
+  EXPECT_THAT(eval.text(), HasSubstr("sequences of 32 tokens, but the parent has 16 positions"));
 }
 
 TEST_F(FamilyPipelineTest, CheckpointsThatCannotBeUsedAreRefusedByName) {

@@ -3,8 +3,8 @@
 
 namespace puzzle {
 
-/// Two conversations of chat_template_test.cpp; `system`, with a system message, is nullptr where the
-/// template refuses one.
+/// Two conversations of chat_template_test.cpp; `system`, with a system message, is nullptr where
+/// the template refuses one.
 struct RenderedChat {
   const char* name;
   const char* family;
