@@ -129,11 +129,9 @@ void ReadLayerTypes(const HfFields& fields, std::vector<int64_t>& windows) {
 // How far the queries of each layer see; 0: all.
 std::vector<int64_t> ReadWindows(const HfFields& fields, const Family& family, size_t n_layers) {
   std::vector<int64_t> windows(n_layers, 0);
-  if (fields.Find("layer_types") != nullptr) {
-    ReadLayerTypes(fields, windows);
-  } else if (family.windows != nullptr) {
-    windows = family.windows(fields, n_layers);
-  }
+  if (family.windows == nullptr) return windows;  // whatever is left over of another model's config
+  if (fields.Find("layer_types") == nullptr) return family.windows(fields, n_layers);
+  ReadLayerTypes(fields, windows);
   return windows;
 }
 

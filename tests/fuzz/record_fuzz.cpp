@@ -22,12 +22,14 @@ void Use(const Record& record) {
                "the line of a record says something else");
   (void)json.value("finished", "");
   (void)json.value("wall_s", 0.0);
-  for (const auto& [name, bytes] : json.value("output_files", nlohmann::json::object()).items()) {
+  const nlohmann::json files = json.value("output_files", nlohmann::json::object());
+  for (const auto& [name, bytes] : files.items()) {
     PUZZLE_CHECK(
         bytes.is_number() && name != ".." && !name.starts_with("../") && name.front() != '/',
         "a file outside of its folder");
   }
-  for (const auto& digests : json.at("recipe").value("inputs", nlohmann::json::object())) {
+  const nlohmann::json inputs = json.at("recipe").value("inputs", nlohmann::json::object());
+  for (const auto& digests : inputs) {
     for (const auto& digest : digests) {
       PUZZLE_CHECK(IsDigest(digest.get_ref<const std::string&>()), "a digest that is none");
     }
