@@ -176,10 +176,51 @@ std::string FolderId(const NodeKind& kind, const ParamSpec& param) {
   return fmt::format("{}.{} {}", kind.name, param.name, kind.version);
 }
 
+/// With options only those values stay out of the key: what results had before the parameter came,
+/// which stay valid.
+bool StaysUnkeyed(const ParamRule& rule, const std::string& text) {
+  return rule.options.empty() ||
+         std::any_of(rule.options.begin(), rule.options.end(), [&](const std::string& option) {
+           return text == Quoted(option) || (option.empty() && text == "[]");
+         });
+}
+
 std::string PathOf(const ParamSpec& param, const ParamMember& member) {
   std::string* const* text = std::get_if<std::string*>(&member);
   PUZZLE_CHECK(text != nullptr, "parameter \"" + param.name + "\" with a file rule is not a text");
   return **text;
+}
+
+/// The same of a parameter that may be a list of paths.
+std::vector<std::string> PathsOf(const ParamSpec& param, const ParamMember& member) {
+  if (auto* const* list = std::get_if<std::vector<std::string>*>(&member)) return **list;
+  return {PathOf(param, member)};
+}
+
+/// Digests the files or folders that a parameter names, for the key and for `bound.inputs`; not
+/// without `files`.
+std::string KnowContent(const NodeKind& kind, const ParamSpec& param, const ParamMember& member,
+                        FileDigester* files, BoundParams& bound,
+                        std::vector<ParamMistake>& mistakes) {
+  const ParamRule* folder = FindRule(param, ParamRule::Type::kInputFolder);
+  std::string text;
+  for (const std::string& path : PathsOf(param, member)) {
+    bound.input_paths.emplace_back(param.name, path);
+    if (!text.empty()) text += ',';
+    if (path.empty() || files == nullptr) {
+      text += "\"\"";
+      continue;
+    }
+    try {
+      bound.inputs.push_back(folder ? files->KnowFolder(path, FolderId(kind, param), folder->digest)
+                                    : files->KnowFile(path));
+      text += "{\"content\":" + Quoted(bound.inputs.back()->digest) + '}';
+    } catch (const Error& error) {
+      mistakes.push_back({param.name, error.what(), ""});
+    }
+  }
+  const bool is_list = std::holds_alternative<std::vector<std::string>*>(member);
+  return is_list ? '[' + text + ']' : text;
 }
 
 }  // namespace
@@ -238,6 +279,8 @@ std::string RuleText(const ParamRule& rule) {
     case ParamRule::Type::kOutputFolder:
       return "a folder that the step fills";
     case ParamRule::Type::kUnkeyed:
+      if (rule.options.size() == 1 && rule.options.front().empty())
+        return "not part of the key when empty";
       if (!rule.options.empty())
         return fmt::format("\"{}\" is not part of the key", fmt::join(rule.options, "\", \""));
       return "does not change the result";
@@ -305,38 +348,18 @@ BoundParams ParamBinder::Bind(const std::vector<const ordered_json*>& given,
       CheckRules(param, member, mistakes);
     }
     std::string text;
-    const ParamRule* file = FindRule(param, ParamRule::Type::kInputFile);
-    const ParamRule* folder = FindRule(param, ParamRule::Type::kInputFolder);
-    if (file || folder) {
-      const std::string path = PathOf(param, member);
-      bound.input_paths.emplace_back(param.name, path);
-      if (!path.empty() && files_ != nullptr) {
-        try {
-          bound.inputs.push_back(
-              file ? files_->KnowFile(path)
-                   : files_->KnowFolder(path, FolderId(kind_, param), folder->digest));
-          text = "{\"content\":" + Quoted(bound.inputs.back()->digest) + '}';
-        } catch (const Error& error) {
-          mistakes.push_back({param.name, error.what(), ""});
-        }
-      } else {
-        text = "\"\"";
-      }
+    if (FindRule(param, ParamRule::Type::kInputFile) ||
+        FindRule(param, ParamRule::Type::kInputFolder)) {
+      text = KnowContent(kind_, param, member, files_, bound, mistakes);
     } else if (FindRule(param, ParamRule::Type::kOutputFolder)) {
       bound.output_paths.emplace_back(param.name, PathOf(param, member));
       continue;
-    } else if (const ParamRule* unkeyed = FindRule(param, ParamRule::Type::kUnkeyed)) {
-      text = CanonicalText(member);
-      // With options only those values stay out of the key: what results had before the parameter
-      // came, which stay valid.
-      if (unkeyed->options.empty()) continue;
-      const bool as_before =
-          std::any_of(unkeyed->options.begin(), unkeyed->options.end(),
-                      [&](const std::string& option) { return text == Quoted(option); });
-      if (as_before) continue;
     } else {
       text = CanonicalText(member);
     }
+    if (const ParamRule* unkeyed = FindRule(param, ParamRule::Type::kUnkeyed);
+        unkeyed && StaysUnkeyed(*unkeyed, text))
+      continue;
     if (bound.keyed.size() > 1) bound.keyed += ',';
     bound.keyed.append(Quoted(param.name)).append(":").append(text);
   }

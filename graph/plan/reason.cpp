@@ -21,8 +21,13 @@ std::string Shown(const std::string& value) {
 
 /// Files and folders stand in a recipe by content.
 bool IsContent(const json& params, const std::string& name) {
+  const auto is_one = [](const json& value) {
+    return value.is_object() && value.size() == 1 && value.contains("content");
+  };
   const auto it = params.find(name);
-  return it != params.end() && it->is_object() && it->size() == 1 && it->contains("content");
+  if (it == params.end()) return false;
+  if (!it->is_array()) return is_one(*it);
+  return !it->empty() && std::all_of(it->begin(), it->end(), is_one);
 }
 
 size_t CountOf(const std::string& list) {
@@ -170,8 +175,16 @@ json OpenRecipe(const Plan& plan, StepId step) {
 void NameSubject(const Plan& plan, StepId id, Change& change) {
   const Step& step = plan.steps[id];
   if (change.what == Change::What::kContent) {
-    for (const auto& [param, path] : step.params.input_paths) {
-      if (param == change.name) change.subject = path;
+    std::vector<std::string> paths;
+    for (const auto& [param, path] : step.params.input_paths)
+      if (param == change.name) paths.push_back(path);
+    const json before = json::parse(change.before, nullptr, /*allow_exceptions=*/false);
+    const json after = json::parse(change.after, nullptr, /*allow_exceptions=*/false);
+    const bool pairs = before.is_array() && after.is_array() && before.size() == after.size() &&
+                       after.size() == paths.size();
+    for (size_t i = 0; i < paths.size(); ++i) {
+      if (pairs && before[i] == after[i]) continue;
+      change.subject += (change.subject.empty() ? "" : ", ") + paths[i];
     }
   }
   if (change.what != Change::What::kInput) return;

@@ -35,7 +35,10 @@ RecordDraft DescribeStep(const Plan& plan, StepId id, const std::string& recipe,
       keys.push_back(key_of(input));
     }
   }
-  for (const auto& [param, path] : step.params.input_paths) paths[param] = path;
+  for (const auto& [param, path] : step.params.input_paths) {
+    json& place = paths[param];  // of a list, all of them
+    place = place.is_null() ? path : place.get<std::string>() + ", " + path;
+  }
   for (const auto& [param, path] : step.params.output_paths) paths[param] = path;
   record.inputs_json = Dump(inputs);
   record.parents_json = Dump(parents);

@@ -61,11 +61,11 @@ bool IsSettled(const Signature& signature) {
   return signature.newest_ns + kRacyNs < Now_ns();
 }
 
-/// Of a file that stands for a folder's content: all its parts count.
+/// Of a file that stands for a folder's content all its parts count.
 Signature SignatureOfFolder(const std::string& path) {
   Signature signature;
   std::error_code unknown;
-  if (fs::is_regular_file(path, unknown)) {
+  if (!fs::is_directory(path, unknown)) {
     for (const std::string& part : GgufParts(path)) AddFile(part, part, signature);
     return signature;
   }

@@ -76,6 +76,7 @@ void TokenSet::Save(ArchiveWriter& out) const {
   out.SetAttribute("length", length);
   out.SetAttribute("vocab_size", vocab_size);
   out.Write("ids", {DType::kI32, {sequences(), length}, ids.data()});
+  if (!mask.empty()) out.Write("mask", {DType::kU8, {sequences(), length}, mask.data()});
   WriteTokenizer(out, tokenizer_files);
 }
 
@@ -85,6 +86,12 @@ TokenSet TokenSet::Load(std::shared_ptr<const ArchiveReader> in) {
   tokens.vocab_size = in->Attribute("vocab_size");
   tokens.ids.resize(static_cast<size_t>(NumElements(in->Info("ids").shape)));
   in->Read("ids", tokens.ids.data());
+  if (in->HasArray("mask")) {  // absent in sets without conversations, and of earlier versions
+    if (NumElements(in->Info("mask").shape) != static_cast<int64_t>(tokens.ids.size()))
+      throw Error("tokens: the mask has another shape than the ids");
+    tokens.mask.resize(tokens.ids.size());
+    in->Read("mask", tokens.mask.data());
+  }
   tokens.tokenizer_files = ReadTokenizer(*in);
   return tokens;
 }

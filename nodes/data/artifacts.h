@@ -34,6 +34,9 @@ struct TokenSet {
   int64_t length = 0;
   int64_t vocab_size = 0;
   std::map<std::string, std::string> tokenizer_files;
+  /// [sequences, length]: whether a loss may be taken on predicting the id; of conversations only
+  /// the answers. Empty: on all.
+  std::vector<uint8_t> mask;
 
   [[nodiscard]] int64_t sequences() const { return static_cast<int64_t>(ids.size()) / length; }
   /// Sequences [first, first + count) as int64 [count, length].
@@ -43,7 +46,7 @@ struct TokenSet {
 
   void Save(ArchiveWriter& out) const;
   static TokenSet Load(std::shared_ptr<const ArchiveReader> in);
-  [[nodiscard]] size_t ResidentBytes() const { return ids.size() * sizeof(int32_t); }
+  [[nodiscard]] size_t ResidentBytes() const { return ids.size() * sizeof(int32_t) + mask.size(); }
 };
 
 /// A model and the tokenizer that belongs to it.

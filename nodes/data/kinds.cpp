@@ -1,6 +1,12 @@
 #include "nodes/data/kinds.h"
 
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "graph/kind/unkeyed_as.h"
 #include "model/files/checkpoint_digest.h"
+#include "nodes/data/documents.h"
 
 namespace puzzle {
 
@@ -28,7 +34,12 @@ NodeKind TokenizeKind() {
                               "tokenizer begins a text, else EOS between them.")
       .InOptional("model", "checkpoint", "whose tokenizer to use")
       .InOptional("text", "text", "the text, unless it is a file")
-      .Param("text", &TokenizeParams::text, {InputFile()}, "a text file, unless the port gives it")
+      .Param("text", &TokenizeParams::text, {InputFolder(DigestText)},
+             "a text file, JSON lines of texts or conversations (.jsonl), or a folder of both")
+      .Param("texts", &TokenizeParams::texts, {InputFolder(DigestText), UnkeyedAs("")},
+             "several files, or folders of .txt and .jsonl, interleaved")
+      .Param("weights", &TokenizeParams::weights, {UnkeyedAs("")},
+             "shares of `texts` in bytes; without them in proportion to their sizes")
       .Param("tokenizer", &TokenizeParams::tokenizer, {OneOf({"model", "byte"})},
              "the model's own, or one id per byte")
       .Param("separator", &TokenizeParams::separator, {}, "what stands between documents")
@@ -36,6 +47,17 @@ NodeKind TokenizeKind() {
       .Param("sequences", &TokenizeParams::sequences, {AtLeast(0)}, "how many; 0: all")
       .Param("take", &TokenizeParams::take, {OneOf({"first", "last"})},
              "which, when there are more")
+      .Check([](const TokenizeParams& params) -> std::optional<std::string> {
+        if (params.weights.empty()) return std::nullopt;
+        if (params.weights.size() != params.texts.size())
+          return fmt::format("weights: {} for {} texts", params.weights.size(),
+                             params.texts.size());
+        for (size_t i = 0; i < params.weights.size(); ++i)
+          if (!(params.weights[i] > 0 && std::isfinite(params.weights[i])))
+            return fmt::format("weights: {} for \"{}\"; a text that shall not be read is left out",
+                               params.weights[i], params.texts[i]);
+        return std::nullopt;
+      })
       .Out("tokens");
 }
 

@@ -22,7 +22,9 @@ struct LoadModelParams {
 };
 
 struct TokenizeParams {
-  std::string text;                 // a file; empty: the `text` port
+  std::string text;                 // a file; empty: `texts`, or the `text` port
+  std::vector<std::string> texts;   // files and folders
+  std::vector<double> weights;      // of `texts`; empty: their sizes
   std::string tokenizer = "model";  // or "byte"
   std::string separator = "<|endoftext|>";
   int64_t length = 512;

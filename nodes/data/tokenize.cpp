@@ -3,9 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <thread>
 
+#include "io/chat_template.h"
 #include "io/error.h"
-#include "io/file.h"
 #include "io/tokenizer.h"
 #include "io/utf8.h"
 
@@ -13,14 +18,8 @@ namespace puzzle {
 
 namespace {
 
-constexpr uint64_t kMaxTextBytes = uint64_t{4} << 30;
-
-std::string_view Strip(std::string_view text) {
-  constexpr std::string_view kBlank = " \t\r\n";
-  const size_t first = text.find_first_not_of(kBlank);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
-}
+constexpr uint64_t kBatchBytes = 1 << 20;  // of documents that are encoded at a time
+constexpr size_t kMaxThreads = 8;
 
 std::shared_ptr<const Tokenizer> ChooseTokenizer(const TokenizeParams& params,
                                                  const Inputs& inputs) {
@@ -32,42 +31,143 @@ std::shared_ptr<const Tokenizer> ChooseTokenizer(const TokenizeParams& params,
   return MakeTokenizer(model->tokenizer_files);
 }
 
-}  // namespace
-
-TokenSet PackTokens(std::string_view text, const Tokenizer& tokenizer, const PackOptions& options) {
-  TokenSet set;
-  set.length = options.length;
-  set.vocab_size = tokenizer.vocab_size();
-  set.tokenizer_files = tokenizer.files();
-  const auto wanted = static_cast<size_t>(options.sequences * options.length);
-  while (!text.empty()) {
-    const size_t end =
-        options.separator.empty() ? std::string_view::npos : text.find(options.separator);
-    const std::string_view document = Strip(text.substr(0, end));
-    text = end == std::string_view::npos ? std::string_view{}
-                                         : text.substr(end + options.separator.size());
-    if (document.empty()) continue;
-    const bool is_first = set.ids.empty();
-    if (tokenizer.leading_id() >= 0) {
-      set.ids.push_back(tokenizer.leading_id());
-    } else if (!is_first && tokenizer.eos_id() >= 0) {
-      set.ids.push_back(tokenizer.eos_id());
+/// Calls `work(i)` for every i below `count` on several threads; the first failure is thrown.
+void InParallel(size_t count, const std::function<void(size_t)>& work) {
+  std::atomic<size_t> next = 0;
+  std::exception_ptr failure;
+  std::mutex mutex;
+  const auto run = [&] {
+    for (size_t i; (i = next++) < count;) {
+      try {
+        work(i);
+      } catch (...) {
+        const std::scoped_lock lock(mutex);
+        if (!failure) failure = std::current_exception();
+        next = count;
+      }
     }
-    const std::vector<int32_t> ids = tokenizer.Encode(document);
-    set.ids.insert(set.ids.end(), ids.begin(), ids.end());
-    if (wanted > 0 && !options.from_end && set.ids.size() >= wanted) break;
+  };
+  const size_t threads =
+      std::min({count, kMaxThreads, std::max<size_t>(1, std::thread::hardware_concurrency())});
+  {
+    std::vector<std::jthread> others;
+    for (size_t i = 1; i < threads; ++i) others.emplace_back(run);
+    run();
   }
+  if (failure) std::rethrow_exception(failure);
+}
+
+/// Documents as ids.
+class Encoder {
+ public:
+  explicit Encoder(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+
+  /// What the conversations among `documents` need is made before threads use it.
+  void Prepare(const std::vector<Document>& documents) {
+    for (const Document& document : documents) {
+      if (document.messages.empty() || chat_) continue;
+      chat_ = FindChatTemplate(tokenizer_.files());
+      if (!chat_)
+        throw Error(document.where + ": a conversation, but the tokenizer has no chat template");
+    }
+  }
+
+  [[nodiscard]] ChatIds Encode(const Document& document) const {
+    if (document.messages.empty()) return {tokenizer_.Encode(document.text), {}};
+    try {
+      return EncodeChat(tokenizer_, chat_->Render(document.messages, /*asks=*/false));
+    } catch (const Error& e) {
+      throw WithContext(document.where, e);
+    }
+  }
+
+ private:
+  const Tokenizer& tokenizer_;
+  std::optional<ChatTemplate> chat_;
+};
+
+std::vector<Document> TakeBatch(DocumentReader& documents) {
+  std::vector<Document> batch;
+  for (uint64_t bytes = 0; bytes < kBatchBytes; bytes += batch.back().bytes) {
+    auto document = documents.Next();
+    if (!document) break;
+    batch.push_back(std::move(*document));
+  }
+  return batch;
+}
+
+/// Ids with answers marked make a mask; of plain text, before them or behind, all is learned from.
+void Append(const ChatIds& encoded, TokenSet& set) {
+  if (!encoded.is_answer.empty()) {
+    set.mask.resize(set.ids.size(), 1);
+    set.mask.insert(set.mask.end(), encoded.is_answer.begin(), encoded.is_answer.end());
+  }
+  set.ids.insert(set.ids.end(), encoded.ids.begin(), encoded.ids.end());
+  if (!set.mask.empty()) set.mask.resize(set.ids.size(), 1);
+}
+
+/// Leaves whole sequences, those that are wanted.
+void Cut(const PackOptions& options, TokenSet& set) {
   if (options.short_is_whole && set.ids.size() > 1)
     set.length = std::min(set.length, static_cast<int64_t>(set.ids.size()));
   const int64_t found = static_cast<int64_t>(set.ids.size()) / set.length;
   if (found == 0 || found < options.sequences)
     throw Error(fmt::format("the text has {} tokens: {} sequences of {}, {} needed", set.ids.size(),
                             found, set.length, std::max<int64_t>(1, options.sequences)));
-  const size_t kept = wanted > 0 ? wanted : static_cast<size_t>(found * set.length);
-  if (options.from_end)
-    set.ids.erase(set.ids.begin(), set.ids.end() - static_cast<ptrdiff_t>(kept));
-  set.ids.resize(kept);
+  const int64_t sequences = options.sequences > 0 ? options.sequences : found;
+  const auto kept = static_cast<size_t>(sequences * set.length);
+  const auto keep = [&](auto& values) {
+    if (values.empty()) return;
+    if (options.from_end) values.erase(values.begin(), values.end() - static_cast<ptrdiff_t>(kept));
+    values.resize(kept);
+  };
+  keep(set.ids);
+  keep(set.mask);
+}
+
+}  // namespace
+
+TokenSet PackDocuments(DocumentReader& documents, const Tokenizer& tokenizer,
+                       const PackOptions& options, const std::function<void(double)>& poll) {
+  TokenSet set;
+  set.length = options.length;
+  set.vocab_size = tokenizer.vocab_size();
+  set.tokenizer_files = tokenizer.files();
+  const auto wanted =
+      options.from_end ? 0 : static_cast<size_t>(options.sequences * options.length);
+  const auto enough = [&] { return wanted > 0 && set.ids.size() >= wanted; };
+  Encoder encoder(tokenizer);
+  bool is_text_before = false;
+  uint64_t done = 0;
+  while (!enough()) {
+    const std::vector<Document> batch = TakeBatch(documents);
+    if (batch.empty()) break;
+    encoder.Prepare(batch);
+    std::vector<ChatIds> encoded(batch.size());
+    InParallel(batch.size(), [&](size_t i) { encoded[i] = encoder.Encode(batch[i]); });
+    for (size_t i = 0; i < batch.size() && !enough(); ++i) {
+      const bool is_text = batch[i].messages.empty();  // a template begins and ends by itself
+      if (is_text && tokenizer.leading_id() >= 0) {
+        set.ids.push_back(tokenizer.leading_id());
+      } else if (is_text && is_text_before && !set.ids.empty() && tokenizer.eos_id() >= 0) {
+        set.ids.push_back(tokenizer.eos_id());
+      }
+      Append(encoded[i], set);
+      is_text_before = is_text;
+      done += batch[i].bytes;
+    }
+    const double by_text =
+        static_cast<double>(done) / static_cast<double>(std::max<uint64_t>(1, documents.bytes()));
+    const double by_ids =
+        wanted > 0 ? static_cast<double>(set.ids.size()) / static_cast<double>(wanted) : 0.0;
+    poll(std::min(1.0, std::max(by_text, by_ids)));
+  }
+  Cut(options, set);
   return set;
+}
+
+TokenSet PackTokens(std::string_view text, const Tokenizer& tokenizer, const PackOptions& options) {
+  return PackDocuments(*ReadDocuments(text, options.separator), tokenizer, options, [](double) {});
 }
 
 void CheckSameLanguage(const std::map<std::string, std::string>& model,
@@ -92,15 +192,22 @@ void CheckSameLanguage(const std::map<std::string, std::string>& model,
     throw Error("the model and its parent have different tokenizers: " + example);
 }
 
-TokenSet RunTokenize(const TokenizeParams& params, const Inputs& inputs, RunContext&) {
-  if (params.text.empty() != inputs.Has("text"))
-    throw Error("give either the parameter `text` (a file) or the port `text`, not both or none");
+TokenSet RunTokenize(const TokenizeParams& params, const Inputs& inputs, RunContext& context) {
+  if (int{!params.text.empty()} + int{!params.texts.empty()} + int{inputs.Has("text")} != 1)
+    throw Error(
+        "give the text one way: by the parameter `text` (a file or folder), by `texts` (several), "
+        "or by the port `text`");
   const auto tokenizer = ChooseTokenizer(params, inputs);
   const PackOptions options{params.separator, params.length, params.sequences,
                             params.take == "last"};
-  if (!params.text.empty())
-    return PackTokens(ReadTextFile(params.text, kMaxTextBytes), *tokenizer, options);
-  return PackTokens(inputs.Get<TextArtifact>("text")->text, *tokenizer, options);
+  const auto poll = [&](double fraction) { context.Poll(fraction); };
+  if (inputs.Has("text")) {
+    const auto text = inputs.Get<TextArtifact>("text");
+    return PackDocuments(*ReadDocuments(text->text, params.separator), *tokenizer, options, poll);
+  }
+  const auto paths = params.texts.empty() ? std::vector{params.text} : params.texts;
+  return PackDocuments(*MixDocuments(paths, params.weights, params.separator), *tokenizer, options,
+                       poll);
 }
 
 }  // namespace puzzle

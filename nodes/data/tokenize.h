@@ -1,11 +1,13 @@
 // `tokenize`: text becomes equal sequences of token ids.
 #pragma once
 
+#include <functional>
 #include <string_view>
 
 #include "graph/kind/kind.h"
 #include "io/tokenizer.h"
 #include "nodes/data/artifacts.h"
+#include "nodes/data/documents.h"
 #include "nodes/data/kinds.h"
 
 namespace puzzle {
@@ -19,10 +21,17 @@ struct PackOptions {
   bool short_is_whole = false;  // a text shorter than `length` is one shorter sequence
 };
 
-/// Splits `text` at the separator, strips each document, puts before it what the tokenizer puts
-/// before every text, or, where that is nothing, EOS between documents, concatenates, and cuts into
-/// sequences of `length`; a shorter rest is dropped. Throws Error when the text holds fewer
-/// sequences than asked for, or none.
+/// Puts before each document what the tokenizer puts before every text, or, where that is nothing,
+/// EOS between documents; conversations are written as the tokenizer's chat template says, and only
+/// their answers are in the mask. Concatenates, and cuts into sequences of `length`; a shorter rest
+/// is dropped. Documents are encoded by several threads, a few at a time; the ids do not depend on
+/// that. `poll` is called with the fraction that is done. Throws Error when there are fewer
+/// sequences than asked for, or none, and for conversations that the template cannot say, with
+/// their place.
+[[nodiscard]] TokenSet PackDocuments(DocumentReader& documents, const Tokenizer& tokenizer,
+                                     const PackOptions& options,
+                                     const std::function<void(double)>& poll);
+/// Of a text whose documents stand between separators.
 [[nodiscard]] TokenSet PackTokens(std::string_view text, const Tokenizer& tokenizer,
                                   const PackOptions& options);
 

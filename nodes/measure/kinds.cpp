@@ -1,17 +1,11 @@
 #include "nodes/measure/kinds.h"
 
-#include <utility>
-
+#include "graph/kind/unkeyed_as.h"
 #include "nodes/measure/task_rows.h"
 
 namespace puzzle {
 
 namespace {
-
-// Results were made with this value before the parameter came, and stay valid.
-ParamRule UnkeyedAs(std::string value) {
-  return {ParamRule::Type::kUnkeyed, 0, 0, {std::move(value)}, {}};
-}
 
 NodeKind ScoreKind() {
   return Kind<ScoreParams>(

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "graph/kind/unkeyed_as.h"
 #include "tests/graph/graph_test_fixture.h"
 
 namespace puzzle::testing {
@@ -100,6 +101,61 @@ TEST_F(ParamsTest, FilesEnterByContentNotByName) {
   EXPECT_EQ(ran(), Steps("f"));
   EXPECT_EQ(observer_.reasons["f"], "params.path: content of " + folder() + "/two changed");
   EXPECT_EQ(TextOf("f"), "other");
+}
+
+struct TextsParams {
+  std::string text;
+  std::vector<std::string> texts;
+  std::vector<double> weights;
+  std::string mode = "plain";
+};
+
+/// A kind that got `texts`, `weights` and `mode` after results had been made.
+NodeKind TextsKind() {
+  return Kind<TextsParams>("texts", 1, "Reads files.")
+      .Param("text", &TextsParams::text, {InputFile()}, "one")
+      .Param("texts", &TextsParams::texts, {InputFile(), UnkeyedAs("")}, "several")
+      .Param("weights", &TextsParams::weights, {UnkeyedAs("")}, "of them")
+      .Param("mode", &TextsParams::mode, {UnkeyedAs("plain")}, "how")
+      .Out("text");
+}
+
+TEST_F(ParamsTest, AListOfFilesEntersByContentInItsOrder) {
+  std::ofstream(folder() + "/one") << "1";
+  std::ofstream(folder() + "/two") << "2";
+  FileDigester files("");
+  const NodeKind kind = TextsKind();
+  const auto bind = [&](const std::string& texts, std::vector<ParamMistake>& mistakes) {
+    const auto given = nlohmann::ordered_json::parse(texts);
+    return ParamBinder(kind, &files).Bind({nullptr, &given, nullptr, nullptr}, mistakes);
+  };
+  const std::string one = folder() + "/one", two = folder() + "/two";
+  std::vector<ParamMistake> mistakes;
+  const BoundParams bound = bind("[\"" + one + "\", \"" + two + "\"]", mistakes);
+  EXPECT_EQ(bound.keyed, R"({"text":"","texts":[{"content":")" + files.File(one) +
+                             R"("},{"content":")" + files.File(two) + R"("}]})");
+  EXPECT_EQ(bound.inputs.size(), 2u);  // both are watched while a step reads them
+  ASSERT_EQ(bound.input_paths.size(), 3u);
+  EXPECT_EQ(bound.input_paths[2], (std::pair<std::string, std::string>{"texts", two}));
+  EXPECT_NE(bind("[\"" + two + "\", \"" + one + "\"]", mistakes).keyed, bound.keyed);
+  EXPECT_TRUE(mistakes.empty());
+  (void)bind("[\"" + one + "\", \"no/such\"]", mistakes);
+  ASSERT_EQ(mistakes.size(), 1u);
+  EXPECT_THAT(mistakes[0].message, HasSubstr("\"no/such\": No such file"));
+}
+
+TEST_F(ParamsTest, AParameterThatCameLaterLeavesOldKeysAsTheyWere) {
+  const NodeKind kind = TextsKind();
+  std::vector<ParamMistake> mistakes;
+  const auto keyed = [&](const char* weights, const char* mode) {
+    const auto given = nlohmann::ordered_json::parse(weights);
+    const nlohmann::ordered_json how = mode;
+    return ParamBinder(kind, nullptr).Bind({nullptr, nullptr, &given, &how}, mistakes).keyed;
+  };
+  EXPECT_EQ(keyed("[]", "plain"), R"({"text":""})");
+  EXPECT_EQ(keyed("[2]", "plain"), R"({"text":"","weights":[2]})");
+  EXPECT_EQ(keyed("[]", "odd"), R"({"mode":"odd","text":""})");
+  EXPECT_TRUE(mistakes.empty());
 }
 
 TEST_F(ParamsTest, MissingFilesAreDiagnostics) {

@@ -43,6 +43,10 @@ TEST(ArtifactsTest, TextAndTokens) {
   EXPECT_EQ(back.length, 3);
   EXPECT_EQ(back.vocab_size, 40);
   EXPECT_EQ(back.tokenizer_files, tokens.tokenizer_files);
+  EXPECT_TRUE(back.mask.empty());
+  TokenSet masked = tokens;
+  masked.mask = {0, 1, 1, 0, 0, 1};
+  EXPECT_EQ(RoundTrip(masked).mask, masked.mask);
 }
 
 TEST(ArtifactsTest, HeterogeneousCheckpoint) {

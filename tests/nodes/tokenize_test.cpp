@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include "io/error.h"
+#include "io/file.h"
 #include "io/tokenizer.h"
 #include "nodes/data/artifacts.h"
+#include "tests/io/temp_folder.h"
 
 namespace puzzle {
 namespace {
@@ -66,6 +68,84 @@ TEST(TokenizeTest, TokenizersThatMeanOtherThingsAreNotCompared) {
   spaced["tokenizer.json"] = R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "c": 2},
     "merges": []}})";
   EXPECT_THROW(CheckSameLanguage(letters, spaced), Error);
+}
+
+/// Letters on bytes, <s> (2) as EOS, ChatML, no BOS in front.
+std::shared_ptr<const Tokenizer> ChatTokenizer() {
+  return MakeTokenizer(
+      {{"tokenizer.json", R"({"added_tokens": [{"id": 2, "content": "<s>", "special": true},
+          {"id": 3, "content": "<|im_start|>", "special": true},
+          {"id": 4, "content": "<|im_end|>", "special": true}],
+          "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false},
+          "decoder": {"type": "ByteLevel"}, "model": {"type": "BPE", "merges": [],
+          "vocab": {"a": 0, "q": 1, "u": 5, "s": 6, "e": 7, "r": 8, "i": 9, "t": 10, "n": 11, "Ċ": 12}}})"},
+       {"tokenizer_config.json",
+        R"({"eos_token": "<s>", "bos_token": "<|im_start|>", "chat_template":
+          "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}"})"}});
+}
+
+TEST(TokenizeTest, WithoutBosDocumentsAreSeparatedByEos) {
+  const TokenSet set =
+      PackTokens("aq\n<|endoftext|>\nqa\n<|endoftext|>\na", *ChatTokenizer(), {.length = 7});
+  EXPECT_EQ(set.ids, (std::vector<int32_t>{0, 1, 2, 1, 0, 2, 0}));
+  EXPECT_TRUE(set.mask.empty());
+}
+
+TEST(TokenizeTest, OfConversationsTheAnswersAreInTheMask) {
+  const TempFolder folder;
+  WriteWholeFile(folder / "c.jsonl",
+                 "{\"text\": \"aa\"}\n"
+                 "{\"messages\": [{\"role\": \"user\", \"content\": \"q\"},"
+                 " {\"role\": \"assistant\", \"content\": \"a\"}]}\n");
+  double done = 0;
+  const TokenSet set = PackDocuments(*ReadDocumentFile(folder / "c.jsonl", ""), *ChatTokenizer(),
+                                     {.length = 25}, [&](double fraction) { done = fraction; });
+  EXPECT_EQ(done, 1.0);
+  const std::vector<int32_t> ids = {0, 0,                                  // aa
+                                    3, 5, 6, 7, 8, 12, 1,  4, 12,          // user
+                                    3, 0, 6, 6, 9, 6,  10, 0, 11, 10, 12,  // assistant
+                                    0, 4, 12};
+  EXPECT_EQ(set.ids, ids);
+  std::vector<uint8_t> mask(25, 0);
+  mask[0] = mask[1] = mask[22] = mask[23] = 1;
+  EXPECT_EQ(set.mask, mask);
+}
+
+TEST(TokenizeTest, ConversationsNeedATemplateAndRolesInTurn) {
+  const TempFolder folder;
+  const std::string path = folder / "c.jsonl";
+  const auto error = [&](const std::string& first_role, const Tokenizer& tokenizer) -> std::string {
+    WriteWholeFile(path, "{\"messages\": [{\"role\": \"" + first_role +
+                             "\", \"content\": \"q\"}, {\"role\": \"assistant\", "
+                             "\"content\": \"a\"}]}\n");
+    try {
+      (void)PackDocuments(*ReadDocumentFile(path, ""), tokenizer, {.length = 2}, [](double) {});
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "accepted";
+  };
+  EXPECT_EQ(error("user", *ChatTokenizer()), "accepted");
+  EXPECT_EQ(error("user", *MakeByteTokenizer()),
+            path + ":1: a conversation, but the tokenizer has no chat template");
+  EXPECT_EQ(
+      error("assistant", *ChatTokenizer()).rfind(path + ":1: message 1 is of \"assistant\"", 0),
+      0u);
+}
+
+TEST(TokenizeTest, ManyDocumentsAreEncodedInTheirOrder) {
+  std::string text;
+  std::vector<int32_t> expected;
+  for (int i = 0; i < 5000; ++i) {
+    const std::string word = std::to_string(i);
+    text += word + "\n<|endoftext|>\n" + std::string(400, '\n');
+    expected.push_back(kBos);
+    expected.insert(expected.end(), word.begin(), word.end());
+  }
+  const TokenSet set = PackTokens(text, *MakeByteTokenizer(), {.length = 10});
+  expected.resize(set.ids.size());
+  EXPECT_EQ(set.ids, expected);
+  EXPECT_GT(set.sequences(), 2000);
 }
 
 }  // namespace
