@@ -71,6 +71,12 @@ Tensor TokenSet::Rows(const std::vector<int64_t>& rows) const {
   return at::cat(batch);
 }
 
+Tensor TokenSet::Mask() const {
+  if (mask.empty()) return {};
+  return at::from_blob(const_cast<uint8_t*>(mask.data()), {sequences(), length}, at::kByte)
+      .to(at::kBool);
+}
+
 void TokenSet::Save(ArchiveWriter& out) const {
   out.SetAttribute("sequences", sequences());
   out.SetAttribute("length", length);

@@ -43,6 +43,8 @@ struct TokenSet {
   [[nodiscard]] at::Tensor Batch(int64_t first, int64_t count) const;
   /// The given sequences as int64 [rows, length].
   [[nodiscard]] at::Tensor Rows(const std::vector<int64_t>& rows) const;
+  /// `mask` as bool [sequences, length]; undefined without one.
+  [[nodiscard]] at::Tensor Mask() const;
 
   void Save(ArchiveWriter& out) const;
   static TokenSet Load(std::shared_ptr<const ArchiveReader> in);

@@ -207,7 +207,9 @@ class JsonLinesReader final : public DocumentReader {
       const auto& [role, content] = document.messages.back();
       if (role != "assistant") continue;
       answers = true;
-      if (Strip(content).empty()) throw Error(where + ": an answer is empty");
+      if (Strip(content).empty())
+        throw Error(
+            fmt::format("{}: message {} is an answer, but empty", where, document.messages.size()));
     }
     if (!answers) throw Error(where + ": a conversation without an answer");
   }

@@ -31,10 +31,12 @@ std::shared_ptr<const Tokenizer> ChooseTokenizer(const TokenizeParams& params,
   return MakeTokenizer(model->tokenizer_files);
 }
 
-/// Calls `work(i)` for every i below `count` on several threads; the first failure is thrown.
+/// Calls `work(i)` for every i below `count` on several threads; throws the failure of the smallest
+/// i, so that the same input always gets the same complaint.
 void InParallel(size_t count, const std::function<void(size_t)>& work) {
   std::atomic<size_t> next = 0;
   std::exception_ptr failure;
+  size_t failed = count;
   std::mutex mutex;
   const auto run = [&] {
     for (size_t i; (i = next++) < count;) {
@@ -42,8 +44,11 @@ void InParallel(size_t count, const std::function<void(size_t)>& work) {
         work(i);
       } catch (...) {
         const std::scoped_lock lock(mutex);
-        if (!failure) failure = std::current_exception();
-        next = count;
+        if (i < failed) {
+          failed = i;
+          failure = std::current_exception();
+        }
+        next = count;  // every smaller one has begun
       }
     }
   };
@@ -66,9 +71,12 @@ class Encoder {
   void Prepare(const std::vector<Document>& documents) {
     for (const Document& document : documents) {
       if (document.messages.empty() || chat_) continue;
-      chat_ = FindChatTemplate(tokenizer_.files());
-      if (!chat_)
-        throw Error(document.where + ": a conversation, but the tokenizer has no chat template");
+      try {
+        chat_ = FindChatTemplate(tokenizer_.files());
+        if (!chat_) throw Error("a conversation, but the tokenizer has no chat template");
+      } catch (const Error& e) {
+        throw WithContext(document.where, e);
+      }
     }
   }
 

@@ -101,7 +101,8 @@ int64_t CountWords(const std::string& text) {
 TaskResult MeasureText(const Transformer& model, const Tokenizer& tokenizer, const Task& task,
                        const std::function<void(double)>& poll) {
   const int64_t positions = model.config().max_positions;
-  TokenSet tokens{Encoder(tokenizer, positions).Whole(task.text), 0, tokenizer.vocab_size(), {}};
+  TokenSet tokens{
+      Encoder(tokenizer, positions).Whole(task.text), 0, tokenizer.vocab_size(), {}, {}};
   const int64_t all = std::ssize(tokens.ids);
   tokens.length = std::min({task.window, positions, all});
   if (tokens.length < 2) throw Error(fmt::format("task \"{}\": the text is empty", task.name));

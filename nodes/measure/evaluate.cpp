@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -12,6 +13,7 @@
 #include "model/math/losses.h"
 #include "model/math/parallel.h"
 #include "model/pch.h"
+#include "nodes/data/counted_predictions.h"
 #include "nodes/data/tokenize.h"
 #include "nodes/measure/answer_tasks.h"
 #include "nodes/search/artifacts.h"
@@ -54,44 +56,60 @@ void CheckComparable(const ModelConfig& model, const ModelConfig& parent, const 
 
 TokenMetrics EvaluateModel(const Transformer& model, const Transformer* parent,
                            const TokenSet& tokens, int64_t positions, int64_t batch,
-                           const std::function<void(double)>& poll) {
+                           const std::function<void(double)>& poll, bool answers_only) {
   const at::NoGradGuard no_grad;
   CheckTokensFit(tokens, model.config());
   if (parent != nullptr) CheckComparable(model.config(), parent->config(), tokens);
   const at::Device device = model.weights().embedding.device();
   const int64_t per_sequence = tokens.length - 1;
   if (per_sequence < 1) throw Error("sequences of one token predict nothing");
-  const int64_t available = tokens.sequences() * per_sequence;
+  std::optional<CountedPredictions> counted;
+  if (answers_only) counted.emplace(tokens.Mask());
+  const int64_t available = counted ? counted->total() : tokens.sequences() * per_sequence;
   const int64_t wanted = positions > 0 ? std::min(positions, available) : available;
   auto head_input = [&](const Transformer& m, const Tensor& ids) {
     const Tensor x = m.FinalNorm(m.Blocks(m.Embed(ids), 0, m.config().n_layers()));
     return HeadInput{x.flatten(0, 1), m.weights().HeadMatrix()};
   };
-  // The figures of the first `length` predictions of every row.
-  auto measure = [&](const Tensor& ids, int64_t length) {
-    const Tensor context = ids.narrow(1, 0, length), targets = ids.narrow(1, 1, length).flatten();
-    const HeadInput child = head_input(model, context);
+  // The figures of the first `length` predictions of every row, or of what `chosen` takes of them.
+  auto measure = [&](const Tensor& ids, int64_t length, const auto& chosen) {
+    const Tensor context = ids.narrow(1, 0, length);
+    const Tensor targets = chosen(ids.narrow(1, 1, length).flatten());
+    HeadInput child = head_input(model, context);
+    child.hidden = chosen(child.hidden);
     if (parent == nullptr) return Measure(child, targets, nullptr).Sum();
-    const HeadInput reference = head_input(*parent, context);
+    HeadInput reference = head_input(*parent, context);
+    reference.hidden = chosen(reference.hidden);
     return Measure(child, targets, &reference).Sum();
   };
+  const auto all = [](const Tensor& values) { return values; };
   TokenMetrics metrics;
   for (int64_t first = 0; metrics.tokens < wanted; first += batch) {
     // Only the sequences, and of the last one only the tokens, that are asked for.
     const int64_t left = wanted - metrics.tokens;
-    const int64_t together =
-        std::min({batch, tokens.sequences() - first, (left + per_sequence - 1) / per_sequence});
+    int64_t together = std::min(batch, tokens.sequences() - first);
+    if (!counted) together = std::min(together, (left + per_sequence - 1) / per_sequence);
     const Tensor ids = tokens.Batch(first, together).to(device);
     std::vector<TokenMetrics> parts(static_cast<size_t>(RowParts(together, device)));
     ParallelOverRows(together, device, [&](int64_t part, int64_t begin, int64_t rows) {
+      TokenMetrics& own_metrics = parts[static_cast<size_t>(part)];
+      if (counted) {
+        const int64_t row = first + begin;
+        const int64_t own = std::min(left - counted->Of(first, begin), counted->Of(row, rows));
+        if (own > 0)
+          own_metrics =
+              measure(ids.narrow(0, begin, rows), per_sequence, [&](const Tensor& values) {
+                return counted->Select(values, row, rows).narrow(0, 0, own);
+              });
+        return;
+      }
       const int64_t own = std::min(left - begin * per_sequence, rows * per_sequence);
       const int64_t whole = own / per_sequence, rest = own % per_sequence;
-      TokenMetrics& own_metrics = parts[static_cast<size_t>(part)];
-      if (whole > 0) own_metrics += measure(ids.narrow(0, begin, whole), per_sequence);
-      if (rest > 0) own_metrics += measure(ids.narrow(0, begin + whole, 1), rest);
+      if (whole > 0) own_metrics += measure(ids.narrow(0, begin, whole), per_sequence, all);
+      if (rest > 0) own_metrics += measure(ids.narrow(0, begin + whole, 1), rest, all);
     });
     for (const TokenMetrics& part : parts) metrics += part;
-    CheckMeasured(metrics, model, parent, ids);
+    if (metrics.tokens > 0) CheckMeasured(metrics, model, parent, ids);
     poll(static_cast<double>(metrics.tokens) / static_cast<double>(wanted));
   }
   return metrics;
@@ -144,9 +162,9 @@ Evaluation RunEvaluate(const EvaluateParams& params, const Inputs& inputs, RunCo
   evaluation.model_digest = measured.digest();
   evaluation.has_kl = parent.has_value();
   if (inputs.Has("choice")) evaluation.predicted = inputs.Get<Choice>("choice")->objective;
-  evaluation.metrics =
-      EvaluateModel(model, parent ? &*parent : nullptr, *tokens, params.positions, params.batch,
-                    [&](double fraction) { context.Poll(fraction); });
+  evaluation.metrics = EvaluateModel(
+      model, parent ? &*parent : nullptr, *tokens, params.positions, params.batch,
+      [&](double fraction) { context.Poll(fraction); }, params.answers_only());
   evaluation.block_parameters = CountBlockParameters(config);
   evaluation.parameters = evaluation.block_parameters + CountNonBlockParameters(config);
   evaluation.weights_mib = static_cast<double>(evaluation.parameters) *

@@ -8,11 +8,11 @@ namespace puzzle {
 namespace {
 
 NodeKind ScoreKind() {
-  return Kind<ScoreParams>(
-             "score", 4,
-             "Damage to a whole model when a sub-block or block is replaced: KL from the "
-             "parent, NLL, accuracies, cosine and normalised MSE of the final states.")
-      .In("parent", "checkpoint", "whose distribution is the measure")
+  Kind<ScoreParams> kind(
+      "score", 4,
+      "Damage to a whole model when a sub-block or block is replaced: KL from the "
+      "parent, NLL, accuracies, cosine and normalised MSE of the final states.");
+  kind.In("parent", "checkpoint", "whose distribution is the measure")
       .In("activations", "activations", "its hidden states on validation tokens, best in fp32")
       .In("block", "block", "the replacement")
       .InOptional("context", "checkpoint", "the model to replace it in; else the parent itself")
@@ -22,6 +22,7 @@ NodeKind ScoreKind() {
       .Param("batch", &ScoreParams::batch, {AtLeast(1), Unkeyed()}, "sequences at a time")
       .Out("score")
       .On(Needs::kDevice);
+  return AddLossOn(kind);
 }
 
 NodeKind BestKind() {
@@ -59,8 +60,8 @@ NodeKind TasksKind() {
 }
 
 NodeKind EvaluateKind() {
-  return Kind<EvaluateParams>("evaluate", 5, "Quality of a model on held-out text.")
-      .In("model", "checkpoint", "what to measure")
+  Kind<EvaluateParams> kind("evaluate", 5, "Quality of a model on held-out text.");
+  kind.In("model", "checkpoint", "what to measure")
       .InOptional("parent", "checkpoint", "to compare with: KL, cosine and normalised MSE")
       .In("tokens", "tokens", "held-out text")
       .InOptional("choice", "choice",
@@ -79,6 +80,7 @@ NodeKind EvaluateKind() {
              "tokens to continue it by")
       .Out("evaluation")
       .On(Needs::kDevice);
+  return AddLossOn(kind);
 }
 
 NodeKind ReportKind() {

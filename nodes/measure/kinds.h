@@ -9,10 +9,11 @@
 #include <vector>
 
 #include "graph/kind/kind.h"
+#include "nodes/data/loss_on.h"
 
 namespace puzzle {
 
-struct ScoreParams {
+struct ScoreParams : LossOn {
   std::string compute = "fp32";
   int64_t batch = 8;
 };
@@ -29,7 +30,7 @@ struct TasksParams {
   std::string part = "all";
 };
 
-struct EvaluateParams {
+struct EvaluateParams : LossOn {
   std::string label = "model";
   std::string series;
   int64_t positions = 0;  // 0: all

@@ -10,6 +10,7 @@
 #include "model/math/runtime.h"
 #include "model/pch.h"
 #include "nodes/data/artifacts.h"
+#include "nodes/data/counted_predictions.h"
 #include "nodes/states/finite.h"
 #include "nodes/states/layer_input.h"
 #include "nodes/states/sub_block_data.h"
@@ -22,9 +23,35 @@ using at::Tensor;
 
 namespace {
 
-HeadInput Head(const Transformer& model, const Tensor& last_state) {
+// The predictions that figures are taken on: all, or those of answers.
+class Predictions {
+ public:
+  explicit Predictions(const Captured& model) : per_sequence_(model.states.length() - 1) {
+    if (model.answers_only) counted_.emplace(model.states.Mask());
+  }
+  // How many there are in the sequences before `sequence`, and in some.
+  [[nodiscard]] int64_t Before(int64_t sequence) const {
+    return counted_ ? counted_->Before(sequence) : sequence * per_sequence_;
+  }
+  [[nodiscard]] int64_t Of(int64_t first, int64_t count) const {
+    return Before(first + count) - Before(first);
+  }
+  // Of values one for each prediction of some sequences.
+  [[nodiscard]] Tensor Select(const Tensor& values, int64_t first, int64_t count) const {
+    return counted_ ? counted_->Select(values, first, count) : values;
+  }
+
+ private:
+  int64_t per_sequence_;
+  std::optional<CountedPredictions> counted_;
+};
+
+// Of sequences from `first` on, given their last state.
+HeadInput Head(const Transformer& model, const Predictions& predictions, const Tensor& last_state,
+               int64_t first) {
   const Tensor& matrix = model.weights().HeadMatrix();
-  return {PredictingStates(model.FinalNorm(last_state)), matrix, matrix.scalar_type()};
+  const Tensor states = PredictingStates(model.FinalNorm(last_state));
+  return {predictions.Select(states, first, last_state.size(0)), matrix, matrix.scalar_type()};
 }
 
 // work(first, count) for the sequences of every batch.
@@ -37,31 +64,41 @@ void ForEachBatch(const Activations& states, int64_t batch, const Work& work) {
 // The figures of all batches, given the last state of some sequences; the sequences of a batch are
 // shared out among the threads.
 template <class LastState>
-TokenFigures MeasureAll(const Transformer& model, const Activations& states,
+TokenFigures MeasureAll(const Transformer& model, const Captured& captured,
                         const FoldedParent& parent, int64_t batch, const LastState& last_state,
                         const std::function<void(double)>& poll) {
   const at::NoGradGuard no_grad;
+  const Activations& states = captured.states;
+  const Predictions predictions(captured);
   const at::Device device = model.weights().embedding.device();
-  const int64_t sequences = states.sequences(), predictions = states.length() - 1;
+  const int64_t sequences = states.sequences();
   std::vector<Tensor> figures;
   ForEachBatch(states, batch, [&](int64_t first, int64_t count) {
     std::vector<Tensor> parts(static_cast<size_t>(RowParts(count, device)));
     ParallelOverRows(count, device, [&](int64_t part, int64_t begin, int64_t rows) {
       const int64_t row = first + begin;
+      if (predictions.Of(row, rows) == 0) return;
+      const Tensor targets = NextTokens(states.Ids(row, rows).to(device));
       parts[static_cast<size_t>(part)] =
-          Measure(Head(model, last_state(row, rows)), NextTokens(states.Ids(row, rows).to(device)),
-                  parent.Narrow(row * predictions, rows * predictions))
+          Measure(Head(model, predictions, last_state(row, rows), row),
+                  predictions.Select(targets, row, rows),
+                  parent.Narrow(predictions.Before(row), predictions.Of(row, rows)))
               .rows;
     });
-    figures.insert(figures.end(), parts.begin(), parts.end());
+    for (const Tensor& part : parts)
+      if (part.defined()) figures.push_back(part);
     poll(static_cast<double>(first + count) / static_cast<double>(sequences));
   });
   return {at::cat(figures, 1)};
 }
 
 void CheckSameTokens(const Activations& a, const Activations& b) {
+  const auto same_masks = [&] {
+    const Tensor own = a.Mask(), other = b.Mask();
+    return own.defined() == other.defined() && (!own.defined() || own.equal(other));
+  };
   if (a.sequences() != b.sequences() || a.length() != b.length() ||
-      !a.Ids(0, a.sequences()).equal(b.Ids(0, b.sequences())))
+      !a.Ids(0, a.sequences()).equal(b.Ids(0, b.sequences())) || !same_masks())
     throw Error("the activations of parent and context were captured on different tokens");
 }
 
@@ -77,12 +114,15 @@ Transformer WithMatricesIn(at::ScalarType type, const Transformer& model) {
 FoldedParent FoldCaptured(const Transformer& model, const Captured& parent, int64_t batch) {
   const at::NoGradGuard no_grad;
   const int64_t layers = parent.model.config().n_layers();
+  const Predictions predictions(parent);
   std::vector<Tensor> hidden, expected_row, negentropy;
   at::ScalarType type = at::kFloat;
   ForEachBatch(parent.states, batch, [&](int64_t first, int64_t count) {
-    const FoldedParent part = FoldParent(
-        Head(parent.model, LayerInput(parent.model, parent.states, layers, first, count)),
-        model.weights().HeadMatrix());
+    if (predictions.Of(first, count) == 0) return;
+    const FoldedParent part =
+        FoldParent(Head(parent.model, predictions,
+                        LayerInput(parent.model, parent.states, layers, first, count), first),
+                   model.weights().HeadMatrix());
     type = part.products;
     hidden.push_back(part.hidden);
     expected_row.push_back(part.expected_row);
@@ -120,7 +160,7 @@ TokenFigures ScoreReplacement(const Captured& model, const Replacement& replacem
                         layer + 1);
   };
   return MeasureAll(
-      child, model.states, parent, batch,
+      child, model, parent, batch,
       [&](int64_t first, int64_t count) {
         return child.Blocks(behind_layer(first, count), layer + 1, child.config().n_layers());
       },
@@ -129,7 +169,7 @@ TokenFigures ScoreReplacement(const Captured& model, const Replacement& replacem
 
 TokenFigures ScoreAsIs(const Captured& model, const FoldedParent& parent, int64_t batch) {
   return MeasureAll(
-      model.model, model.states, parent, batch,
+      model.model, model, parent, batch,
       [&](int64_t first, int64_t count) {
         return LayerInput(model.model, model.states, model.model.config().n_layers(), first, count);
       },
@@ -160,20 +200,22 @@ std::shared_ptr<const Transformer> Model(const Input<Checkpoint>& checkpoint,
 // A checkpoint and the activations captured from it.
 struct Source {
   Source(const Input<Checkpoint>& checkpoint, const Input<Activations>& activations,
-         at::ScalarType products, RunContext& context)
+         at::ScalarType products, bool answers_only, RunContext& context)
       : kept(Model(checkpoint, products, context)),
         model(*kept),
         states(activations.Load()),
         name(fmt::format("{} {} {}", checkpoint.digest(), activations.digest(),
-                         at::toString(products))) {
+                         at::toString(products))),
+        answers_only(answers_only) {
     CheckActivations(*states, checkpoint.digest(), model.config());
   }
   std::shared_ptr<const Transformer> kept;
   const Transformer& model;
   std::shared_ptr<const Activations> states;
   std::string name;  // of the content
+  bool answers_only;
 
-  [[nodiscard]] Captured captured() const { return {model, *states}; }
+  [[nodiscard]] Captured captured() const { return {model, *states, answers_only}; }
 };
 
 // What all scores of one model share.
@@ -224,13 +266,13 @@ Tensor SharedStatesBeforeFfn(const Source& source, int64_t layer, int64_t batch,
 Score RunScore(const ScoreParams& params, const Inputs& inputs, RunContext& context) {
   const at::ScalarType products = ProductType(params.compute, context.device().name());
   const Source parent(inputs.One<Checkpoint>("parent"), inputs.One<Activations>("activations"),
-                      products, context);
+                      products, params.answers_only(), context);
   std::optional<Source> child;
   if (inputs.Has("context") != inputs.Has("context_activations"))
     throw Error("the ports `context` and `context_activations` belong together");
   if (inputs.Has("context")) {
     child.emplace(inputs.One<Checkpoint>("context"), inputs.One<Activations>("context_activations"),
-                  products, context);
+                  products, params.answers_only(), context);
     CheckSameTokens(*parent.states, *child->states);
     const ModelConfig &own = child->model.config(), &parents = parent.model.config();
     if (own.hidden_size != parents.hidden_size || own.vocab_size != parents.vocab_size)
@@ -243,7 +285,7 @@ Score RunScore(const ScoreParams& params, const Inputs& inputs, RunContext& cont
   const Captured model = source.captured();
   const auto block = inputs.Get<Block>("block");
   const auto reference = context.Resident<Reference>(
-      fmt::format("score reference {} {}", source.name, parent.name),
+      fmt::format("score reference {} {} {}", source.name, parent.name, params.on),
       [&] { return MakeReference(model, parent.captured(), params.batch); });
   Replacement replacement{block->layer, block->spec, WeightsOf(*block, parent.model.weights()), {}};
   if (WhichSubBlock(block->spec) == SubBlock::kFfn)

@@ -21,11 +21,12 @@ namespace puzzle {
 struct Captured {
   const Transformer& model;
   const Activations& states;
+  bool answers_only = false;  // of the predictions, those of tokens in the states' mask
 };
 
 /// The parent's distribution on those tokens, folded for children that share `model`'s head. From
-/// the parent's cached last state. REQUIRES: both were captured on the same tokens and have
-/// their matrices in one type.
+/// the parent's cached last state. REQUIRES: both were captured on the same tokens, of which the
+/// same count, and have their matrices in one type.
 [[nodiscard]] FoldedParent FoldCaptured(const Transformer& model, const Captured& parent,
                                         int64_t batch);
 

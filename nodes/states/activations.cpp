@@ -71,7 +71,7 @@ void RunActivations(const ActivationsParams& params, const Inputs& inputs, RunCo
                              params.dtype == "bf16" ? DType::kBF16 : DType::kF32,
                              0};
   if (params.keep == "all") layout.stride = StrideWithin(layout, params.max_mib);
-  Activations::Writer writer(out, layout, parent.digest());
+  Activations::Writer writer(out, layout, parent.digest(), tokens->Mask());
   if (layout.stride == 0) return writer.Append({}, tokens->Batch(0, tokens->sequences()));
   for (int64_t first = 0; first < tokens->sequences(); first += params.batch) {
     const int64_t count = std::min(params.batch, tokens->sequences() - first);

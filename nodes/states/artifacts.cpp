@@ -16,6 +16,8 @@ using nlohmann::json;
 
 namespace {
 
+constexpr const char* kMask = "mask";
+
 std::string StateName(int64_t index) {
   return fmt::format("state/{:04}", index);
 }
@@ -31,7 +33,7 @@ at::ScalarType ScalarTypeOf(const Activations::Layout& layout) {
 }  // namespace
 
 Activations::Writer::Writer(ArchiveWriter& out, const Layout& layout,
-                            const std::string& parent_digest)
+                            const std::string& parent_digest, const Tensor& mask)
     : out_(out), layout_(layout) {
   out.SetAttribute("states", layout.n_states);
   out.SetAttribute("sequences", layout.sequences);
@@ -45,6 +47,7 @@ Activations::Writer::Writer(ArchiveWriter& out, const Layout& layout,
       out.Create(StateName(i), layout.dtype, {layout.sequences, layout.length, layout.hidden});
   }
   out.Create("ids", DType::kI32, {layout.sequences, layout.length});
+  if (mask.defined()) WriteTensor(out, kMask, mask.to(at::kByte));
 }
 
 void Activations::Writer::Append(const std::vector<Tensor>& states, const Tensor& ids) {
@@ -91,6 +94,14 @@ Tensor Activations::Ids(int64_t first, int64_t count) const {
   Tensor ids = at::empty({count, layout_.length}, at::kInt);
   reader_->ReadRows("ids", first, count, ids.data_ptr());
   return ids.to(at::kLong);
+}
+
+Tensor Activations::Mask() const {
+  if (!reader_->HasArray(kMask)) return {};
+  const Tensor mask = ReadTensor(*reader_, kMask);
+  if (mask.dim() != 2 || mask.size(0) != sequences() || mask.size(1) != length())
+    throw Error("activations: the mask has another shape than the ids");
+  return mask.to(at::kBool);
 }
 
 void Importance::Save(ArchiveWriter& out) const {

@@ -33,6 +33,9 @@ class Activations {
   [[nodiscard]] at::Tensor Read(int64_t index, int64_t first, int64_t count) const;
   /// Token ids of the same sequences, int64 [count, length].
   [[nodiscard]] at::Tensor Ids(int64_t first, int64_t count) const;
+  /// Which of all ids are in the tokens' mask, bool [sequences, length]; undefined where they have
+  /// none.
+  [[nodiscard]] at::Tensor Mask() const;
   /// Digest of the parent they come from: other inputs must be the same model.
   [[nodiscard]] const std::string& parent_digest() const { return parent_digest_; }
 
@@ -44,7 +47,9 @@ class Activations {
   /// Streaming writer: one Append per batch of sequences.
   class Writer {
    public:
-    Writer(ArchiveWriter& out, const Layout& layout, const std::string& parent_digest);
+    /// `mask` is that of the tokens, bool [sequences, length] or undefined.
+    Writer(ArchiveWriter& out, const Layout& layout, const std::string& parent_digest,
+           const at::Tensor& mask = {});
     /// `states`: n_states tensors [count, length, hidden], of which those that are not kept may be
     /// undefined; ids [count, length].
     void Append(const std::vector<at::Tensor>& states, const at::Tensor& ids);

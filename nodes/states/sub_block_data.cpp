@@ -6,6 +6,7 @@
 
 #include "io/error.h"
 #include "model/pch.h"
+#include "nodes/data/counted_predictions.h"
 #include "nodes/states/file_tensor.h"
 #include "nodes/states/layer_input.h"
 
@@ -55,7 +56,7 @@ SubBlockData Empty(const Shape& shape, const DataRoom& room) {
     return bytes <= room.in_memory ? at::empty(shape, at::kBFloat16)
                                    : FileTensor(room.path(), shape, at::kBFloat16);
   };
-  return {bf16(), bf16(), at::empty({shape[0], shape[1]}, at::kFloat)};
+  return {bf16(), bf16(), at::empty({shape[0], shape[1]}, at::kFloat), {}};
 }
 
 }  // namespace
@@ -72,6 +73,10 @@ SubBlockData MakeSubBlockData(const Transformer& parent, const Activations& acti
       WithProductsIn(products, SubBlockOf(parent.weights(), layer, which), own_spec);
   const Shape shape = {activations.sequences(), activations.length(), activations.hidden()};
   SubBlockData data = Empty(shape, room);
+  if (const Tensor mask = activations.Mask(); mask.defined()) {
+    data.predicts_answer = at::zeros({shape[0], shape[1]}, at::kFloat);
+    data.predicts_answer.narrow(1, 0, shape[1] - 1).copy_(Predicting(mask));
+  }
   for (int64_t first = 0; first < activations.sequences(); first += kBatch) {
     const int64_t count = std::min(kBatch, activations.sequences() - first);
     Tensor x = LayerInput(parent, activations, layer, first, count);

@@ -24,6 +24,9 @@ struct SubBlockData {
   at::Tensor input;   // [sequences, length, hidden], InputOf the state before it
   at::Tensor target;  // [sequences, length, hidden], the parent's output without residual
   at::Tensor power;   // [sequences, length], fp32: |target|^2 of every token
+  /// [sequences, length], fp32: 1 where the next token is in the tokens' mask, else 0; undefined
+  /// where they have none.
+  at::Tensor predicts_answer;
 
   [[nodiscard]] int64_t sequences() const;
   [[nodiscard]] int64_t length() const;

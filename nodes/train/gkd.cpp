@@ -3,6 +3,7 @@
 #include <cmath>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -12,6 +13,7 @@
 #include "model/math/parallel.h"
 #include "model/math/runtime.h"
 #include "model/pch.h"
+#include "nodes/data/counted_predictions.h"
 #include "nodes/data/tokenize.h"
 #include "nodes/states/activations.h"
 #include "nodes/states/artifacts.h"
@@ -29,9 +31,18 @@ bool Survives(const BlockSpec& block) {
   return !block.attention.is_none() || !block.ffn.is_none();
 }
 
-// The training loss of one batch.
+// The training loss of some sequences; only of the predictions that count, unless `counted` is
+// null.
 Tensor GlobalLoss(const Transformer& teacher, const std::vector<Tensor>& states,
-                  const Transformer& student, const Tensor& ids, const GkdParams& params) {
+                  const Transformer& student, const Tensor& ids, const GkdParams& params,
+                  const CountedPredictions* counted) {
+  // Of values one for each prediction.
+  const auto chosen = [&](const Tensor& values) {
+    return counted == nullptr ? values : counted->Select(values, 0, ids.size(0));
+  };
+  const auto compared = [&](const Tensor& hidden) {
+    return counted == nullptr ? hidden : chosen(PredictingStates(hidden));
+  };
   const int64_t layers = student.config().n_layers();
   Tensor x = student.Embed(ids);
   Tensor cosine = at::zeros({}, x.options());
@@ -40,21 +51,21 @@ Tensor GlobalLoss(const Transformer& teacher, const std::vector<Tensor>& states,
     if (!Survives(student.config().blocks[static_cast<size_t>(layer)])) continue;
     x = student.Blocks(x, layer, layer + 1);
     if (params.cosine_weight > 0)
-      cosine = cosine + CosineLoss(x, states[static_cast<size_t>(layer) + 1]);
+      cosine = cosine + CosineLoss(compared(x), compared(states[static_cast<size_t>(layer) + 1]));
     ++surviving;
   }
-  const HeadInput student_head{PredictingStates(student.FinalNorm(x)),
+  const HeadInput student_head{chosen(PredictingStates(student.FinalNorm(x))),
                                student.weights().HeadMatrix()};
   Tensor loss = at::zeros({}, x.options());
   if (params.kl_weight > 0) {
-    const HeadInput teacher_head{PredictingStates(teacher.FinalNorm(states.back())),
+    const HeadInput teacher_head{chosen(PredictingStates(teacher.FinalNorm(states.back()))),
                                  teacher.weights().HeadMatrix()};
     loss = loss + params.kl_weight * KlLoss(student_head, teacher_head);
   }
   if (params.cosine_weight > 0 && surviving > 0)
     loss = loss + params.cosine_weight / static_cast<double>(surviving) * cosine;
   if (params.lm_weight > 0)
-    loss = loss + params.lm_weight * CrossEntropyLoss(student_head, NextTokens(ids));
+    loss = loss + params.lm_weight * CrossEntropyLoss(student_head, chosen(NextTokens(ids)));
   return loss;
 }
 
@@ -67,6 +78,44 @@ void CheckPair(const ModelConfig& teacher, const ModelConfig& student) {
     throw Error(fmt::format("the student is no child of the teacher: it has {}, the teacher {}",
                             shape(student), shape(teacher)));
 }
+
+// What is learned from: every prediction of every sequence, or those of a mask.
+class Answers {
+ public:
+  explicit Answers(const TokenSet& tokens) : sequences_(tokens.sequences()) {}
+  explicit Answers(const Tensor& mask) : mask_(mask), counted_(mask), rows_(counted_->Sequences()) {
+    sequences_ = std::ssize(rows_);
+  }
+
+  [[nodiscard]] int64_t sequences() const { return sequences_; }
+  // The sequences of the tokens that some of those to learn from are.
+  [[nodiscard]] std::vector<int64_t> Rows(std::vector<int64_t> order) const {
+    if (counted_)
+      for (int64_t& row : order) row = rows_[static_cast<size_t>(row)];
+    return order;
+  }
+  [[nodiscard]] std::optional<CountedPredictions> Of(const std::vector<int64_t>& rows) const {
+    if (!counted_) return std::nullopt;
+    return CountedPredictions(
+        mask_.index_select(0, at::tensor(at::ArrayRef<int64_t>(rows), at::kLong)));
+  }
+  // What makes a mean over the batch of means over `rows` that are weighed by their number.
+  [[nodiscard]] double Share(const std::vector<int64_t>& rows,
+                             const std::vector<int64_t>& batch) const {
+    const auto mean = [&](const std::vector<int64_t>& of) {
+      double count = 0;
+      for (const int64_t row : of) count += static_cast<double>(counted_->Of(row, 1));
+      return count / static_cast<double>(of.size());
+    };
+    return mean(rows) / mean(batch);
+  }
+
+ private:
+  Tensor mask_;
+  std::optional<CountedPredictions> counted_;
+  std::vector<int64_t> rows_;
+  int64_t sequences_ = 0;
+};
 
 std::vector<Tensor> StatesWithoutGradients(const TeacherStates& states,
                                            const std::vector<int64_t>& rows) {
@@ -85,15 +134,20 @@ double DistillGlobally(const Transformer& teacher, const TeacherStates& teacher_
                   {.weight_decay = params.weight_decay, .clip_norm = params.clip});
   DataParallel gradients(student);
   const at::ScalarType products = ProductType(params.compute, device.str());
+  const Answers answers = params.answers_only() ? Answers(tokens.Mask()) : Answers(tokens);
   const TrainingLoop loop{.what = "global distillation",
                           .steps = params.steps,
-                          .sequences = tokens.sequences(),
+                          .sequences = answers.sequences(),
                           .seed = seed};
-  return RunTrainingLoop(loop, params, optimizer, context, [&](const std::vector<int64_t>& batch) {
+  return RunTrainingLoop(loop, params, optimizer, context, [&](const std::vector<int64_t>& order) {
+    const std::vector<int64_t> batch = answers.Rows(order);
     return gradients.Backward(
         batch, [&](const Transformer& part, const std::vector<int64_t>& rows) {
-          return GlobalLoss(teacher, StatesWithoutGradients(teacher_states, rows),
-                            part.WithProductsIn(products), tokens.Rows(rows).to(device), params);
+          const auto counted = answers.Of(rows);
+          const Tensor loss = GlobalLoss(
+              teacher, StatesWithoutGradients(teacher_states, rows), part.WithProductsIn(products),
+              tokens.Rows(rows).to(device), params, counted ? &*counted : nullptr);
+          return counted ? loss * answers.Share(rows, batch) : loss;
         });
   });
 }

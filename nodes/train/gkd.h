@@ -17,8 +17,10 @@ using TeacherStates = std::function<std::vector<at::Tensor>(const std::vector<in
 
 /// Trains the student in place: kl_weight * KL(teacher || student) over the vocabulary
 /// + cosine_weight * mean over surviving layers of (1 - cos of the hidden states behind them)
-/// + lm_weight * cross entropy. Keeps save points in `context`. Returns the smoothed last loss.
-/// Throws Error on divergence.
+/// + lm_weight * cross entropy. With `params.on` "answers" all three are means over the places that
+/// predict a token of an answer, of those sequences that hold one. Keeps save points in `context`.
+/// Returns the smoothed last loss. Throws Error on divergence, and when answers are wanted that are
+/// not there.
 double DistillGlobally(const Transformer& teacher, const TeacherStates& teacher_states,
                        const Transformer& student, const TokenSet& tokens, const GkdParams& params,
                        uint64_t seed, RunContext& context);

@@ -88,7 +88,7 @@ NodeKind BldKind() {
                              std::max(in.Number("activations", "states"), 1.0);
         return Occupies(kTrainedCopies * layer);
       });
-  return AddTraining(kind);
+  return AddTraining(AddLossOn(kind));
 }
 
 NodeKind JoinKind() {
@@ -152,7 +152,7 @@ NodeKind GkdKind() {
       .Takes([](const GkdParams&, const InputFacts& in) {
         return Occupies(kTrainedCopies * static_cast<double>(in.Bytes("student")));
       });
-  return AddTraining(kind);
+  return AddTraining(AddLossOn(kind));
 }
 
 }  // namespace

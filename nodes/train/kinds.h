@@ -9,6 +9,7 @@
 
 #include "graph/kind/kind.h"
 #include "nodes/data/ffn_rounding.h"
+#include "nodes/data/loss_on.h"
 
 namespace puzzle {
 
@@ -31,7 +32,7 @@ struct PretrainParams : TrainingParams {
   int64_t seed = 1;
 };
 
-struct BldParams : TrainingParams, FfnRounding {
+struct BldParams : TrainingParams, FfnRounding, LossOn {
   int64_t layer = 0;
   std::string variant;
   std::string kv_merge = "average";
@@ -58,7 +59,7 @@ struct ShortlistParams {
 
 struct AssembleParams {};
 
-struct GkdParams : TrainingParams {
+struct GkdParams : TrainingParams, LossOn {
   GkdParams() { lr = 5e-4; }
   int64_t steps = 240;
   std::string compute = "fp32";

@@ -11,6 +11,7 @@
 #include "model/math/runtime.h"
 #include "model/pch.h"
 #include "model/refit.h"
+#include "nodes/data/counted_predictions.h"
 #include "nodes/train/training_loop.h"
 
 namespace puzzle {
@@ -103,6 +104,24 @@ Trainee::Trainee(const SubBlockWeights& start, const VariantSpec& spec, const Tr
   if (n_train_ < 1)
     throw Error(fmt::format("{} calibration sequences leave none to train on beside {} held out",
                             data.sequences(), params.holdout));
+  if (params.answers_only()) CheckAnswers();
+}
+
+void Trainee::CheckAnswers() const {
+  const Tensor& answers = data_.predicts_answer;
+  (void)CountedPredictions(answers.defined() ? answers.to(at::kBool) : Tensor());
+  const auto none_in = [&](int64_t first, int64_t count) {
+    return answers.narrow(0, first, count).sum().item<double>() == 0;
+  };
+  if (none_in(n_train_, params_.holdout) || none_in(0, n_train_))
+    throw Error(
+        fmt::format("of {} calibration sequences, the last {} of them held out, one part "
+                    "has no answers: take more or shorter sequences, or another `holdout`",
+                    data_.sequences(), params_.holdout));
+}
+
+Tensor Trainee::Pick(const Tensor& values, const std::vector<int64_t>& rows) {
+  return values.index_select(0, at::tensor(at::ArrayRef<int64_t>(rows), at::kLong));
 }
 
 int64_t Trainee::PieceRows() const {
@@ -111,15 +130,21 @@ int64_t Trainee::PieceRows() const {
 
 Tensor Trainee::LossWeights(const std::vector<int64_t>& rows,
                             const std::vector<int64_t>& all) const {
-  auto power = [&](const std::vector<int64_t>& wanted) {
-    return data_.power.index_select(0, at::tensor(at::ArrayRef<int64_t>(wanted), at::kLong));
-  };
-  if (params_.loss == "token") {
-    constexpr double kLeast = 1e-12;  // of |target|^2, for tokens to which nothing is added
-    const auto tokens = static_cast<double>(static_cast<int64_t>(all.size()) * data_.length());
-    return (power(rows).clamp_min_(kLeast) * tokens).reciprocal_().unsqueeze(-1);
+  constexpr double kLeast = 1e-12;  // of |target|^2, for tokens to which nothing is added
+  const Tensor &power = data_.power, &counts = data_.predicts_answer;
+  if (params_.answers_only()) {
+    // A batch may hold no answer: then it teaches nothing.
+    const Tensor parts =
+        params_.loss == "token"
+            ? Pick(power, rows).clamp_min_(kLeast) * Pick(counts, all).sum().clamp_min(1)
+            : (Pick(power, all) * Pick(counts, all)).sum().clamp_min(kLeast);
+    return (Pick(counts, rows) / parts).unsqueeze(-1);
   }
-  return power(all).sum().reciprocal().unsqueeze(0);
+  if (params_.loss == "token") {
+    const auto tokens = static_cast<double>(static_cast<int64_t>(all.size()) * data_.length());
+    return (Pick(power, rows).clamp_min_(kLeast) * tokens).reciprocal_().unsqueeze(-1);
+  }
+  return Pick(power, all).sum().reciprocal().unsqueeze(0);
 }
 
 Tensor Trainee::Loss(const std::vector<Tensor>& tensors, const std::vector<int64_t>& rows,
@@ -155,18 +180,27 @@ void Trainee::RefitOutput(int64_t tokens, const std::function<void()>& poll) {
   RidgeFit fit(last.matrix().size(1), last.matrix().size(0));
   const int64_t sequences = std::min(n_train_, (tokens + data_.length() - 1) / data_.length());
   const int64_t piece = 2 * PieceRows();
+  int64_t fitted = 0;
   for (int64_t first = 0; first < sequences; first += piece) {
-    SubBlockData::Batch batch =
-        data_.Rows(Range(first, std::min(piece, sequences - first)), device_);
+    const std::vector<int64_t> rows = Range(first, std::min(piece, sequences - first));
+    SubBlockData::Batch batch = data_.Rows(rows, device_);
     if (before_norm)
       batch.target =
           OutputBeforePostNorm(own, own_spec, parent_.config(), parent_.rotary(), batch.input);
     const auto [features, target] =
         last.Problem(std::move(batch), parent_.config(), parent_.rotary());
-    fit.Add(features.flatten(0, 1), target.flatten(0, 1));
+    Tensor x = features.flatten(0, 1), y = target.flatten(0, 1);
+    if (params_.answers_only()) {
+      const Tensor counted =
+          at::nonzero(Pick(data_.predicts_answer, rows).reshape(-1)).squeeze(1).to(x.device());
+      x = x.index_select(0, counted);
+      y = y.index_select(0, counted);
+    }
+    if (x.size(0) > 0) fit.Add(x, y);
+    fitted += x.size(0);
     poll();
   }
-  last.Take(fit);
+  if (fitted > 0) last.Take(fit);
 }
 
 AdamW& Trainee::Optimizer() {

@@ -16,14 +16,16 @@
 namespace puzzle {
 
 /// Its loss on some sequences is MSE(target, output) / MSE(target, 0), or with `params.loss`
-/// "token" the mean over tokens of |target - output|^2 / |target|^2. With `params.compute` "bf16"
-/// the products of a step are computed in bf16 where the device is faster at it; weights,
-/// gradients' sums and held-out losses stay fp32. Belongs to one thread; computes with as many as
-/// SetThreads allows, and to the same result.
+/// "token" the mean over tokens of |target - output|^2 / |target|^2; with `params.on` "answers"
+/// both of the tokens that predict a token of an answer, alone. With `params.compute` "bf16" the
+/// products of a step are computed in bf16 where the device is faster at it; weights, gradients'
+/// sums and held-out losses stay fp32. Belongs to one thread; computes with as many as SetThreads
+/// allows, and to the same result.
 class Trainee {
  public:
   /// Trains a copy of `start`. The last `params.holdout` sequences are never trained on. Throws
-  /// Error when none are left. `parent` and `data` have to live as long.
+  /// Error when none are left, and when answers are wanted that are not there. `parent` and `data`
+  /// have to live as long.
   Trainee(const SubBlockWeights& start, const VariantSpec& spec, const Transformer& parent,
           const SubBlockData& data, const BldParams& params, std::string device);
 
@@ -50,6 +52,9 @@ class Trainee {
   [[nodiscard]] SubBlockWeights Weights() const { return Clone(weights_, spec_); }
 
  private:
+  // Rows of `power` and `predicts_answer`.
+  [[nodiscard]] static at::Tensor Pick(const at::Tensor& values, const std::vector<int64_t>& rows);
+  void CheckAnswers() const;
   // Weights of the tokens of `rows` in the loss of the batch `all`.
   [[nodiscard]] at::Tensor LossWeights(const std::vector<int64_t>& rows,
                                        const std::vector<int64_t>& all) const;

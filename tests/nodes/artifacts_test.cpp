@@ -37,7 +37,7 @@ T RoundTrip(const T& value, const std::function<void(ArchiveWriter&)>& add = {})
 
 TEST(ArtifactsTest, TextAndTokens) {
   EXPECT_EQ(RoundTrip(TextArtifact{"Grüße\n"}).text, "Grüße\n");
-  const TokenSet tokens{{1, 2, 3, 4, 5, 6}, 3, 40, {{"byte_tokenizer.json", "{}"}}};
+  const TokenSet tokens{{1, 2, 3, 4, 5, 6}, 3, 40, {{"byte_tokenizer.json", "{}"}}, {}};
   const TokenSet back = RoundTrip(tokens);
   EXPECT_EQ(back.ids, tokens.ids);
   EXPECT_EQ(back.length, 3);

@@ -113,7 +113,7 @@ TEST_F(DocumentsTest, BadLinesAreNamed) {
   EXPECT_THAT(JsonError(chat("[{\"role\": \"user\", \"content\": \"q\"}]")),
               HasSubstr("a conversation without an answer"));
   EXPECT_THAT(JsonError(chat("[{\"role\": \"assistant\", \"content\": \" \"}]")),
-              HasSubstr("an answer is empty"));
+              HasSubstr(":3: message 1 is an answer, but empty"));
 }
 
 TEST_F(DocumentsTest, AMixtureGivesEachItsShare) {

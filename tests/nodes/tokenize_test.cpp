@@ -1,5 +1,6 @@
 #include "nodes/data/tokenize.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "io/error.h"
@@ -10,6 +11,10 @@
 
 namespace puzzle {
 namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::StartsWith;
 
 constexpr int32_t kBos = 256;
 
@@ -111,26 +116,46 @@ TEST(TokenizeTest, OfConversationsTheAnswersAreInTheMask) {
   EXPECT_EQ(set.mask, mask);
 }
 
-TEST(TokenizeTest, ConversationsNeedATemplateAndRolesInTurn) {
+/// What is said of these JSON lines.
+std::string ComplaintOf(const std::string& path, const std::string& lines,
+                        const Tokenizer& tokenizer) {
+  WriteWholeFile(path, lines);
+  try {
+    (void)PackDocuments(*ReadDocumentFile(path, ""), tokenizer, {.length = 2}, [](double) {});
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "accepted";
+}
+
+std::string Conversation(const std::string& first_role) {
+  return "{\"messages\": [{\"role\": \"" + first_role +
+         "\", \"content\": \"q\"}, {\"role\": \"assistant\", \"content\": \"a\"}]}\n";
+}
+
+TEST(TokenizeTest, ConversationsNeedATemplateThatIsKnown) {
+  const TempFolder folder;
+  const std::string path = folder / "c.jsonl", good = Conversation("user");
+  EXPECT_EQ(ComplaintOf(path, good, *ChatTokenizer()), "accepted");
+  EXPECT_EQ(ComplaintOf(path, good, *MakeByteTokenizer()),
+            path + ":1: a conversation, but the tokenizer has no chat template");
+  std::map<std::string, std::string> files = ChatTokenizer()->files();
+  files["tokenizer_config.json"] = R"({"chat_template": "{{ 'Human: ' + messages }}"})";
+  EXPECT_THAT(ComplaintOf(path, "\n" + good, *MakeTokenizer(files)),
+              AllOf(StartsWith(path + ":2: tokenizer_config.json: chat_template: "),
+                    HasSubstr("of no known format"), HasSubstr("known are ChatML")));
+}
+
+TEST(TokenizeTest, RolesOutOfTurnAreNamedWithTheirLine) {
   const TempFolder folder;
   const std::string path = folder / "c.jsonl";
-  const auto error = [&](const std::string& first_role, const Tokenizer& tokenizer) -> std::string {
-    WriteWholeFile(path, "{\"messages\": [{\"role\": \"" + first_role +
-                             "\", \"content\": \"q\"}, {\"role\": \"assistant\", "
-                             "\"content\": \"a\"}]}\n");
-    try {
-      (void)PackDocuments(*ReadDocumentFile(path, ""), tokenizer, {.length = 2}, [](double) {});
-    } catch (const Error& e) {
-      return e.what();
-    }
-    return "accepted";
-  };
-  EXPECT_EQ(error("user", *ChatTokenizer()), "accepted");
-  EXPECT_EQ(error("user", *MakeByteTokenizer()),
-            path + ":1: a conversation, but the tokenizer has no chat template");
-  EXPECT_EQ(
-      error("assistant", *ChatTokenizer()).rfind(path + ":1: message 1 is of \"assistant\"", 0),
-      0u);
+  std::string lines;
+  for (int i = 0; i < 50; ++i) lines += Conversation("user");
+  EXPECT_EQ(ComplaintOf(path, lines, *ChatTokenizer()), "accepted");
+  // Of several the first is told of, whichever thread comes upon one.
+  for (int i = 0; i < 50; ++i) lines += Conversation("assistant");
+  EXPECT_THAT(ComplaintOf(path, lines, *ChatTokenizer()),
+              StartsWith(path + ":51: message 1 is of \"assistant\", expected \"user\""));
 }
 
 TEST(TokenizeTest, ManyDocumentsAreEncodedInTheirOrder) {
