@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -17,6 +18,7 @@
 
 namespace {
 std::atomic<int> syncs{0};
+std::atomic<bool> times_are_somebody_elses{false};
 }  // namespace
 
 // Takes the place of the C library's for this program: whether data reached the disk before a name
@@ -24,6 +26,16 @@ std::atomic<int> syncs{0};
 extern "C" int fsync(int fd) {
   ++syncs;
   return static_cast<int>(::syscall(SYS_fsync, fd));
+}
+
+// So does this one: root may set the times of any file.
+extern "C" int utimensat(int folder, const char* path, const timespec times[2],
+                         int flags) noexcept {
+  if (times_are_somebody_elses) {
+    errno = EPERM;
+    return -1;
+  }
+  return static_cast<int>(::syscall(SYS_utimensat, folder, path, times, flags));
 }
 
 namespace puzzle::testing {
@@ -187,6 +199,18 @@ TEST_F(OddCollectTest, APinThatIsSetAfterThePreviewCounts) {
   EXPECT_EQ(removed.results, 1u);
   EXPECT_EQ(removed.kept, 1u);
   EXPECT_TRUE(fs::exists(Artifact()));
+}
+
+TEST_F(OddCollectTest, ARunThatMayNotSetTheTimeOfWhatItUsesKeepsEverything) {
+  Prepare();
+  Store run(folder() + "/store", format_);
+  run.AnnounceRun();
+  times_are_somebody_elses = true;
+  const Presence found = run.Find(key_).presence;
+  times_are_somebody_elses = false;
+  EXPECT_EQ(found, Presence::kWhole);
+  EXPECT_EQ(Collect(*cache_, plan_to_collect_).results, 0u);
+  EXPECT_EQ(run.Find(key_).presence, Presence::kWhole);
 }
 
 TEST_F(OddCollectTest, AUseAfterThePreviewCountsThoughNoRunLivesAnyMore) {

@@ -4,12 +4,16 @@
 #include <hdf5.h>
 #include <sys/stat.h>
 
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "io/archive.h"
 #include "io/hdf5_archive.h"
 #include "tests/io/test_files.h"
+
+// Of libhdf5, which has it in no header.
+extern "C" uint32_t H5_checksum_metadata(const void* data, size_t size, uint32_t initial);
 
 namespace puzzle {
 namespace {
@@ -46,6 +50,19 @@ class Hdf5LinksTest : public testing::Test {
   const TempFolder folder_;
 };
 
+/// Makes the checksum of a changed object header right again: "OHDR", version, flags, times and
+/// limits where the flags say so, how many bytes of messages follow, those, and the checksum.
+void SignObjectHeader(std::string& file, size_t header) {
+  const auto flags = static_cast<unsigned char>(file.at(header + 5));
+  size_t at = header + 6 + ((flags & 0x20) != 0 ? 16 : 0) + ((flags & 0x10) != 0 ? 4 : 0);
+  const size_t width = size_t{1} << (flags & 3);
+  uint64_t messages = 0;
+  std::memcpy(&messages, file.data() + at, width);
+  at += width + messages;
+  const uint32_t sum = H5_checksum_metadata(file.data() + header, at - header, 0);
+  std::memcpy(file.data() + at, &sum, sizeof(sum));
+}
+
 TEST_F(Hdf5LinksTest, AnArrayThatIsAnExternalLinkIsRefusedAtOnce) {
   for (const char* target : {"other", "pipe", "nothing"}) {
     Forge([&](hid_t file) {
@@ -74,6 +91,27 @@ TEST_F(Hdf5LinksTest, AGroupThatIsALinkIsRefused) {
                               H5P_DEFAULT);
   });
   EXPECT_THAT(Refusal(), HasSubstr("is a link to somewhere else"));
+}
+
+// The place of an array is a number in the file, which may be any.
+TEST_F(Hdf5LinksTest, AnArrayOutsideOfTheFileIsRefusedBeforeItIsRead) {
+  const std::string good = folder_ / "good";
+  const hid_t file = H5Fopen(good.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  ASSERT_GE(file, 0);
+  const hid_t array = H5Dopen2(file, "arrays/x", H5P_DEFAULT);
+  const uint64_t place[2] = {H5Dget_offset(array), H5Dget_storage_size(array)};
+  ASSERT_TRUE(H5Dclose(array) >= 0 && H5Fclose(file) >= 0);
+  const std::string bytes = ReadBytes(good);
+  const size_t at = bytes.find(std::string(reinterpret_cast<const char*>(place), sizeof(place)));
+  ASSERT_NE(at, std::string::npos);
+  for (const uint64_t offset : {bytes.size() - place[1] + 1, bytes.size() + 1}) {
+    std::string changed = bytes;
+    std::memcpy(changed.data() + at, &offset, sizeof(offset));
+    SignObjectHeader(changed, changed.rfind("OHDR", at));
+    WriteBytes(good, changed);
+    const auto reader = Hdf5Format().open(good);
+    EXPECT_THAT(ErrorOf([&] { (void)reader->Info("x"); }), HasSubstr("are outside the file of"));
+  }
 }
 
 }  // namespace
