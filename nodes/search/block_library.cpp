@@ -23,6 +23,10 @@ constexpr const char* kLibraryFile = "block_library.json";
 constexpr const char* kParentFile = "parent_block_stats.json";
 constexpr const char* kMeasurementFile = "measurement_info.json";
 
+// Every variant has a place for every metric: without a limit a small file of many names and many
+// variants would take the product of both.
+constexpr size_t kMaxMetrics = 256;
+
 // A name as people can read it in one line: the published ones hold tabs.
 std::string Shown(std::string name) {
   std::replace(name.begin(), name.end(), '\t', ' ');
@@ -138,7 +142,11 @@ class LibraryReader {
       const double number = Number(at + "/metrics/" + Token(metric), name, metric, value);
       const auto known = std::find(table_.metrics.begin(), table_.metrics.end(), metric);
       const auto index = static_cast<size_t>(known - table_.metrics.begin());
-      if (known == table_.metrics.end()) table_.metrics.push_back(metric);
+      if (known == table_.metrics.end()) {
+        if (index == kMaxMetrics)
+          Refuse(at + "/metrics", fmt::format("more than {} different metrics", kMaxMetrics));
+        table_.metrics.push_back(metric);
+      }
       if (row.metrics.size() <= index) row.metrics.resize(index + 1);
       row.metrics[index] = number;
     }
@@ -205,6 +213,8 @@ void ReadMeasurement(const std::string& path, VariantTable& table) {
   };
   table.batch = positive("batch_size");
   table.tokens = table.batch * positive("sequence_length");
+  if (!std::isfinite(table.tokens))
+    throw Error(fmt::format("{}: batch_size times sequence_length is too large", path));
   if (!info.is_object() || !info.contains("non_block_stats")) return;
   const ordered_json& stats = info["non_block_stats"];
   for (const auto& [name, value] : stats.items()) {
@@ -213,6 +223,8 @@ void ReadMeasurement(const std::string& path, VariantTable& table) {
       throw Error(fmt::format("{}: non_block_stats: \"{}\" is not a cost of the library's variants",
                               path, name));
     }
+    if (value.get<double>() < 0)
+      throw Error(fmt::format("{}: non_block_stats: {} is negative: {}", path, name, value.dump()));
     table.fixed[static_cast<size_t>(it - table.resources.begin())] = value.get<double>();
   }
 }

@@ -18,8 +18,9 @@
 namespace puzzle {
 
 /// Throws Error "file:line:col: ..." when the file is not such a library: layers that are not
-/// layer_0, layer_1, ... without gaps, a variant without stats or metrics, a cost that is missing,
-/// negative or no number. Layers that differ in their variants are named through `warn`.
+/// layer_0, layer_1, ... without gaps, a variant without stats or metrics, more than 256 different
+/// metrics, a cost that is missing, negative or no number. Layers that differ in their variants are
+/// named through `warn`.
 [[nodiscard]] VariantTable ReadBlockLibrary(const std::string& path,
                                             const std::function<void(const std::string&)>& warn);
 

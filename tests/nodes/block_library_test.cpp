@@ -91,6 +91,23 @@ TEST_F(BlockLibraryTest, ReadsHowItWasMeasured) {
   Write("measurement_info.json", R"({"non_block_stats": {"mb": 7}})");
   EXPECT_THAT(MessageOf(Layers(kParent, kParent)),
               HasSubstr("non_block_stats: \"mb\" is not a cost of the library's variants"));
+  Write("measurement_info.json", R"({"non_block_stats": {"mib": -7}})");
+  EXPECT_THAT(MessageOf(Layers(kParent, kParent)),
+              HasSubstr("non_block_stats: mib is negative: -7"));
+  Write("measurement_info.json", R"({"batch_size": 1e200, "sequence_length": 1e200})");
+  EXPECT_THAT(MessageOf(Layers(kParent, kParent)),
+              HasSubstr("batch_size times sequence_length is too large"));
+}
+
+TEST_F(BlockLibraryTest, ManyNamesOfMetricsAreRefusedBeforeEveryVariantHasRoomForThem) {
+  const auto with = [](int n) {
+    std::string metrics = R"("m0": 0)";
+    for (int i = 1; i < n; ++i) metrics += ", \"m" + std::to_string(i) + "\": 0";
+    return Layers(R"("a": )" + Variant(R"("ms": 1)", metrics),
+                  R"("b": )" + Variant(R"("ms": 1)", ""));
+  };
+  EXPECT_EQ(Read(with(256)).groups[1].variants[0].metrics.size(), 256u);
+  EXPECT_THAT(MessageOf(with(257)), HasSubstr("more than 256 different metrics"));
 }
 
 TEST_F(BlockLibraryTest, MalformedLibrariesAreRefusedWithPlaceAndReason) {
