@@ -106,6 +106,17 @@ TEST_F(FaultsTest, KilledAtAnyInstantTheNextRunFinishesWhatWasInFlight) {
   EXPECT_GT(midway, 0);
 }
 
+TEST_F(FaultsTest, ACopyOfTheProgramAloneFindsItsModules) {
+  const TempFolder elsewhere;
+  fs::copy_file(TOY_PUZZLE, elsewhere / "toy_puzzle");
+  const ProgramFolder copy(elsewhere / "toy_puzzle");
+  copy.Write("g.json", R"({"puzzle": 1, "nodes": {
+    "t": {"kind": "text", "params": {"value": "v"}}}})");
+  const Result run = copy.Run({"run", "g.json"});
+  EXPECT_EQ(run.status, 0) << run.err;
+  EXPECT_THAT(run.out, HasSubstr("1 run"));
+}
+
 TEST_F(FaultsTest, TwoRunsOnOneStoreComputeEachStepOnce) {
   Write("g.json", kSlow);
   for (int round = 0; round < 3; ++round) {
