@@ -29,9 +29,10 @@ NodeKind LoadModelKind() {
 }
 
 NodeKind TokenizeKind() {
-  return Kind<TokenizeParams>("tokenize", 2,
+  return Kind<TokenizeParams>("tokenize", 3,
                               "Text as equal sequences of token ids, each document as the "
-                              "tokenizer begins a text, else EOS between them.")
+                              "tokenizer begins a text, else the separator's token or EOS between "
+                              "them.")
       .InOptional("model", "checkpoint", "whose tokenizer to use")
       .InOptional("text", "text", "the text, unless it is a file")
       .Param("text", &TokenizeParams::text, {InputFolder(DigestText)},

@@ -133,6 +133,16 @@ void Cut(const PackOptions& options, TokenSet& set) {
   keep(set.mask);
 }
 
+/// What parts two texts where the tokenizer begins none itself: the separator, when it is one of
+/// the tokenizer's special tokens (what models without BOS were trained with; the EOS of a tuned
+/// one ends turns, not documents), else EOS, else a blank line.
+std::vector<int32_t> IdsBetweenTexts(const Tokenizer& tokenizer, const std::string& separator) {
+  std::vector<int32_t> ids = tokenizer.Encode(separator);
+  if (ids.size() == 1 && tokenizer.Decode(ids).empty()) return ids;
+  if (tokenizer.eos_id() >= 0) return {tokenizer.eos_id()};
+  return tokenizer.Encode("\n\n");
+}
+
 }  // namespace
 
 TokenSet PackDocuments(DocumentReader& documents, const Tokenizer& tokenizer,
@@ -145,6 +155,9 @@ TokenSet PackDocuments(DocumentReader& documents, const Tokenizer& tokenizer,
       options.from_end ? 0 : static_cast<size_t>(options.sequences * options.length);
   const auto enough = [&] { return wanted > 0 && set.ids.size() >= wanted; };
   Encoder encoder(tokenizer);
+  const bool begins = tokenizer.leading_id() >= 0;
+  const std::vector<int32_t> before =
+      begins ? std::vector{tokenizer.leading_id()} : IdsBetweenTexts(tokenizer, options.separator);
   bool is_text_before = false;
   uint64_t done = 0;
   while (!enough()) {
@@ -155,11 +168,8 @@ TokenSet PackDocuments(DocumentReader& documents, const Tokenizer& tokenizer,
     InParallel(batch.size(), [&](size_t i) { encoded[i] = encoder.Encode(batch[i]); });
     for (size_t i = 0; i < batch.size() && !enough(); ++i) {
       const bool is_text = batch[i].messages.empty();  // a template begins and ends by itself
-      if (is_text && tokenizer.leading_id() >= 0) {
-        set.ids.push_back(tokenizer.leading_id());
-      } else if (is_text && is_text_before && !set.ids.empty() && tokenizer.eos_id() >= 0) {
-        set.ids.push_back(tokenizer.eos_id());
-      }
+      if (is_text && (begins || (is_text_before && !set.ids.empty())))
+        set.ids.insert(set.ids.end(), before.begin(), before.end());
       Append(encoded[i], set);
       is_text_before = is_text;
       done += batch[i].bytes;

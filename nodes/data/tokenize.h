@@ -22,9 +22,10 @@ struct PackOptions {
 };
 
 /// Puts before each document what the tokenizer puts before every text, or, where that is nothing,
-/// EOS between documents; conversations are written as the tokenizer's chat template says, and only
-/// their answers are in the mask. Concatenates, and cuts into sequences of `length`; a shorter rest
-/// is dropped. Documents are encoded by several threads, a few at a time; the ids do not depend on
+/// the separator between texts, if it is one of its special tokens, else EOS, or a blank line when
+/// it has neither; conversations are written as the tokenizer's chat template says, and only their
+/// answers are in the mask. Concatenates, and cuts into sequences of `length`; a shorter rest is
+/// dropped. Documents are encoded by several threads, a few at a time; the ids do not depend on
 /// that. `poll` is called with the fraction that is done. Throws Error when there are fewer
 /// sequences than asked for, or none, and for conversations that the template cannot say, with
 /// their place.

@@ -96,6 +96,40 @@ TEST(TokenizeTest, WithoutBosDocumentsAreSeparatedByEos) {
   EXPECT_TRUE(set.mask.empty());
 }
 
+// Letters, a line break (the byte alphabet's name of it) and what `added` names; no BOS in front.
+std::shared_ptr<const Tokenizer> TokenizerWithoutBos(const std::string& added,
+                                                     const std::string& eos) {
+  return MakeTokenizer(
+      {{"tokenizer.json", R"({"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false},
+          "added_tokens": [)" +
+                              added + R"(], "model": {"type": "BPE", "merges": [],
+          "vocab": {"a": 0, "b": 1, "c": 2, "<": 3, "|": 4, "Ċ": 5, "-": 6}}})"},
+       {"tokenizer_config.json", R"({"add_bos_token": false, "eos_token": )" + eos + "}"}});
+}
+
+constexpr char kEndOfText[] = R"({"id": 8, "content": "<|end|>", "special": true})";
+constexpr char kEndOfTurn[] = R"({"id": 7, "content": "<|turn|>", "special": true})";
+
+TEST(TokenizeTest, ASeparatorThatIsASpecialTokenStaysBetweenDocuments) {
+  const auto both = TokenizerWithoutBos(std::string(kEndOfText) + "," + kEndOfTurn, "\"<|turn|>\"");
+  const PackOptions options{.separator = "<|end|>", .short_is_whole = true};
+  EXPECT_EQ(PackTokens("ab<|end|>c\n<|end|>\n<|end|>b", *both, options).ids,
+            (std::vector<int32_t>{0, 1, 8, 2, 8, 1}));
+  // One that is text, of one token or several, does not: there EOS ends a document.
+  const PackOptions dash{.separator = "-", .short_is_whole = true};
+  EXPECT_EQ(PackTokens("ab-c", *both, dash).ids, (std::vector<int32_t>{0, 1, 7, 2}));
+  const auto turn = TokenizerWithoutBos(kEndOfTurn, "\"<|turn|>\"");
+  const PackOptions text{.separator = "<|<|", .short_is_whole = true};
+  EXPECT_EQ(PackTokens("ab<|<|c", *turn, text).ids, (std::vector<int32_t>{0, 1, 7, 2}));
+}
+
+TEST(TokenizeTest, DocumentsAreNotGluedWithoutAnySpecialToken) {
+  const auto bare = TokenizerWithoutBos("", "null");
+  ASSERT_EQ(bare->eos_id(), -1);
+  const PackOptions options{.separator = "-", .short_is_whole = true};
+  EXPECT_EQ(PackTokens("ab-c", *bare, options).ids, (std::vector<int32_t>{0, 1, 5, 5, 2}));
+}
+
 TEST(TokenizeTest, OfConversationsTheAnswersAreInTheMask) {
   const TempFolder folder;
   WriteWholeFile(folder / "c.jsonl",
