@@ -13,6 +13,7 @@
 #include "io/json_text.h"
 #include "nodes/search/block_library.h"
 #include "nodes/search/frontier.h"
+#include "nodes/search/question.h"
 #include "nodes/search/search_answer.h"
 #include "nodes/solver/search_methods.h"
 
@@ -95,18 +96,46 @@ ordered_json PointJson(const FrontierPoint& point) {
   return json;
 }
 
-// A search that the flags describe, on a library that was read.
-struct Query {
-  VariantTable table;
-  Objective objective;
+// Limits as a graph has them.
+struct Bounds {
   json min, max;
-  SearchSettings settings;
 };
 
-int SweepLibrary(const SearchOptions& options, const Query& query) {
-  SweepRequest request{ReadBudgetRange(options.sweep), query.objective, query.settings, {}};
+Bounds BoundsOf(const SearchOptions& options) {
+  Bounds bounds{LimitsOf(options.min, "--min"), LimitsOf(options.max, "--max")};
+  if (options.throughput > 0) {
+    if (bounds.min.contains("throughput")) throw Error("--min throughput: given twice");
+    bounds.min["throughput"] = options.throughput;
+  }
+  return bounds;
+}
+
+Question QuestionOf(const SearchOptions& options) {
+  Question question{ObjectiveOf(options.objective),
+                    {},
+                    std::nullopt,
+                    ReadUniform(options.uniform),
+                    SettingsOf(options)};
+  if (!options.max_loss && !options.minimize.empty()) {
+    throw Error("--minimize: say with --max-loss how much may be lost");
+  }
+  if (options.max_loss) {
+    json loss = {{"max", *options.max_loss}};
+    if (!options.minimize.empty()) loss["minimize"] = options.minimize;
+    question.loss = ReadLossLimit(loss);
+    if (options.compare) throw Error("--compare: other methods do not answer --max-loss");
+  }
+  if (!options.sweep.empty() && (options.max_loss || !options.uniform.empty())) {
+    throw Error("--sweep: neither --max-loss nor --uniform can be swept");
+  }
+  return question;
+}
+
+int SweepLibrary(const SearchOptions& options, const VariantTable& table, const Question& question,
+                 const Bounds& bounds) {
+  SweepRequest request{ReadBudgetRange(options.sweep), question.objective, question.settings, {}};
   if (options.compare) request.baselines = {"greedy", "paper_greedy", "uniform", "depth", "random"};
-  const Frontier frontier = Sweep({query.table}, request, query.min, query.max, Warn);
+  const Frontier frontier = Sweep({table}, request, bounds.min, bounds.max, Warn);
   if (!options.svg.empty()) WriteWholeFile(options.svg, FrontierSvg(frontier));
   if (options.json) {
     ordered_json points = ordered_json::array();
@@ -120,24 +149,23 @@ int SweepLibrary(const SearchOptions& options, const Query& query) {
   return kExitDone;
 }
 
-int SearchLibrary(const SearchOptions& options, Query query) {
-  const SearchProblem search = MakeSearchProblem(
-      query.table, query.objective, ReadLimits(query.table, query.min, query.max), Warn);
-  query.settings.sizes = ParameterCounts(query.table, search);
-  const std::vector<MipSolution> solutions = Search(search.problem, query.settings);
+int SearchLibrary(const SearchOptions& options, const VariantTable& table,
+                  const Question& question) {
+  const TableAnswer answer = AskTable(table, question, Warn);
+  const auto compare = [&] {
+    SearchSettings settings = question.settings;
+    settings.sizes = ParameterCounts(table, answer.whole());
+    return CompareMethods(answer.whole().problem, settings);
+  };
   if (options.json) {
-    ordered_json answer = AnswerJson(query.table, search, solutions);
-    if (options.compare) {
-      answer["methods"] = ComparisonJson(CompareMethods(search.problem, query.settings));
-    }
-    Print("{}\n", answer.dump());
+    ordered_json json = AnswerJson(table, answer);
+    if (options.compare) json["methods"] = ComparisonJson(compare());
+    Print("{}\n", json.dump());
   } else {
-    Print("{}", AnswerText(query.table, search, solutions, options.solver));
-    if (options.compare) {
-      Print("\n{}", ComparisonTable(CompareMethods(search.problem, query.settings), true));
-    }
+    Print("{}", AnswerText(table, answer, options.solver));
+    if (options.compare) Print("\n{}", ComparisonTable(compare(), true));
   }
-  return solutions.front().choice.empty() ? kExitFailed : kExitDone;
+  return answer.solutions.front().choice.empty() ? kExitFailed : kExitDone;
 }
 
 }  // namespace
@@ -145,15 +173,17 @@ int SearchLibrary(const SearchOptions& options, Query query) {
 int SearchCommand(const SearchOptions& options) {
   try {
     const SignalWatcher signals;
-    Query query{LibraryOf(options), ObjectiveOf(options.objective), LimitsOf(options.min, "--min"),
-                LimitsOf(options.max, "--max"), SettingsOf(options)};
-    if (options.throughput > 0) {
-      if (query.min.contains("throughput")) throw Error("--min throughput: given twice");
-      query.min["throughput"] = options.throughput;
+    Question question = QuestionOf(options);
+    question.settings.should_stop = [stop = signals.token()] { return stop.stop_requested(); };
+    const Bounds bounds = BoundsOf(options);
+    const VariantTable table = LibraryOf(options);
+    int status = kExitDone;
+    if (options.sweep.empty()) {
+      question.limits = ReadLimits(table, bounds.min, bounds.max);
+      status = SearchLibrary(options, table, question);
+    } else {
+      status = SweepLibrary(options, table, question, bounds);
     }
-    query.settings.should_stop = [stop = signals.token()] { return stop.stop_requested(); };
-    const int status = options.sweep.empty() ? SearchLibrary(options, std::move(query))
-                                             : SweepLibrary(options, query);
     return signals.token().stop_requested() ? kExitInterrupted : status;
   } catch (const Error& error) {
     Say("{}\n", error.what());
@@ -172,6 +202,9 @@ void AddSearchVerb(Verbs& verbs) {
       "  puzzle search block_library.json --objective kl_div --max memory_mib=85% \\\n"
       "      --max runtime_ms=85% --pool 3 --distance 20\n"
       "  puzzle search block_library.json --objective kl_div --max memory_mib=60% --compare\n"
+      "  puzzle search block_library.json --objective kl_div --max-loss 2.5\n"
+      "  puzzle search block_library.json --objective kl_div --max-loss 2.5 --minimize runtime_ms\n"
+      "  puzzle search block_library.json --objective kl_div --max memory_mib=70% --uniform all\n"
       "  puzzle search block_library.json --objective kl_div --sweep memory_mib=50%..100%:50 \\\n"
       "      --compare --svg frontier.svg\n"
       "Exit status 0 a choice was found, 1 there is none within the limits or in the time, 2 bad\n"
@@ -190,6 +223,17 @@ void AddSearchVerb(Verbs& verbs) {
   verb.add_option("--min", options->min, "the same for the least use")
       ->allow_extra_args(false)
       ->type_name("RESOURCE=LIMIT");
+  verb.add_option("--max-loss", options->max_loss,
+                  "the inverse question: the smallest child whose sum of the objective is at most "
+                  "this; of equally small ones one that loses least")
+      ->type_name("LOSS");
+  verb.add_option("--minimize", options->minimize,
+                  "with --max-loss: the resource that should be small (default: parameters)")
+      ->type_name("RESOURCE");
+  verb.add_option("--uniform", options->uniform,
+                  "one kv count (kv), one FFN size (ffn) or both (all) for all layers, as every "
+                  "loader reads it, and what that costs against free layers")
+      ->check(CLI::IsMember({"kv", "ffn", "all"}));
   verb.add_option("--throughput", options->throughput,
                   "tokens per second at least: limits runtime_ms to 1000 * batch * sequence / "
                   "throughput")

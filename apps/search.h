@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,8 +15,11 @@ struct SearchOptions {
   std::string objective;         // a metric, or {"metric": weight} as JSON
   std::vector<std::string> max;  // "resource=limit"
   std::vector<std::string> min;
-  double throughput = 0;  // tokens per second at least; 0: no limit
-  double batch = 0;       // of the library's measurements; 0: as its measurement_info.json says
+  std::optional<double> max_loss;  // the inverse question: the smallest child within it
+  std::string minimize;            // a resource; "": parameters
+  std::string uniform;             // "", kv, ffn, all
+  double throughput = 0;           // tokens per second at least; 0: no limit
+  double batch = 0;  // of the library's measurements; 0: as its measurement_info.json says
   double sequence = 0;
   std::string solver = "exact";
   int64_t pool = 1;

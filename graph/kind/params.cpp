@@ -181,7 +181,7 @@ std::string FolderId(const NodeKind& kind, const ParamSpec& param) {
 bool StaysUnkeyed(const ParamRule& rule, const std::string& text) {
   return rule.options.empty() ||
          std::any_of(rule.options.begin(), rule.options.end(), [&](const std::string& option) {
-           return text == Quoted(option) || (option.empty() && text == "[]");
+           return text == Quoted(option) || (option.empty() && (text == "[]" || text == "{}"));
          });
 }
 

@@ -8,8 +8,8 @@
 
 namespace puzzle {
 
-/// Not part of the key while the parameter is this text ("": while it is empty, a list too): what
-/// results had before it came, so that those stay valid.
+/// Not part of the key while the parameter is this text ("": while it is empty, a list or an object
+/// too): what results had before it came, so that those stay valid.
 [[nodiscard]] inline ParamRule UnkeyedAs(std::string value) {
   return {ParamRule::Type::kUnkeyed, 0, 0, {std::move(value)}, {}};
 }

@@ -31,8 +31,15 @@ std::string Choice::Listing() const {
 }
 
 std::string Choice::Report() const {
-  std::string text = fmt::format("{} ({}): objective {:.6f}, bound {:.6f}, gap {:.3g} %\n", status,
-                                 method, objective, bound, 100 * gap);
+  std::string text =
+      minimized.empty()
+          ? fmt::format("{} ({}): objective {:.6f}, bound {:.6f}, gap {:.3g} %\n", status, method,
+                        objective, bound, 100 * gap)
+          : fmt::format(
+                "{} ({}): least {} {:.12g}, bound {:.12g}, gap {:.3g} %; loss {:.6f} <= {:g}\n",
+                status, method, minimized, totals.at(minimized), bound, 100 * gap, objective,
+                loss_max);
+  if (!uniform.empty()) text += uniform + '\n';
   for (const auto& [resource, total] : totals)
     text += fmt::format("    {:<20} {:>18.12g}\n", resource, total);
   if (!timing.empty()) text += fmt::format("    times: {}, batch {}\n", timing, batch);
@@ -55,6 +62,12 @@ void Choice::Save(ArchiveWriter& out) const {
   out.SetAttribute("timing", timing);
   out.SetAttribute("totals", totals);
   out.SetAttribute("comparison", comparison);
+  // Without these a choice is what it was before they came.
+  if (!minimized.empty()) {
+    out.SetAttribute("minimized", minimized);
+    out.SetAttribute("loss_max", loss_max);
+  }
+  if (!uniform.empty()) out.SetAttribute("uniform", uniform);
   out.SetAttribute("display", Report());
   for (const auto& [resource, total] : totals) out.SetAttribute(resource, total);
 }
@@ -73,6 +86,11 @@ Choice Choice::Load(std::shared_ptr<const ArchiveReader> in) {
   choice.timing = in->Attribute("timing");
   choice.totals = in->Attribute("totals").get<std::map<std::string, double>>();
   choice.comparison = in->Attribute("comparison");
+  if (in->HasAttribute("minimized")) {
+    choice.minimized = in->Attribute("minimized");
+    choice.loss_max = in->Attribute("loss_max");
+  }
+  if (in->HasAttribute("uniform")) choice.uniform = in->Attribute("uniform");
   return choice;
 }
 

@@ -25,12 +25,15 @@ struct Choice {
   };
   std::vector<Pick> picks;  // by layer, attention before FFN
   std::string method;
-  std::string status;  // "optimal", "feasible"
-  double objective = 0;
-  double bound = 0;  // proven: no choice is below
+  std::string status;    // "optimal", "feasible"
+  double objective = 0;  // the sum of the scores
+  double bound = 0;      // proven: no choice is below with what was minimised
   double gap = 0;
-  int64_t batch = 0;                     // of the costs it was made with
-  std::string timing;                    // as in those costs
+  std::string minimized;  // the resource that was, under `loss_max`; empty: the objective
+  double loss_max = 0;
+  std::string uniform;  // what all layers take, and what that costs; empty: they are free
+  int64_t batch = 0;    // of the costs it was made with
+  std::string timing;   // as in those costs
   std::map<std::string, double> totals;  // resource -> total, fixed part included
   std::string comparison;  // with other methods, a table without times; empty: not made
 

@@ -27,6 +27,19 @@ constexpr const char* kMeasurementFile = "measurement_info.json";
 // variants would take the product of both.
 constexpr size_t kMaxMetrics = 256;
 
+// What a name says of a part: "8 kv heads" of "attention = 8 kv heads (parent * 100%)\t&&\t..." for
+// the part "attention". Names round ("29e3"), so that the exact figure among the costs, where it
+// is, takes the place of theirs. "": not a shape that a plain config.json has, or none that we
+// know.
+std::string ShapeIn(const std::string& name, const std::string& part, const std::string& unit,
+                    const std::optional<std::string>& exact) {
+  const size_t begin = name.find(part + " = ");
+  if (begin == std::string::npos) return "";
+  const std::string text = name.substr(begin + part.size() + 3);
+  const std::string shape = text.substr(0, std::min(text.find(" ("), text.find('\t')));
+  return shape.find(unit) == std::string::npos ? "" : exact.value_or(shape);
+}
+
 // A name as people can read it in one line: the published ones hold tabs.
 std::string Shown(std::string name) {
   std::replace(name.begin(), name.end(), '\t', ' ');
@@ -109,6 +122,11 @@ class LibraryReader {
       VariantTable::Variant row{name, {}, {}};
       ReadStats(at, Shown(name), variant["stats"], row);
       ReadMetrics(at, Shown(name), variant["metrics"], row);
+      const auto& stats = variant["stats"];
+      row.attention =
+          ShapeIn(name, "attention", "kv heads", Stat(stats, "num_kv_heads", "{} kv heads"));
+      row.ffn = ShapeIn(name, "ffn", "intermediate size",
+                        Stat(stats, "ffn_intermediate_size", "intermediate size {}"));
       group.variants.push_back(std::move(row));
     }
   }
@@ -156,6 +174,13 @@ class LibraryReader {
                               const std::string& what, const ordered_json& value) const {
     if (value.is_number()) return value.get<double>();
     Refuse(at, fmt::format("{} of \"{}\" is {}, expected a number", what, name, value.dump()));
+  }
+
+  // A cost in words, or nothing where there is no such number.
+  [[nodiscard]] static std::optional<std::string> Stat(const ordered_json& stats, const char* name,
+                                                       fmt::format_string<double> words) {
+    if (!stats.contains(name) || !stats[name].is_number()) return std::nullopt;
+    return fmt::format(words, stats[name].get<double>());
   }
 
   // One warning, however many layers differ from the first.

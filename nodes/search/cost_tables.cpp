@@ -53,8 +53,34 @@ struct Option {
   std::vector<Choice::Pick> picks;
 };
 
-Option OptionOf(const CostTable::Row& row, const std::vector<Score>& scores) {
+// Shapes that a config.json without block_configs can give to all layers alike.
+std::string ShapeOf(const AttentionSpec& spec, const ModelConfig& parent) {
+  if (!spec.is_full()) return "";
+  std::string shape = fmt::format("{} kv heads", spec.n_kv_heads);
+  if (spec.n_query_heads > 0 && spec.n_query_heads != parent.n_heads) {
+    shape += fmt::format(" with {} query heads", spec.n_query_heads);
+  }
+  return shape;
+}
+
+std::string ShapeOf(const FfnSpec& spec) {
+  return spec.is_full() ? fmt::format("{} channels", spec.size) : "";
+}
+
+void SetShapes(const VariantSpec& spec, const ModelConfig& parent, VariantTable::Variant& variant) {
+  for (const VariantSpec& part : PartsOf(spec)) {
+    if (const auto* attention = std::get_if<AttentionSpec>(&part)) {
+      variant.attention = ShapeOf(*attention, parent);
+    } else {
+      variant.ffn = ShapeOf(std::get<FfnSpec>(part));
+    }
+  }
+}
+
+Option OptionOf(const CostTable::Row& row, const std::vector<Score>& scores,
+                const ModelConfig& parent) {
   Option option{{row.variant, row.costs, {}}, {{row.layer, row.variant, row.spec}}};
+  SetShapes(row.spec, parent, option.variant);
   const Score* score = FindScore(scores, row);
   for (const MetricInfo& info : AllMetrics()) {
     if (score != nullptr) {
@@ -152,6 +178,8 @@ Option Combined(const Option& attention, const Option& ffn, const std::string& n
   Option both{{name, attention.variant.costs, attention.variant.metrics},
               {attention.picks[0], ffn.picks[0]}};
   VariantTable::Variant& sum = both.variant;
+  sum.attention = attention.variant.attention;
+  sum.ffn = ffn.variant.ffn;
   for (size_t r = 0; r < sum.costs.size(); ++r) sum.costs[r] += ffn.variant.costs[r];
   for (size_t m = 0; m < sum.metrics.size(); ++m) {
     if (sum.metrics[m] && ffn.variant.metrics[m]) {
@@ -178,13 +206,13 @@ std::vector<Option> BlockOptions(const LayerRows& rows, const std::vector<Score>
   for (const CostTable::Row& attention : rows.attention) {
     for (const CostTable::Row& ffn : rows.ffn) {
       specs.push_back({std::get<AttentionSpec>(attention.spec), std::get<FfnSpec>(ffn.spec)});
-      options.push_back(Combined(OptionOf(attention, scores), OptionOf(ffn, scores),
+      options.push_back(Combined(OptionOf(attention, scores, parent), OptionOf(ffn, scores, parent),
                                  sum_name(specs.back(), parent, rows.layer)));
     }
   }
   for (const CostTable::Row& row : rows.whole) {
     const auto& spec = std::get<BlockSpec>(row.spec);
-    Option whole = OptionOf(row, scores);
+    Option whole = OptionOf(row, scores, parent);
     whole.variant.name = whole_name(spec, parent, rows.layer);
     const auto same = std::find(specs.begin(), specs.end(), spec);
     if (same == specs.end()) {
@@ -212,9 +240,9 @@ void AddGroup(std::string name, std::vector<Option> options, OptionTable& table)
 }
 
 void AddSubBlockGroup(const std::vector<CostTable::Row>& rows, const std::vector<Score>& scores,
-                      OptionTable& table) {
+                      const ModelConfig& parent, OptionTable& table) {
   std::vector<Option> options;
-  for (const CostTable::Row& row : rows) options.push_back(OptionOf(row, scores));
+  for (const CostTable::Row& row : rows) options.push_back(OptionOf(row, scores, parent));
   const CostTable::Row& own = rows.front();
   AddGroup(fmt::format("layer {} {}", own.layer, SubBlockName(WhichSubBlock(own.spec))),
            std::move(options), table);
@@ -242,8 +270,8 @@ OptionTable TableOf(const CostTable& costs, const std::vector<Score>& scores) {
   OptionTable table{EmptyTable(costs), {}};
   for (const LayerRows& rows : RowsByLayer(costs, scores)) {
     if (rows.whole.empty()) {
-      AddSubBlockGroup(rows.attention, scores, table);
-      AddSubBlockGroup(rows.ffn, scores, table);
+      AddSubBlockGroup(rows.attention, scores, costs.parent, table);
+      AddSubBlockGroup(rows.ffn, scores, costs.parent, table);
       continue;
     }
     const BlockName sum_name = [](const BlockSpec& spec, const ModelConfig&, int64_t) {

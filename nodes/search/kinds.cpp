@@ -1,8 +1,10 @@
 #include "nodes/search/kinds.h"
 
+#include "graph/kind/unkeyed_as.h"
 #include "io/error.h"
 #include "model/shape/metrics.h"
 #include "nodes/search/frontier.h"
+#include "nodes/search/question.h"
 #include "nodes/search/variant_table.h"
 #include "nodes/solver/search_methods.h"
 
@@ -58,16 +60,34 @@ NodeKind SearchKind() {
              "latency_ms, time_to_first_token_ms")
       .Param("min", &SearchParams::min, {},
              "resource -> least use; also throughput (generated tokens per second)")
+      .Param(
+          "loss", &SearchParams::loss, {UnkeyedAs("")},
+          "{\"max\": 0.05}: the inverse question, the smallest child whose sum of scores is at "
+          "most this; \"minimize\": \"memory_mib\" beside it for another resource than parameters")
+      .Param("uniform", &SearchParams::uniform, {OneOf(UniformNames()), UnkeyedAs("")},
+             "one kv count (kv), one FFN size (ffn) or both (all) for all layers, so that every "
+             "loader reads the child")
       .Param("time_limit_s", &SearchParams::time_limit_s, {AtLeast(0.01)}, "for the solver")
       .Param("seed", &SearchParams::seed, {}, "for random, evolution and policy")
       .Param("pool", &SearchParams::pool, {AtLeast(1)}, "solutions to look for, best first")
       .Param("distance", &SearchParams::distance, {AtLeast(1)},
              "in how many sub-blocks each of them differs from all before")
       .Param("rank", &SearchParams::rank, {AtLeast(1)}, "which of them to take")
-      .Param("compare", &SearchParams::compare, {}, "report what other methods find")
+      .Param("compare", &SearchParams::compare, {},
+             "report what other methods find, with free layers; not made for the inverse question")
       .Check([](const SearchParams& p) -> std::optional<std::string> {
         if (p.rank > p.pool) return "rank must not exceed pool";
-        return CheckQuery(p.objective, p.min, p.max);
+        if (auto complaint = CheckQuery(p.objective, p.min, p.max)) return complaint;
+        Question question;
+        question.settings.method = p.method;
+        question.settings.pool = p.pool;
+        try {
+          question.loss = ReadLossLimit(p.loss);
+          question.uniform = ReadUniform(p.uniform);
+        } catch (const Error& error) {
+          return error.what();
+        }
+        return question.Complaint();
       })
       .Out("choice");
 }

@@ -17,6 +17,8 @@ struct SearchParams {
   std::string method = "exact";
   nlohmann::json max = nlohmann::json::object();
   nlohmann::json min = nlohmann::json::object();
+  nlohmann::json loss = nlohmann::json::object();  // the inverse question
+  std::string uniform;                             // "", kv, ffn, all
   double time_limit_s = 60;
   int64_t seed = 1;
   int64_t pool = 1;

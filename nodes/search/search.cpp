@@ -7,6 +7,7 @@
 
 #include "io/error.h"
 #include "nodes/search/cost_tables.h"
+#include "nodes/search/question.h"
 #include "nodes/search/search_answer.h"
 #include "nodes/search/variant_table.h"
 #include "nodes/solver/search_methods.h"
@@ -24,18 +25,26 @@ SearchSettings SettingsOf(const SearchParams& params) {
   return settings;
 }
 
+Question QuestionOf(const SearchParams& params) {
+  return {ReadObjective(params.objective),
+          {},
+          ReadLossLimit(params.loss),
+          ReadUniform(params.uniform),
+          SettingsOf(params)};
+}
+
 // A batch size, what it offers, and the best that was found there.
 struct Candidate {
   CostTable costs;
   OptionTable options;
-  SearchProblem search;
-  std::vector<MipSolution> pool;
+  TableAnswer answer;
 };
 
 // The wanted solution of a pool, or nothing.
 const MipSolution* Ranked(const Candidate& candidate, int64_t rank) {
-  if (static_cast<size_t>(rank) > candidate.pool.size()) return nullptr;
-  const MipSolution& solution = candidate.pool[static_cast<size_t>(rank - 1)];
+  const std::vector<MipSolution>& pool = candidate.answer.solutions;
+  if (static_cast<size_t>(rank) > pool.size()) return nullptr;
+  const MipSolution& solution = pool[static_cast<size_t>(rank - 1)];
   return solution.choice.empty() ? nullptr : &solution;
 }
 
@@ -43,23 +52,27 @@ const MipSolution* Ranked(const Candidate& candidate, int64_t rank) {
 std::string Explanation(const std::vector<Candidate>& candidates, int64_t rank) {
   std::string text;
   for (const Candidate& candidate : candidates) {
-    const MipSolution& first = candidate.pool.front();
+    const std::vector<MipSolution>& pool = candidate.answer.solutions;
+    const MipSolution& first = pool.front();
     if (!text.empty()) text += "; ";
     if (candidates.size() > 1) text += fmt::format("batch {}: ", candidate.costs.scenario.batch);
     text += first.choice.empty()
                 ? fmt::format("{}: {}", SolveStatusName(first.status), first.explanation)
-                : fmt::format("there are only {} solutions, not {}", candidate.pool.size(), rank);
+                : fmt::format("there are only {} solutions, not {}", pool.size(), rank);
   }
   return text;
 }
 
-Choice ChoiceOf(const Candidate& candidate, const MipSolution& solution,
-                const std::string& method) {
-  const TableChoice found = ChoiceInTable(candidate.options.table, candidate.search, solution);
+Choice ChoiceOf(const Candidate& candidate, const MipSolution& solution, const Question& question) {
+  const TableChoice found =
+      ChoiceInTable(candidate.options.table, candidate.answer.search, solution);
   Choice choice;
-  choice.method = method;
+  choice.method = question.settings.method;
   choice.status = SolveStatusName(solution.status);
-  choice.objective = solution.objective;
+  choice.objective = LossOf(candidate.answer, solution);
+  choice.minimized = candidate.answer.minimized;
+  if (question.loss) choice.loss_max = question.loss->max;
+  choice.uniform = candidate.answer.UniformText();
   choice.bound = solution.bound;
   choice.gap = solution.gap;
   choice.batch = candidate.costs.scenario.batch;
@@ -78,21 +91,18 @@ Choice FindChild(const SearchParams& params, const std::vector<CostTable>& costs
                  const std::vector<Score>& scores,
                  const std::function<void(const std::string&)>& warn,
                  const std::function<bool()>& should_stop) {
-  SearchSettings settings = SettingsOf(params);
+  Question question = QuestionOf(params);
+  SearchSettings& settings = question.settings;
   settings.should_stop = should_stop;
-  const Objective objective = ReadObjective(params.objective);
   std::vector<Candidate> candidates;
   size_t best = 0;
   for (CostTable& table : ByBatch(costs)) {
-    Candidate candidate{std::move(table), {}, {}, {}};
+    Candidate candidate{std::move(table), {}, {}};
     candidate.options = TableOf(candidate.costs, scores);
-    const VariantTable& offered = candidate.options.table;
-    const auto limits = ReadLimits(offered, params.min, params.max);
-    candidate.search = MakeSearchProblem(
-        offered, objective, limits, candidates.empty() ? warn : [](const std::string&) {});
-    settings.sizes = ParameterCounts(offered, candidate.search);
-    candidate.pool = Search(candidate.search.problem, settings);
-    const MipSolution& first = candidate.pool.front();
+    question.limits = ReadLimits(candidate.options.table, params.min, params.max);
+    candidate.answer = AskTable(
+        candidate.options.table, question, candidates.empty() ? warn : [](const std::string&) {});
+    const MipSolution& first = candidate.answer.solutions.front();
     if (!first.choice.empty()) settings.hint = {first.multipliers, first.choice};
     candidates.push_back(std::move(candidate));
     const MipSolution* last = Ranked(candidates.back(), params.rank);
@@ -106,10 +116,11 @@ Choice FindChild(const SearchParams& params, const std::vector<CostTable>& costs
   if (solution == nullptr) {
     throw Error(fmt::format("no child found: {}", Explanation(candidates, params.rank)));
   }
-  Choice choice = ChoiceOf(chosen, *solution, params.method);
-  if (params.compare) {
-    settings.sizes = ParameterCounts(chosen.options.table, chosen.search);
-    choice.comparison = ComparisonTable(CompareMethods(chosen.search.problem, settings), false);
+  Choice choice = ChoiceOf(chosen, *solution, question);
+  if (params.compare && !question.loss) {
+    const SearchProblem& whole = chosen.answer.whole();
+    settings.sizes = ParameterCounts(chosen.options.table, whole);
+    choice.comparison = ComparisonTable(CompareMethods(whole.problem, settings), false);
   }
   return choice;
 }

@@ -17,7 +17,7 @@ ordered_json Known(double value) {
   return std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr);
 }
 
-ordered_json SolutionJson(const VariantTable& table, const SearchProblem& search,
+ordered_json SolutionJson(const VariantTable& table, const TableAnswer& answer,
                           const MipSolution& solution) {
   ordered_json json = {{"status", SolveStatusName(solution.status)},
                        {"objective", Known(solution.objective)},
@@ -27,7 +27,8 @@ ordered_json SolutionJson(const VariantTable& table, const SearchProblem& search
                        {"totals", ordered_json::object()},
                        {"choice", ordered_json::array()}};
   if (solution.choice.empty()) return json;
-  const TableChoice choice = ChoiceInTable(table, search, solution);
+  if (!answer.minimized.empty()) json["loss"] = LossOf(answer, solution);
+  const TableChoice choice = ChoiceInTable(table, answer.search, solution);
   for (const auto& [resource, total] : choice.totals) json["totals"][resource] = total;
   for (size_t g = 0; g < choice.variants.size(); ++g) {
     json["choice"].push_back(table.groups[g].variants[choice.variants[g]].name);
@@ -77,14 +78,27 @@ std::string TotalsText(const VariantTable& table, const SearchProblem& search,
   return text;
 }
 
-std::string SolutionText(const VariantTable& table, const SearchProblem& search,
+// What was minimised, and what it came to.
+std::string HeadText(const TableAnswer& answer, const MipSolution& solution,
+                     const std::string& method) {
+  const std::string end =
+      fmt::format("gap {:.3g} %, {:.4f} s\n", 100 * solution.gap, solution.time_s);
+  const std::string begin = fmt::format("{} ({}): ", SolveStatusName(solution.status), method);
+  if (answer.minimized.empty()) {
+    return fmt::format("{}objective {:.6f}, bound {:.6f}, {}", begin, solution.objective,
+                       solution.bound, end);
+  }
+  const MipLimit& loss = answer.search.problem.limits.back();
+  return fmt::format("{}least {} {:.12g}, bound {:.12g}, {}{} {:.6f}{}\n", begin, answer.minimized,
+                     solution.objective, solution.bound, end, loss.resource,
+                     LossOf(answer, solution), LimitText(loss));
+}
+
+std::string SolutionText(const VariantTable& table, const TableAnswer& answer,
                          const MipSolution& solution, const std::string& method) {
-  std::string text =
-      fmt::format("{} ({}): objective {:.6f}, bound {:.6f}, gap {:.3g} %, {:.4f} s\n",
-                  SolveStatusName(solution.status), method, solution.objective, solution.bound,
-                  100 * solution.gap, solution.time_s);
-  const TableChoice choice = ChoiceInTable(table, search, solution);
-  text += TotalsText(table, search, choice) + '\n';
+  std::string text = HeadText(answer, solution, method);
+  const TableChoice choice = ChoiceInTable(table, answer.search, solution);
+  text += TotalsText(table, answer.search, choice) + '\n';
   for (size_t g = 0; g < choice.variants.size(); ++g) {
     std::string group = table.groups[g].name;
     if (group.starts_with("layer_")) group.replace(0, 6, "block_");
@@ -106,24 +120,28 @@ TableChoice ChoiceInTable(const VariantTable& table, const SearchProblem& search
   return choice;
 }
 
-ordered_json AnswerJson(const VariantTable& table, const SearchProblem& search,
-                        const std::vector<MipSolution>& solutions) {
-  ordered_json json = SolutionJson(table, search, solutions.front());
+ordered_json AnswerJson(const VariantTable& table, const TableAnswer& answer) {
+  const MipSolution& best = answer.solutions.front();
+  ordered_json json = SolutionJson(table, answer, best);
+  if (!answer.minimized.empty()) json["minimized"] = answer.minimized;
   json["solutions"] = ordered_json::array();
-  if (solutions.front().choice.empty()) {
-    json["explanation"] = solutions.front().explanation;
-    json["nearest"] = NearestJson(solutions.front());
+  if (best.choice.empty()) {
+    json["explanation"] = best.explanation;
+    json["nearest"] = NearestJson(best);
     return json;
   }
-  for (const MipSolution& solution : solutions) {
-    json["solutions"].push_back(SolutionJson(table, search, solution));
+  if (answer.free) {
+    json["uniform"] = {{"shape", answer.shape}, {"free_objective", Known(answer.free->objective)}};
+  }
+  for (const MipSolution& solution : answer.solutions) {
+    json["solutions"].push_back(SolutionJson(table, answer, solution));
   }
   return json;
 }
 
-std::string AnswerText(const VariantTable& table, const SearchProblem& search,
-                       const std::vector<MipSolution>& solutions, const std::string& method) {
-  const MipSolution& best = solutions.front();
+std::string AnswerText(const VariantTable& table, const TableAnswer& answer,
+                       const std::string& method) {
+  const MipSolution& best = answer.solutions.front();
   if (best.choice.empty()) {
     std::string text =
         fmt::format("{} ({}): {}\n", SolveStatusName(best.status), method, best.explanation);
@@ -134,13 +152,13 @@ std::string AnswerText(const VariantTable& table, const SearchProblem& search,
     return text;
   }
   std::string text;
-  for (size_t i = 0; i < solutions.size(); ++i) {
-    if (solutions.size() > 1) {
-      text += fmt::format("{}solution {} of {}\n", i == 0 ? "" : "\n", i + 1, solutions.size());
-    }
-    text += SolutionText(table, search, solutions[i], method);
+  const size_t n = answer.solutions.size();
+  for (size_t i = 0; i < n; ++i) {
+    if (n > 1) text += fmt::format("{}solution {} of {}\n", i == 0 ? "" : "\n", i + 1, n);
+    text += SolutionText(table, answer, answer.solutions[i], method);
   }
-  return text;
+  const std::string uniform = answer.UniformText();
+  return uniform.empty() ? text : text + '\n' + uniform + '\n';
 }
 
 }  // namespace puzzle

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "nodes/search/variant_table.h"
+#include "nodes/search/question.h"
 
 namespace puzzle {
 
@@ -23,14 +23,13 @@ struct TableChoice {
 /// {"status", "objective", "bound", "gap", "time_s", "totals": {...}, "choice": [names],
 /// "solutions": [{"status", "objective", "bound", "gap", "time_s", "totals", "choice"}, ...]};
 /// without a solution also "explanation" and "nearest": [{"resource", "side", "asked", "works"}].
-/// `solutions` are what Search returned for `search.problem`.
+/// The inverse question adds "minimized" and, per solution, "loss"; its objective is the total of
+/// what was minimised. Uniform layers add "uniform": {"shape", "free_objective"}.
 [[nodiscard]] nlohmann::ordered_json AnswerJson(const VariantTable& table,
-                                                const SearchProblem& search,
-                                                const std::vector<MipSolution>& solutions);
+                                                const TableAnswer& answer);
 
 /// The same as a report: status, totals beside limits and parent, the blocks.
-[[nodiscard]] std::string AnswerText(const VariantTable& table, const SearchProblem& search,
-                                     const std::vector<MipSolution>& solutions,
+[[nodiscard]] std::string AnswerText(const VariantTable& table, const TableAnswer& answer,
                                      const std::string& method);
 
 }  // namespace puzzle

@@ -132,6 +132,27 @@ class LimitReader {
   std::vector<MipLimit> limits_;
 };
 
+// The first of the names under which parameters are counted, or nothing.
+std::optional<size_t> FindParameters(const VariantTable& table) {
+  for (const char* name : {"block_parameters", "parameters", "num_params"}) {
+    if (const auto index = FindName(table.resources, name)) return index;
+  }
+  return std::nullopt;
+}
+
+size_t FindMinimized(const VariantTable& table, const LossLimit& loss) {
+  const std::string& name = loss.minimize;
+  if (name == kThroughput) {
+    throw Error("loss.minimize: throughput is no cost; latency_ms is the time that limits it");
+  }
+  if (name.empty()) {
+    if (const auto index = FindParameters(table)) return *index;
+    throw Error(fmt::format("loss: no resource counts parameters; name what to minimize of {}",
+                            Listed(table.resources)));
+  }
+  return FindResource(table, name, "loss.minimize");
+}
+
 // The weighted damage by a variant's metrics, against the parent's; nothing when one is missing.
 class Scorer {
  public:
@@ -218,6 +239,25 @@ Objective ReadObjective(const json& value) {
   return objective;
 }
 
+std::optional<LossLimit> ReadLossLimit(const json& value) {
+  constexpr const char* kExpected =
+      "loss: expected {\"max\": 0.05}, with \"minimize\": \"memory_mib\" or another resource if it "
+      "is not the parameters that should be few";
+  if (!value.is_object()) throw Error(fmt::format("{}, got {}", kExpected, value.dump()));
+  if (value.empty()) return std::nullopt;
+  LossLimit loss;
+  for (const auto& [name, member] : value.items()) {
+    if (name == "minimize" && member.is_string() && !member.get_ref<const std::string&>().empty()) {
+      loss.minimize = member.get<std::string>();
+    } else if (name != "max" || !member.is_number() || !std::isfinite(member.get<double>())) {
+      throw Error(fmt::format("{}, got {}", kExpected, value.dump()));
+    }
+  }
+  if (!value.contains("max")) throw Error(fmt::format("{}, got {}", kExpected, value.dump()));
+  loss.max = value["max"].get<double>();
+  return loss;
+}
+
 std::vector<MipLimit> ReadLimits(const VariantTable& table, const json& min, const json& max) {
   LimitReader reader(table);
   reader.Read(max, true);
@@ -255,13 +295,34 @@ SearchProblem MakeSearchProblem(const VariantTable& table, const Objective& obje
   return search;
 }
 
+SearchProblem InverseProblem(const VariantTable& table, const Objective& objective,
+                             SearchProblem search, const LossLimit& loss) {
+  const size_t resource = FindMinimized(table, loss);
+  std::string metrics;
+  for (const auto& [metric, weight] : objective) {
+    metrics += (metrics.empty() ? "" : " + ") + metric;
+  }
+  search.problem.limits.push_back(
+      {.resource = fmt::format("loss ({})", metrics), .high = loss.max});
+  for (size_t g = 0; g < search.variants.size(); ++g) {
+    for (size_t o = 0; o < search.variants[g].size(); ++o) {
+      MipOption& option = search.problem.groups[g][o];
+      option.costs.push_back(option.score);
+      option.score = table.groups[g].variants[search.variants[g][o]].costs[resource];
+      if (g == 0) option.score += table.fixed[resource];  // spent whatever is chosen
+    }
+  }
+  return search;
+}
+
+std::string MinimizedResource(const VariantTable& table, const LossLimit& loss) {
+  return table.resources[FindMinimized(table, loss)];
+}
+
 std::vector<std::vector<double>> ParameterCounts(const VariantTable& table,
                                                  const SearchProblem& search) {
   std::vector<std::vector<double>> counts;
-  std::optional<size_t> resource;
-  for (const char* name : {"block_parameters", "parameters", "num_params"}) {
-    if (!resource) resource = FindName(table.resources, name);
-  }
+  const std::optional<size_t> resource = FindParameters(table);
   if (!resource) return counts;
   for (size_t g = 0; g < search.variants.size(); ++g) {
     counts.emplace_back();

@@ -21,6 +21,10 @@ struct VariantTable {
     std::string name;
     std::vector<double> costs;                   // one per resource
     std::vector<std::optional<double>> metrics;  // one per metric; nothing: was not measured
+    /// What it makes of the attention and of the FFN: "8 kv heads"; equal texts are equal shapes in
+    /// all layers. "": nothing that a plain config.json can say of all layers (none, linear).
+    /// Nothing: it leaves that part to another group.
+    std::optional<std::string> attention = std::nullopt, ffn = std::nullopt;
   };
   /// The first variant is the parent's own.
   struct Group {
@@ -60,6 +64,16 @@ using Objective = std::map<std::string, double>;
 [[nodiscard]] std::vector<MipLimit> ReadLimits(const VariantTable& table, const nlohmann::json& min,
                                                const nlohmann::json& max);
 
+/// The inverse question: the child that costs least among those that lose at most so much.
+struct LossLimit {
+  double max = 0;        // of the sum of scores
+  std::string minimize;  // a resource, as in limits; "": parameters
+};
+
+/// {"max": 0.05} or {"max": 0.05, "minimize": "memory_mib"}; {} asks for nothing. Throws Error for
+/// anything else.
+[[nodiscard]] std::optional<LossLimit> ReadLossLimit(const nlohmann::json& value);
+
 /// A problem whose options know which variants they are.
 struct SearchProblem {
   MipProblem problem;
@@ -72,6 +86,13 @@ struct SearchProblem {
 [[nodiscard]] SearchProblem MakeSearchProblem(const VariantTable& table, const Objective& objective,
                                               const std::vector<MipLimit>& limits,
                                               const std::function<void(const std::string&)>& warn);
+
+/// The inverse of such a problem: its scores become a limit, the last one, and what is minimised is
+/// the resource, `fixed` included. Throws Error when the table lacks it.
+[[nodiscard]] SearchProblem InverseProblem(const VariantTable& table, const Objective& objective,
+                                           SearchProblem search, const LossLimit& loss);
+/// The name of the resource that is minimised, as totals have it. Throws Error when there is none.
+[[nodiscard]] std::string MinimizedResource(const VariantTable& table, const LossLimit& loss);
 
 /// Parameters per group and option: the resource block_parameters, parameters or num_params. Empty
 /// when there is none of them.

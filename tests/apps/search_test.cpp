@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -105,6 +106,20 @@ TEST_F(SearchVerbTest, WeightsCombineMetrics) {
             json({"own\t&&\town", "none"}));  // 5 < 11
 }
 
+TEST_F(SearchVerbTest, TheSmallestChildWithinALoss) {
+  options_.max_loss = 3.5;
+  const json answer = json::parse(Searched(options_).out);
+  EXPECT_EQ(answer["minimized"], "num_params");
+  EXPECT_EQ(answer["objective"], 100);
+  EXPECT_EQ(answer["loss"], 1) << "of the two that are as small";
+  EXPECT_EQ(answer["choice"], json({"none", "own\t&&\town"}));
+  options_.max_loss = -1;
+  const Output none = Searched(options_);
+  EXPECT_EQ(none.status, kExitFailed);
+  EXPECT_EQ(json::parse(none.out)["explanation"],
+            "loss (kl_div) <= -1 cannot be met by any choice: the least possible is 0");
+}
+
 TEST_F(SearchVerbTest, ThroughputBoundsTheRuntime) {
   options_.throughput = 1000 * 2 * 10 / 5.0;  // 20 tokens in 5 ms
   options_.batch = 2;
@@ -179,6 +194,34 @@ TEST_F(SearchVerbTest, BadInputEndsInOneMessage) {
       {"throughput without a batch", [](auto& o) { o.throughput = 5; }, "min.throughput: "},
       {"distance", [](auto& o) { o.distance = 3; },
        "a distance of 3 is not between 1 and the 2 choices to make\n"},
+      {"minimize alone", [](auto& o) { o.minimize = "memory_mib"; },
+       "--minimize: say with --max-loss how much may be lost\n"},
+      {"what to minimize",
+       [](auto& o) {
+         o.max_loss = 1;
+         o.minimize = "disk";
+       },
+       "loss.minimize: unknown resource \"disk\"; there are memory_mib, runtime_ms, num_params\n"},
+      {"an infinite loss", [](auto& o) { o.max_loss = HUGE_VAL; },
+       "loss: expected {\"max\": 0.05}"},
+      {"a baseline for a loss",
+       [](auto& o) {
+         o.max_loss = 1;
+         o.solver = "greedy";
+       },
+       "the smallest child within a loss needs the method exact or cbc, not greedy\n"},
+      {"comparing a loss",
+       [](auto& o) {
+         o.max_loss = 1;
+         o.compare = true;
+       },
+       "--compare: other methods do not answer --max-loss\n"},
+      {"sweeping a loss",
+       [](auto& o) {
+         o.max_loss = 1;
+         o.sweep = "memory_mib=1..2:3";
+       },
+       "--sweep: neither --max-loss nor --uniform can be swept\n"},
       {"range", [](auto& o) { o.sweep = "memory_mib=1..2"; },
        "\"memory_mib=1..2\": expected RESOURCE=FROM..TO:POINTS such as memory_mib=50%..100%:50\n"},
   };
@@ -268,6 +311,31 @@ TEST_F(PublishedLibraryTest, APoolAt85Percent) {
     EXPECT_EQ(answer["solutions"][i]["status"], "optimal");
     EXPECT_NEAR(answer["solutions"][i]["objective"], objectives[i], 5e-7);
   }
+}
+
+// The inverse of what a memory budget gives: with the loss of that child no smaller one exists.
+TEST_F(PublishedLibraryTest, TheLossOfABudgetAsksForTheBudgetBack) {
+  options_.max = {"memory_mib=70%"};
+  const json within = json::parse(Searched(options_).out);
+  options_.max = {};
+  options_.max_loss = within["objective"].get<double>();
+  options_.minimize = "memory_mib";
+  const json smallest = json::parse(Searched(options_).out);
+  EXPECT_EQ(smallest["status"], "optimal");
+  EXPECT_LE(smallest["objective"], within["totals"]["memory_mib"]);
+  EXPECT_LE(smallest["loss"].get<double>(), *options_.max_loss * (1 + 1e-9));
+  options_.minimize = "";
+  EXPECT_EQ(json::parse(Searched(options_).out)["minimized"], "num_params");
+}
+
+// Llama 70B offers one kv count and seven FFN sizes; the fourth of them is half the parent's.
+TEST_F(PublishedLibraryTest, UniformLayersAreOneOfSevenChildren) {
+  options_.max = {"num_params=60%"};
+  options_.uniform = "all";
+  const json answer = json::parse(Searched(options_).out);
+  EXPECT_EQ(answer["uniform"]["shape"], "8 kv heads, intermediate size 14336");
+  EXPECT_DOUBLE_EQ(answer["totals"]["ffn_intermediate_size"], 80 * 14336.0);
+  EXPECT_LT(answer["uniform"]["free_objective"], answer["objective"]);
 }
 
 TEST_F(PublishedLibraryTest, LmLossCountsAsTheIncreaseOverTheParent) {

@@ -5,12 +5,14 @@
 
 #include <algorithm>
 
+#include "graph/kind/params.h"
 #include "io/error.h"
 #include "nodes/cost/artifacts.h"
 #include "nodes/cost/cost.h"
 #include "nodes/measure/artifacts.h"
 #include "nodes/search/artifacts.h"
 #include "nodes/search/cost_tables.h"
+#include "nodes/search/kinds.h"
 #include "tests/nodes/token_metrics.h"
 
 namespace puzzle {
@@ -342,6 +344,59 @@ TEST(SearchTest, SubBlocksAndWholeBlocksCompeteInOneSearch) {
     EXPECT_EQ(choice.totals.at("block_parameters"), parameters);
   }
   EXPECT_THAT(warnings, testing::Each(HasSubstr("layer 1: variant \"none\" has no kl")));
+}
+
+TEST(SearchTest, TheSmallestChildWithinALoss) {
+  SearchParams params = Params(json::object());
+  params.compare = true;
+  params.loss = {{"max", 1.0}};
+  const Choice choice = Find(params, {Costs(1), Costs(4)});
+  EXPECT_EQ(choice.minimized, "block_parameters");
+  // Losses of .5 in layer 0 and 1 in layer 1: both of layer 0, or one of layer 1.
+  EXPECT_DOUBLE_EQ(choice.totals.at("block_parameters"), 2 * 393'600 - 98'496 - 147'456);
+  EXPECT_EQ(choice.bound, choice.totals.at("block_parameters"));
+  EXPECT_DOUBLE_EQ(choice.objective, 1.0);
+  EXPECT_EQ(choice.comparison, "") << "baselines answer no inverse question";
+  EXPECT_THAT(choice.Report(),
+              HasSubstr("least block_parameters 541248, bound 541248, gap 0 %; loss "
+                        "1.000000 <= 1\n"));
+  params.loss["minimize"] = "memory_mib";
+  EXPECT_EQ(Find(params, {Costs(4), Costs(1)}).batch, 1) << "a smaller KV cache";
+}
+
+TEST(SearchTest, EqualLayersAreReadByEveryLoader) {
+  SearchParams params = Params({{"block_parameters", "85%"}});
+  params.uniform = "all";
+  const Choice choice = Find(params, {Costs()});
+  EXPECT_DOUBLE_EQ(choice.objective, 1.5);
+  EXPECT_EQ(choice.picks[1].variant, "ffn:50%");
+  EXPECT_EQ(choice.picks[3].variant, "ffn:50%");
+  EXPECT_EQ(
+      choice.uniform,
+      "the same in all layers: 2 kv heads, 256 channels; loss 1.500000, +1 (+200.00 %) against "
+      "free layers");
+  EXPECT_THAT(choice.Report(), HasSubstr(choice.uniform));
+  params.max = {{"block_parameters", "40%"}};  // only without an attention
+  EXPECT_THROW((void)Find(params, {Costs()}), Error);
+}
+
+TEST(SearchTest, WhatResultsHadBeforeLossAndUniformCameStaysTheirKey) {
+  const std::vector<NodeKind> kinds = SearchKinds();
+  const NodeKind& search = kinds.front();
+  ASSERT_EQ(search.name, "search");
+  const ParamBinder binder(search, nullptr);
+  std::vector<ParamMistake> mistakes;
+  std::vector<const nlohmann::ordered_json*> given(search.params.size(), nullptr);
+  const std::string before = binder.Bind(given, mistakes).keyed;
+  EXPECT_EQ(before.find("loss"), std::string::npos) << before;
+  EXPECT_EQ(before.find("uniform"), std::string::npos) << before;
+  const nlohmann::ordered_json loss = {{"max", 0.5}}, uniform = "kv";
+  given[static_cast<size_t>(binder.Find("loss"))] = &loss;
+  given[static_cast<size_t>(binder.Find("uniform"))] = &uniform;
+  const std::string keyed = binder.Bind(given, mistakes).keyed;
+  EXPECT_TRUE(mistakes.empty());
+  EXPECT_THAT(keyed, HasSubstr(R"("loss":{"max":0.5})"));
+  EXPECT_THAT(keyed, HasSubstr(R"("uniform":"kv")"));
 }
 
 TEST(SearchTest, ComparesMethodsOnTheSameLimits) {
