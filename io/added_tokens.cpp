@@ -9,10 +9,6 @@
 namespace puzzle {
 namespace {
 
-bool IsContinuation(char c) {
-  return (static_cast<unsigned char>(c) & 0xC0) == 0x80;
-}
-
 std::string_view FirstCharacter(std::string_view text) {
   return text.substr(0, Utf8Length(text));
 }
@@ -20,7 +16,7 @@ std::string_view FirstCharacter(std::string_view text) {
 std::string_view LastCharacter(std::string_view text) {
   if (text.empty()) return text;
   size_t at = text.size() - 1;
-  while (at > 0 && IsContinuation(text[at])) --at;
+  while (at > 0 && IsUtf8Continuation(text[at])) --at;
   return text.substr(at);
 }
 

@@ -8,13 +8,11 @@
 
 #include "io/byte_alphabet.h"
 #include "io/error.h"
+#include "io/tokenizer_limits.h"
 #include "io/utf8.h"
 
 namespace puzzle {
 namespace {
-
-constexpr int32_t kMaxId = 1 << 21;
-constexpr size_t kMaxTokenBytes = 64 << 10;
 
 uint64_t PairKey(int32_t left, int32_t right) {
   return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
@@ -43,9 +41,9 @@ BpeModel::BpeModel(const std::vector<Token>& tokens, const std::vector<Merge>& m
 void BpeModel::AddTokens(const std::vector<Token>& tokens, const std::string& where) {
   int32_t largest = -1;
   for (const auto& [text, id] : tokens) {
-    if (id < 0 || id > kMaxId) {
-      throw Error(
-          fmt::format("{}: token \"{}\" has id {}, expected 0 to {}", where, text, id, kMaxId));
+    if (id < 0 || id > kMaxTokenId) {
+      throw Error(fmt::format("{}: token \"{}\" has id {}, expected 0 to {}", where, text, id,
+                              kMaxTokenId));
     }
     if (text.empty() || text.size() > kMaxTokenBytes) {
       throw Error(fmt::format("{}: token {} has {} bytes, expected 1 to {}", where, id, text.size(),

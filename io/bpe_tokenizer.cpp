@@ -11,13 +11,11 @@
 #include <vector>
 
 #include "io/error.h"
+#include "io/tokenizer_limits.h"
 #include "io/utf8.h"
 
 namespace puzzle {
 namespace {
-
-constexpr std::string_view kMetaspace = "\xE2\x96\x81";
-constexpr int32_t kMaxId = 1 << 21;
 
 /// The byte of a token "<0x0A>".
 std::optional<char> FallbackByte(std::string_view token) {
@@ -83,11 +81,11 @@ void BpeTokenizer::TakeAdded(std::vector<AddedToken> added, const std::string& w
   std::unordered_set<std::string> texts;
   std::vector<AddedToken> raw, normalized;
   for (AddedToken& token : added) {
-    if (token.text.empty() || token.id < 0 || token.id > kMaxId) {
+    if (token.text.empty() || token.id < 0 || token.id > kMaxTokenId) {
       throw Error(
           fmt::format("{}: added token \"{}\" with id {}: expected a text and an id of 0 to "
                       "{}",
-                      where, token.text, token.id, kMaxId));
+                      where, token.text, token.id, kMaxTokenId));
     }
     const int32_t own_id = model_.Find(token.text);
     const bool taken = (own_id >= 0 && own_id != token.id) ||

@@ -17,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kPieceBytes = 4 << 20;
+constexpr size_t kGgufPieceBytes = 4 << 20;
 constexpr int64_t kMaxParts = 99'999;
 constexpr size_t kPartDigits = 5;
 
@@ -35,7 +35,7 @@ std::string NameBeforePart(const std::string& path, int64_t part, int64_t parts)
 /// Calls `use(pointer, bytes)` for the tensor's data in pieces of whole blocks.
 template <typename Use>
 void ForEachPiece(const InputFile& file, const GgufTensor& tensor, Use use) {
-  const size_t whole = kPieceBytes / tensor.type->block_bytes * tensor.type->block_bytes;
+  const size_t whole = kGgufPieceBytes / tensor.type->block_bytes * tensor.type->block_bytes;
   std::vector<unsigned char> piece(std::min<uint64_t>(whole, tensor.bytes));
   for (uint64_t done = 0; done < tensor.bytes;) {
     const size_t count = std::min<uint64_t>(piece.size(), tensor.bytes - done);
@@ -249,7 +249,7 @@ bool GgufReader::SameBytes(const std::string& a, const std::string& b) const {
   const GgufTensor& right = state_->Find(b).tensor;
   if (left.type != right.type || left.shape != right.shape) return false;
   const InputFile& other = state_->FileOf(state_->Find(b));
-  std::vector<unsigned char> piece(kPieceBytes);
+  std::vector<unsigned char> piece(kGgufPieceBytes);
   uint64_t done = 0;
   bool same = true;
   ForEachPiece(state_->FileOf(state_->Find(a)), left, [&](const unsigned char* data, size_t bytes) {

@@ -21,10 +21,10 @@ constexpr uint32_t kMagic = 0x46554747;  // "GGUF"
 constexpr uint64_t kMaxKeys = 1 << 16;
 constexpr uint64_t kMaxTensors = 1 << 20;
 constexpr uint64_t kMaxKeyBytes = 1024;
-constexpr uint64_t kMaxNameBytes = 63;  // ggml's own limit
+constexpr uint64_t kMaxGgufName = 63;  // ggml's own limit
 constexpr uint64_t kMaxStringBytes = 16 << 20;
 constexpr uint64_t kMaxElements = 1 << 23;  // of an array; vocabularies end at 2^21
-constexpr uint32_t kMaxRank = 4;
+constexpr uint32_t kMaxGgufRank = 4;
 constexpr int64_t kDefaultAlignment = 32;
 constexpr int64_t kMaxAlignment = 1 << 20;
 
@@ -219,11 +219,11 @@ uint64_t TensorBytes(const Cursor& in, const GgufTensor& tensor, const std::stri
 /// Its offset is still relative to the data.
 GgufTensor ReadTensorInfo(Cursor& in, uint64_t index) {
   GgufTensor tensor;
-  tensor.name = Identifier(in, fmt::format("name of tensor {}", index), kMaxNameBytes);
+  tensor.name = Identifier(in, fmt::format("name of tensor {}", index), kMaxGgufName);
   const std::string what = fmt::format("tensor '{}'", tensor.name);
   const auto rank = in.Number<uint32_t>(what);
-  if (rank < 1 || rank > kMaxRank)
-    in.Refuse(fmt::format("{}: {} dimensions, expected 1 to {}", what, rank, kMaxRank));
+  if (rank < 1 || rank > kMaxGgufRank)
+    in.Refuse(fmt::format("{}: {} dimensions, expected 1 to {}", what, rank, kMaxGgufRank));
   for (uint32_t i = 0; i < rank; ++i) {
     const auto dimension = in.Number<uint64_t>(what);
     if (dimension < 1 || dimension > INT64_MAX)

@@ -13,6 +13,7 @@
 #include "io/error.h"
 #include "io/sentencepiece_model.h"
 #include "io/split_patterns.h"
+#include "io/tokenizer_limits.h"
 #include "io/utf8.h"
 
 namespace puzzle {
@@ -21,7 +22,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr size_t kMaxTokens = 1 << 21;
-constexpr size_t kMaxTokenBytes = 64 << 10;
 
 /// What `tokenizer.ggml.pre` stands for, as the models' own tokenizer.json says it.
 struct BpeRules {

@@ -22,9 +22,6 @@ using Json = nlohmann::ordered_json;
 bool IsDigit(char c) {
   return c >= '0' && c <= '9';
 }
-bool IsContinuation(char c) {
-  return (static_cast<unsigned char>(c) & 0xC0) == 0x80;
-}
 
 void AppendUtf8(uint32_t code, std::string& out) {
   const auto put = [&](uint32_t byte) { out += static_cast<char>(byte); };
@@ -315,7 +312,7 @@ class Parser {
       if (text_[counted_] == '\n') {
         ++position_.line;
         position_.column = 1;
-      } else if (!IsContinuation(text_[counted_])) {
+      } else if (!IsUtf8Continuation(text_[counted_])) {
         ++position_.column;
       }
     }

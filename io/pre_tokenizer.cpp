@@ -7,14 +7,13 @@
 
 #include "io/error.h"
 #include "io/split_patterns.h"
+#include "io/tokenizer_limits.h"
 #include "io/unicode_nfc.h"
 
 namespace puzzle {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-constexpr std::string_view kMetaspace = "\xE2\x96\x81";  // U+2581
 
 constexpr size_t kMaxRules = 64;       // of a normalizer
 constexpr size_t kMaxRuleBytes = 256;  // of what one puts in

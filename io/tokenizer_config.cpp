@@ -13,19 +13,11 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kConfig = "tokenizer_config.json";
 constexpr const char* kSpecialMap = "special_tokens_map.json";
 constexpr const char* kAdded = "added_tokens.json";
 
-/// nullptr when absent or null.
-const Json* Find(const Json& object, const char* name) {
-  if (!object.is_object()) return nullptr;
-  const auto found = object.find(name);
-  return found == object.end() || found->is_null() ? nullptr : &*found;
-}
-
 bool Flag(const Json& json, const char* name) {
-  const Json* found = Find(json, name);
+  const Json* found = FindMember(json, name);
   return found != nullptr && found->is_boolean() && found->get<bool>();
 }
 
@@ -34,22 +26,22 @@ std::optional<std::string> SpecialText(const Json& json, const char* name) {
   const auto found = json.find(name);
   if (found == json.end()) return std::nullopt;
   if (found->is_string()) return *found;
-  const Json* content = Find(*found, "content");
+  const Json* content = FindMember(*found, "content");
   return content != nullptr && content->is_string() ? content->get<std::string>() : "";
 }
 
 /// {"50256": {"content": ..., "special": ...}}.
 void ReadDecoderTable(const Json& config, std::vector<AddedToken>& tokens) {
-  const Json* table = Find(config, "added_tokens_decoder");
+  const Json* table = FindMember(config, "added_tokens_decoder");
   if (table == nullptr || !table->is_object()) return;
   for (const auto& [key, entry] : table->items()) {
     int32_t id = -1;
     const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
-    const Json* content = Find(entry, "content");
+    const Json* content = FindMember(entry, "content");
     if (error != std::errc() || end != key.data() + key.size() || content == nullptr ||
         !content->is_string()) {
       throw Error(fmt::format("{}: added_tokens_decoder: \"{}\": expected an id with content",
-                              kConfig, key));
+                              kTokenizerConfigFile, key));
     }
     tokens.push_back({.text = *content,
                       .id = id,
@@ -63,6 +55,12 @@ void ReadDecoderTable(const Json& config, std::vector<AddedToken>& tokens) {
 
 }  // namespace
 
+const Json* FindMember(const Json& object, const char* name) {
+  if (!object.is_object()) return nullptr;
+  const auto found = object.find(name);
+  return found == object.end() || found->is_null() ? nullptr : &*found;
+}
+
 JsonText ParseTokenizerFile(const TokenizerFiles& files, const char* name) {
   const auto file = files.find(name);
   JsonText text =
@@ -72,7 +70,7 @@ JsonText ParseTokenizerFile(const TokenizerFiles& files, const char* name) {
 }
 
 void ReadSpecialTokens(const TokenizerFiles& files, std::string& bos, std::string& eos) {
-  for (const char* name : {kSpecialMap, kConfig}) {
+  for (const char* name : {kSpecialMap, kTokenizerConfigFile}) {
     const JsonText text = ParseTokenizerFile(files, name);
     if (auto found = SpecialText(text.value(), "bos_token")) bos = *found;
     if (auto found = SpecialText(text.value(), "eos_token")) eos = *found;
@@ -80,11 +78,11 @@ void ReadSpecialTokens(const TokenizerFiles& files, std::string& bos, std::strin
 }
 
 std::optional<bool> ReadConfigFlag(const TokenizerFiles& files, const char* name) {
-  const JsonText text = ParseTokenizerFile(files, kConfig);
-  const Json* value = Find(text.value(), name);
+  const JsonText text = ParseTokenizerFile(files, kTokenizerConfigFile);
+  const Json* value = FindMember(text.value(), name);
   if (value == nullptr) return std::nullopt;
   if (!value->is_boolean())
-    throw Error(fmt::format("{}: {}: expected true or false", kConfig, name));
+    throw Error(fmt::format("{}: {}: expected true or false", kTokenizerConfigFile, name));
   return value->get<bool>();
 }
 
@@ -93,14 +91,14 @@ std::optional<bool> ReadAddBosToken(const TokenizerFiles& files) {
 }
 
 std::string ReadConfigText(const TokenizerFiles& files, const char* name) {
-  const JsonText text = ParseTokenizerFile(files, kConfig);
-  const Json* value = Find(text.value(), name);
+  const JsonText text = ParseTokenizerFile(files, kTokenizerConfigFile);
+  const Json* value = FindMember(text.value(), name);
   return value != nullptr && value->is_string() ? value->get<std::string>() : "";
 }
 
 std::vector<AddedToken> ReadTokensBeside(const TokenizerFiles& files) {
   std::vector<AddedToken> tokens;
-  ReadDecoderTable(ParseTokenizerFile(files, kConfig).value(), tokens);
+  ReadDecoderTable(ParseTokenizerFile(files, kTokenizerConfigFile).value(), tokens);
   const size_t listed = tokens.size();
   const JsonText added = ParseTokenizerFile(files, kAdded);
   for (const auto& [text, id] : added.value().items()) {
@@ -118,12 +116,12 @@ std::vector<std::string> ReadSpecialTexts(const TokenizerFiles& files) {
   const auto add = [&](const std::optional<std::string>& text) {
     if (text && !text->empty()) texts.push_back(*text);
   };
-  for (const char* name : {kSpecialMap, kConfig}) {
+  for (const char* name : {kSpecialMap, kTokenizerConfigFile}) {
     const JsonText text = ParseTokenizerFile(files, name);
     for (const char* role : {"bos_token", "eos_token", "unk_token", "pad_token", "sep_token",
                              "cls_token", "mask_token"})
       add(SpecialText(text.value(), role));
-    const Json* more = Find(text.value(), "additional_special_tokens");
+    const Json* more = FindMember(text.value(), "additional_special_tokens");
     if (more == nullptr || !more->is_array()) continue;
     for (const Json& token : *more) add(SpecialText(Json{{"t", token}}, "t"));
   }

@@ -15,8 +15,14 @@ namespace puzzle {
 
 using TokenizerFiles = std::map<std::string, std::string>;
 
+inline constexpr const char* kTokenizerConfigFile = "tokenizer_config.json";
+
 /// One of the files, an object; {} when it is absent.
 [[nodiscard]] JsonText ParseTokenizerFile(const TokenizerFiles& files, const char* name);
+
+/// A member of an object; nullptr when it is absent or null, or `object` is none.
+[[nodiscard]] const nlohmann::ordered_json* FindMember(const nlohmann::ordered_json& object,
+                                                       const char* name);
 
 /// The texts that tokenizer_config.json, else special_tokens_map.json, gives bos_token and
 /// eos_token; what neither names stays as it is.

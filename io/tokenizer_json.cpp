@@ -18,25 +18,19 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kFile = "tokenizer.json";
 
-const Json* Find(const Json& object, const char* name) {
-  if (!object.is_object()) return nullptr;
-  const auto found = object.find(name);
-  return found == object.end() || found->is_null() ? nullptr : &*found;
-}
-
 [[noreturn]] void Wrong(const std::string& where, const std::string& expected) {
   throw Error(fmt::format("{}: {}: expected {}", kFile, where, expected));
 }
 
 std::string TextIn(const Json& object, const char* name, const std::string& where) {
-  const Json* value = Find(object, name);
+  const Json* value = FindMember(object, name);
   if (value == nullptr) return "";
   if (!value->is_string()) Wrong(where + ": " + name, "a string");
   return *value;
 }
 
 bool FlagIn(const Json& object, const char* name, const std::string& where) {
-  const Json* value = Find(object, name);
+  const Json* value = FindMember(object, name);
   if (value == nullptr) return false;
   if (!value->is_boolean()) Wrong(where + ": " + name, "true or false");
   return *value;
@@ -50,7 +44,7 @@ int32_t IdFrom(const Json& value, const std::string& where) {
 }
 
 std::vector<BpeModel::Token> ReadVocab(const Json& model) {
-  const Json* vocab = Find(model, "vocab");
+  const Json* vocab = FindMember(model, "vocab");
   if (vocab == nullptr || !vocab->is_object()) Wrong("model: vocab", "an object of ids");
   std::vector<BpeModel::Token> tokens;
   tokens.reserve(vocab->size());
@@ -82,14 +76,14 @@ void RefuseOptions(const Json& model) {
       throw Error(fmt::format("{}: model: {} is not supported", kFile, name));
     }
   }
-  const Json* dropout = Find(model, "dropout");
+  const Json* dropout = FindMember(model, "dropout");
   if (dropout != nullptr && *dropout != 0) {
     throw Error(fmt::format("{}: model: dropout is not supported", kFile));
   }
 }
 
 BpeModel ReadModel(const Json& json, bool byte_level) {
-  const Json* found = Find(json, "model");
+  const Json* found = FindMember(json, "model");
   if (found == nullptr || !found->is_object()) Wrong("model", "an object");
   const Json& model = *found;
   const std::string type = TextIn(model, "type", "model");
@@ -97,7 +91,7 @@ BpeModel ReadModel(const Json& json, bool byte_level) {
     throw Error(fmt::format("{}: model: type \"{}\" is not supported (BPE)", kFile, type));
   }
   RefuseOptions(model);
-  const Json* list = Find(model, "merges");
+  const Json* list = FindMember(model, "merges");
   if (list == nullptr || !list->is_array()) Wrong("model: merges", "a list");
   std::vector<BpeModel::Merge> merges;
   merges.reserve(list->size());
@@ -113,12 +107,12 @@ BpeModel ReadModel(const Json& json, bool byte_level) {
 
 std::vector<AddedToken> ReadAddedTokens(const Json& json) {
   std::vector<AddedToken> tokens;
-  const Json* list = Find(json, "added_tokens");
+  const Json* list = FindMember(json, "added_tokens");
   if (list == nullptr) return tokens;
   if (!list->is_array()) Wrong("added_tokens", "a list");
   for (const Json& entry : *list) {
     const std::string where = "added_tokens";
-    const Json* id = Find(entry, "id");
+    const Json* id = FindMember(entry, "id");
     if (id == nullptr) Wrong(where, "an id in each");
     tokens.push_back({.text = TextIn(entry, "content", where),
                       .id = IdFrom(*id, where + ": id"),
@@ -134,14 +128,15 @@ std::vector<AddedToken> ReadAddedTokens(const Json& json) {
 /// The text that a TemplateProcessing puts before the sequence.
 std::string BosOfTemplate(const Json* processor) {
   if (processor == nullptr) return "";
-  if (const Json* parts = Find(*processor, "processors"); parts != nullptr && parts->is_array()) {
+  if (const Json* parts = FindMember(*processor, "processors");
+      parts != nullptr && parts->is_array()) {
     for (const Json& part : *parts) {
       if (std::string bos = BosOfTemplate(&part); !bos.empty()) return bos;
     }
   }
-  const Json* single = Find(*processor, "single");
+  const Json* single = FindMember(*processor, "single");
   if (single == nullptr || !single->is_array() || single->empty()) return "";
-  const Json* first = Find(single->front(), "SpecialToken");
+  const Json* first = FindMember(single->front(), "SpecialToken");
   return first == nullptr ? "" : TextIn(*first, "id", "post_processor");
 }
 
@@ -150,7 +145,7 @@ bool StripsFirstSpace(const Json* decoder) {
   if (decoder == nullptr) return true;
   const std::string type = TextIn(*decoder, "type", "decoder");
   if (type == "Metaspace") return TextIn(*decoder, "prepend_scheme", "decoder") != "never";
-  const Json* parts = Find(*decoder, "decoders");
+  const Json* parts = FindMember(*decoder, "decoders");
   if (type != "Sequence" || parts == nullptr || !parts->is_array()) return false;
   return std::any_of(parts->begin(), parts->end(), [](const Json& part) {
     const std::string own = TextIn(part, "type", "decoder");
@@ -159,7 +154,7 @@ bool StripsFirstSpace(const Json* decoder) {
 }
 
 void CheckDecoder(const Json& json, bool byte_level) {
-  const Json* decoder = Find(json, "decoder");
+  const Json* decoder = FindMember(json, "decoder");
   const std::string type = decoder == nullptr ? "" : TextIn(*decoder, "type", "decoder");
   const bool fits = byte_level ? type == "ByteLevel" || type.empty()
                                : type == "Sequence" || type == "Metaspace" || type.empty();
@@ -186,13 +181,13 @@ std::shared_ptr<const Tokenizer> TokenizerFromJson(
   const Json& json = text.value();
   if (!json.is_object()) throw Error(std::string(kFile) + ": expected an object");
   const auto part = [&](const char* name) {
-    const Json* found = Find(json, name);
+    const Json* found = FindMember(json, name);
     return found == nullptr ? Json() : *found;
   };
   PreTokenizer pre_tokenizer(part("pre_tokenizer"), kFile);
   Normalizer normalizer(part("normalizer"), kFile);
   CheckDecoder(json, pre_tokenizer.byte_level());
-  std::string leading = BosOfTemplate(Find(json, "post_processor"));
+  std::string leading = BosOfTemplate(FindMember(json, "post_processor"));
   std::string bos = leading, eos;
   ReadSpecialTokens(files, bos, eos);
   if (AddsBos(files, !leading.empty())) {
@@ -201,10 +196,10 @@ std::shared_ptr<const Tokenizer> TokenizerFromJson(
     leading.clear();
   }
   BpeModel model = ReadModel(json, pre_tokenizer.byte_level());
-  return MakeBpeTokenizer(
-      {std::move(model), std::move(normalizer), std::move(pre_tokenizer), ReadAddedTokens(json),
-       std::move(bos), std::move(eos), std::move(leading), StripsFirstSpace(Find(json, "decoder"))},
-      files, kFile);
+  return MakeBpeTokenizer({std::move(model), std::move(normalizer), std::move(pre_tokenizer),
+                           ReadAddedTokens(json), std::move(bos), std::move(eos),
+                           std::move(leading), StripsFirstSpace(FindMember(json, "decoder"))},
+                          files, kFile);
 }
 
 }  // namespace puzzle

@@ -13,12 +13,11 @@
 #include "io/sentencepiece_segmenter.h"
 #include "io/tokenizer.h"
 #include "io/tokenizer_config.h"
+#include "io/tokenizer_limits.h"
 #include "io/utf8.h"
 
 namespace puzzle {
 namespace {
-
-constexpr int32_t kMaxId = 1 << 21;
 
 using Segment = SentencePieceSegmenter::Segment;
 
@@ -121,7 +120,8 @@ void SentencePieceTokenizer::TakeAdded(std::vector<AddedToken> added) {
     if (token.text.empty() || token.text.size() > AddedTokens::kMaxBytes)
       fail(
           fmt::format("has {} bytes, expected 1 to {}", token.text.size(), AddedTokens::kMaxBytes));
-    if (token.id < 0 || token.id > kMaxId) fail(fmt::format("expected an id of 0 to {}", kMaxId));
+    if (token.id < 0 || token.id > kMaxTokenId)
+      fail(fmt::format("expected an id of 0 to {}", kMaxTokenId));
     const bool is_piece = token.id < n_pieces();
     if (is_piece ? model_.pieces[token.id].text != token.text : PieceNamed(token.text) >= 0)
       fail("the id or the text is another piece's");

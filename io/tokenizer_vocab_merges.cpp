@@ -16,7 +16,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kVocab = "vocab.json";
 constexpr const char* kMerges = "merges.txt";
-constexpr const char* kConfig = "tokenizer_config.json";
 
 std::vector<BpeModel::Token> ReadIds(const Json& json, const char* file) {
   std::vector<BpeModel::Token> tokens;
@@ -79,14 +78,14 @@ Rules RulesOf(const Json& config) {
   throw Error(fmt::format(
       "{}: tokenizer_class \"{}\": without a tokenizer.json only GPT2Tokenizer and Qwen2Tokenizer "
       "are supported",
-      kConfig, name));
+      kTokenizerConfigFile, name));
 }
 
 }  // namespace
 
 std::shared_ptr<const Tokenizer> TokenizerFromVocabAndMerges(
     const std::map<std::string, std::string>& files) {
-  const JsonText config = ParseTokenizerFile(files, kConfig);
+  const JsonText config = ParseTokenizerFile(files, kTokenizerConfigFile);
   const Rules rules = RulesOf(config.value());
   BpeModel model(ReadIds(ParseTokenizerFile(files, kVocab).value(), kVocab),
                  ReadMerges(files.at(kMerges)), {.byte_level = true}, kVocab);
@@ -102,10 +101,11 @@ std::shared_ptr<const Tokenizer> TokenizerFromVocabAndMerges(
       added.push_back({.text = text, .id = id, .special = true});
     }
   }
-  return MakeBpeTokenizer({std::move(model), Normalizer(Json::parse(rules.normalizer), kConfig),
-                           PreTokenizer(Json::parse(rules.pre_tokenizer), kConfig),
-                           std::move(added), std::move(bos), std::move(eos), leading},
-                          files, kVocab);
+  return MakeBpeTokenizer(
+      {std::move(model), Normalizer(Json::parse(rules.normalizer), kTokenizerConfigFile),
+       PreTokenizer(Json::parse(rules.pre_tokenizer), kTokenizerConfigFile), std::move(added),
+       std::move(bos), std::move(eos), leading},
+      files, kVocab);
 }
 
 }  // namespace puzzle

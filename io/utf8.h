@@ -7,6 +7,11 @@
 
 namespace puzzle {
 
+/// Whether a byte is the second or a later one of a character.
+[[nodiscard]] inline bool IsUtf8Continuation(char c) {
+  return (static_cast<unsigned char>(c) & 0xC0) == 0x80;
+}
+
 /// Bytes of the character at the start of `text`; 0 when `text` is empty or the character is
 /// malformed: too long a form, a surrogate, beyond U+10FFFF, or cut.
 [[nodiscard]] inline size_t Utf8Length(std::string_view text) {
@@ -17,7 +22,7 @@ namespace puzzle {
   const size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
   if (lead < 0xC2 || lead > 0xF4 || text.size() < length) return 0;
   for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return 0;
+    if (!IsUtf8Continuation(text[i])) return 0;
   }
   const bool wrong_range = (lead == 0xE0 && byte(1) < 0xA0) || (lead == 0xED && byte(1) > 0x9F) ||
                            (lead == 0xF0 && byte(1) < 0x90) || (lead == 0xF4 && byte(1) > 0x8F);
@@ -34,7 +39,7 @@ namespace puzzle {
   const unsigned char low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
   const unsigned char high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
   if (byte(1) < low || byte(1) > high) return 1;
-  const bool has_third = lead >= 0xF0 && text.size() > 2 && (byte(2) & 0xC0) == 0x80;
+  const bool has_third = lead >= 0xF0 && text.size() > 2 && IsUtf8Continuation(text[2]);
   return has_third ? 3 : 2;
 }
 

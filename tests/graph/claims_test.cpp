@@ -68,13 +68,13 @@ class ClaimsTest : public GraphTest {
   std::unique_ptr<Store> rival_;
 };
 
-constexpr const char* kPair = R"({"puzzle": 1, "nodes": {
+constexpr const char* kClaimPair = R"({"puzzle": 1, "nodes": {
   "a": {"kind": "text", "params": {"value": "mine"}},
   "b": {"kind": "sleep", "params": {"value": "slept"}},
   "c": {"kind": "upper", "in": {"in": "a"}}}})";
 
 TEST_F(ClaimsTest, WhatAnotherRunComputesIsWaitedForAndThenAHit) {
-  Load(kPair);
+  Load(kClaimPair);
   for (const std::string step : {"a", "b"}) {  // on a thread of TBB, and on a lane
     NewRival();
     auto claim = ClaimAsRival(step);
@@ -109,7 +109,7 @@ TEST_F(ClaimsTest, OtherWorkGoesOnWhileAStepWaits) {
 }
 
 TEST_F(ClaimsTest, AClaimThatEndsWithoutAResultIsTakenOver) {
-  Load(kPair);
+  Load(kClaimPair);
   auto claim = ClaimAsRival("a");
   OnWait([&](const std::string&) { claim.reset(); });
   Run();
@@ -118,7 +118,7 @@ TEST_F(ClaimsTest, AClaimThatEndsWithoutAResultIsTakenOver) {
 }
 
 TEST_F(ClaimsTest, AStopEndsTheWaitAtOnce) {
-  Load(kPair);
+  Load(kClaimPair);
   const auto claim = ClaimAsRival("a");
   std::stop_source stop;
   options_.stop = stop.get_token();
@@ -211,14 +211,14 @@ class SharedStoreTest : public GraphTest {
   }
 };
 
-constexpr const char* kChain = R"({"puzzle": 1, "nodes": {
+constexpr const char* kClaimChain = R"({"puzzle": 1, "nodes": {
   "a": {"kind": "text", "params": {"value": "va"}},
   "b": {"kind": "text", "params": {"value": "vb"}},
   "all": {"kind": "concat", "in": {"parts": ["a", "b"]}},
   "up": {"kind": "upper", "in": {"in": "all"}}}})";
 
 TEST_F(SharedStoreTest, ItsResultsAreHitsAndInputsAndNothingIsWrittenThere) {
-  Load(kChain);
+  Load(kClaimChain);
   RunShared();
   const std::string before = Snapshot();
   RunOver({Shared()});
@@ -235,7 +235,7 @@ TEST_F(SharedStoreTest, ItsResultsAreHitsAndInputsAndNothingIsWrittenThere) {
 }
 
 TEST_F(SharedStoreTest, SeveralAreSearchedInOrder) {
-  Load(kChain);
+  Load(kClaimChain);
   RunShared();
   fs::rename(Shared(), folder() + "/first");
   Set("b.value=other");
@@ -246,7 +246,7 @@ TEST_F(SharedStoreTest, SeveralAreSearchedInOrder) {
 }
 
 TEST_F(SharedStoreTest, OneThatCannotBeWrittenIsAsGood) {
-  Load(kChain);
+  Load(kClaimChain);
   RunShared();
   fs::remove(Shared() + "/index");  // so that records are read one by one
   for (const auto& entry : fs::recursive_directory_iterator(Shared())) {
@@ -264,7 +264,7 @@ TEST_F(SharedStoreTest, OneThatCannotBeWrittenIsAsGood) {
 }
 
 TEST_F(SharedStoreTest, ItsDamagedResultsAreMadeAnewInThePrivateStore) {
-  Load(kChain);
+  Load(kClaimChain);
   RunShared();
   std::string file;
   for (const auto& entry : fs::recursive_directory_iterator(Shared())) {
@@ -288,7 +288,7 @@ TEST_F(SharedStoreTest, ItsDamagedResultsAreMadeAnewInThePrivateStore) {
 }
 
 TEST_F(SharedStoreTest, ACopyWithOtherTimesIsReadOnceAndRemembered) {
-  Load(kChain);
+  Load(kClaimChain);
   RunShared();
   for (const auto& entry : fs::recursive_directory_iterator(Shared())) {
     if (entry.path().extension() != ".h5") continue;

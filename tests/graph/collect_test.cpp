@@ -24,7 +24,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::UnorderedElementsAre;
 
-constexpr const char* kGraph = R"({"puzzle": 1, "nodes": {
+constexpr const char* kCollectGraph = R"({"puzzle": 1, "nodes": {
   "a": {"kind": "text", "params": {"value": "one"}},
   "b": {"kind": "upper", "in": {"in": "a"}},
   "c": {"kind": "concat", "in": {"parts": ["b"]}},
@@ -78,7 +78,7 @@ class CollectTest : public GraphTest {
 };
 
 TEST_F(CollectTest, ByDefaultNothingButLeftoversGoes) {
-  Load(kGraph);
+  Load(kCollectGraph);
   RunAndEnd();
   for (const char* step : {"a", "b", "c", "d"}) Idle(step, std::chrono::hours(1000));
   const std::string orphan = folder() + "/store/ab/" + "ab" + std::string(62, '0') + ".h5";
@@ -93,7 +93,7 @@ TEST_F(CollectTest, ByDefaultNothingButLeftoversGoes) {
 }
 
 TEST_F(CollectTest, WhatIsOlderGoesAndTheRestStays) {
-  Load(kGraph);
+  Load(kCollectGraph);
   RunAndEnd();
   Idle("b", std::chrono::hours(24 * 40));
   Idle("d", std::chrono::hours(24 * 20));
@@ -105,7 +105,7 @@ TEST_F(CollectTest, WhatIsOlderGoesAndTheRestStays) {
 }
 
 TEST_F(CollectTest, ASizeIsReachedFromTheLeastRecentlyUsed) {
-  Load(kGraph);
+  Load(kCollectGraph);
   RunAndEnd();
   Idle("c", std::chrono::hours(30));
   Idle("a", std::chrono::hours(20));
@@ -120,7 +120,7 @@ TEST_F(CollectTest, ASizeIsReachedFromTheLeastRecentlyUsed) {
 }
 
 TEST_F(CollectTest, APinKeepsAResultAndAllItWasMadeFrom) {
-  Load(kGraph);
+  Load(kCollectGraph);
   RunAndEnd();
   const Inventory inventory = TakeInventory(*cache_);
   const auto found = FindResults(inventory, "c");
@@ -139,7 +139,7 @@ TEST_F(CollectTest, APinKeepsAResultAndAllItWasMadeFrom) {
 }
 
 TEST_F(CollectTest, ALiveRunKeepsWhatItFoundAndWhatItMade) {
-  Load(kGraph);
+  Load(kCollectGraph);
   RunAndEnd();
   for (const char* step : {"a", "b", "c", "d"}) Idle(step, std::chrono::hours(1000));
   ClearSettings();
@@ -159,7 +159,7 @@ TEST_F(CollectTest, ALiveRunKeepsWhatItFoundAndWhatItMade) {
 }
 
 TEST_F(CollectTest, WhatComesIntoUseAfterThePreviewStays) {
-  Load(kGraph);
+  Load(kCollectGraph);
   RunAndEnd();
   for (const char* step : {"a", "b", "c", "d"}) Idle(step, std::chrono::hours(1000));
   const Inventory inventory = TakeInventory(*cache_);
@@ -176,7 +176,7 @@ TEST_F(CollectTest, WhatComesIntoUseAfterThePreviewStays) {
 }
 
 TEST_F(CollectTest, NothingGoesWhileItIsReadAsASharedStore) {
-  Load(kGraph);
+  Load(kCollectGraph);
   RunAndEnd();
   Store over(folder() + "/private", format_, {folder() + "/store"});
   EXPECT_THAT(Goes({0, {}}), IsEmpty());
@@ -188,7 +188,7 @@ TEST_F(CollectTest, NothingGoesWhileItIsReadAsASharedStore) {
 }
 
 TEST_F(CollectTest, RunsNeverNoticeACollectorAtWork) {
-  Load(kGraph);
+  Load(kCollectGraph);
   RunAndEnd();
   std::atomic<bool> stop{false};
   std::atomic<int> removed{0};
@@ -236,7 +236,7 @@ TEST_F(CollectTest, NamesMeanStepsNodesOrBeginningsOfKeys) {
 }
 
 TEST_F(CollectTest, VerifyFindsWhatIsDamagedAndRepairRemovesIt) {
-  Load(kGraph);
+  Load(kCollectGraph);
   RunAndEnd();
   const auto verify = [&] {
     std::vector<std::string> found;

@@ -43,14 +43,14 @@ class ExplainTest : public GraphTest {
   Shown Show(const std::string& name) { return FindShown(*store_, name); }
 };
 
-constexpr const char* kChain = R"({"puzzle": 1, "nodes": {
+constexpr const char* kExplainChain = R"({"puzzle": 1, "nodes": {
   "a": {"kind": "text", "params": {"value": "v"}},
   "b": {"kind": "upper", "in": {"in": "a"}},
   "c": {"kind": "concat", "in": {"parts": ["b"]}},
   "d": {"kind": "upper", "in": {"in": "c"}}}})";
 
 TEST_F(ExplainTest, AWaitingStepIsFollowedToTheChangeItWaitsFor) {
-  Load(kChain);
+  Load(kExplainChain);
   Run();
   Set("a.value=w");
   const Explanation explanation = Of("d");
@@ -64,7 +64,7 @@ TEST_F(ExplainTest, AWaitingStepIsFollowedToTheChangeItWaitsFor) {
 }
 
 TEST_F(ExplainTest, AnInputThatChangedIsFollowedThroughTheRecordsOfFinishedSteps) {
-  Load(kChain);
+  Load(kExplainChain);
   Run();
   Set("a.value=w");
   selection_.until = {"b"};
@@ -107,7 +107,7 @@ TEST_F(ExplainTest, AFileIsNamedByItsPathAndAStepThatNeverRanByItsName) {
 }
 
 TEST_F(ExplainTest, AHitSaysWhenItWasMade) {
-  Load(kChain);
+  Load(kExplainChain);
   Run();
   EXPECT_THAT(Of("c").chain, IsEmpty());
   EXPECT_THAT(TextOfExplanation("c"), HasSubstr("HIT   c\n"));
@@ -115,7 +115,7 @@ TEST_F(ExplainTest, AHitSaysWhenItWasMade) {
 }
 
 TEST_F(ExplainTest, ThePlanTellsOriginsWhenAsked) {
-  Load(kChain);
+  Load(kExplainChain);
   Run();
   Set("a.value=w");
   Plan();
@@ -131,7 +131,7 @@ TEST_F(ExplainTest, ThePlanTellsOriginsWhenAsked) {
 }
 
 TEST_F(ExplainTest, TwoRunsDifferInStepsReasonsAndResults) {
-  Load(kChain);
+  Load(kExplainChain);
   Logged();
   Set("a.value=longer");
   Logged();
@@ -171,7 +171,7 @@ TEST_F(ExplainTest, StepsThatAreNewOrGoneOrFailAreDifferencesToo) {
 }
 
 TEST_F(ExplainTest, RunsAreFoundByNumberOrBeginningAndDamagedOnesAreLeftOut) {
-  Load(kChain);
+  Load(kExplainChain);
   const RunLog first = Logged();
   const std::string store = folder() + "/store";
   EXPECT_EQ(LoadRun(store, "1").id, first.id);
@@ -186,7 +186,7 @@ TEST_F(ExplainTest, RunsAreFoundByNumberOrBeginningAndDamagedOnesAreLeftOut) {
 }
 
 TEST_F(ExplainTest, AResultIsShownWithItsOriginAndItsCommand) {
-  Load(kChain);
+  Load(kExplainChain);
   options_.command = "puzzle run g.json";
   Run();
   const std::string key = KeyOfStep("c");
@@ -214,7 +214,7 @@ TEST_F(ExplainTest, APictureIsGivenOutWhereAResultBringsOne) {
 }
 
 TEST_F(ExplainTest, AnAcceptedResultIsShownAsOne) {
-  Load(kChain);
+  Load(kExplainChain);
   Run();
   Set("c.separator=;");
   selection_.accept = {"c"};

@@ -23,11 +23,11 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-constexpr const char* kGraph = R"({"puzzle": 1, "nodes": {
+constexpr const char* kHostileGraph = R"({"puzzle": 1, "nodes": {
   "a": {"kind": "text", "params": {"value": "one"}},
   "b": {"kind": "upper", "in": {"in": "a"}}}})";
 
-std::string ReadAll(const std::string& path) {
+std::string Contents(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
 }
@@ -39,7 +39,7 @@ void WriteAll(const std::string& path, const std::string& text) {
 class HostileStoreTest : public GraphTest {
  protected:
   void SetUp() override {
-    Load(kGraph);
+    Load(kHostileGraph);
     Run();
     ASSERT_EQ(ran(), (std::set<std::string>{"a", "b"}));
     key_ = KeyOfStep("a");
@@ -56,7 +56,7 @@ class HostileStoreTest : public GraphTest {
   std::string RecordFile() const { return Shard(key_) + '/' + key_ + ".json"; }
   /// Gives the record of "a" another value of a member, with a checksum that fits, and no index.
   void Forge(const std::string& member, const json& value) {
-    std::string text = ReadAll(RecordFile());
+    std::string text = Contents(RecordFile());
     json record = json::parse(text);
     record.erase("sum");
     record[member] = value;
@@ -105,7 +105,7 @@ TEST_F(HostileStoreTest, ARecordThatBreaksARuleDoesNotCountAndIsToldOnce) {
       {"environment", json{{"libtorch", 1}}},
       {"scalars", json::parse(std::string(300, '[') + std::string(300, ']'))},
   };
-  const std::string honest = ReadAll(RecordFile());
+  const std::string honest = Contents(RecordFile());
   for (const auto& [member, value] : lies) {
     WriteAll(RecordFile(), honest);
     Forge(member, value);
@@ -143,7 +143,7 @@ TEST_F(HostileStoreTest, LinksInPlaceOfItsFilesAreNotWrittenThrough) {
   Set("a.value=two");
   Run();
   EXPECT_EQ(ran(), (std::set<std::string>{"a", "b"}));
-  EXPECT_EQ(ReadAll(home_ + "/profile"), "# mine\n");
+  EXPECT_EQ(Contents(home_ + "/profile"), "# mine\n");
 }
 
 TEST_F(HostileStoreTest, ALinkInPlaceOfTheLocksOrAFolderIsRefusedByName) {
@@ -173,7 +173,7 @@ TEST_F(HostileStoreTest, ALinkInPlaceOfTheLocksOrAFolderIsRefusedByName) {
     EXPECT_THAT(message, HasSubstr(std::string(name) + "\" is a link")) << name;
     fs::remove(store_path_ + '/' + name);
   }
-  EXPECT_EQ(ReadAll(home_ + "/profile"), "# mine\n");
+  EXPECT_EQ(Contents(home_ + "/profile"), "# mine\n");
   EXPECT_EQ(std::distance(fs::directory_iterator(home_), fs::directory_iterator()), 1);
 }
 
@@ -243,7 +243,7 @@ TEST_F(HostileStoreTest, LeftoversOfAProcessWithALivingOnesNumberGoWhenTheyAreOl
 
 TEST_F(HostileStoreTest, WorkInProgressIsNoDamage) {
   const std::string record = RecordFile();
-  const std::string text = ReadAll(record);
+  const std::string text = Contents(record);
   fs::remove(record);  // as if a run had put the artifact there and not yet its record
   Store runner(store_path_, format_);
   runner.AnnounceRun();

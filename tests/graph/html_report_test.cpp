@@ -40,7 +40,7 @@ class HtmlReportTest : public GraphTest {
   std::vector<Picture> pictures_;
 };
 
-constexpr const char* kGraph = R"({"puzzle": 1, "nodes": {
+constexpr const char* kHtmlGraph = R"({"puzzle": 1, "nodes": {
   "t": {"kind": "text", "foreach": {"i": [1, 2, 3]}, "params": {"value": "${i}"}},
   "s": {"kind": "sleep", "foreach": {"i": [1, 2, 3]}, "in": {"in": "t[i=${i}]"},
         "params": {"value": "s${i}", "ms": 15}},
@@ -51,7 +51,7 @@ constexpr const char* kGraph = R"({"puzzle": 1, "nodes": {
 
 TEST_F(HtmlReportTest, IsOneWellFormedFileThatNeedsNothingElse) {
   options_.keep_going = true;
-  Load(kGraph);
+  Load(kHtmlGraph);
   const std::string html = Report();
   ExpectSelfContained(html);
   EXPECT_THAT(html, HasSubstr("<title>a&lt;b&gt;.json</title>"));
@@ -61,7 +61,7 @@ TEST_F(HtmlReportTest, IsOneWellFormedFileThatNeedsNothingElse) {
 
 TEST_F(HtmlReportTest, NamesFailuresCriticalPathSlowestStepsAndSavings) {
   options_.keep_going = true;
-  Load(kGraph);
+  Load(kHtmlGraph);
   Report();
   Set("s[i=2].value=other");
   const std::string html = Report();
@@ -80,7 +80,7 @@ TEST_F(HtmlReportTest, NamesFailuresCriticalPathSlowestStepsAndSavings) {
 
 TEST_F(HtmlReportTest, ShowsPicturesOfResultsAsImages) {
   options_.keep_going = true;
-  Load(kGraph);
+  Load(kHtmlGraph);
   for (int run = 0; run < 2; ++run) {  // computed, then found
     const std::string html = Report();
     ASSERT_EQ(pictures_.size(), 1u);
@@ -101,7 +101,7 @@ TEST_F(HtmlReportTest, ARunWithNothingToDoHasAReport) {
 
 TEST_F(HtmlReportTest, TheGraphHasABoxPerNodeBelowItsInputs) {
   options_.keep_going = true;
-  Load(kGraph);
+  Load(kHtmlGraph);
   Run();
   const std::string svg = GraphSvg(*plan_, report());
   EXPECT_EQ(XmlMistake(svg), "");

@@ -66,12 +66,12 @@ class OddStoreTest : public GraphTest {
   }
 };
 
-constexpr const char* kPair = R"({"puzzle": 1, "nodes": {
+constexpr const char* kOddPair = R"({"puzzle": 1, "nodes": {
   "a": {"kind": "text", "params": {"value": "v"}},
   "s": {"kind": "upper", "in": {"in": "a"}}}})";
 
 TEST_F(OddStoreTest, TheSeedIsTheFirstEightBytesOfItsDigest) {
-  Load(kPair);
+  Load(kOddPair);
   Plan();
   Fingerprint fingerprint;
   fingerprint.AddField("text");
@@ -80,7 +80,7 @@ TEST_F(OddStoreTest, TheSeedIsTheFirstEightBytesOfItsDigest) {
 }
 
 TEST_F(OddStoreTest, AResultOfAnotherTypeIsNotAccepted) {
-  Load(kPair);
+  Load(kOddPair);
   Run();
   Load(R"({"puzzle": 1, "nodes": {
     "a": {"kind": "text", "params": {"value": "v"}},
@@ -92,7 +92,7 @@ TEST_F(OddStoreTest, AResultOfAnotherTypeIsNotAccepted) {
 }
 
 TEST_F(OddStoreTest, AcceptingDoesNotReplaceAResultThatIsOnlyDamaged) {
-  Load(kPair);
+  Load(kOddPair);
   Run();
   const std::string file = FileOf("a");
   Set("a.value=later");
@@ -128,7 +128,7 @@ TEST_F(OddStoreTest, ARecordUnderAnotherKeysNameIsNoRecord) {
 
 TEST_F(OddStoreTest,
        WhatASharedStoreWasFoundToHoldDamagedIsMadeAgainThoughItsTimeIsTheRecordedOne) {
-  Load(kPair);
+  Load(kOddPair);
   Run();
   const std::string shared = folder() + "/colleague";
   const fs::path damaged = shared + FileOf("a").substr((folder() + "/store").size());
@@ -159,7 +159,7 @@ TEST_F(OddStoreTest, AResultOfMoreThanASecondReachesTheDiskBeforeItsName) {
 }
 
 TEST_F(OddStoreTest, ForcingAnAncestorThatIsNotSelectedForcesNothing) {
-  Load(kPair);
+  Load(kOddPair);
   Run();
   selection_.only = {"s"};
   selection_.force = {"*"};
@@ -170,7 +170,7 @@ class OddCollectTest : public OddStoreTest {
  protected:
   // A store that nobody works in, and all of it about to go.
   void Prepare() {
-    Load(kPair);
+    Load(kOddPair);
     Run();
     key_ = KeyOfStep("a");
     store_.reset();

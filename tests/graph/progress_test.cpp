@@ -37,7 +37,7 @@ class ProgressTest : public GraphTest {
   double step_s_ = 1;
 };
 
-constexpr const char* kGraph = R"({"puzzle": 1, "nodes": {
+constexpr const char* kProgressGraph = R"({"puzzle": 1, "nodes": {
   "t": {"kind": "text", "foreach": {"i": [1, 2, 3, 4]}, "params": {"value": "${i}"}},
   "s": {"kind": "sleep", "in": {"in": "t[i=1]"}, "params": {"ms": 1}},
   "f": {"kind": "fail", "params": {"message": "no luck"}},
@@ -45,7 +45,7 @@ constexpr const char* kGraph = R"({"puzzle": 1, "nodes": {
 
 TEST_F(ProgressTest, PlainLinesSayWhatHappensWithoutControlCodes) {
   options_.keep_going = true;
-  Load(kGraph);
+  Load(kProgressGraph);
   const auto view = MakePlainView(progress_);
   Watch(*view);
   EXPECT_THAT(written_, Not(HasSubstr("\x1b")));
@@ -58,7 +58,7 @@ TEST_F(ProgressTest, PlainLinesSayWhatHappensWithoutControlCodes) {
 }
 
 TEST_F(ProgressTest, PlainLinesMentionLongStepsNowAndThen) {
-  Load(kGraph);
+  Load(kProgressGraph);
   Plan();
   const auto view = MakePlainView(progress_);
   Forecast forecast = MarkStale(*plan_, *store_);
@@ -87,7 +87,7 @@ TEST_F(ProgressTest, PlainLinesMentionLongStepsNowAndThen) {
 
 TEST_F(ProgressTest, ATerminalShowsOneLinePerNodeRewrittenInPlace) {
   options_.keep_going = true;
-  Load(kGraph);
+  Load(kProgressGraph);
   const auto view = MakeTerminalView(progress_);
   Watch(*view);
   EXPECT_THAT(written_, HasSubstr("t      [################]  4/4\n"));
@@ -155,7 +155,7 @@ TEST_F(ProgressTest, ATerminalIsRewrittenAtMostTenTimesASecond) {
 
 TEST_F(ProgressTest, LinesFitTheTerminal) {
   progress_.width = [] { return 30; };
-  Load(kGraph);
+  Load(kProgressGraph);
   const auto view = MakeTerminalView(progress_);
   Watch(*view);
   size_t column = 0;

@@ -42,13 +42,13 @@ TEST_F(SelectTest, GlobsMatchWholeTexts) {
   EXPECT_FALSE(MatchesGlob("a*b", "abc"));
 }
 
-constexpr const char* kGrid = R"({"puzzle": 1, "nodes": {
+constexpr const char* kSelectGrid = R"({"puzzle": 1, "nodes": {
   "bld": {"kind": "text", "foreach": {"layer": [1, 2, 12], "variant": ["ffn:50%", "ffn:0%", "attn"]}},
   "bld2": {"kind": "upper", "in": {"in": "bld[layer=1,variant=attn]"}},
   "all": {"kind": "concat", "in": {"parts": ["bld", "bld2"]}}}})";
 
 TEST_F(SelectTest, PatternsNameNodesAndConditionsOnAxes) {
-  Load(kGrid);
+  Load(kSelectGrid);
   Plan();
   EXPECT_EQ(Matched("bld").size(), 9u);
   EXPECT_EQ(Matched("bld*").size(), 10u);
@@ -63,7 +63,7 @@ TEST_F(SelectTest, PatternsNameNodesAndConditionsOnAxes) {
 }
 
 TEST_F(SelectTest, WhatMatchesNothingIsAnErrorWithAHint) {
-  Load(kGrid);
+  Load(kSelectGrid);
   Plan();
   const auto problem = [&](const std::string& pattern) {
     EXPECT_THAT(Matched(pattern), IsEmpty());

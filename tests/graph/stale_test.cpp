@@ -16,19 +16,19 @@ using ::testing::HasSubstr;
 
 class StaleTest : public GraphTest {};
 
-constexpr const char* kChain = R"({"puzzle": 1, "nodes": {
+constexpr const char* kStaleChain = R"({"puzzle": 1, "nodes": {
   "a": {"kind": "text", "params": {"value": "v"}},
   "b": {"kind": "upper", "in": {"in": "a"}},
   "c": {"kind": "concat", "in": {"parts": ["b"]}}}})";
 
 TEST_F(StaleTest, WhatNeverRanIsMissing) {
-  Load(kChain);
+  Load(kStaleChain);
   EXPECT_THAT(Forecasts(), ElementsAre("RUN a: missing", "RUN b: missing", "RUN c: missing"));
   EXPECT_FALSE(std::filesystem::exists(folder() + "/store"));  // looking changes nothing
 }
 
 TEST_F(StaleTest, AChangedParameterIsNamedWithOldAndNewValueEvenWhileInputsAreOpen) {
-  Load(kChain);
+  Load(kStaleChain);
   Run();
   Set("a.value=w");
   Set("c.separator=;");
@@ -37,7 +37,7 @@ TEST_F(StaleTest, AChangedParameterIsNamedWithOldAndNewValueEvenWhileInputsAreOp
 }
 
 TEST_F(StaleTest, ReasonsCompareWithWhatTheStepWasLast) {
-  Load(kChain);
+  Load(kStaleChain);
   Run();
   Set("a.value=w");
   Run();
@@ -48,7 +48,7 @@ TEST_F(StaleTest, ReasonsCompareWithWhatTheStepWasLast) {
 }
 
 TEST_F(StaleTest, ANewInputIsNamed) {
-  Load(kChain);
+  Load(kStaleChain);
   Run();
   Load(R"({"puzzle": 1, "nodes": {
     "a": {"kind": "text", "params": {"value": "v"}},
@@ -70,7 +70,7 @@ TEST_F(StaleTest, AnotherKindUnderTheSameNameIsNamed) {
 }
 
 TEST_F(StaleTest, LostAndDamagedFilesAreNamedAndWarnedAbout) {
-  Load(kChain);
+  Load(kStaleChain);
   Run();
   const std::string file = FileOf("b");
   std::filesystem::remove(file);

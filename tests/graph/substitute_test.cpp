@@ -145,7 +145,8 @@ TEST_F(ForeachTest, OverridesChangeSomeElementsAndLaterOnesWin) {
   EXPECT_EQ(TextOf("t[i=2]"), "second");
 }
 
-constexpr const char* kGrid = R"({"puzzle": 1, "vars": {"l": {"range": [0, 3]}, "v": ["a", "b"]},
+constexpr const char* kSubstituteGrid =
+    R"({"puzzle": 1, "vars": {"l": {"range": [0, 3]}, "v": ["a", "b"]},
   "nodes": {
     "t": {"kind": "text", "foreach": {"layer": "${l}", "variant": "${v}"},
           "params": {"value": "${layer}${variant}"}},
@@ -156,7 +157,7 @@ constexpr const char* kGrid = R"({"puzzle": 1, "vars": {"l": {"range": [0, 3]}, 
     "all": {"kind": "concat", "in": {"parts": "t"}}}})";
 
 TEST_F(ForeachTest, ReferencesSelectOneSomeOrAllSteps) {
-  Load(kGrid);
+  Load(kSubstituteGrid);
   Run();
   EXPECT_EQ(TextOf("u[variant=b,layer=1]"), "1B");
   EXPECT_EQ(TextOf("row[layer=2]"), "2A,2a,2b");
@@ -164,7 +165,7 @@ TEST_F(ForeachTest, ReferencesSelectOneSomeOrAllSteps) {
 }
 
 TEST_F(ForeachTest, ChangingOneElementRunsItsConeAndNothingElse) {
-  Load(kGrid);
+  Load(kSubstituteGrid);
   Run();
   Set("t[layer=1,variant=b].value=new");
   Run();

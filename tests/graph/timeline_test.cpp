@@ -19,7 +19,7 @@ namespace {
 using nlohmann::json;
 using ::testing::HasSubstr;
 
-constexpr const char* kGraph = R"({"puzzle": 1, "nodes": {
+constexpr const char* kTimelineGraph = R"({"puzzle": 1, "nodes": {
   "t": {"kind": "text", "foreach": {"i": [1, 2, 3]}, "params": {"value": "${i} <&>"}},
   "s": {"kind": "sleep", "foreach": {"i": [1, 2, 3]}, "in": {"in": "t[i=${i}]"},
         "params": {"value": "s${i}", "ms": 4}},
@@ -48,7 +48,7 @@ class TimelineTest : public GraphTest {
 };
 
 TEST_F(TimelineTest, StepsAreOnTheirLanesAndResultsAreSavedBesides) {
-  Load(kGraph);
+  Load(kTimelineGraph);
   Record();
   for (const Span& span : SpansOf("s[i=1]")) {
     const bool saving = span.type == Span::Type::kSaving;
@@ -99,7 +99,7 @@ TEST_F(TimelineTest, SpansOfARowDoNotOverlap) {
 }
 
 TEST_F(TimelineTest, AnAttemptInVainIsASpanOfItsOwn) {
-  Load(kGraph);
+  Load(kTimelineGraph);
   std::atomic<int> thrown{0};
   playground_.on_start = [&](const std::string& what) {
     if (what == "sleep s2" && thrown++ == 0) throw std::bad_alloc();
@@ -151,7 +151,7 @@ class TraceTest : public TimelineTest {
 };
 
 TEST_F(TraceTest, TracksSlicesAndArrowsSayWhatHappened) {
-  Load(kGraph);
+  Load(kTimelineGraph);
   Record();
   Parse();
   std::set<std::string> names;
@@ -178,7 +178,7 @@ TEST_F(TraceTest, TracksSlicesAndArrowsSayWhatHappened) {
 }
 
 TEST_F(TraceTest, FoundResultsAreMarkedAndCarryArrows) {
-  Load(kGraph);
+  Load(kTimelineGraph);
   Run();
   Set("all.separator=;");
   Record();
@@ -195,7 +195,7 @@ TEST_F(TraceTest, FoundResultsAreMarkedAndCarryArrows) {
 }
 
 TEST_F(TimelineTest, ThePictureIsWellFormedAndShowsTheSteps) {
-  Load(kGraph);
+  Load(kTimelineGraph);
   Record();
   const std::string svg = TimelineSvg(*plan_, timeline_, CriticalPath(*plan_, report()));
   EXPECT_EQ(XmlMistake(svg), "");

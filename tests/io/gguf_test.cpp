@@ -26,7 +26,7 @@ constexpr uint32_t kF32 = 0;
 constexpr uint32_t kQ8_0 = 8;
 constexpr uint32_t kIq2Xxs = 16;
 
-std::string Zeros(size_t bytes) {
+std::string GgufZeros(size_t bytes) {
   return std::string(bytes, '\0');
 }
 
@@ -78,7 +78,7 @@ TEST(GgufTest, MetadataAndTensorsComeBack) {
 
 TEST(GgufTest, ValuesThatAreNotReadAreRefusedByName) {
   const TempFolder folder;
-  WriteBytes(folder / "odd.gguf", GgufFile({}, {{"q", {256}, kIq2Xxs, Zeros(66)},
+  WriteBytes(folder / "odd.gguf", GgufFile({}, {{"q", {256}, kIq2Xxs, GgufZeros(66)},
                                                 {"nan", {1}, kF32, Floats({std::nanf("")})}}));
   const GgufReader reader = GgufReader::Open(folder / "odd.gguf");
   std::vector<float> values(256);
@@ -177,17 +177,17 @@ TEST(GgufTest, EveryPrefixOfAFileIsRefused) {
   }
 }
 
-struct BadFile {
+struct BadGgufFile {
   std::string name;
   std::string bytes;
   std::string message;
 };
 
-void PrintTo(const BadFile& bad, std::ostream* out) {
+void PrintTo(const BadGgufFile& bad, std::ostream* out) {
   *out << bad.name;
 }
 
-class MalformedGgufTest : public testing::TestWithParam<BadFile> {};
+class MalformedGgufTest : public testing::TestWithParam<BadGgufFile> {};
 
 TEST_P(MalformedGgufTest, IsRefusedWithFileAndReason) {
   const TempFolder folder;
@@ -199,19 +199,21 @@ TEST_P(MalformedGgufTest, IsRefusedWithFileAndReason) {
 INSTANTIATE_TEST_SUITE_P(
     Frame, MalformedGgufTest,
     testing::Values(
-        BadFile{"Empty", "", "magic: needs 4 bytes"}, BadFile{"OtherMagic", "GGML1234", "no GGUF"},
-        BadFile{"Version1", GgufRaw(0, 0, "", 1), "version 1 is not supported (2, 3)"},
-        BadFile{"Version4", GgufRaw(0, 0, "", 4), "version 4 is not supported (2, 3)"},
-        BadFile{"BigEndian", GgufRaw(0, 0, "", 0x03000000), "big-endian"},
-        BadFile{"ManyKeys", GgufRaw(0, UINT64_MAX, Zeros(100)), "keys in a file of"},
-        BadFile{"MoreKeysThanBytes", GgufRaw(0, 9, Zeros(100)), "9 keys in a file of"},
-        BadFile{"ManyTensors", GgufRaw(UINT64_MAX, 0, Zeros(100)), "tensors in a file of"},
-        BadFile{"MoreTensorsThanBytes", GgufRaw(4, 0, Zeros(100)), "4 tensors in a file of"}),
+        BadGgufFile{"Empty", "", "magic: needs 4 bytes"},
+        BadGgufFile{"OtherMagic", "GGML1234", "no GGUF"},
+        BadGgufFile{"Version1", GgufRaw(0, 0, "", 1), "version 1 is not supported (2, 3)"},
+        BadGgufFile{"Version4", GgufRaw(0, 0, "", 4), "version 4 is not supported (2, 3)"},
+        BadGgufFile{"BigEndian", GgufRaw(0, 0, "", 0x03000000), "big-endian"},
+        BadGgufFile{"ManyKeys", GgufRaw(0, UINT64_MAX, GgufZeros(100)), "keys in a file of"},
+        BadGgufFile{"MoreKeysThanBytes", GgufRaw(0, 9, GgufZeros(100)), "9 keys in a file of"},
+        BadGgufFile{"ManyTensors", GgufRaw(UINT64_MAX, 0, GgufZeros(100)), "tensors in a file of"},
+        BadGgufFile{"MoreTensorsThanBytes", GgufRaw(4, 0, GgufZeros(100)),
+                    "4 tensors in a file of"}),
     [](const auto& info) { return info.param.name; });
 
 /// A file with one entry of metadata, and bytes enough behind it.
 std::string OneKey(const std::string& entry) {
-  return GgufRaw(0, 1, entry + Zeros(64));
+  return GgufRaw(0, 1, entry + GgufZeros(64));
 }
 
 std::string Value(uint32_t type, const std::string& bytes) {
@@ -225,77 +227,87 @@ std::string Array(uint32_t type, uint64_t count) {
 INSTANTIATE_TEST_SUITE_P(
     Metadata, MalformedGgufTest,
     testing::Values(
-        BadFile{"EmptyKey", OneKey(GgufU32("", 1)), "key 0: is empty"},
-        BadFile{"LongKey", OneKey(GgufU32(std::string(1025, 'k'), 1)), "1025 bytes, at most 1024"},
-        BadFile{"HugeKey", OneKey(Raw<uint64_t>(UINT64_MAX)), "at most 1024"},
-        BadFile{"ControlInKey", OneKey(GgufU32("a\nb", 1)), "control characters"},
-        BadFile{"KeyNotUtf8", OneKey(GgufU32("a\xFF", 1)), "not UTF-8"},
-        BadFile{"KeyTwice", GgufFile({GgufU32("k", 1), GgufU32("k", 1)}, {}), "'k' is there twice"},
-        BadFile{"UnknownType", Value(13, ""), "k: value type 13 is unknown"},
-        BadFile{"BoolOfTwo", Value(7, "\x02"), "k: 2 is neither true (1) nor false (0)"},
-        BadFile{"HugeNumber", Value(10, Raw(UINT64_MAX)), "does not fit into 63 bits"},
-        BadFile{"TextLongerThanFile", Value(8, Raw<uint64_t>(1000)), "k: needs 1000 bytes"},
-        BadFile{"HugeText", Value(8, Raw(UINT64_MAX)), "k: a text of 18446744073709551615 bytes"},
-        BadFile{"ArrayLongerThanFile", Array(4, 1000), "k: needs 4000 bytes"},
-        BadFile{"HugeArray", Array(0, UINT64_MAX), "k: 18446744073709551615 elements, at most"},
-        BadFile{"ArrayThatOverflows", Array(10, UINT64_MAX / 8 + 1), "elements, at most"},
-        BadFile{"TextsLongerThanFile", Array(8, 100), "k: needs 800 bytes"},
-        BadFile{"TextInArrayLongerThanFile",
-                Value(9, Raw<uint32_t>(8) + Raw<uint64_t>(1) + Raw<uint64_t>(500)),
-                "k: needs 500 bytes"},
-        BadFile{"ArrayOfArrays", Array(9, 1), "k: an array of arrays"},
-        BadFile{"ArrayOfUnknown", Array(99, 1), "k: value type 99"},
-        BadFile{"AlignmentOf24", GgufFile({GgufU32("general.alignment", 24)}, {}), "a power of 2"},
-        BadFile{"AlignmentOf0", GgufFile({GgufU32("general.alignment", 0)}, {}), "a power of 2"},
-        BadFile{"AlignmentTooLarge", GgufFile({GgufU32("general.alignment", 1U << 31)}, {}),
-                "a power of 2"},
-        BadFile{"AlignmentIsText", GgufFile({GgufString("general.alignment", "32")}, {}),
-                "a power of 2"}),
+        BadGgufFile{"EmptyKey", OneKey(GgufU32("", 1)), "key 0: is empty"},
+        BadGgufFile{"LongKey", OneKey(GgufU32(std::string(1025, 'k'), 1)),
+                    "1025 bytes, at most 1024"},
+        BadGgufFile{"HugeKey", OneKey(Raw<uint64_t>(UINT64_MAX)), "at most 1024"},
+        BadGgufFile{"ControlInKey", OneKey(GgufU32("a\nb", 1)), "control characters"},
+        BadGgufFile{"KeyNotUtf8", OneKey(GgufU32("a\xFF", 1)), "not UTF-8"},
+        BadGgufFile{"KeyTwice", GgufFile({GgufU32("k", 1), GgufU32("k", 1)}, {}),
+                    "'k' is there twice"},
+        BadGgufFile{"UnknownType", Value(13, ""), "k: value type 13 is unknown"},
+        BadGgufFile{"BoolOfTwo", Value(7, "\x02"), "k: 2 is neither true (1) nor false (0)"},
+        BadGgufFile{"HugeNumber", Value(10, Raw(UINT64_MAX)), "does not fit into 63 bits"},
+        BadGgufFile{"TextLongerThanFile", Value(8, Raw<uint64_t>(1000)), "k: needs 1000 bytes"},
+        BadGgufFile{"HugeText", Value(8, Raw(UINT64_MAX)),
+                    "k: a text of 18446744073709551615 bytes"},
+        BadGgufFile{"ArrayLongerThanFile", Array(4, 1000), "k: needs 4000 bytes"},
+        BadGgufFile{"HugeArray", Array(0, UINT64_MAX), "k: 18446744073709551615 elements, at most"},
+        BadGgufFile{"ArrayThatOverflows", Array(10, UINT64_MAX / 8 + 1), "elements, at most"},
+        BadGgufFile{"TextsLongerThanFile", Array(8, 100), "k: needs 800 bytes"},
+        BadGgufFile{"TextInArrayLongerThanFile",
+                    Value(9, Raw<uint32_t>(8) + Raw<uint64_t>(1) + Raw<uint64_t>(500)),
+                    "k: needs 500 bytes"},
+        BadGgufFile{"ArrayOfArrays", Array(9, 1), "k: an array of arrays"},
+        BadGgufFile{"ArrayOfUnknown", Array(99, 1), "k: value type 99"},
+        BadGgufFile{"AlignmentOf24", GgufFile({GgufU32("general.alignment", 24)}, {}),
+                    "a power of 2"},
+        BadGgufFile{"AlignmentOf0", GgufFile({GgufU32("general.alignment", 0)}, {}),
+                    "a power of 2"},
+        BadGgufFile{"AlignmentTooLarge", GgufFile({GgufU32("general.alignment", 1U << 31)}, {}),
+                    "a power of 2"},
+        BadGgufFile{"AlignmentIsText", GgufFile({GgufString("general.alignment", "32")}, {}),
+                    "a power of 2"}),
     [](const auto& info) { return info.param.name; });
 
 /// A file with these tensors, listed as given, and this data.
 std::string Tensors(const std::vector<std::string>& infos, size_t data_bytes) {
   std::string bytes;
   for (const std::string& info : infos) bytes += info;
-  return GgufPadded(GgufRaw(infos.size(), 0, bytes)) + Zeros(data_bytes);
+  return GgufPadded(GgufRaw(infos.size(), 0, bytes)) + GgufZeros(data_bytes);
 }
 
-std::string OneTensor(const std::vector<uint64_t>& dimensions, uint32_t type, uint64_t offset = 0,
-                      size_t data_bytes = 64) {
+std::string OneGgufTensor(const std::vector<uint64_t>& dimensions, uint32_t type,
+                          uint64_t offset = 0, size_t data_bytes = 64) {
   return Tensors({GgufTensorInfo("t", dimensions, type, offset)}, data_bytes);
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Tensors, MalformedGgufTest,
     testing::Values(
-        BadFile{"EmptyName", Tensors({GgufTensorInfo("", {1}, kF32, 0)}, 32), "tensor 0: is empty"},
-        BadFile{"LongName", Tensors({GgufTensorInfo(std::string(64, 't'), {1}, kF32, 0)}, 32),
-                "64 bytes, at most 63"},
-        BadFile{
+        BadGgufFile{"EmptyName", Tensors({GgufTensorInfo("", {1}, kF32, 0)}, 32),
+                    "tensor 0: is empty"},
+        BadGgufFile{"LongName", Tensors({GgufTensorInfo(std::string(64, 't'), {1}, kF32, 0)}, 32),
+                    "64 bytes, at most 63"},
+        BadGgufFile{
             "NameTwice",
             Tensors({GgufTensorInfo("t", {1}, kF32, 0), GgufTensorInfo("t", {1}, kF32, 32)}, 64),
             "tensor 't' is there twice"},
-        BadFile{"NoDimensions", OneTensor({}, kF32), "0 dimensions, expected 1 to 4"},
-        BadFile{"FiveDimensions", OneTensor({1, 1, 1, 1, 1}, kF32), "5 dimensions"},
-        BadFile{"ZeroDimension", OneTensor({4, 0}, kF32), "a dimension of 0"},
-        BadFile{"HugeDimension", OneTensor({UINT64_MAX}, kF32), "a dimension of 1844674407370955"},
-        BadFile{"ShapeOverflows", OneTensor({1ULL << 40, 1ULL << 40}, kF32), "overflows"},
-        BadFile{"BytesOverflow", OneTensor({1ULL << 62}, kF32), "overflows"},
-        BadFile{"UnknownType", OneTensor({1}, 4), "element type 4 is unknown"},
-        BadFile{"HugeType", OneTensor({1}, UINT32_MAX), "element type 4294967295 is unknown"},
-        BadFile{"RowsOfPartsOfBlocks", OneTensor({33}, kQ8_0),
-                "rows of 33 elements are no multiple of the 32 in a block of Q8_0"},
-        BadFile{"BeyondTheFile", OneTensor({17}, kF32, 0, 64), "needs 68 bytes"},
-        BadFile{"FarBeyondTheFile", OneTensor({1ULL << 50}, kF32), "it is cut"},
-        BadFile{"Gap", OneTensor({8}, kF32, 32), "a gap or an overlap"},
-        BadFile{"HugeOffset", OneTensor({8}, kF32, UINT64_MAX), "a gap or an overlap"},
-        BadFile{"Overlap",
-                Tensors({GgufTensorInfo("a", {8}, kF32, 0), GgufTensorInfo("b", {8}, kF32, 0)}, 64),
-                "a gap or an overlap"},
-        BadFile{"NotAligned",
-                Tensors({GgufTensorInfo("a", {1}, kF32, 0), GgufTensorInfo("b", {1}, kF32, 4)}, 64),
-                "is at offset 4 of the data, expected 32"},
-        BadFile{"BytesBehind", OneTensor({8}, kF32, 0, 100), "its tensors end at"}),
+        BadGgufFile{"NoDimensions", OneGgufTensor({}, kF32), "0 dimensions, expected 1 to 4"},
+        BadGgufFile{"FiveDimensions", OneGgufTensor({1, 1, 1, 1, 1}, kF32), "5 dimensions"},
+        BadGgufFile{"ZeroDimension", OneGgufTensor({4, 0}, kF32), "a dimension of 0"},
+        BadGgufFile{"HugeDimension", OneGgufTensor({UINT64_MAX}, kF32),
+                    "a dimension of 1844674407370955"},
+        BadGgufFile{"ShapeOverflows", OneGgufTensor({1ULL << 40, 1ULL << 40}, kF32), "overflows"},
+        BadGgufFile{"BytesOverflow", OneGgufTensor({1ULL << 62}, kF32), "overflows"},
+        BadGgufFile{"UnknownType", OneGgufTensor({1}, 4), "element type 4 is unknown"},
+        BadGgufFile{"HugeType", OneGgufTensor({1}, UINT32_MAX),
+                    "element type 4294967295 is unknown"},
+        BadGgufFile{"RowsOfPartsOfBlocks", OneGgufTensor({33}, kQ8_0),
+                    "rows of 33 elements are no multiple of the 32 in a block of Q8_0"},
+        BadGgufFile{"BeyondTheFile", OneGgufTensor({17}, kF32, 0, 64), "needs 68 bytes"},
+        BadGgufFile{"FarBeyondTheFile", OneGgufTensor({1ULL << 50}, kF32), "it is cut"},
+        BadGgufFile{"Gap", OneGgufTensor({8}, kF32, 32), "a gap or an overlap"},
+        BadGgufFile{"HugeOffset", OneGgufTensor({8}, kF32, UINT64_MAX), "a gap or an overlap"},
+        BadGgufFile{
+            "Overlap",
+            Tensors({GgufTensorInfo("a", {8}, kF32, 0), GgufTensorInfo("b", {8}, kF32, 0)}, 64),
+            "a gap or an overlap"},
+        BadGgufFile{
+            "NotAligned",
+            Tensors({GgufTensorInfo("a", {1}, kF32, 0), GgufTensorInfo("b", {1}, kF32, 4)}, 64),
+            "is at offset 4 of the data, expected 32"},
+        BadGgufFile{"BytesBehind", OneGgufTensor({8}, kF32, 0, 100), "its tensors end at"}),
     [](const auto& info) { return info.param.name; });
 
 }  // namespace

@@ -31,7 +31,7 @@ std::map<std::string, std::string> FilesOf(const std::vector<std::string>& metad
   return TokenizerFilesFromGguf(GgufReader::Open(folder / "t.gguf"));
 }
 
-const std::vector<std::string> kBpe = {
+const std::vector<std::string> kBpeEntries = {
     GgufString("tokenizer.ggml.model", "gpt2"),
     GgufString("tokenizer.ggml.pre", "smollm"),
     GgufStrings("tokenizer.ggml.tokens",
@@ -54,7 +54,7 @@ std::vector<std::string> Without(std::vector<std::string> entries, const std::st
 }
 
 TEST(GgufTokenizerTest, ByteLevelBpeIsThatOfAFolder) {
-  const auto tokenizer = MakeTokenizer(FilesOf(kBpe));
+  const auto tokenizer = MakeTokenizer(FilesOf(kBpeEntries));
   EXPECT_THAT(tokenizer->Encode("<|im_start|>ab 11<tool>"), ElementsAre(0, 3, 5, 4, 4, 6));
   EXPECT_EQ(tokenizer->Decode(std::vector<int32_t>{0, 3, 5, 4, 4, 6}), "ab 11<tool>");
   EXPECT_EQ(tokenizer->vocab_size(), 9);
@@ -63,12 +63,13 @@ TEST(GgufTokenizerTest, ByteLevelBpeIsThatOfAFolder) {
 }
 
 TEST(GgufTokenizerTest, BosGoesInFrontAsTheFileSaysElseAsThePreTokenizer) {
-  EXPECT_EQ(MakeTokenizer(FilesOf(kBpe))->leading_id(), -1);
-  EXPECT_EQ(MakeTokenizer(FilesOf(With(kBpe, GgufBool("tokenizer.ggml.add_bos_token", true))))
-                ->leading_id(),
-            0);
-  const auto llama =
-      With(Without(kBpe, "tokenizer.ggml.pre"), GgufString("tokenizer.ggml.pre", "llama-bpe"));
+  EXPECT_EQ(MakeTokenizer(FilesOf(kBpeEntries))->leading_id(), -1);
+  EXPECT_EQ(
+      MakeTokenizer(FilesOf(With(kBpeEntries, GgufBool("tokenizer.ggml.add_bos_token", true))))
+          ->leading_id(),
+      0);
+  const auto llama = With(Without(kBpeEntries, "tokenizer.ggml.pre"),
+                          GgufString("tokenizer.ggml.pre", "llama-bpe"));
   EXPECT_EQ(MakeTokenizer(FilesOf(llama))->leading_id(), 0);
   EXPECT_EQ(MakeTokenizer(FilesOf(With(llama, GgufBool("tokenizer.ggml.add_bos_token", false))))
                 ->leading_id(),
@@ -77,7 +78,7 @@ TEST(GgufTokenizerTest, BosGoesInFrontAsTheFileSaysElseAsThePreTokenizer) {
 
 TEST(GgufTokenizerTest, ChatTemplateIsKept) {
   const std::string chat = "{% for m in messages %}\n\"{{ m }}\"{% endfor %}";
-  const auto files = FilesOf(With(kBpe, GgufString("tokenizer.chat_template", chat)));
+  const auto files = FilesOf(With(kBpeEntries, GgufString("tokenizer.chat_template", chat)));
   EXPECT_EQ(nlohmann::json::parse(files.at("tokenizer_config.json")).at("chat_template"), chat);
 }
 
@@ -105,7 +106,7 @@ TEST(GgufTokenizerTest, NoneIsNone) {
 
 TEST(GgufTokenizerTest, WhatDoesNotFitIsRefusedByName) {
   const auto message = [](const std::string& key, const std::string& entry) {
-    return ErrorOf([&] { (void)FilesOf(With(Without(kBpe, key), entry)); });
+    return ErrorOf([&] { (void)FilesOf(With(Without(kBpeEntries, key), entry)); });
   };
   const auto replaced = [&](const std::string& key, const std::string& value) {
     return message(key, GgufString(key, value));
@@ -113,9 +114,9 @@ TEST(GgufTokenizerTest, WhatDoesNotFitIsRefusedByName) {
   EXPECT_THAT(replaced("tokenizer.ggml.model", "bert"), HasSubstr("\"bert\" is not supported"));
   EXPECT_THAT(replaced("tokenizer.ggml.pre", "odd"),
               HasSubstr("tokenizer.ggml.pre \"odd\" is not supported (gpt-2, "));
-  EXPECT_THAT(ErrorOf([] { (void)FilesOf(Without(kBpe, "tokenizer.ggml.pre")); }),
+  EXPECT_THAT(ErrorOf([] { (void)FilesOf(Without(kBpeEntries, "tokenizer.ggml.pre")); }),
               HasSubstr("\"default\" is not supported"));
-  EXPECT_THAT(ErrorOf([] { (void)FilesOf(Without(kBpe, "tokenizer.ggml.merges")); }),
+  EXPECT_THAT(ErrorOf([] { (void)FilesOf(Without(kBpeEntries, "tokenizer.ggml.merges")); }),
               HasSubstr("tokenizer.ggml.merges: missing"));
   const std::string tokens = "tokenizer.ggml.tokens";
   EXPECT_THAT(message(tokens, GgufStrings(tokens, {"a", "b", "a"})), HasSubstr("9 types for 3"));

@@ -77,7 +77,7 @@ Json Sequence(const std::vector<Json>& parts) {
   return {{"type", "Sequence"}, {"pretokenizers", parts}};
 }
 
-Json Tokenizer(Json added, Json normalizer, Json pre_tokenizer, Json decoder, Json model) {
+Json TokenizerJson(Json added, Json normalizer, Json pre_tokenizer, Json decoder, Json model) {
   return {{"version", "1.0"},
           {"truncation", nullptr},
           {"padding", nullptr},
@@ -161,7 +161,7 @@ Json Llama3() {
   for (size_t i = 0; i < by_rank.size(); ++i) members.emplace_back(InAlphabet(by_rank[i]), i);
   Json added = Json::array({Added(128000, "<|begin_of_text|>"), Added(128001, "<|end_of_text|>"),
                             Added(128002, "<|eot_id|>")});
-  return Tokenizer(
+  return TokenizerJson(
       std::move(added), nullptr, Sequence({SplitBy(kLlama3Pattern), ByteLevel(false, false)}),
       ByteLevel(true, true), BpeJson(std::move(vocab), MergesOf(ranks, 1), /*ignore_merges=*/true));
 }
@@ -215,18 +215,18 @@ Json Llama2(bool like_gemma = false) {
                     {{"type", "Fuse"}},
                     {{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}}})}};
   const Json added = Json::array({Added(0, "<unk>"), Added(1, "<s>"), Added(2, "</s>")});
-  if (!like_gemma) return Tokenizer(added, normalizer, nullptr, decoder, std::move(bpe));
+  if (!like_gemma) return TokenizerJson(added, normalizer, nullptr, decoder, std::move(bpe));
   Json plain_decoder = decoder;
   plain_decoder["decoders"].erase(3);
   const Json split = {{"type", "Split"},
                       {"pattern", {{"String", " "}}},
                       {"behavior", "MergedWithPrevious"},
                       {"invert", false}};
-  return Tokenizer(added, normalizer["normalizers"][1], split, plain_decoder, std::move(bpe));
+  return TokenizerJson(added, normalizer["normalizers"][1], split, plain_decoder, std::move(bpe));
 }
 
 /// Numbers that are the same everywhere (Knuth's linear congruence).
-class Random {
+class RandomTexts {
  public:
   uint32_t Below(uint32_t limit) {
     state_ = state_ * 6364136223846793005u + 1442695040888963407u;
@@ -321,7 +321,7 @@ constexpr const char* kBlanks[] = {" ",      " ",       " ",      " ",      "  "
 }  // namespace
 
 std::string MixedText(size_t bytes) {
-  Random random;
+  RandomTexts random;
   std::string text;
   while (text.size() < bytes) {
     const uint32_t choice = random.Below(100);
@@ -368,20 +368,22 @@ std::vector<TokenizerSample> TokenizerSamples() {
   smollm_added.back()["single_word"] = true;
   smollm_added.back()["rstrip"] = true;
   const auto by_gpt2 = [&](const std::vector<Json>& pre_tokenizers) {
-    return Tokenizer(end_of_text, nullptr, Sequence(pre_tokenizers), ByteLevel(true, true), gpt2)
+    return TokenizerJson(end_of_text, nullptr, Sequence(pre_tokenizers), ByteLevel(true, true),
+                         gpt2)
         .dump();
   };
   return {
       {"gpt2",
-       Tokenizer(end_of_text, nullptr, ByteLevel(false, true), ByteLevel(true, true), gpt2).dump()},
+       TokenizerJson(end_of_text, nullptr, ByteLevel(false, true), ByteLevel(true, true), gpt2)
+           .dump()},
       {"llama3", Llama3().dump()},
       {"qwen2",
-       Tokenizer(end_of_text, nfc, Sequence({SplitBy(kQwen2Pattern), ByteLevel(false, false)}),
-                 ByteLevel(true, true), gpt2)
+       TokenizerJson(end_of_text, nfc, Sequence({SplitBy(kQwen2Pattern), ByteLevel(false, false)}),
+                     ByteLevel(true, true), gpt2)
            .dump()},
       {"llama2", Llama2().dump()},
-      {"smollm", Tokenizer(smollm_added, nullptr, Sequence({digits, ByteLevel(false, true)}),
-                           ByteLevel(true, true), gpt2)
+      {"smollm", TokenizerJson(smollm_added, nullptr, Sequence({digits, ByteLevel(false, true)}),
+                               ByteLevel(true, true), gpt2)
                      .dump()},
       {"tekken", by_gpt2({SplitBy(kTekkenPattern), ByteLevel(false, false)})},
       {"o200k", by_gpt2({SplitBy(kO200kPattern, /*inverts=*/true), ByteLevel(false, false)})},

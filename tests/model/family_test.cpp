@@ -71,7 +71,7 @@ ModelWeights RandomWeights(const ModelConfig& config) {
   return model;
 }
 
-Tensor Ids(int64_t batch, int64_t seq) {
+Tensor FamilyIds(int64_t batch, int64_t seq) {
   auto generator = at::make_generator<at::CPUGeneratorImpl>(uint64_t{3});
   return at::randint(40, {batch, seq}, generator, at::kLong);
 }
@@ -135,8 +135,8 @@ TEST_P(FamilyTest, PrunedQueryHeadsAreZerosToOtherReaders) {
   WriteWholeFile(path, json.dump());
   const ModelWeights read = LoadCheckpoint(folder_);
   EXPECT_EQ(read.blocks[1].attention.q.size(0), read.blocks[0].attention.q.size(0));
-  EXPECT_TENSORS_NEAR(Transformer(read).Logits(Ids(2, 20)), Transformer(pruned).Logits(Ids(2, 20)),
-                      1e-5);
+  EXPECT_TENSORS_NEAR(Transformer(read).Logits(FamilyIds(2, 20)),
+                      Transformer(pruned).Logits(FamilyIds(2, 20)), 1e-5);
   // A family without kv heads of its own stays readable for the class of its parent.
   const bool plain = FamilyOf(pruned.config).fields.kv_heads == nullptr;
   EXPECT_EQ(json.contains("block_configs"), !plain);
@@ -166,7 +166,7 @@ TEST_P(FamilyTest, PaddingThatSomebodyTrainedIsRefused) {
 TEST_P(FamilyTest, ChildrenDecodeWithACacheAsTheyReadTheWhole) {
   const at::NoGradGuard no_grad;
   const Transformer model(Child(RandomWeights(ConfigOf(GetParam()))));
-  const Tensor ids = Ids(2, 20);
+  const Tensor ids = FamilyIds(2, 20);
   const Tensor whole = model.Logits(ids);
   KvCache cache(model.config().n_layers());
   std::vector<Tensor> parts = {model.Logits(ids.narrow(1, 0, 7), &cache)};
@@ -178,7 +178,7 @@ TEST_P(FamilyTest, BlocksAreTheSumOfTheirSubBlocks) {
   const at::NoGradGuard no_grad;
   const Transformer model(Child(RandomWeights(ConfigOf(GetParam()))));
   const ModelConfig& config = model.config();
-  Tensor x = model.Embed(Ids(2, 9));
+  Tensor x = model.Embed(FamilyIds(2, 9));
   const Tensor expected = model.Blocks(x, 0, config.n_layers());
   for (int64_t layer = 0; layer < config.n_layers(); ++layer)
     for (SubBlock which : {SubBlock::kAttention, SubBlock::kFfn})
@@ -189,7 +189,7 @@ TEST_P(FamilyTest, BlocksAreTheSumOfTheirSubBlocks) {
 
 TEST_P(FamilyTest, GradientsAgreeWithFiniteDifferences) {
   ModelWeights weights = Child(RandomWeights(ConfigOf(GetParam())));
-  const Tensor ids = Ids(2, 12);
+  const Tensor ids = FamilyIds(2, 12);
   auto loss_of = [&](const ModelWeights& w) {
     return Transformer(w).Logits(ids).log_softmax(-1).square().mean();
   };

@@ -31,7 +31,7 @@ using at::Tensor;
 using nlohmann::ordered_json;
 using testing::HasSubstr;
 
-using Ids = std::vector<int32_t>;
+using GgufIds = std::vector<int32_t>;
 
 class SmolLm2Test : public testing::Test {
  protected:
@@ -44,7 +44,9 @@ class SmolLm2Test : public testing::Test {
     golden_ = JsonText::ParseFile(data + "/golden/smollm2.json").value();
   }
 
-  [[nodiscard]] Ids GoldenIds(const char* name) const { return golden_.at(name).get<Ids>(); }
+  [[nodiscard]] GgufIds GoldenIds(const char* name) const {
+    return golden_.at(name).get<GgufIds>();
+  }
 
   std::string path_;
   ordered_json golden_;
@@ -62,24 +64,24 @@ TEST_F(SmolLm2Test, TextsBecomeTheIdsOfTransformers) {
 
 TEST_F(SmolLm2Test, LogitsAndContinuationsAreThoseOfTransformers) {
   const Transformer model(LoadCheckpoint(path_));
-  const Ids ids = GoldenIds("ids");
+  const GgufIds ids = GoldenIds("ids");
   const Tensor logits = model.Logits(at::tensor(ids, at::kInt).to(at::kLong).unsqueeze(0))[0];
   const Tensor log_p = logits.log_softmax(-1);
   const auto nll = golden_.at("nll").get<std::vector<double>>();
   for (size_t i = 0; i < nll.size(); ++i)
     EXPECT_NEAR(-log_p[static_cast<int64_t>(i)][ids[i + 1]].item<double>(), nll[i], 1e-3) << i;
-  const Ids top = GoldenIds("top10_ids");
+  const GgufIds top = GoldenIds("top10_ids");
   const auto values = golden_.at("top10_logits").get<std::vector<double>>();
   for (size_t i = 0; i < top.size(); ++i)
     EXPECT_NEAR(logits[-1][top[i]].item<double>(), values[i], 1e-3) << i;
   EXPECT_NEAR(logits[-1].norm().item<double>(), golden_.at("last_logits_l2").get<double>(), 1e-2);
 
-  const Ids greedy = GoldenIds("greedy_after_20_ids");
+  const GgufIds greedy = GoldenIds("greedy_after_20_ids");
   EXPECT_EQ(Generate(model, std::span(ids).first(20), static_cast<int64_t>(greedy.size())), greedy);
-  Ids answer = GoldenIds("chat_greedy_ids");
+  GgufIds answer = GoldenIds("chat_greedy_ids");
   ASSERT_EQ(answer.back(), 2);  // EOS, which Generate stops at
   answer.pop_back();
-  Ids said = Generate(model, GoldenIds("chat_ids"), 64);
+  GgufIds said = Generate(model, GoldenIds("chat_ids"), 64);
   if (!said.empty() && said.back() == 2) said.pop_back();
   EXPECT_EQ(said, answer);
 }

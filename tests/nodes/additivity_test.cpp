@@ -23,7 +23,7 @@ Score Scored(int64_t layer, const std::string& variant, double kl) {
   return score;
 }
 
-std::vector<Score> Scores() {
+std::vector<Score> AdditivityScores() {
   return {Scored(0, "attn:kv1", 0.1),        Scored(0, "ffn:50%", 0.3),
           Scored(1, "attn:none", 1),         Scored(1, "ffn:none", 2),
           Scored(0, "attn:kv1+ffn:24", 0.5), Scored(1, "attn:none+ffn:24", 2),
@@ -33,7 +33,7 @@ std::vector<Score> Scores() {
 TEST(AdditivityTest, WholeBlocksStandBesideTheSumOfTheirParts) {
   std::vector<std::string> warnings;
   const std::vector<Whole> wholes = WholeBlocks(
-      Scores(), TinyConfig(), [&](const std::string& text) { warnings.push_back(text); });
+      AdditivityScores(), TinyConfig(), [&](const std::string& text) { warnings.push_back(text); });
   ASSERT_EQ(wholes.size(), 2u) << "with the parent's own attention there is nothing to add up";
   EXPECT_EQ(wholes[0].name, "layer 0 attn:kv1+ffn:24");
   EXPECT_DOUBLE_EQ(wholes[0].sum, 0.4);
@@ -61,7 +61,7 @@ TEST(AdditivityTest, ChildrenThatKnowTheirSumAreListed) {
   Checkpoint parent;
   parent.model = TinyModel();
   inputs.Add("parent", "p", parent);
-  for (const Score& score : Scores()) inputs.Add("scores", score.variant, score);
+  for (const Score& score : AdditivityScores()) inputs.Add("scores", score.variant, score);
   Evaluation child;
   child.label = "70% child";
   child.has_kl = true;

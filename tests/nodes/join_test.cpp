@@ -30,7 +30,7 @@ Block Made(const std::string& name, int64_t layer = 0, double marked = 0) {
   return block;
 }
 
-Checkpoint Parent() {
+Checkpoint JoinParent() {
   Checkpoint checkpoint;
   checkpoint.model = TinyModel();
   return checkpoint;
@@ -48,14 +48,14 @@ Choice Chosen(const std::vector<std::vector<std::string>>& names) {
 
 FakeInputs WithBlocks(const std::vector<Block>& blocks) {
   FakeInputs inputs;
-  inputs.Add("parent", "parent", Parent());
+  inputs.Add("parent", "parent", JoinParent());
   for (size_t i = 0; i < blocks.size(); ++i)
     inputs.Add("blocks", "block " + std::to_string(i), blocks[i]);
   return inputs;
 }
 
 template <class Run>
-std::string Failure(const Run& run) {
+std::string JoinFailure(const Run& run) {
   try {
     run();
   } catch (const Error& error) {
@@ -79,7 +79,7 @@ TEST(JoinTest, AWholeBlockHasTheTrainedPartsAndTheParentsOwn) {
   const auto weights = std::get<BlockWeights>(joined.Weights());
   EXPECT_TRUE(weights.attention.q.equal(TinyModel().blocks[1].attention.q));
   EXPECT_TRUE(weights.ffn.down.equal(std::get<FfnWeights>(Made("ffn:24", 1, 0.5).trained).down));
-  EXPECT_EQ(Failure([&] {
+  EXPECT_EQ(JoinFailure([&] {
               (void)RunJoin({{8}, 1, "attn:kv1+ffn:24"}, inputs, context);
             }),
             "layer 1: no block at port `blocks` is attn:kv1");
@@ -107,10 +107,10 @@ TEST(JoinTest, BeyondTheShortlistIsTheParentsOwnBlock) {
   const Block surplus = Shortlisted(inputs, 0, 2);
   EXPECT_TRUE(surplus.parents_own);
   EXPECT_EQ(surplus.variant, "attn:kv2+ffn:48");
-  EXPECT_THAT(Failure([&] { (void)Shortlisted(inputs, 2, 1); }),
+  EXPECT_THAT(JoinFailure([&] { (void)Shortlisted(inputs, 2, 1); }),
               HasSubstr("the parent has layers 0 to 1"));
   FakeInputs child;
-  child.Add("parent", "parent", Parent());
+  child.Add("parent", "parent", JoinParent());
   child.Add("blocks", "surplus", surplus);
   child.Add("choice", "choice", Chosen({{"attn:kv2+ffn:48"}}));
   FakeContext context;
@@ -130,7 +130,7 @@ TEST(JoinTest, AssembleTakesAWholeBlockAsOnePick) {
       std::get<BlockWeights>(Made("attn:kv1+ffn:24", 0, 0.25).trained).ffn.down));
   EXPECT_FALSE(child.model.blocks[1].attention.q.defined());
   inputs.Add("blocks", "again", Made("attn:kv1+ffn:24"));
-  EXPECT_EQ(Failure([&] { (void)RunAssemble({}, inputs, context); }),
+  EXPECT_EQ(JoinFailure([&] { (void)RunAssemble({}, inputs, context); }),
             "layer 0: the choice takes attn:kv1+ffn:24, which two blocks provide");
 }
 
@@ -138,12 +138,12 @@ TEST(JoinTest, BldRefusesAStartThatIsSomethingElse) {
   FakeContext context;
   const auto failure = [&](int64_t layer, const char* variant, bool with_start) {
     FakeInputs inputs;
-    inputs.Add("parent", "parent", Parent());
+    inputs.Add("parent", "parent", JoinParent());
     if (with_start) inputs.Add("start", "start", Made("attn:kv1+ffn:24"));
     BldParams params;
     params.layer = layer;
     params.variant = variant;
-    return Failure([&] { (void)RunBld(params, inputs, context); });
+    return JoinFailure([&] { (void)RunBld(params, inputs, context); });
   };
   EXPECT_EQ(failure(1, "start", true),
             "layer 1 is to be trained, but the start is attn:kv1+ffn:24 of layer 0");
@@ -156,7 +156,7 @@ TEST(JoinTest, BldRefusesAStartThatIsSomethingElse) {
 TEST(JoinTest, WhatNeedsNoTrainingGetsNone) {
   FakeContext context;
   FakeInputs inputs;
-  inputs.Add("parent", "parent", Parent());
+  inputs.Add("parent", "parent", JoinParent());
   BldParams params;
   params.variant = "none";
   EXPECT_EQ(RunBld(params, inputs, context).loss, 1);

@@ -13,7 +13,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
-Evaluation Row(const std::string& label, int64_t block_parameters, double kl = -1) {
+Evaluation ReportRow(const std::string& label, int64_t block_parameters, double kl = -1) {
   Evaluation row;
   row.label = label;
   row.block_parameters = block_parameters;
@@ -23,14 +23,14 @@ Evaluation Row(const std::string& label, int64_t block_parameters, double kl = -
 }
 
 TEST(ReportTest, SizesAreSharesOfTheParentWhereItIsAmongTheRows) {
-  EXPECT_THAT(EvaluationTable({Row("parent", 8000), Row("child", 6000, 0.5)}),
+  EXPECT_THAT(EvaluationTable({ReportRow("parent", 8000), ReportRow("child", 6000, 0.5)}),
               AllOf(HasSubstr("100.0%"), HasSubstr("75.0%"), HasSubstr("0.5000")));
-  EXPECT_THAT(EvaluationTable({Row("one", 6000, 0.5), Row("other", 3000, 0.7)}),
+  EXPECT_THAT(EvaluationTable({ReportRow("one", 6000, 0.5), ReportRow("other", 3000, 0.7)}),
               AllOf(HasSubstr("  6000  "), HasSubstr("  3000  "), Not(HasSubstr("%"))));
 }
 
 TEST(ReportTest, StandardErrorsStandBesideEveryMean) {
-  Evaluation row = Row("child", 6000, 0.5), other = Row("other", 6000, 0.5);
+  Evaluation row = ReportRow("child", 6000, 0.5), other = ReportRow("other", 6000, 0.5);
   const auto top5 = static_cast<size_t>(Metric::kTop5);
   row.metrics.sum[top5] = row.metrics.squares[top5] = 80;  // of 100: sqrt(.8 * .2 / 99)
   other.metrics.sum[top5] = other.metrics.squares[top5] = 99;
@@ -44,7 +44,7 @@ TEST(ReportTest, StandardErrorsStandBesideEveryMean) {
 }
 
 TEST(ReportTest, TasksAreShownBesideTheParents) {
-  Evaluation parent = Row("parent", 8000), child = Row("child", 6000, 0.5);
+  Evaluation parent = ReportRow("parent", 8000), child = ReportRow("child", 6000, 0.5);
   EXPECT_EQ(TasksOfRows({parent, child}), "");
   parent.tasks = {{"t", 100, 0, {{"acc", 0.8}, {"stderr", 0.04}}, "acc", ""}};
   child.tasks = {{"t", 100, 0, {{"acc", 0.6}, {"stderr", 0.05}}, "acc", ""}};
@@ -53,7 +53,8 @@ TEST(ReportTest, TasksAreShownBesideTheParents) {
 }
 
 TEST(ReportTest, RowsThatNameASeriesAreDrawn) {
-  std::vector<Evaluation> rows = {Row("parent", 8000), Row("a", 6000, 0.5), Row("b", 4000, 0.9)};
+  std::vector<Evaluation> rows = {ReportRow("parent", 8000), ReportRow("a", 6000, 0.5),
+                                  ReportRow("b", 4000, 0.9)};
   EXPECT_THAT(EvaluationPicture(rows, {}), IsEmpty());
   rows[1].series = rows[2].series = "greedy";
   const std::string svg = EvaluationPicture(rows, {});
