@@ -1,8 +1,11 @@
 #include "nodes/train/gkd.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <optional>
 
 #include <fmt/format.h>
@@ -19,6 +22,7 @@
 #include "nodes/states/artifacts.h"
 #include "nodes/states/layer_input.h"
 #include "nodes/states/sub_block_data.h"
+#include "nodes/train/best_state.h"
 #include "nodes/train/training_loop.h"
 
 namespace puzzle {
@@ -123,11 +127,59 @@ std::vector<Tensor> StatesWithoutGradients(const TeacherStates& states,
   return states(rows);
 }
 
+// Sequences that are not learned from, and the teacher's final states of what counts in them.
+class HeldOut {
+ public:
+  HeldOut(const Transformer& teacher, const TeacherStates& states, const TokenSet& tokens,
+          const Answers& answers, const std::vector<int64_t>& rows)
+      : teacher_head_(teacher.weights().HeadMatrix()) {
+    for (const int64_t row : rows) {
+      const Tensor hidden = teacher.FinalNorm(StatesWithoutGradients(states, {row}).back());
+      sequences_.push_back({tokens.Rows({row}).to(hidden.device()), answers.Of({row}), {}});
+      sequences_.back().teacher = sequences_.back().Chosen(PredictingStates(hidden));
+    }
+  }
+
+  [[nodiscard]] bool empty() const { return sequences_.empty(); }
+  // Mean KL(teacher || student).
+  [[nodiscard]] double Kl(const Transformer& student) const {
+    std::vector<TokenMetrics> sums(sequences_.size());
+    ParallelFor(std::ssize(sequences_), [&](int64_t i) {
+      const at::NoGradGuard no_grad;
+      const Sequence& sequence = sequences_[static_cast<size_t>(i)];
+      const Tensor x = student.Blocks(student.Embed(sequence.ids), 0, student.config().n_layers());
+      const HeadInput child{sequence.Chosen(PredictingStates(student.FinalNorm(x))),
+                            student.weights().HeadMatrix()};
+      const HeadInput parent{sequence.teacher, teacher_head_};
+      sums[static_cast<size_t>(i)] =
+          Measure(child, sequence.Chosen(NextTokens(sequence.ids)), &parent).Sum();
+    });
+    TokenMetrics sum;
+    for (const TokenMetrics& one : sums) sum += one;
+    return sum.Mean(Metric::kKl);
+  }
+
+ private:
+  struct Sequence {
+    Tensor ids;  // [1, seq]
+    std::optional<CountedPredictions> counted;
+    Tensor teacher;
+
+    // Of values one for each prediction.
+    [[nodiscard]] Tensor Chosen(const Tensor& values) const {
+      return counted ? counted->Select(values, 0, 1) : values;
+    }
+  };
+
+  Tensor teacher_head_;
+  std::vector<Sequence> sequences_;
+};
+
 }  // namespace
 
-double DistillGlobally(const Transformer& teacher, const TeacherStates& teacher_states,
-                       const Transformer& student, const TokenSet& tokens, const GkdParams& params,
-                       uint64_t seed, RunContext& context) {
+GlobalDistillation DistillGlobally(const Transformer& teacher, const TeacherStates& teacher_states,
+                                   const Transformer& student, const TokenSet& tokens,
+                                   const GkdParams& params, uint64_t seed, RunContext& context) {
   const at::AutoGradMode with_gradients(true);
   const at::Device device = student.weights().embedding.device();
   AdamW optimizer(Parameters(student.weights()),
@@ -135,21 +187,35 @@ double DistillGlobally(const Transformer& teacher, const TeacherStates& teacher_
   DataParallel gradients(student);
   const at::ScalarType products = ProductType(params.compute, device.str());
   const Answers answers = params.answers_only() ? Answers(tokens.Mask()) : Answers(tokens);
+  const int64_t trained_on =
+      answers.sequences() - std::min(params.holdout, answers.sequences() / 4);
+  std::vector<int64_t> last(static_cast<size_t>(answers.sequences() - trained_on));
+  std::iota(last.begin(), last.end(), trained_on);
+  const HeldOut held_out(teacher, teacher_states, tokens, answers, answers.Rows(last));
+  BestState best(optimizer, [&] { return held_out.Kl(student.WithProductsIn(products)); });
   const TrainingLoop loop{.what = "global distillation",
                           .steps = params.steps,
-                          .sequences = answers.sequences(),
-                          .seed = seed};
-  return RunTrainingLoop(loop, params, optimizer, context, [&](const std::vector<int64_t>& order) {
-    const std::vector<int64_t> batch = answers.Rows(order);
-    return gradients.Backward(
-        batch, [&](const Transformer& part, const std::vector<int64_t>& rows) {
+                          .sequences = trained_on,
+                          .seed = seed,
+                          .best = held_out.empty() ? nullptr : &best};
+  GlobalDistillation result;
+  result.loss =
+      RunTrainingLoop(loop, params, optimizer, context, [&](const std::vector<int64_t>& order) {
+        const std::vector<int64_t> batch = answers.Rows(order);
+        return gradients.Backward(batch, [&](const Transformer& part,
+                                             const std::vector<int64_t>& rows) {
           const auto counted = answers.Of(rows);
           const Tensor loss = GlobalLoss(
               teacher, StatesWithoutGradients(teacher_states, rows), part.WithProductsIn(products),
               tokens.Rows(rows).to(device), params, counted ? &*counted : nullptr);
           return counted ? loss * answers.Share(rows, batch) : loss;
         });
-  });
+      });
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  result.held_out_before = held_out.empty() ? kNone : best.first();
+  result.held_out = held_out.empty() ? kNone : best.best();
+  result.best_step = held_out.empty() ? params.steps : best.best_step();
+  return result;
 }
 
 Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& context) {
@@ -188,11 +254,21 @@ Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& con
       return all;
     };
   }
-  const double loss = DistillGlobally(teacher, states, student, *tokens, params,
-                                      context.seed() + static_cast<uint64_t>(params.seed), context);
+  const GlobalDistillation end =
+      DistillGlobally(teacher, states, student, *tokens, params,
+                      context.seed() + static_cast<uint64_t>(params.seed), context);
   Checkpoint result = *student_checkpoint;
   result.model = Clone(ToDevice(student.weights(), "cpu"));
-  result.figures = {{"loss", loss}};
+  result.figures = {{"loss", end.loss}, {"best_step", static_cast<double>(end.best_step)}};
+  if (!std::isnan(end.held_out)) {
+    result.figures["held_out_kl_before"] = end.held_out_before;
+    result.figures["held_out_kl"] = end.held_out;
+  }
+  if (end.best_step == 0)
+    context.Warn(fmt::format(
+        "no state of the distillation was better than the child as it was (KL {:.4f} on text held "
+        "out), which is returned: try a smaller `lr`, or more tokens",
+        end.held_out_before));
   return result;
 }
 

@@ -15,15 +15,26 @@ namespace puzzle {
 /// behind the last block. Called from several threads at once.
 using TeacherStates = std::function<std::vector<at::Tensor>(const std::vector<int64_t>& rows)>;
 
+/// How a distillation ended.
+struct GlobalDistillation {
+  double loss = 0;  // of the training, smoothed over the last steps
+  // KL(teacher || student) of the sequences held out; NaN when there are none.
+  double held_out_before = 0;
+  double held_out = 0;
+  int64_t best_step = 0;  // 0: nothing was better than the student as it was
+};
+
 /// Trains the student in place: kl_weight * KL(teacher || student) over the vocabulary
 /// + cosine_weight * mean over surviving layers of (1 - cos of the hidden states behind them)
 /// + lm_weight * cross entropy. With `params.on` "answers" all three are means over the places that
 /// predict a token of an answer, of those sequences that hold one. Keeps save points in `context`.
-/// Returns the smoothed last loss. Throws Error on divergence, and when answers are wanted that are
-/// not there.
-double DistillGlobally(const Transformer& teacher, const TeacherStates& teacher_states,
-                       const Transformer& student, const TokenSet& tokens, const GkdParams& params,
-                       uint64_t seed, RunContext& context);
+/// The last min(params.holdout, a quarter) of the sequences are not trained on: of the states
+/// before, during and after the training the one with the least KL there is the result. Without
+/// any, a loss that is not finite is an Error. Throws Error when answers are wanted that are not
+/// there.
+GlobalDistillation DistillGlobally(const Transformer& teacher, const TeacherStates& teacher_states,
+                                   const Transformer& student, const TokenSet& tokens,
+                                   const GkdParams& params, uint64_t seed, RunContext& context);
 
 [[nodiscard]] Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& context);
 

@@ -132,7 +132,7 @@ NodeKind AssembleKind() {
 }
 
 NodeKind GkdKind() {
-  Kind<GkdParams> kind("gkd", 2,
+  Kind<GkdParams> kind("gkd", 3,
                        "Global knowledge distillation: repairs an assembled child (Puzzle, "
                        "section 5).");
   kind.In("teacher", "checkpoint", "the parent")
@@ -147,6 +147,10 @@ NodeKind GkdKind() {
       .Param("cosine_weight", &GkdParams::cosine_weight, {AtLeast(0)},
              "of the hidden states' cosine loss")
       .Param("lm_weight", &GkdParams::lm_weight, {AtLeast(0)}, "of the cross entropy")
+      .Param(
+          "holdout", &GkdParams::holdout, {AtLeast(0)},
+          "last sequences, a quarter at most, by whose KL the best state is kept, the child as it "
+          "was included; 0: the last state is the result")
       .Out("checkpoint")
       .On(Needs::kDevice)
       .Takes([](const GkdParams&, const InputFacts& in) {

@@ -32,15 +32,23 @@ struct Progress {
   double smooth_loss = 0;
 };
 
-void Save(const Progress& progress, const AdamW& optimizer, ArchiveWriter& out) {
+void Save(const Progress& progress, const AdamW& optimizer, const BestState* best,
+          ArchiveWriter& out) {
+  if (best != nullptr) best->Save(out);
   out.SetAttribute("step", progress.step);
   out.SetAttribute("smooth_loss", progress.smooth_loss);
   SaveOptimizer(optimizer, out);
 }
 
-Progress Restore(const ArchiveReader& in, AdamW& optimizer) {
+Progress Restore(const ArchiveReader& in, AdamW& optimizer, BestState* best) {
+  if (best != nullptr) best->Restore(in);
   RestoreOptimizer(in, optimizer);
   return {in.Attribute("step"), in.Attribute("smooth_loss")};
+}
+
+/// Whether the best state is looked for behind this many steps.
+bool IsConsidered(const TrainingLoop& loop, int64_t step) {
+  return step * loop.considerations / loop.steps != (step - 1) * loop.considerations / loop.steps;
 }
 
 }  // namespace
@@ -49,22 +57,35 @@ double RunTrainingLoop(const TrainingLoop& loop, const TrainingParams& params, A
                        RunContext& context,
                        const std::function<double(const std::vector<int64_t>& rows)>& backward) {
   Progress progress;
-  if (const auto saved = context.LastSavePoint()) progress = Restore(*saved, optimizer);
+  if (const auto saved = context.LastSavePoint()) {
+    progress = Restore(*saved, optimizer, loop.best);
+  } else if (loop.best != nullptr) {
+    loop.best->Consider(0);
+  }
+  std::string held_out;
   SequenceOrder order(loop.sequences, loop.seed);
   order.Skip(progress.step, params.batch);
   while (progress.step < loop.steps) {
     const double value = backward(order.Next(params.batch));
-    if (!std::isfinite(value))
-      throw Error(fmt::format("{} diverged at step {}: loss {}", loop.what, progress.step, value));
+    if (!std::isfinite(value)) {
+      const std::string what =
+          fmt::format("{} diverged at step {}: loss {}", loop.what, progress.step, value);
+      if (loop.best == nullptr) throw Error(what);
+      context.Warn(what + "; the best state before is kept");
+      break;
+    }
     optimizer.Step(
         CosineSchedule(progress.step, loop.steps, params.lr, params.warmup, loop.final_ratio));
     optimizer.ZeroGrad();
     progress.smooth_loss = progress.step == 0 ? value : 0.95 * progress.smooth_loss + 0.05 * value;
     ++progress.step;
-    context.KeepSavePoint([&](ArchiveWriter& out) { Save(progress, optimizer, out); });
+    if (loop.best != nullptr && IsConsidered(loop, progress.step))
+      held_out = fmt::format(", held out {:.4f}", loop.best->Consider(progress.step));
+    context.KeepSavePoint([&](ArchiveWriter& out) { Save(progress, optimizer, loop.best, out); });
     context.Poll(static_cast<double>(progress.step) / static_cast<double>(loop.steps),
-                 fmt::format("loss {:.4f}", progress.smooth_loss));
+                 fmt::format("loss {:.4f}{}", progress.smooth_loss, held_out));
   }
+  if (loop.best != nullptr) loop.best->PutBack();
   return progress.smooth_loss;
 }
 

@@ -10,6 +10,7 @@
 
 #include "graph/kind/kind.h"
 #include "model/math/optim.h"
+#include "nodes/train/best_state.h"
 #include "nodes/train/kinds.h"
 
 namespace puzzle {
@@ -24,12 +25,16 @@ struct TrainingLoop {
   int64_t sequences = 0;  // to choose from
   uint64_t seed = 0;      // of their order
   double final_ratio = 0;
+  BestState* best =
+      nullptr;  // considered before the first step, after the last, and evenly between
+  int64_t considerations = 5;  // behind the first
 };
 
 /// Runs the steps that are still to be made. `backward` adds a batch's gradients to those of the
 /// optimizer's parameters and returns its loss. Returns the loss, smoothed over the last steps.
-/// Throws Error when a loss is not finite. REQUIRES: what `backward` does depends on the parameters
-/// and the rows alone.
+/// With `best` its state is put back at the end; a loss that is not finite then ends the training
+/// with a warning, without one it is an Error. REQUIRES: what `backward` does depends on the
+/// parameters and the rows alone.
 double RunTrainingLoop(const TrainingLoop& loop, const TrainingParams& params, AdamW& optimizer,
                        RunContext& context,
                        const std::function<double(const std::vector<int64_t>& rows)>& backward);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -526,29 +527,103 @@ TEST_F(DistillTest, ScoresInBf16AreThoseOfRoundedMatrices) {
   }
 }
 
-TEST_F(DistillTest, GlobalDistillationBringsTheChildCloserToItsParent) {
-  ModelWeights child = Clone(parent_.weights());
-  for (int64_t layer = 0; layer < 2; ++layer) {
-    const VariantSpec spec = ResolveVariant("ffn:25%", parent_.config(), layer);
-    Replace(child, layer, spec, InitVariant(parent_.weights(), layer, spec));
+// The parent with narrow FFNs, and the global distillation of it.
+class GlobalTest : public DistillTest {
+ protected:
+  ModelWeights Child() {
+    ModelWeights child = Clone(parent_.weights());
+    for (int64_t layer = 0; layer < 2; ++layer) {
+      const VariantSpec spec = ResolveVariant("ffn:25%", parent_.config(), layer);
+      Replace(child, layer, spec, InitVariant(parent_.weights(), layer, spec));
+    }
+    return child;
   }
-  const Transformer student(child);
-  auto kl = [&] {
-    return EvaluateModel(student, &parent_, tokens_, 0, 8, [](double) {}).Mean(Metric::kKl);
-  };
-  const double before = kl();
+  GlobalDistillation Distill(const Transformer& student, const GkdParams& params,
+                             RunContext& context) {
+    const TeacherStates teacher_states = [&](const std::vector<int64_t>& rows) {
+      std::vector<Tensor> all = {parent_.Embed(tokens_.Rows(rows))};
+      for (int64_t layer = 0; layer < 2; ++layer)
+        all.push_back(parent_.Blocks(all.back(), layer, layer + 1));
+      return all;
+    };
+    return DistillGlobally(parent_, teacher_states, student, tokens_, params, 1, context);
+  }
+  double Kl(const Transformer& student, const TokenSet& tokens) {
+    return EvaluateModel(student, &parent_, tokens, 0, 8, [](double) {}).Mean(Metric::kKl);
+  }
+  // The last sequences.
+  TokenSet HeldOut(int64_t sequences) {
+    TokenSet last = tokens_;
+    last.ids.assign(tokens_.ids.end() - 16 * sequences, tokens_.ids.end());
+    return last;
+  }
+};
+
+TEST_F(GlobalTest, BringsTheChildCloserToItsParent) {
+  const Transformer student(Child());
+  const double before = Kl(student, tokens_);
+  const double before_held_out = Kl(student, HeldOut(4));
   GkdParams params;
   params.steps = 60;
   params.lr = 2e-3;
-  const TeacherStates teacher_states = [&](const std::vector<int64_t>& rows) {
-    std::vector<Tensor> all = {parent_.Embed(tokens_.Rows(rows))};
-    for (int64_t layer = 0; layer < 2; ++layer)
-      all.push_back(parent_.Blocks(all.back(), layer, layer + 1));
-    return all;
-  };
   FakeContext context;
-  DistillGlobally(parent_, teacher_states, student, tokens_, params, 1, context);
-  EXPECT_LT(kl(), 0.5 * before);
+  const GlobalDistillation end = Distill(student, params, context);
+  EXPECT_LT(Kl(student, tokens_), 0.5 * before);
+  EXPECT_NEAR(end.held_out_before, before_held_out, 1e-6);
+  EXPECT_NEAR(end.held_out, Kl(student, HeldOut(4)), 1e-6);
+  EXPECT_GT(end.best_step, 0);
+}
+
+TEST_F(GlobalTest, NeverReturnsAWorseChild) {
+  ModelWeights child = Child();
+  const Transformer student(Clone(child));
+  GkdParams params;
+  params.steps = 6;
+  params.lr = 0.9;
+  FakeContext context;
+  const GlobalDistillation end = Distill(student, params, context);
+  EXPECT_EQ(end.best_step, 0);
+  EXPECT_EQ(end.held_out, end.held_out_before);
+  EXPECT_TRUE(student.weights().embedding.equal(child.embedding));
+  EXPECT_EQ(Kl(student, tokens_), Kl(Transformer(child), tokens_));
+}
+
+TEST_F(GlobalTest, KeepsTheBestWhenTheTrainingDiverges) {
+  ModelWeights child = Child();
+  const Transformer student(Clone(child));
+  GkdParams params;
+  params.steps = 40;
+  params.lr = 1.0;
+  params.weight_decay = 0;
+  params.lm_weight = std::numeric_limits<double>::infinity();  // the first loss is none
+  FakeContext context;
+  EXPECT_EQ(Distill(student, params, context).best_step, 0);
+  EXPECT_THAT(context.warnings, testing::ElementsAre(HasSubstr("diverged at step 0")));
+  EXPECT_TRUE(student.weights().embedding.equal(child.embedding));
+  params.holdout = 0;
+  EXPECT_THROW((void)Distill(student, params, context), Error);
+}
+
+TEST_F(GlobalTest, ThatIsStoppedEndsWithTheBitsOfOneThatIsNot) {
+  GkdParams params;
+  params.steps = 12;
+  params.lr = 0.05;  // so that the best state is not the last
+  FakeContext undisturbed;
+  const Transformer expected(Child());
+  const GlobalDistillation end = Distill(expected, params, undisturbed);
+  StoppingContext context(folder_ / "savepoint");
+  for (const int round : {7, 3}) {
+    context.StopAt(round);
+    EXPECT_THROW((void)Distill(Transformer(Child()), params, context), Cancelled);
+  }
+  context.StopAt(-1);
+  const Transformer resumed(Child());
+  const GlobalDistillation again = Distill(resumed, params, context);
+  EXPECT_EQ(again.loss, end.loss);
+  EXPECT_EQ(again.held_out, end.held_out);
+  EXPECT_EQ(again.held_out_before, end.held_out_before);
+  EXPECT_EQ(again.best_step, end.best_step);
+  EXPECT_TRUE(resumed.weights().embedding.equal(expected.weights().embedding));
 }
 
 TEST_F(DistillTest, BldThatIsStoppedEndsWithTheBitsOfBldThatIsNot) {
