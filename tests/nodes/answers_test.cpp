@@ -19,6 +19,7 @@
 #include "nodes/train/gkd.h"
 #include "nodes/train/trainee.h"
 #include "tests/io/temp_folder.h"
+#include "tests/io/test_files.h"
 #include "tests/model/same_bits.h"
 #include "tests/model/tiny_model.h"
 #include "tests/nodes/fake_inputs.h"
@@ -32,15 +33,6 @@ using testing::HasSubstr;
 
 constexpr int64_t kSequences = 20, kLength = 12;
 
-std::string Complaint(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
 TEST(CountedPredictionsTest, ATokensPredictionStandsOneBeforeIt) {
   const Tensor mask =
       at::tensor({0, 1, 1, 0, /**/ 0, 0, 0, 0, /**/ 1, 0, 0, 1}).to(at::kBool).view({3, 4});
@@ -52,8 +44,8 @@ TEST(CountedPredictionsTest, ATokensPredictionStandsOneBeforeIt) {
   EXPECT_THAT(counted.Sequences(), ElementsAre(0, 2));
   EXPECT_TRUE(counted.Select(at::arange(9), 0, 3).equal(at::tensor({0, 1, 8}, at::kLong)));
   EXPECT_TRUE(counted.Select(at::arange(6), 1, 2).equal(at::tensor({5}, at::kLong)));
-  EXPECT_THAT(Complaint([] { (void)CountedPredictions(Tensor()); }), HasSubstr("`tokenize` marks"));
-  EXPECT_THAT(Complaint([&] { (void)CountedPredictions(mask.narrow(0, 1, 1)); }),
+  EXPECT_THAT(ErrorOf([] { (void)CountedPredictions(Tensor()); }), HasSubstr("`tokenize` marks"));
+  EXPECT_THAT(ErrorOf([&] { (void)CountedPredictions(mask.narrow(0, 1, 1)); }),
               HasSubstr("hold no answers"));
 }
 
@@ -293,14 +285,13 @@ TEST_F(AnswersTest, TokensWithoutAMaskAreRefusedByWhoeverWantsAnswers) {
   bld.layer = 1;
   bld.variant = "ffn:50%";
   const std::string no_marks = "in these tokens no answers are marked: `tokenize` marks them";
-  EXPECT_THAT(Complaint([&] { (void)RunBld(bld, inputs, context); }), HasSubstr(no_marks));
-  EXPECT_THAT(Complaint([&] { (void)RunGkd(wants_answers(GkdParams()), inputs, context); }),
+  EXPECT_THAT(ErrorOf([&] { (void)RunBld(bld, inputs, context); }), HasSubstr(no_marks));
+  EXPECT_THAT(ErrorOf([&] { (void)RunGkd(wants_answers(GkdParams()), inputs, context); }),
               HasSubstr(no_marks));
-  EXPECT_THAT(Complaint([&] { (void)RunScore(wants_answers(ScoreParams()), inputs, context); }),
+  EXPECT_THAT(ErrorOf([&] { (void)RunScore(wants_answers(ScoreParams()), inputs, context); }),
               HasSubstr(no_marks));
-  EXPECT_THAT(
-      Complaint([&] { (void)RunEvaluate(wants_answers(EvaluateParams()), inputs, context); }),
-      HasSubstr(no_marks));
+  EXPECT_THAT(ErrorOf([&] { (void)RunEvaluate(wants_answers(EvaluateParams()), inputs, context); }),
+              HasSubstr(no_marks));
 }
 
 TEST_F(AnswersTest, HeldOutSequencesWithoutAnswersMeasureNothing) {
@@ -310,7 +301,7 @@ TEST_F(AnswersTest, HeldOutSequencesWithoutAnswersMeasureNothing) {
   SubBlockData silent = data;
   silent.predicts_answer = data.predicts_answer.clone();
   silent.predicts_answer.narrow(0, kSequences - params.holdout, params.holdout).zero_();
-  EXPECT_THAT(Complaint([&] {
+  EXPECT_THAT(ErrorOf([&] {
                 Trainee(InitVariant(parent_.weights(), 1, spec), spec, parent_, silent, params,
                         "cpu");
               }),

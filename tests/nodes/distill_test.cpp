@@ -23,6 +23,7 @@
 #include "nodes/train/pretrain.h"
 #include "nodes/train/trainee.h"
 #include "tests/io/temp_folder.h"
+#include "tests/io/test_files.h"
 #include "tests/model/same_bits.h"
 #include "tests/model/tiny_model.h"
 #include "tests/nodes/fake_inputs.h"
@@ -419,23 +420,14 @@ TEST_F(DistillTest, EvaluationStopsAtTheWantedPosition) {
   EXPECT_THROW((void)EvaluateModel(parent_, nullptr, wrong, 0, 8, [](double) {}), Error);
 }
 
-std::string Complaint(const std::function<void()>& work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
 TEST_F(DistillTest, NanIsReportedWhereItArises) {
   ModelWeights broken = Clone(parent_.weights());
   broken.blocks[1].ffn.down.fill_(std::numeric_limits<float>::quiet_NaN());
   const Transformer model(broken);
   const auto nothing = [](double) {};
-  EXPECT_THAT(Complaint([&] { (void)EvaluateModel(model, nullptr, tokens_, 0, 8, nothing); }),
+  EXPECT_THAT(ErrorOf([&] { (void)EvaluateModel(model, nullptr, tokens_, 0, 8, nothing); }),
               HasSubstr("NaN or infinity in the output of layer 1 of the model"));
-  EXPECT_THAT(Complaint([&] { (void)EvaluateModel(parent_, &model, tokens_, 0, 8, nothing); }),
+  EXPECT_THAT(ErrorOf([&] { (void)EvaluateModel(parent_, &model, tokens_, 0, 8, nothing); }),
               HasSubstr("the output of layer 1 of the parent"));
   FakeInputs inputs;
   inputs.Add("parent", "broken", Checkpoint{broken, {}, {}})
@@ -444,10 +436,10 @@ TEST_F(DistillTest, NanIsReportedWhereItArises) {
       .Add("block", "block",
            Block{1, "ffn:none", FfnSpec{SubBlockForm::kNone, 0}, false, FfnWeights{}, nullptr});
   FakeContext context;
-  EXPECT_THAT(Complaint([&] { (void)RunScore({}, inputs, context); }),
+  EXPECT_THAT(ErrorOf([&] { (void)RunScore({}, inputs, context); }),
               HasSubstr("the output of layer 1 of the parent"));
   auto archive = Hdf5Format().create(folder_ / "broken_states.h5");
-  EXPECT_THAT(Complaint([&] { RunActivations({}, inputs, context, *archive); }),
+  EXPECT_THAT(ErrorOf([&] { RunActivations({}, inputs, context, *archive); }),
               HasSubstr("the output of the parent's layer 1"));
 }
 
@@ -455,7 +447,7 @@ TEST_F(DistillTest, OnlyParentsThatFitAreComparedWith) {
   const auto complaint = [&](const ModelConfig& parent, int64_t ids) {
     TokenSet tokens = tokens_;
     tokens.vocab_size = ids;
-    return Complaint([&] { CheckComparable(parent_.config(), parent, tokens); });
+    return ErrorOf([&] { CheckComparable(parent_.config(), parent, tokens); });
   };
   ModelConfig other = TinyConfig();
   EXPECT_EQ(complaint(other, 40), "");
