@@ -10,6 +10,7 @@
 
 #include "graph/kind/kind.h"
 #include "graph/kind/registry.h"
+#include "graph/plan/workload.h"
 #include "graph/run/executor.h"
 
 namespace CLI {
@@ -64,6 +65,8 @@ struct Hooks {
   std::function<std::map<std::string, std::string>(const std::string& device_type)> environment;
   /// How many layers a checkpoint has, for {"layers_of": checkpoint} in graphs.
   std::function<int64_t(const std::string& checkpoint)> layers_of;
+  /// How much work a step is, from sizes that are known before it runs.
+  WorkloadFunction workload;
   /// What decides the last bits of a computation: libtorch, BLAS kernel, kind of CPU. Recorded with
   /// every result that was computed on a device; enters the keys with --strict-environment.
   std::function<std::map<std::string, std::string>()> numerics;

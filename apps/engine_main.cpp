@@ -9,6 +9,7 @@
 #include "model/files/checkpoint_config.h"
 #include "model/math/runtime.h"
 #include "nodes/catalogue.h"
+#include "nodes/workloads.h"
 
 int main(int argc, char** argv) {
   puzzle::RestartUnlessBlasPrepared(argv);  // started by hand
@@ -26,6 +27,7 @@ int main(int argc, char** argv) {
   hooks.set_threads = puzzle::SetThreads;
   hooks.environment = puzzle::MachineFacts;
   hooks.layers_of = puzzle::CountLayers;
+  hooks.workload = puzzle::WorkloadOf;
   hooks.numerics = puzzle::NumericalFacts;
   hooks.classify_failure = [](const std::exception& error) {
     switch (puzzle::ClassifyDeviceFailure(error)) {

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <future>
 
+#include "apps/machine_speed.h"
 #include "apps/output.h"
 #include "graph/view/show.h"
 #include "io/error.h"
@@ -149,6 +150,12 @@ std::optional<Prepared> Prepare(const GraphOptions& options, const Selection& se
   if (diagnostics.empty()) return Prepared{std::move(selected.plan), std::move(forecast)};
   Say("{}", diagnostics.Text());
   return std::nullopt;
+}
+
+std::optional<Outlook> Foresee(const Hooks& hooks, size_t lanes, Store& store, Prepared& prepared) {
+  auto& [plan, forecast] = prepared;
+  if (!hooks.workload || forecast.runs + forecast.waits == 0) return std::nullopt;
+  return Foresee(plan, hooks.workload, MeasureMachineSpeed, lanes, store, forecast);
 }
 
 }  // namespace puzzle

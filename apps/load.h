@@ -11,6 +11,7 @@
 #include "graph/kind/registry.h"
 #include "graph/plan/plan.h"
 #include "graph/plan/select.h"
+#include "graph/plan/workload.h"
 #include "graph/run/lanes.h"
 #include "graph/store/store.h"
 
@@ -66,6 +67,11 @@ struct Prepared {
   Plan plan;
   Forecast forecast;
 };
+
+/// What a run will need, from sizes; replaces guesses of the forecast. Nothing when the program
+/// knows no sizes, or nothing has to run.
+[[nodiscard]] std::optional<Outlook> Foresee(const Hooks& hooks, size_t lanes, Store& store,
+                                             Prepared& prepared);
 
 /// LoadPlan, then the selection and the store. Prints and returns nullopt likewise. `for_run`
 /// announces the run in the store and remembers digests there, which makes its folder.

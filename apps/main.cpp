@@ -8,6 +8,7 @@
 #include "apps/search.h"
 #include "model/files/checkpoint_config.h"
 #include "nodes/catalogue.h"
+#include "nodes/workloads.h"
 
 namespace {
 
@@ -29,6 +30,7 @@ int main(int argc, char** argv) {
   hooks.before_execute = [argv] { BecomeEngine(argv); };
   hooks.environment = puzzle::MachineFacts;
   hooks.layers_of = puzzle::CountLayers;
+  hooks.workload = puzzle::WorkloadOf;
   hooks.numerics = puzzle::NumericalFacts;
   return puzzle::PuzzleMain(argc, argv, registry, hooks);
 }

@@ -13,19 +13,20 @@ namespace puzzle {
 
 int PlanCommand(const PlanVerbOptions& options, const Registry& registry, const Hooks& hooks) {
   const std::unique_ptr<Store> store = OpenStore(options.graph);
-  const auto prepared = Prepare(options.graph, options.selection, registry, hooks, *store,
-                                /*for_run=*/false);
+  auto prepared = Prepare(options.graph, options.selection, registry, hooks, *store,
+                          /*for_run=*/false);
   if (!prepared) return kExitBadInput;
+  const size_t lanes = options.lanes.Devices().size();
+  const std::optional<Outlook> outlook = Foresee(hooks, lanes, *store, *prepared);
   const auto& [plan, forecast] = *prepared;
   for (const std::string& complaint : store->TakeComplaints()) Say("warning: {}\n", complaint);
   for (const StepForecast& step : forecast.steps) {
     if (!step.warning.empty()) Say("warning: {}\n", step.warning);
   }
-  const size_t lanes = options.lanes.Devices().size();
   std::vector<std::shared_ptr<const Cause>> origins;
   if (options.json || options.verbose) origins = Origins(plan, forecast, *store);
-  Print("{}", options.json ? ForecastJson(plan, forecast, lanes, origins)
-                           : ForecastText(plan, forecast, options.all, lanes, origins));
+  Print("{}", options.json ? ForecastJson(plan, forecast, lanes, origins, outlook)
+                           : ForecastText(plan, forecast, options.all, lanes, origins, outlook));
   return kExitDone;
 }
 

@@ -157,14 +157,15 @@ int RunCommand(const RunOptions& options, const Registry& registry, const Hooks&
   }
   const std::unique_ptr<Store> opened = OpenStore(options.graph);
   Store& store = *opened;
-  const auto prepared = Prepare(options.graph, options.selection, registry, hooks, store,
-                                /*for_run=*/true);
+  auto prepared = Prepare(options.graph, options.selection, registry, hooks, store,
+                          /*for_run=*/true);
   if (!prepared) return kExitBadInput;
   const auto& [plan, forecast] = *prepared;
   spdlog::debug("{} steps: {} in the store, {} to run, {} to decide", plan.steps.size(),
                 forecast.hits, forecast.runs, forecast.waits);
   const bool nothing_to_do = forecast.hits == plan.steps.size();
   if (!nothing_to_do && hooks.before_execute) hooks.before_execute();
+  (void)Foresee(hooks, options.lanes.Devices().size(), store, *prepared);  // for what is left to do
   for (const std::string& complaint : store.TakeComplaints()) Say("warning: {}\n", complaint);
   RunOutputs outputs(options.outputs);
   const Report report = nothing_to_do ? TakeHits(plan, forecast, store, options, outputs)

@@ -9,6 +9,7 @@
 
 #include "graph/plan/each_step.h"
 #include "graph/plan/reason.h"
+#include "graph/plan/workload.h"
 #include "io/error.h"
 
 namespace puzzle {
@@ -235,20 +236,11 @@ Forecast MarkStale(const Plan& plan, Store& store, const StepOrders& orders) {
         break;
     }
   }
-  forecast.remaining_s.assign(n, 0);
-  for (size_t i = n; i-- > 0;) {
-    const StepId id = plan.order[i];
+  for (StepId id = 0; id < n; ++id) {
     StepForecast& step = forecast.steps[id];
-    if (step.fate != Fate::kHit) {
-      if (step.expected_s < 0) estimator.Guess(id, step);
-      forecast.expected_s += step.expected_s;
-    }
-    double after = 0;
-    for (const StepId next : plan.successors(id)) {
-      after = std::max(after, forecast.remaining_s[next]);
-    }
-    forecast.remaining_s[id] = step.expected_s + after;
+    if (step.fate != Fate::kHit && step.expected_s < 0) estimator.Guess(id, step);
   }
+  AddUp(plan, forecast);
   return forecast;
 }
 

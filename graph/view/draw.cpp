@@ -93,7 +93,8 @@ std::string DrawMermaid(const Plan& plan, bool steps) {
 }
 
 std::string ForecastText(const Plan& plan, const Forecast& forecast, bool all, size_t lanes,
-                         std::span<const std::shared_ptr<const Cause>> origins) {
+                         std::span<const std::shared_ptr<const Cause>> origins,
+                         const std::optional<Outlook>& outlook) {
   std::string text;
   const auto because = [&](StepId id) {
     if (origins.empty() || !origins[id] || origins[id]->step == plan.steps[id].name)
@@ -138,12 +139,14 @@ std::string ForecastText(const Plan& plan, const Forecast& forecast, bool all, s
   if (forecast.runs + forecast.waits > 0) {
     text += fmt::format("; about {} on {} lane{}", DurationText(forecast.Estimate(lanes)), lanes,
                         lanes == 1 ? "" : "s");
+    if (outlook) text += "; " + OutlookText(*outlook);
   }
   return text + '\n';
 }
 
 std::string ForecastJson(const Plan& plan, const Forecast& forecast, size_t lanes,
-                         std::span<const std::shared_ptr<const Cause>> origins) {
+                         std::span<const std::shared_ptr<const Cause>> origins,
+                         const std::optional<Outlook>& outlook) {
   ordered_json document;
   document["steps"] = {{"total", plan.steps.size()},
                        {"hit", forecast.hits},
@@ -151,6 +154,11 @@ std::string ForecastJson(const Plan& plan, const Forecast& forecast, size_t lane
                        {"wait", forecast.waits}};
   document["saved_s"] = forecast.saved_s;
   document["expected_s"] = forecast.Estimate(lanes);
+  if (outlook) {
+    document["disk_bytes"] = outlook->disk_bytes;
+    document["memory_bytes"] = outlook->memory_bytes;
+    document["unknown"] = outlook->unknown;
+  }
   ordered_json& list = document["plan"] = ordered_json::array();
   for (StepId id = 0; id < plan.steps.size(); ++id) {
     const StepForecast& step = forecast.steps[id];

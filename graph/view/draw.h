@@ -2,12 +2,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
 #include "graph/plan/explain.h"
 #include "graph/plan/plan.h"
 #include "graph/plan/stale.h"
+#include "graph/plan/workload.h"
 
 namespace puzzle {
 
@@ -18,11 +20,13 @@ namespace puzzle {
 
 /// HIT, RUN or WAIT with reasons and an estimate. Steps of a node that share a reason are one line
 /// unless `all`. `lanes` is how many will work side by side. `origins` (of Origins; empty: left
-/// out) adds where each change began.
+/// out) adds where each change began; `outlook` what the run needs beside time.
 [[nodiscard]] std::string ForecastText(const Plan& plan, const Forecast& forecast, bool all,
                                        size_t lanes,
-                                       std::span<const std::shared_ptr<const Cause>> origins = {});
+                                       std::span<const std::shared_ptr<const Cause>> origins = {},
+                                       const std::optional<Outlook>& outlook = std::nullopt);
 [[nodiscard]] std::string ForecastJson(const Plan& plan, const Forecast& forecast, size_t lanes,
-                                       std::span<const std::shared_ptr<const Cause>> origins = {});
+                                       std::span<const std::shared_ptr<const Cause>> origins = {},
+                                       const std::optional<Outlook>& outlook = std::nullopt);
 
 }  // namespace puzzle

@@ -1,0 +1,425 @@
+#include "nodes/workloads.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "io/error.h"
+#include "model/files/checkpoint_config.h"
+#include "model/shape/config.h"
+#include "model/shape/variant.h"
+#include "nodes/data/kinds.h"
+#include "nodes/measure/kinds.h"
+#include "nodes/states/kinds.h"
+#include "nodes/train/kinds.h"
+
+namespace puzzle {
+namespace {
+
+// What a step's result is like, for those that take it.
+struct Facts {
+  std::optional<ModelConfig> model;  // a checkpoint, or what activations are of
+  double sequences = 0, length = 0;  // tokens, activations
+  double text_bytes = 0;             // a text
+  bool is_online = false;            // activations: nothing is stored
+  int64_t vocab = 0;                 // tokens: of a byte tokenizer
+  double questions = 0;              // tasks
+  int64_t layer = 0;                 // a block
+  std::optional<VariantSpec> spec;
+
+  [[nodiscard]] double tokens() const { return sequences * length; }
+};
+
+// Figures of experience, where counting ends.
+constexpr double kDiskBytesPerS = 300e6;    // read or written, converted and digested
+constexpr double kTextBytesPerS = 4e6;      // tokenized
+constexpr double kBytesPerToken = 4.2;      // of a subword tokenizer, English text
+constexpr double kBytesPerStory = 740;      // of synthetic_text
+constexpr double kTokensPerQuestion = 130;  // of the usual tasks, choices after a shared context
+constexpr double kGlobalTraining =
+    2;                            // products of whole models with gradients are that much slower
+constexpr double kSmall_s = 0.1;  // kinds that only look at tables
+constexpr double kTrainedCopies = 4;         // weights, gradients, two moments
+constexpr double kVariantsOfASubBlock = 6;   // that share what the parent answers
+constexpr double kMostDataInMemory = 256e6;  // of a sub-block; more lives in files
+constexpr int64_t kByteVocabulary = 259;
+
+double Double(int64_t value) {
+  return static_cast<double>(value);
+}
+
+// The share of the machine's speed that products of a model of this width reach: narrow ones spend
+// their time around them.
+double Efficiency(const ModelConfig& config) {
+  constexpr double kWidthOfHalf = 96;
+  return Double(config.hidden_size) / (Double(config.hidden_size) + kWidthOfHalf);
+}
+
+// Floating-point operations for a token of a sequence of `length`, forward.
+double ForwardFlops(const VariantSpec& spec, const ModelConfig& config, double length) {
+  double flops = 2 * Double(CountParameters(spec, config));
+  for (const VariantSpec& part : PartsOf(spec)) {
+    const auto* attention = std::get_if<AttentionSpec>(&part);
+    if (attention == nullptr || !attention->is_full()) continue;
+    const double keys =
+        attention->window > 0 ? std::min(length, Double(attention->window)) : length;
+    flops += 2 * keys * Double(QueryHeads(*attention, config) * config.head_dim);
+  }
+  return flops;
+}
+
+// The layers from `first` on.
+double BlockFlops(const ModelConfig& config, double length, int64_t first = 0) {
+  double flops = 0;
+  for (int64_t layer = first; layer < config.n_layers(); ++layer) {
+    flops += ForwardFlops(config.blocks[static_cast<size_t>(layer)], config, length);
+  }
+  return flops;
+}
+
+double HeadFlops(const ModelConfig& config) {
+  return 2 * Double(config.vocab_size) * Double(config.hidden_size);
+}
+
+double WeightBytes(const ModelConfig& config) {
+  return 4 * Double(CountBlockParameters(config) + CountNonBlockParameters(config));
+}
+
+class Ports {
+ public:
+  Ports(const NodeKind& kind, const PortWorkloads& inputs) : kind_(kind), inputs_(inputs) {}
+
+  [[nodiscard]] bool Has(std::string_view port) const { return !At(port).empty(); }
+  // nullptr when nothing is connected, or nothing is known of it.
+  [[nodiscard]] const Facts* Get(std::string_view port) const {
+    const auto& loads = At(port);
+    if (loads.empty() || !loads.front()->is_known) return nullptr;
+    return static_cast<const Facts*>(loads.front()->facts.get());
+  }
+
+ private:
+  [[nodiscard]] const std::vector<const Workload*>& At(std::string_view port) const {
+    static const std::vector<const Workload*> kNothing;
+    for (size_t p = 0; p < kind_.ports.size(); ++p) {
+      if (kind_.ports[p].name == port) return inputs_[p];
+    }
+    return kNothing;
+  }
+
+  const NodeKind& kind_;
+  const PortWorkloads& inputs_;
+};
+
+Workload Known(Facts facts) {
+  Workload work;
+  work.is_known = true;
+  work.facts = std::make_shared<const Facts>(std::move(facts));
+  return work;
+}
+
+void AddProducts(double flops, const ModelConfig& config, const std::string& compute,
+                 Workload& work) {
+  (compute == "bf16" ? work.bf16_flops : work.flops) += flops / Efficiency(config);
+}
+
+// A checkpoint that a step writes without much else.
+Workload Written(const Facts& model) {
+  Workload work = Known(model);
+  work.disk_bytes = WeightBytes(*model.model);
+  work.host_s = work.disk_bytes / kDiskBytesPerS;
+  work.shared_bytes = work.disk_bytes;
+  work.memory_bytes = work.disk_bytes;
+  return work;
+}
+
+Workload Of(const LoadModelParams& p, const Ports&) {
+  Facts facts;
+  try {
+    facts.model = ReadCheckpointConfig(p.path);
+  } catch (const Error&) {
+    return {};  // the step itself says what is wrong
+  }
+  return Written(facts);
+}
+
+Workload Of(const SyntheticTextParams& p, const Ports&) {
+  Facts facts;
+  facts.text_bytes = kBytesPerStory * Double(p.stories);
+  Workload work = Known(facts);
+  work.host_s = kSmall_s;
+  work.disk_bytes = facts.text_bytes;
+  return work;
+}
+
+Workload Of(const TokenizeParams& p, const Ports& ports) {
+  double bytes = 0;
+  if (const Facts* text = ports.Get("text")) bytes = text->text_bytes;
+  std::vector<std::string> files = p.texts;
+  if (!p.text.empty()) files.push_back(p.text);
+  for (const std::string& file : files) {
+    std::error_code error;
+    const auto size = std::filesystem::file_size(file, error);
+    if (error) return {};  // a folder, or not there
+    bytes += static_cast<double>(size);
+  }
+  if (bytes == 0) return {};
+  Facts facts;
+  const bool is_byte = p.tokenizer == "byte";
+  if (is_byte) facts.vocab = kByteVocabulary;
+  facts.length = Double(p.length);
+  facts.sequences = std::floor(bytes / (is_byte ? 1 : kBytesPerToken) / facts.length);
+  if (p.sequences > 0) facts.sequences = std::min(facts.sequences, Double(p.sequences));
+  Workload work = Known(facts);
+  work.host_s = kSmall_s + bytes / kTextBytesPerS;
+  work.disk_bytes = 4 * facts.tokens();
+  work.memory_bytes = 3 * bytes;
+  return work;
+}
+
+Workload Of(const PretrainParams& p, const Ports& ports) {
+  const Facts* tokens = ports.Get("tokens");
+  if (tokens == nullptr || tokens->vocab == 0) return {};
+  ModelConfig config;
+  config.vocab_size = tokens->vocab;
+  config.hidden_size = p.hidden;
+  config.n_heads = p.heads;
+  config.head_dim = p.hidden / p.heads;
+  config.max_positions = static_cast<int64_t>(tokens->length);
+  config.blocks.assign(static_cast<size_t>(p.layers),
+                       {{SubBlockForm::kFull, p.kv_heads}, {SubBlockForm::kFull, p.ffn}});
+  Facts facts;
+  facts.model = config;
+  Workload work = Known(facts);
+  const double trained = Double(p.steps * p.batch) * tokens->length;
+  AddProducts(3 * trained * (BlockFlops(config, tokens->length) + HeadFlops(config)), config,
+              "fp32", work);
+  work.disk_bytes = WeightBytes(config);
+  work.memory_bytes = kTrainedCopies * WeightBytes(config);
+  return work;
+}
+
+Workload Of(const ActivationsParams& p, const Ports& ports) {
+  const Facts *parent = ports.Get("parent"), *tokens = ports.Get("tokens");
+  if (parent == nullptr || tokens == nullptr) return {};
+  Facts facts = *tokens;
+  facts.model = parent->model;
+  facts.is_online = p.keep == "online";
+  Workload work = Known(facts);
+  const ModelConfig& config = *facts.model;
+  work.shared_bytes = WeightBytes(config);
+  work.disk_bytes = 4 * facts.tokens();
+  if (facts.is_online) return work;
+  const double states = facts.tokens() * Double(config.hidden_size * (config.n_layers() + 1)) *
+                        (p.dtype == "bf16" ? 2 : 4);
+  work.disk_bytes += p.max_mib > 0 ? std::min(states, Double(p.max_mib) * 1048576) : states;
+  work.host_s = work.disk_bytes / kDiskBytesPerS;
+  AddProducts(facts.tokens() * BlockFlops(config, facts.length), config, p.compute, work);
+  work.memory_bytes = 0.5e9;
+  return work;
+}
+
+Workload Of(const ImportanceParams& p, const Ports& ports) {
+  const Facts* states = ports.Get("activations");
+  if (states == nullptr) return {};
+  const ModelConfig& config = *states->model;
+  Workload work = Known({});
+  const double tokens = std::min(states->sequences, Double(p.batches * p.batch)) * states->length;
+  double widest = 0, ranking = 0;
+  for (const BlockSpec& block : config.blocks) {
+    widest = std::max(widest, Double(block.ffn.size));
+    // Distances of every token to every channel, roots included, beside a product.
+    if (p.method == "iterative") {
+      ranking += Double(block.ffn.size) * (2 * Double(config.hidden_size) + 100);
+    }
+  }
+  const double recomputed = states->is_online ? Double(config.n_layers()) / 2 : 1;
+  AddProducts(tokens * (recomputed * BlockFlops(config, states->length) + ranking), config, "fp32",
+              work);
+  work.disk_bytes = 8 * widest * Double(config.n_layers());
+  work.shared_bytes = WeightBytes(config);
+  work.memory_bytes = 4 * tokens * (3 * widest + 4 * Double(config.hidden_size));
+  return work;
+}
+
+// Nothing where the name is wrong, which validation says.
+std::optional<VariantSpec> SpecOf(const BldParams& p, const ModelConfig& parent,
+                                  const Facts* start) {
+  if (p.variant == kVariantOfStart) return start != nullptr ? start->spec : std::nullopt;
+  try {
+    return ResolveVariant(p.variant, parent, p.layer, p.multiple_of);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+Workload Of(const BldParams& p, const Ports& ports) {
+  const Facts *parent = ports.Get("parent"), *data = ports.Get("activations");
+  if (parent == nullptr || data == nullptr) return {};
+  const ModelConfig& config = *parent->model;
+  const std::optional<VariantSpec> spec = SpecOf(p, config, ports.Get("start"));
+  if (!spec) return {};
+  Facts facts;
+  facts.model = config;
+  facts.layer = p.layer;
+  facts.spec = spec;
+  Workload work = Known(facts);
+  const double weights = 4 * Double(CountParameters(*spec, config));
+  work.disk_bytes = weights;
+  work.host_s = kSmall_s;
+  const VariantSpec own = ParentVariant(config, p.layer, WhichSubBlock(*spec));
+  if (IsNone(*spec) || *spec == own) return work;
+  const double held_out = std::min(Double(p.holdout), data->sequences / 2) * data->length;
+  const double trained = p.epochs * (data->tokens() - held_out);
+  const double forward = ForwardFlops(*spec, config, data->length);
+  const double answers = ForwardFlops(own, config, data->length) / kVariantsOfASubBlock *
+                         (data->is_online ? Double(p.layer + 1) : 1);
+  double flops =
+      3 * trained * forward + (p.epochs + 2) * held_out * forward + data->tokens() * answers;
+  double widest = Double(config.hidden_size);
+  for (const VariantSpec& part : PartsOf(*spec)) {
+    if (const auto* ffn = std::get_if<FfnSpec>(&part)) widest = std::max(widest, Double(ffn->size));
+  }
+  const double refit = std::min(Double(p.refit_tokens), data->tokens());
+  flops += refit * (forward + 2 * widest * widest) + widest * widest * widest;
+  AddProducts(flops, config, p.compute, work);
+  const double states = 8 * data->tokens() * Double(config.hidden_size);
+  work.shared_bytes = WeightBytes(config) + std::min(states, kMostDataInMemory);
+  work.memory_bytes = kTrainedCopies * weights + Double(p.batch) * data->length * 4 *
+                                                     (6 * Double(config.hidden_size) + 5 * widest);
+  return work;
+}
+
+Workload Of(const ScoreParams& p, const Ports& ports) {
+  const Facts *states = ports.Get("activations"), *block = ports.Get("block");
+  if (states == nullptr || block == nullptr || !block->spec) return {};
+  const ModelConfig& config = *states->model;
+  Workload work = Known({});
+  const int64_t after = std::min(block->layer + 1, config.n_layers());
+  AddProducts(states->tokens() * (ForwardFlops(*block->spec, config, states->length) +
+                                  BlockFlops(config, states->length, after) + HeadFlops(config)),
+              config, p.compute, work);
+  work.disk_bytes = 1e5;
+  work.shared_bytes = WeightBytes(config) * (p.compute == "bf16" ? 1.5 : 1) +
+                      4 * states->tokens() * Double(2 * config.hidden_size);
+  work.memory_bytes = 0.3e9;
+  return work;
+}
+
+Workload Of(const GkdParams& p, const Ports& ports) {
+  const Facts *teacher = ports.Get("teacher"), *student = ports.Get("student"),
+              *tokens = ports.Get("tokens");
+  if (teacher == nullptr || student == nullptr || tokens == nullptr) return {};
+  const ModelConfig& config = *student->model;
+  Workload work = Known(*student);
+  const Facts* states = ports.Get("activations");
+  const bool is_stored = states != nullptr && !states->is_online;
+  const double trained = Double(p.steps * p.batch) * tokens->length;
+  const double head = HeadFlops(config) * (p.kl_weight > 0 || p.lm_weight > 0 ? 4 : 0);
+  const double blocks = BlockFlops(config, tokens->length);
+  AddProducts(kGlobalTraining * trained * (3 * blocks + head + (is_stored ? 0 : blocks)), config,
+              p.compute, work);
+  work.disk_bytes = WeightBytes(config);
+  work.shared_bytes = WeightBytes(*teacher->model);
+  double widest = 0;
+  for (const BlockSpec& block : config.blocks) widest += Double(block.ffn.size);
+  work.memory_bytes = kTrainedCopies * WeightBytes(config) +
+                      4 * Double(p.batch) * tokens->length *
+                          (12 * Double(config.hidden_size * config.n_layers()) + 4 * widest);
+  return work;
+}
+
+Workload Of(const EvaluateParams& p, const Ports& ports) {
+  const Facts *model = ports.Get("model"), *tokens = ports.Get("tokens");
+  const Facts* tasks = ports.Get("tasks");
+  if (model == nullptr || tokens == nullptr || !p.questions.empty()) return {};
+  if (ports.Has("tasks") && tasks == nullptr) return {};
+  const ModelConfig& config = *model->model;
+  Workload work = Known({});
+  const double seen =
+      p.positions > 0 ? std::min(tokens->tokens(), Double(p.positions)) : tokens->tokens();
+  const double models = ports.Has("parent") ? 2 : 1;
+  double flops = models * seen * (BlockFlops(config, tokens->length) + HeadFlops(config));
+  if (tasks != nullptr) {
+    flops += tasks->questions * kTokensPerQuestion * BlockFlops(config, kTokensPerQuestion);
+  }
+  AddProducts(flops, config, "fp32", work);
+  work.host_s = Double(p.sample_tokens) * (WeightBytes(config) / 10e9 + 1e-3);
+  work.disk_bytes = 1e5;
+  work.shared_bytes = models * WeightBytes(config);
+  work.memory_bytes = 0.4e9;
+  return work;
+}
+
+// How many questions there are only their files say, unless there is a limit.
+Workload Of(const TasksParams& p, const Ports&) {
+  if (p.limit == 0 || p.tasks.empty()) return {};
+  Facts facts;
+  facts.questions = Double(p.limit * static_cast<int64_t>(p.tasks.size()));
+  Workload work = Known(facts);
+  work.host_s = kSmall_s;
+  work.disk_bytes = 500 * facts.questions;
+  return work;
+}
+
+Workload Of(const ExportParams&, const Ports& ports) {
+  const Facts* model = ports.Get("model");
+  return model == nullptr ? Workload() : Written(*model);
+}
+
+Workload Of(const AssembleParams&, const Ports& ports) {
+  const Facts* parent = ports.Get("parent");
+  return parent == nullptr ? Workload() : Written(*parent);
+}
+
+template <class P>
+Workload As(const void* params, const Ports& ports) {
+  return Of(*static_cast<const P*>(params), ports);
+}
+
+// Looks at tables and figures.
+Workload Small(const void*, const Ports&) {
+  Workload work = Known({});
+  work.host_s = kSmall_s;
+  work.disk_bytes = 1e5;
+  return work;
+}
+
+using KindLoad = Workload (*)(const void*, const Ports&);
+
+const std::map<std::string, KindLoad, std::less<>>& Loads() {
+  static const std::map<std::string, KindLoad, std::less<>> loads = {
+      {"synthetic_text", As<SyntheticTextParams>},
+      {"load_model", As<LoadModelParams>},
+      {"tokenize", As<TokenizeParams>},
+      {"pretrain", As<PretrainParams>},
+      {"activations", As<ActivationsParams>},
+      {"importance", As<ImportanceParams>},
+      {"bld", As<BldParams>},
+      {"score", As<ScoreParams>},
+      {"gkd", As<GkdParams>},
+      {"evaluate", As<EvaluateParams>},
+      {"export", As<ExportParams>},
+      {"assemble", As<AssembleParams>},
+      {"cost", Small},
+      {"search", Small},
+      {"sweep", Small},
+      {"block_library", Small},
+      {"report", Small},
+      {"additivity", Small},
+      {"tasks", As<TasksParams>}};
+  return loads;
+}
+
+}  // namespace
+
+Workload WorkloadOf(const NodeKind& kind, const void* params, const PortWorkloads& inputs) {
+  const auto load = Loads().find(kind.name);
+  return load == Loads().end() ? Workload() : load->second(params, Ports(kind, inputs));
+}
+
+}  // namespace puzzle

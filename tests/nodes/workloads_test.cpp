@@ -1,0 +1,140 @@
+// Loads of steps: products against counting by hand, and what is not known.
+#include "nodes/workloads.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "nodes/catalogue.h"
+#include "nodes/data/kinds.h"
+#include "nodes/measure/kinds.h"
+#include "nodes/states/kinds.h"
+#include "nodes/train/kinds.h"
+
+namespace puzzle {
+namespace {
+
+const NodeKind& KindOf(const std::string& name) {
+  static const std::vector<NodeKind> kinds = PuzzleKinds();
+  for (const NodeKind& kind : kinds) {
+    if (kind.name == name) return kind;
+  }
+  throw std::out_of_range(name);
+}
+
+using Inputs = std::map<std::string, const Workload*>;
+
+template <class P>
+Workload Load(const std::string& name, const P& params, const Inputs& inputs) {
+  const NodeKind& kind = KindOf(name);
+  EXPECT_TRUE(kind.params_type == typeid(P)) << name;
+  PortWorkloads ports(kind.ports.size());
+  for (size_t p = 0; p < ports.size(); ++p) {
+    const auto input = inputs.find(kind.ports[p].name);
+    if (input != inputs.end()) ports[p].push_back(input->second);
+  }
+  return WorkloadOf(kind, &params, ports);
+}
+
+// A parent of two layers, hidden 64, two heads and kv heads of 32, 128 channels, 259 words, as
+// pretrain makes it, on 100 sequences of 32 bytes.
+struct Small {
+  Small() {
+    SyntheticTextParams stories;
+    stories.stories = 1000;
+    text = Load("synthetic_text", stories, {});
+    TokenizeParams cut;
+    cut.tokenizer = "byte";
+    cut.length = 32;
+    cut.sequences = 100;
+    tokens = Load("tokenize", cut, {{"text", &text}});
+    trained.layers = 2;
+    trained.hidden = 64;
+    trained.heads = trained.kv_heads = 2;
+    trained.ffn = 128;
+    trained.steps = 10;
+    trained.batch = 4;
+    parent = Load("pretrain", trained, {{"tokens", &tokens}});
+    states = Load("activations", ActivationsParams(), {{"parent", &parent}, {"tokens", &tokens}});
+  }
+  PretrainParams trained;
+  Workload text, tokens, parent, states;
+};
+
+// Of one layer and token: 4 * 64^2 of the attention, 3 * 64 * 128 of the FFN and two norms, twice,
+// and 32 keys on average half seen, two products.
+constexpr double kAttention = 2 * (4 * 64 * 64 + 64) + 2 * 32 * 64;
+constexpr double kFfn = 2 * (3 * 64 * 128 + 64);
+constexpr double kHead = 2 * 259 * 64;
+
+TEST(WorkloadsTest, ProductsAreCounted) {
+  const Small small;
+  ASSERT_TRUE(small.states.is_known);
+  EXPECT_EQ(small.tokens.disk_bytes, 4 * 100 * 32);
+  EXPECT_EQ(small.states.disk_bytes, 100 * 32 * (4 + 2 * 64 * 3));
+  // Efficiency is the same for all: it divides out.
+  const double per_token = small.states.flops / (100 * 32);
+  EXPECT_NEAR(small.parent.flops / per_token / (10 * 4 * 32),
+              3 * (2 * (kAttention + kFfn) + kHead) / (2 * (kAttention + kFfn)), 1e-9);
+  GkdParams gkd;
+  gkd.steps = 5;
+  gkd.batch = 8;
+  const Inputs inputs = {{"teacher", &small.parent},
+                         {"student", &small.parent},
+                         {"tokens", &small.tokens},
+                         {"activations", &small.states}};
+  const Workload once = Load("gkd", gkd, inputs);
+  gkd.steps = 50;
+  EXPECT_NEAR(Load("gkd", gkd, inputs).flops, 10 * once.flops, 1e-6 * once.flops);
+  gkd.compute = "bf16";
+  EXPECT_EQ(Load("gkd", gkd, inputs).flops, 0);
+  EXPECT_NEAR(Load("gkd", gkd, inputs).bf16_flops, 10 * once.flops, 1e-6 * once.flops);
+}
+
+TEST(WorkloadsTest, ABlockCostsItsSizeAndAScoreTheLayersBehindIt) {
+  const Small small;
+  const auto block = [&](int64_t layer, const std::string& variant) {
+    BldParams params;
+    params.layer = layer;
+    params.variant = variant;
+    return Load("bld", params, {{"parent", &small.parent}, {"activations", &small.states}});
+  };
+  EXPECT_EQ(block(0, "ffn:none").flops, 0);
+  EXPECT_EQ(block(0, "ffn:128").flops, 0) << "the parent's own";
+  EXPECT_GT(block(0, "ffn:75%").flops, block(0, "ffn:25%").flops);
+  EXPECT_FALSE(block(0, "ffn:1000").is_known) << "no such variant: the step will say so";
+  const auto score = [&](int64_t layer) {
+    const Workload trained = block(layer, "attn:none");
+    return Load("score", ScoreParams(),
+                {{"parent", &small.parent}, {"activations", &small.states}, {"block", &trained}});
+  };
+  EXPECT_NEAR((score(0).flops - score(1).flops) / small.states.flops, 0.5, 1e-9)
+      << "one of two layers";
+}
+
+TEST(WorkloadsTest, ShapesComeFromCheckpointsAndWhatIsMissingIsNotKnown) {
+  LoadModelParams params;
+  params.path = "/nonexistent";
+  const Workload missing = Load("load_model", params, {});
+  EXPECT_FALSE(missing.is_known);
+  const Small small;
+  EXPECT_FALSE(Load("evaluate", EvaluateParams(), {{"model", &missing}, {"tokens", &small.tokens}})
+                   .is_known);
+  const Workload tasks = Load("tasks", TasksParams(), {});
+  EXPECT_FALSE(Load("evaluate", EvaluateParams(),
+                    {{"model", &small.parent}, {"tokens", &small.tokens}, {"tasks", &tasks}})
+                   .is_known)
+      << "how long questions are, only their rows say";
+  EXPECT_FALSE(WorkloadOf(KindOf("latency"), nullptr, PortWorkloads(1)).is_known);
+  const char* data = std::getenv("PUZZLE_DATA");
+  params.path = (data != nullptr ? std::string(data) : PUZZLE_SOURCE_DIR "/../shared/data") +
+                "/models/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
+  if (!std::filesystem::exists(params.path)) GTEST_SKIP() << "no " << params.path;
+  EXPECT_EQ(Load("load_model", params, {}).disk_bytes, 4 * 134'515'008.0);
+}
+
+}  // namespace
+}  // namespace puzzle
