@@ -127,6 +127,28 @@ class RandomSearch {
   double fullest_unused_ = 0;
 };
 
+// The option of each group with the least sum of costs, each relative to its largest difference.
+std::vector<int> CheapestOptions(const MipProblem& problem) {
+  std::vector<double> units;
+  for (size_t r = 0; r < problem.limits.size(); ++r) {
+    const MipReach reach = ReachOf(problem, r);
+    units.push_back(reach.most > reach.least ? reach.most - reach.least : 1);
+  }
+  const auto size = [&](const MipOption& option) {
+    double sum = 0;
+    for (size_t r = 0; r < units.size(); ++r) sum += option.costs[r] / units[r];
+    return sum;
+  };
+  std::vector<int> cheapest;
+  for (const auto& group : problem.groups) {
+    const auto least =
+        std::min_element(group.begin(), group.end(),
+                         [&](const MipOption& a, const MipOption& b) { return size(a) < size(b); });
+    cheapest.push_back(static_cast<int>(least - group.begin()));
+  }
+  return cheapest;
+}
+
 }  // namespace
 
 std::optional<std::vector<int>> BestUniform(const MipProblem& problem) {
@@ -156,30 +178,27 @@ std::optional<std::vector<int>> BestUniform(const MipProblem& problem) {
 }
 
 std::optional<std::vector<int>> BestDepth(const MipProblem& problem) {
-  std::vector<double> units;
-  for (size_t r = 0; r < problem.limits.size(); ++r) {
-    const MipReach reach = ReachOf(problem, r);
-    units.push_back(reach.most > reach.least ? reach.most - reach.least : 1);
-  }
+  const std::vector<int> cheapest = CheapestOptions(problem);
   MipProblem pruned{{}, problem.limits};
-  std::vector<int> cheapest;
-  for (const auto& group : problem.groups) {
-    const auto size = [&](const MipOption& option) {
-      double sum = 0;
-      for (size_t r = 0; r < units.size(); ++r) sum += option.costs[r] / units[r];
-      return sum;
-    };
-    const auto least =
-        std::min_element(group.begin(), group.end(),
-                         [&](const MipOption& a, const MipOption& b) { return size(a) < size(b); });
-    cheapest.push_back(static_cast<int>(least - group.begin()));
-    pruned.groups.push_back({group.front(), *least});
+  for (size_t g = 0; g < cheapest.size(); ++g) {
+    const auto& group = problem.groups[g];
+    pruned.groups.push_back({group.front(), group[static_cast<size_t>(cheapest[g])]});
   }
   const MipSolution solution = SolveMip(pruned, {.explain = false});
   if (solution.choice.empty()) return std::nullopt;
   std::vector<int> choice;
   for (size_t g = 0; g < cheapest.size(); ++g) {
     choice.push_back(solution.choice[g] == 0 ? 0 : cheapest[g]);
+  }
+  return choice;
+}
+
+std::optional<std::vector<int>> LastDropped(const MipProblem& problem) {
+  const std::vector<int> cheapest = CheapestOptions(problem);
+  std::vector<int> choice(cheapest.size(), 0);
+  for (size_t g = choice.size(); !WithinLimits(problem, ChoiceTotals(problem, choice)); --g) {
+    if (g == 0) return std::nullopt;
+    choice[g - 1] = cheapest[g - 1];
   }
   return choice;
 }

@@ -19,6 +19,11 @@ namespace puzzle {
 /// each relative to its largest difference.
 [[nodiscard]] std::optional<std::vector<int>> BestDepth(const MipProblem& problem);
 
+/// The parent's own options, but the cheapest ones in the last groups, in as few as the limits
+/// demand: with blocks that can be dropped the last layers go. Scores unseen. Nothing when that is
+/// not enough anywhere.
+[[nodiscard]] std::optional<std::vector<int>> LastDropped(const MipProblem& problem);
+
 /// The choice with the largest sum of `sizes` (per group and option), scores unseen.
 [[nodiscard]] std::optional<std::vector<int>> LargestChoice(
     const MipProblem& problem, const std::vector<std::vector<double>>& sizes);

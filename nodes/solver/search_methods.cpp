@@ -27,6 +27,7 @@ const std::map<std::string, Baseline>& Baselines() {
       {"paper_greedy", [](const MipProblem& p, const SearchSettings&) { return ShareGreedy(p); }},
       {"uniform", [](const MipProblem& p, const SearchSettings&) { return BestUniform(p); }},
       {"depth", [](const MipProblem& p, const SearchSettings&) { return BestDepth(p); }},
+      {"last", [](const MipProblem& p, const SearchSettings&) { return LastDropped(p); }},
       {"random",
        [](const MipProblem& p, const SearchSettings& s) { return RandomChoice(p, s.seed); }},
       {"max_params",
@@ -100,9 +101,9 @@ std::vector<MipSolution> SolvePool(const MipProblem& problem, const SearchSettin
 }  // namespace
 
 const std::vector<std::string>& SearchMethods() {
-  static const std::vector<std::string> methods = {"exact",     "cbc",   "greedy", "paper_greedy",
-                                                   "uniform",   "depth", "random", "max_params",
-                                                   "evolution", "policy"};
+  static const std::vector<std::string> methods = {
+      "exact", "cbc",    "greedy",     "paper_greedy", "uniform", "depth",
+      "last",  "random", "max_params", "evolution",    "policy"};
   return methods;
 }
 

@@ -23,7 +23,7 @@ struct SearchSettings {
 };
 
 /// "exact" and "cbc" (the optimum), "greedy" (score per cost), "paper_greedy", "uniform", "depth",
-/// "random", "max_params", "evolution", "policy".
+/// "last", "random", "max_params", "evolution", "policy".
 [[nodiscard]] const std::vector<std::string>& SearchMethods();
 
 /// The best solution first; with a pool as many as there are, in the order in which they were

@@ -55,6 +55,16 @@ TEST(BestUniformTest, NothingFits) {
   EXPECT_FALSE(BestUniform(Transformer(2, -1)));
 }
 
+TEST(LastDroppedTest, DropsAsManyOfTheLastSubBlocksAsItMust) {
+  // 140 a layer: attention 40, FFN 100.
+  EXPECT_THAT(LastDropped(Transformer(3, 420)), Optional(ElementsAre(0, 0, 0, 0, 0, 0)));
+  EXPECT_THAT(LastDropped(Transformer(3, 419)), Optional(ElementsAre(0, 0, 0, 0, 0, 2)));
+  EXPECT_THAT(LastDropped(Transformer(3, 320)), Optional(ElementsAre(0, 0, 0, 0, 0, 2)));
+  EXPECT_THAT(LastDropped(Transformer(3, 300)), Optional(ElementsAre(0, 0, 0, 0, 2, 2)));
+  EXPECT_THAT(LastDropped(Transformer(3, 0)), Optional(ElementsAre(2, 2, 2, 2, 2, 2)));
+  EXPECT_FALSE(LastDropped(Transformer(3, -1)));
+}
+
 TEST(RandomChoiceTest, UsesTheBudgetAndStaysWithinIt) {
   for (int layers : {3, 6, 40}) {
     const double high = 0.7 * 140 * layers;
