@@ -12,6 +12,7 @@ namespace puzzle {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::Optional;
 
 // `layers` times an attention and an FFN; later layers lose less.
 MipProblem Transformer(int layers, double high) {
