@@ -66,8 +66,8 @@ MachineSpeed MeasureMachineSpeed() {
   }
   (void)sink;
   MachineSpeed speed;
-  speed.cores = AvailableCores();
-  speed.flops = kReached * 2 * kRounds * kChains * kWidth / std::max(best_s, 1e-9) * speed.cores;
+  speed.flops =
+      kReached * 2 * kRounds * kChains * kWidth / std::max(best_s, 1e-9) * AvailableCores();
   speed.bf16_flops = speed.flops * (HasBf16Products() ? kBf16Gain : 1);
   return speed;
 }

@@ -41,9 +41,9 @@ constexpr double kTextBytesPerS = 4e6;      // tokenized
 constexpr double kBytesPerToken = 4.2;      // of a subword tokenizer, English text
 constexpr double kBytesPerStory = 740;      // of synthetic_text
 constexpr double kTokensPerQuestion = 130;  // of the usual tasks, choices after a shared context
-constexpr double kGlobalTraining =
-    2;                            // products of whole models with gradients are that much slower
-constexpr double kSmall_s = 0.1;  // kinds that only look at tables
+// Products of whole models with gradients are that much slower.
+constexpr double kGlobalTraining = 2;
+constexpr double kSmall_s = 0.1;             // kinds that only look at tables
 constexpr double kTrainedCopies = 4;         // weights, gradients, two moments
 constexpr double kVariantsOfASubBlock = 6;   // that share what the parent answers
 constexpr double kMostDataInMemory = 256e6;  // of a sub-block; more lives in files

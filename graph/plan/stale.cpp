@@ -9,7 +9,6 @@
 
 #include "graph/plan/each_step.h"
 #include "graph/plan/reason.h"
-#include "graph/plan/workload.h"
 #include "io/error.h"
 
 namespace puzzle {
@@ -210,6 +209,21 @@ std::optional<Record> FindAcceptable(const Plan& plan, StepId step, Store& store
     return std::nullopt;
   }
   return found.record;
+}
+
+void AddUp(const Plan& plan, Forecast& forecast) {
+  forecast.expected_s = 0;
+  forecast.remaining_s.assign(plan.steps.size(), 0);
+  for (size_t i = plan.order.size(); i-- > 0;) {
+    const StepId id = plan.order[i];
+    const StepForecast& step = forecast.steps[id];
+    if (step.fate != Fate::kHit) forecast.expected_s += step.expected_s;
+    double after = 0;
+    for (const StepId next : plan.successors(id)) {
+      after = std::max(after, forecast.remaining_s[next]);
+    }
+    forecast.remaining_s[id] = step.expected_s + after;
+  }
 }
 
 Forecast MarkStale(const Plan& plan, Store& store, const StepOrders& orders) {

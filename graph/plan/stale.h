@@ -60,6 +60,10 @@ struct StepOrders {
 /// Decides every step of `plan`. O(steps + edges).
 [[nodiscard]] Forecast MarkStale(const Plan& plan, Store& store, const StepOrders& orders = {});
 
+/// Sums of expected seconds: of the whole forecast, and from every step to the end. Again when the
+/// steps' own have changed.
+void AddUp(const Plan& plan, Forecast& forecast);
+
 /// The hit test for a closed key: the record of a usable result, or why there is none.
 struct HitTest {
   bool hit = false;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <map>
 #include <numeric>
 #include <optional>
 #include <utility>
@@ -150,21 +151,6 @@ std::string OutlookText(const Outlook& outlook) {
     text += fmt::format("; of unknown length: {}", fmt::join(outlook.unknown, ", "));
   }
   return text;
-}
-
-void AddUp(const Plan& plan, Forecast& forecast) {
-  forecast.expected_s = 0;
-  forecast.remaining_s.assign(plan.steps.size(), 0);
-  for (size_t i = plan.order.size(); i-- > 0;) {
-    const StepId id = plan.order[i];
-    const StepForecast& step = forecast.steps[id];
-    if (step.fate != Fate::kHit) forecast.expected_s += step.expected_s;
-    double after = 0;
-    for (const StepId next : plan.successors(id)) {
-      after = std::max(after, forecast.remaining_s[next]);
-    }
-    forecast.remaining_s[id] = step.expected_s + after;
-  }
 }
 
 }  // namespace puzzle

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -38,7 +37,6 @@ using WorkloadFunction =
 struct MachineSpeed {
   double flops = 0;
   double bf16_flops = 0;
-  int cores = 1;
 };
 
 /// What a run will need.
@@ -56,10 +54,7 @@ struct Outlook {
                               const std::function<MachineSpeed()>& speed, size_t lanes,
                               Store& store, Forecast& forecast);
 
-/// "1.2 GiB of disk, at most 2.0 GiB of memory; of unknown length: tasks".
+/// "1.2 GB of disk, at most 2.0 GB of memory; of unknown length: tasks".
 [[nodiscard]] std::string OutlookText(const Outlook& outlook);
-
-/// Sums of expected seconds: of the whole forecast, and from every step to the end.
-void AddUp(const Plan& plan, Forecast& forecast);
 
 }  // namespace puzzle

@@ -43,7 +43,7 @@ class WorkloadTest : public GraphTest {
     forecast_ = MarkStale(*plan_, *store_);
     const auto speed = [this] {
       ++measured_;
-      return MachineSpeed{10, 20, 2};
+      return MachineSpeed{10, 20};
     };
     return Foresee(*plan_, ToyWork, speed, 2, *store_, forecast_);
   }
