@@ -1,6 +1,7 @@
 #include "nodes/train/best_state.h"
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "model/pch.h"
