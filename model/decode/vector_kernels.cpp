@@ -1,0 +1,209 @@
+// The instruction sets of panel_kernels.h and attention_kernels.h, and which is taken.
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+
+#include "model/decode/attention_kernels.h"
+#include "model/decode/panel_kernels.h"
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#include <immintrin.h>
+#define PANEL_X86
+#endif
+
+namespace puzzle::decode {
+
+namespace {
+
+// Columns that are multiplied before the next tokens get their turn: what they read of a panel (256
+// KiB of fp32) stays in the second-level cache. Sums continue from the output, so that blocks
+// change no bit of them.
+constexpr int64_t kDepthBlock = 1024;
+
+// Some vectors of rows of one panel, a block of its columns, and the tokens.
+struct Piece {
+  const void* weights = nullptr;  // of the first row and column
+  const void* tokens = nullptr;   // of the first token and column
+  const float* scales = nullptr;
+  const int32_t* offsets = nullptr;
+  const float* row_scales = nullptr;
+  int64_t width = 0;   // from one group of columns to the next, in groups
+  int64_t stride = 0;  // from token to token, in groups
+  int64_t groups = 0;
+  float* out = nullptr;
+  int64_t out_stride = 0;
+  bool first = true;  // else sums continue
+  bool last = true;
+};
+
+namespace baseline {
+#define PANEL_LANES_AT_ONCE 1
+#define PANEL_TOKENS_AT_ONCE 2
+#include "model/decode/panel_tiles.h"
+
+#include "model/decode/attention_tiles.h"
+#undef PANEL_LANES_AT_ONCE
+#undef PANEL_TOKENS_AT_ONCE
+}  // namespace baseline
+
+#ifdef PANEL_X86
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+namespace avx2 {
+#define PANEL_AVX2
+#define PANEL_LANES_AT_ONCE 1
+#define PANEL_TOKENS_AT_ONCE 6
+#include "model/decode/panel_tiles.h"
+
+#include "model/decode/attention_tiles.h"
+#undef PANEL_TOKENS_AT_ONCE
+#undef PANEL_LANES_AT_ONCE
+#undef PANEL_AVX2
+}  // namespace avx2
+#pragma GCC pop_options
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,prefer-vector-width=512")
+namespace avx512 {
+#define PANEL_LANES_AT_ONCE 4
+#define PANEL_TOKENS_AT_ONCE 6
+#include "model/decode/panel_tiles.h"
+
+#include "model/decode/attention_tiles.h"
+}  // namespace avx512
+#pragma GCC pop_options
+
+#pragma GCC push_options
+#pragma GCC target( \
+    "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16,avx2,fma,prefer-vector-width=512")
+namespace avx512_products {
+#define PANEL_BF16
+#define PANEL_VNNI
+#include "model/decode/panel_tiles.h"
+
+#include "model/decode/attention_tiles.h"
+#undef PANEL_VNNI
+#undef PANEL_BF16
+#undef PANEL_TOKENS_AT_ONCE
+#undef PANEL_LANES_AT_ONCE
+}  // namespace avx512_products
+#pragma GCC pop_options
+
+#endif
+
+struct InstructionSet {
+  const char* name;
+  decltype(&baseline::MultiplyAs) multiply;
+  decltype(&baseline::Score) score;
+  decltype(&baseline::Mix) mix;
+  decltype(&baseline::Sum) sum;
+};
+
+InstructionSet Best() {
+#ifdef PANEL_X86
+  const bool v4 =
+      __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
+      __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0;
+  if (v4 && __builtin_cpu_supports("avx512bf16") != 0 && __builtin_cpu_supports("avx512vnni") != 0)
+    return {"AVX-512 with bf16 and int8 products", avx512_products::MultiplyAs,
+            avx512_products::Score, avx512_products::Mix, avx512_products::Sum};
+  if (v4) return {"AVX-512", avx512::MultiplyAs, avx512::Score, avx512::Mix, avx512::Sum};
+  if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0)
+    return {"AVX2", avx2::MultiplyAs, avx2::Score, avx2::Mix, avx2::Sum};
+#endif
+  return {"baseline", baseline::MultiplyAs, baseline::Score, baseline::Mix, baseline::Sum};
+}
+
+// To nearest, ties to even; what arithmetic makes a NaN stays one.
+uint16_t Bf16Of(float x) {
+  const auto bits = std::bit_cast<uint32_t>(x);
+  return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+
+const InstructionSet& Chosen() {
+  static const InstructionSet set = Best();
+  return set;
+}
+
+}  // namespace
+
+void MultiplyPanels(WeightType type, const PanelMatrix& matrix, const PanelTokens& tokens,
+                    int64_t first, int64_t last, float* out, int64_t out_stride) {
+  Chosen().multiply(type, matrix, tokens, first, last, out, out_stride);
+}
+
+void ScoreKeys(const HeadCache& cache, const float* queries, int64_t rows, int64_t first,
+               int64_t last, float* scores) {
+  Chosen().score(cache, queries, rows, first, last, scores);
+}
+
+void MixValues(const HeadCache& cache, const float* weights, int64_t rows, int64_t first,
+               int64_t last, float* out) {
+  Chosen().mix(cache, weights, rows, first, last, out);
+}
+
+namespace {
+
+template <class T>
+void RememberAs(const HeadCache& cache, int64_t position, const float* key, const float* value) {
+  const auto put = [](float x) {
+    if constexpr (sizeof(T) == 4) {
+      return x;
+    } else {
+      return Bf16Of(x);
+    }
+  };
+  T* keys = static_cast<T*>(cache.keys) + position / kKeyBlock * kKeyBlock * cache.head_dim +
+            position % kKeyBlock;
+  T* values = static_cast<T*>(cache.values) + position * cache.padded_dim;
+  for (int64_t d = 0; d < cache.head_dim; ++d) {
+    keys[d * kKeyBlock] = put(key[d]);
+    values[d] = put(value[d]);
+  }
+}
+
+}  // namespace
+
+void Remember(const HeadCache& cache, int64_t position, const float* key, const float* value) {
+  if (cache.bf16) {
+    RememberAs<uint16_t>(cache, position, key, value);
+  } else {
+    RememberAs<float>(cache, position, key, value);
+  }
+}
+
+void RoundToken(const float* x, int64_t n, int64_t padded, uint16_t* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = Bf16Of(x[i]);
+  std::fill(out + n, out + padded, uint16_t{0});
+}
+
+void QuantizeToken(const float* x, int64_t n, int64_t padded, int8_t* out, float* scales,
+                   int32_t* offsets) {
+  for (int64_t first = 0; first < padded; first += kQuantBlock) {
+    const int64_t count = std::clamp<int64_t>(n - first, 0, kQuantBlock);
+    float highest = 0;
+    for (int64_t i = 0; i < count; ++i) highest = std::max(highest, std::abs(x[first + i]));
+    const float inverse = highest > 0 ? 127.0F / highest : 0.0F;
+    int32_t sum = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      const auto q = static_cast<int8_t>(std::lrint(x[first + i] * inverse));
+      out[first + i] = q;
+      sum += q;
+    }
+    std::fill(out + first + count, out + first + kQuantBlock, int8_t{0});
+    scales[first / kQuantBlock] = highest / 127.0F;
+    offsets[first / kQuantBlock] = 128 * sum;
+  }
+}
+
+uint64_t SumWords(const uint64_t* words, int64_t n) {
+  return Chosen().sum(words, n);
+}
+
+std::string PanelInstructions() {
+  return Chosen().name;
+}
+
+}  // namespace puzzle::decode
