@@ -18,7 +18,8 @@ int main(int argc, char** argv) {
   puzzle::Hooks hooks;
   hooks.add_verbs = [](puzzle::Verbs& verbs) {
     puzzle::AddSearchVerb(verbs);
-    puzzle::AddModelVerbs(verbs, {puzzle::EvalCommand, puzzle::GenerateCommand});
+    puzzle::AddModelVerbs(verbs,
+                          {puzzle::EvalCommand, puzzle::GenerateCommand, puzzle::BenchCommand});
   };
   hooks.before_execute = [] { spdlog::debug("{}", puzzle::RuntimeDescription()); };
   hooks.on_lane_start = [](const puzzle::Device& device, int) {

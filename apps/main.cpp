@@ -24,8 +24,8 @@ int main(int argc, char** argv) {
   puzzle::Hooks hooks;
   hooks.add_verbs = [argv](puzzle::Verbs& verbs) {
     puzzle::AddSearchVerb(verbs);
-    puzzle::AddModelVerbs(verbs, {[argv](const auto&) -> int { BecomeEngine(argv); },
-                                  [argv](const auto&) -> int { BecomeEngine(argv); }});
+    const auto become_engine = [argv](const auto&) -> int { BecomeEngine(argv); };
+    puzzle::AddModelVerbs(verbs, {become_engine, become_engine, become_engine});
   };
   hooks.before_execute = [argv] { BecomeEngine(argv); };
   hooks.environment = puzzle::MachineFacts;

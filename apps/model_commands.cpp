@@ -2,23 +2,17 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdio>
 #include <optional>
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
-#include <unistd.h>
 #include <nlohmann/json.hpp>
 
+#include "apps/model_session.h"
 #include "apps/output.h"
-#include "graph/run/machine.h"
-#include "io/chat_template.h"
 #include "io/error.h"
 #include "io/file.h"
 #include "io/tokenizer.h"
-#include "io/utf8.h"
 #include "model/files/checkpoint.h"
-#include "model/math/runtime.h"
 #include "model/transformer.h"
 #include "nodes/data/artifacts.h"
 #include "nodes/data/tokenize.h"
@@ -31,12 +25,6 @@ namespace puzzle {
 namespace {
 
 constexpr uint64_t kMaxTextBytes = uint64_t{4} << 30;
-
-void PrepareThread(const std::string& device, int threads) {
-  BindThreadToDevice(device);
-  SetThreads(threads > 0 ? threads : AvailableCores());
-  spdlog::info("{}", RuntimeDescription());
-}
 
 // "attn:5" takes the attention out of layer 5, "block:5" all of it.
 void Remove(ModelWeights& model, const std::string& text) {
@@ -66,27 +54,6 @@ nlohmann::ordered_json ToJson(const TokenMetrics& metrics, bool with_parent) {
   }
   return json;
 }
-
-// A percentage on the terminal while something is done; nothing where nobody watches.
-class Percentage {
- public:
-  Percentage() : show_(isatty(STDERR_FILENO) != 0) {}
-  Percentage(const Percentage&) = delete;
-  Percentage& operator=(const Percentage&) = delete;
-  ~Percentage() {
-    if (show_) fmt::print(stderr, "\r{:{}}\r", "", width_);
-  }
-  void Show(double fraction, const std::string& what = {}) {
-    if (!show_) return;
-    const std::string text = fmt::format("{:3.0f} % {}", 100 * fraction, what);
-    fmt::print(stderr, "\r{:<{}}", text, width_);
-    width_ = std::max(width_, text.size());
-  }
-
- private:
-  bool show_;
-  size_t width_ = 0;
-};
 
 TokenMetrics MeasureText(const EvalOptions& options, const Tokenizer& tokenizer,
                          const Transformer& model, const Transformer* parent) {
@@ -121,15 +88,6 @@ nlohmann::ordered_json TasksJson(const std::vector<TaskResult>& results) {
   return json;
 }
 
-std::string Answer(const Transformer& model, const Tokenizer& tokenizer, const ChatTemplate& chat,
-                   const GenerateOptions& options) {
-  const ChatIds question =
-      EncodeChat(tokenizer, chat.Render({{"user", options.prompt}}, /*asks=*/true));
-  const std::vector<int32_t> answer = Generate(model, question.ids, options.tokens,
-                                               {options.temperature, options.top_k, options.seed});
-  return RepairUtf8(DecodeAfter(tokenizer, question.ids, answer));
-}
-
 }  // namespace
 
 int EvalCommand(const EvalOptions& options) {
@@ -161,25 +119,6 @@ int EvalCommand(const EvalOptions& options) {
     if (parent) json["parent"] = TasksJson(models.front().results);
   }
   if (options.json) Print("{}\n", json.dump());
-  return kExitDone;
-}
-
-int GenerateCommand(const GenerateOptions& options) {
-  PrepareThread(options.device, options.threads);
-  const auto tokenizer = LoadTokenizer(options.model);
-  std::optional<ChatTemplate> chat;
-  if (options.chat) {
-    chat = FindChatTemplate(tokenizer->files());
-    if (!chat) throw Error(options.model + ": --chat: the tokenizer has no chat template");
-  }
-  const Transformer model(ToDevice(LoadCheckpoint(options.model), options.device));
-  if (chat) {
-    Print("{}\n", Answer(model, *tokenizer, *chat, options));
-    return kExitDone;
-  }
-  const std::string continuation = SampleText(model, *tokenizer, options.prompt, options.tokens,
-                                              {options.temperature, options.top_k, options.seed});
-  Print("{}{}\n", options.prompt, continuation);
   return kExitDone;
 }
 

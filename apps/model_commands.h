@@ -1,4 +1,4 @@
-// What `puzzle eval` and `puzzle generate` do; needs libtorch.
+// What `puzzle eval`, `generate` and `bench` do; needs libtorch.
 #pragma once
 
 #include "apps/model_verbs.h"
@@ -8,7 +8,11 @@ namespace puzzle {
 /// Prints the metrics of AllMetrics() and their standard errors, as text or JSON {"positions",
 /// "nll", "nll_se", ...}; those against a parent if there is one.
 [[nodiscard]] int EvalCommand(const EvalOptions& options);
-/// Prints the prompt and its continuation, or the answer of a chat.
+/// Prints prompts and their continuations, or the answers of a chat, as they are written; or JSON
+/// lines {"prompt", "text", "tokens", "end"}.
 [[nodiscard]] int GenerateCommand(const GenerateOptions& options);
+/// Prints a table of speeds, or {"models": [{"model", "dtype", "prefill_tok_s", "decode_tok_s",
+/// "first_token_ms", "peak_mib", "ratio", "predicted_ratio", ...}], ...}.
+[[nodiscard]] int BenchCommand(const BenchVerbOptions& options);
 
 }  // namespace puzzle

@@ -22,6 +22,91 @@ CLI::Validator OneDevice() {
           "DEVICE"};
 }
 
+void AddGenerateVerb(Verbs& verbs, const ModelCommands& commands) {
+  auto own = std::make_shared<GenerateOptions>();
+  CLI::App& verb = verbs.Add(
+      "generate",
+      "Continue prompts with a checkpoint, or chat with it. Text appears as it is written.",
+      "  puzzle generate out/demo --prompt \"Once upon a time\" --tokens 100\n"
+      "  puzzle generate out/demo --prompt \"Once\" --temperature 0.8 --top-p 0.9 --seed 7\n"
+      "  puzzle generate out/demo --prompt \"Once\" --prompt \"The dog\" --json --dtype bf16\n"
+      "  puzzle generate model.gguf --chat --prompt \"What is the capital of France?\"\n"
+      "  puzzle generate model.gguf --chat --system \"Answer in rhymes.\"",
+      [own, commands] { return commands.generate(*own); });
+  verb.add_option("MODEL", own->model, "checkpoint: a folder or a .gguf file")->required();
+  verb.add_option("--prompt", own->prompts,
+                  "text to continue; several are continued side by side, or are asked one after "
+                  "another in a chat. Without any: from nothing, or a chat with lines of the input")
+      ->allow_extra_args(false);
+  verb.add_flag("--chat", own->chat,
+                "ask as the chat template of the checkpoint says, and answer; questions follow on "
+                "each other");
+  verb.add_option("--system", own->system, "what a chat begins with, if not as its template says");
+  verb.add_option("--tokens", own->tokens, "how many at most, of each text")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  verb.add_option("--stop", own->stops, "a text ends before this; may be given several times")
+      ->allow_extra_args(false);
+  verb.add_option("--temperature", own->temperature, "0: the likeliest token")
+      ->check(CLI::NonNegativeNumber);
+  verb.add_option("--top-k", own->top_k, "draw among the k likeliest; 0: all")
+      ->check(CLI::NonNegativeNumber);
+  verb.add_option("--top-p", own->top_p,
+                  "draw among the likeliest that together have this probability; 1: all");
+  verb.add_option(
+      "--min-p", own->min_p,
+      "draw among those with at least this share of the likeliest's probability; 0: all");
+  verb.add_option("--repetition-penalty", own->repetition_penalty,
+                  "logits of tokens that are there already are divided by it; 1: nothing");
+  verb.add_option("--seed", own->seed, "of what is drawn")->capture_default_str();
+  verb.add_option("--dtype", own->dtype, "weights in fp32, bf16 or int8; on the CPU")
+      ->check(CLI::IsMember({"fp32", "bf16", "int8"}))
+      ->capture_default_str();
+  verb.add_option("--batch", own->batch, "prompts at a time")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  verb.add_option("--device", own->device, "cpu or cuda:N")
+      ->check(OneDevice())
+      ->capture_default_str();
+  verb.add_option("--threads", own->threads, "0: all cores")->check(CLI::NonNegativeNumber);
+  verb.add_flag("--json", own->json, "a JSON line for each text, when all are written");
+}
+
+void AddBenchVerb(Verbs& verbs, const ModelCommands& commands) {
+  auto own = std::make_shared<BenchVerbOptions>();
+  CLI::App& verb = verbs.Add(
+      "bench",
+      "Measure how fast models read prompts and write text on this machine's CPU, in turn (A B A "
+      "B), beside what the bandwidth of its memory allows and what a cost model predicts.",
+      "  puzzle bench models/parent out/child\n"
+      "  puzzle bench model.gguf --dtype bf16 --threads 2 --json\n"
+      "  puzzle bench models/parent out/child --batch 32 --prefill 128 --decode 64 --dtype int8",
+      [own, commands] { return commands.bench(*own); });
+  verb.add_option("MODEL", own->models,
+                  "checkpoints, folders or .gguf files; the first is what the others are compared "
+                  "with")
+      ->required();
+  verb.add_option("--batch", own->batch, "sequences side by side")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  verb.add_option("--prefill", own->prefill, "tokens of a prompt")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  verb.add_option("--decode", own->decode, "tokens written behind it")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  verb.add_option("--dtype", own->dtype,
+                  "weights in fp32, bf16 or int8 (keys and values in bf16 "
+                  "but for fp32)")
+      ->check(CLI::IsMember({"fp32", "bf16", "int8"}))
+      ->capture_default_str();
+  verb.add_option("--rounds", own->rounds, "turns of each model; figures are their medians")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  verb.add_option("--threads", own->threads, "0: all cores")->check(CLI::NonNegativeNumber);
+  verb.add_flag("--json", own->json, "print one JSON object");
+}
+
 }  // namespace
 
 void AddModelVerbs(Verbs& verbs, const ModelCommands& commands) {
@@ -69,31 +154,8 @@ void AddModelVerbs(Verbs& verbs, const ModelCommands& commands) {
   eval_verb.add_option("--threads", eval->threads, "0: all cores")->check(CLI::NonNegativeNumber);
   eval_verb.add_flag("--json", eval->json, "print one JSON object");
 
-  auto generate = std::make_shared<GenerateOptions>();
-  CLI::App& generate_verb = verbs.Add(
-      "generate", "Continue a prompt with a checkpoint, with a KV cache.",
-      "  puzzle generate out/demo --prompt \"Once upon a time\" --tokens 100\n"
-      "  puzzle generate out/demo --prompt \"Once\" --temperature 0.8 --top-k 40 --seed 7\n"
-      "  puzzle generate model.gguf --chat --prompt \"What is the capital of France?\"",
-      [generate, commands] { return commands.generate(*generate); });
-  generate_verb.add_flag("--chat", generate->chat,
-                         "ask the prompt as the chat template of the checkpoint says, and answer");
-  generate_verb.add_option("MODEL", generate->model, "checkpoint: a folder or a .gguf file")
-      ->required();
-  generate_verb.add_option("--prompt", generate->prompt, "text to continue; empty: from nothing");
-  generate_verb.add_option("--tokens", generate->tokens, "how many at most")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  generate_verb.add_option("--temperature", generate->temperature, "0: the likeliest token")
-      ->check(CLI::NonNegativeNumber);
-  generate_verb.add_option("--top-k", generate->top_k, "sample among the k likeliest; 0: all")
-      ->check(CLI::NonNegativeNumber);
-  generate_verb.add_option("--seed", generate->seed, "of the sampling")->capture_default_str();
-  generate_verb.add_option("--device", generate->device, "cpu or cuda:N")
-      ->check(OneDevice())
-      ->capture_default_str();
-  generate_verb.add_option("--threads", generate->threads, "0: all cores")
-      ->check(CLI::NonNegativeNumber);
+  AddGenerateVerb(verbs, commands);
+  AddBenchVerb(verbs, commands);
 }
 
 }  // namespace puzzle

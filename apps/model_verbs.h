@@ -1,4 +1,4 @@
-// `puzzle eval` and `puzzle generate`: one checkpoint folder, without a graph. The verbs are
+// `puzzle eval`, `puzzle generate` and `puzzle bench`: checkpoints without a graph. The verbs are
 // declared here without libtorch, so that help and errors are the same in the front program; what
 // they do is given by the program that has libtorch.
 #pragma once
@@ -31,20 +31,37 @@ struct EvalOptions {
 
 struct GenerateOptions {
   std::string model;
-  std::string prompt;
+  std::vector<std::string> prompts;  // texts to continue; with `chat`, questions one after another
+  bool chat = false;   // as the tokenizer's chat template says; without prompts, lines of the input
+  std::string system;  // what a chat begins with; empty: as the template does
   std::string device = "cpu";
+  std::string dtype = "fp32";
   int64_t tokens = 128;
   double temperature = 0;
   int64_t top_k = 0;
+  double top_p = 1;
+  double min_p = 0;
+  double repetition_penalty = 1;
   uint64_t seed = 1;
-  int threads = 0;
-  bool chat = false;  // the prompt is a question, asked as the tokenizer's chat template says
+  std::vector<std::string> stops;
+  int64_t batch = 8;  // prompts at a time
+  int threads = 0;    // 0: all cores
+  bool json = false;
+};
+
+struct BenchVerbOptions {
+  std::vector<std::string> models;
+  std::string dtype = "fp32";
+  int64_t batch = 1, prefill = 512, decode = 128, rounds = 5;
+  int threads = 0;  // 0: all cores
+  bool json = false;
 };
 
 /// What the verbs run; each returns an exit code.
 struct ModelCommands {
   std::function<int(const EvalOptions&)> eval;
   std::function<int(const GenerateOptions&)> generate;
+  std::function<int(const BenchVerbOptions&)> bench;
 };
 
 void AddModelVerbs(Verbs& verbs, const ModelCommands& commands);

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "tests/apps/program_folder.h"
 
@@ -172,6 +173,73 @@ TEST_F(PipelineTest, TheExportIsReadByEvalAndGenerate) {
   EXPECT_FALSE(metrics.contains("nmse"));
   EXPECT_EQ(Puzzle({"eval", "nowhere", "--text", "text.txt"}).status, 1);
   EXPECT_EQ(Puzzle({"eval"}).status, 2);
+}
+
+TEST_F(PipelineTest, TextsAreContinuedSideBySideAndEndWhereTheyAreToldTo) {
+  const ProgramResult both = Puzzle({"generate", "out", "--prompt", "Tom", "--prompt", "The cat",
+                                     "--tokens", "12", "--threads", "2", "--json"});
+  ASSERT_EQ(both.status, 0) << both.text();
+  std::vector<json> lines;
+  std::istringstream stream(both.out);
+  for (std::string line; std::getline(stream, line);) lines.push_back(json::parse(line));
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(lines[1]["prompt"], "The cat");
+  const std::string text = lines[0]["text"];
+  ASSERT_GE(text.size(), 4u);
+  EXPECT_EQ(Puzzle({"generate", "out", "--prompt", "Tom", "--tokens", "12"}).out,
+            "Tom" + text + "\n");
+  const json stopped = json::parse(
+      Puzzle({"generate", "out", "--prompt", "Tom", "--stop", text.substr(2, 2), "--json"}).out);
+  EXPECT_EQ(stopped["end"], "stop");
+  EXPECT_EQ(stopped["text"], text.substr(0, text.find(text.substr(2, 2))));
+}
+
+TEST_F(PipelineTest, WhatGenerateCannotDoIsSaidInOneLine) {
+  const auto complaint = [&](std::vector<std::string> arguments, int status = 1) {
+    arguments.insert(arguments.begin(), {"generate", "out"});
+    const ProgramResult result = Puzzle(arguments);
+    EXPECT_EQ(result.status, status) << result.text();
+    EXPECT_TRUE(status == 2 || testing::CountOf("\n", result.err) == 1) << result.err;
+    return result.err;
+  };
+  EXPECT_THAT(complaint({"--prompt", std::string(100000, 'a')}),
+              HasSubstr("the prompt has 100001 tokens"));
+  EXPECT_THAT(complaint({"--prompt", "a", "--top-p", "2"}), HasSubstr("top-p 2: expected"));
+  EXPECT_THAT(complaint({"--prompt", "a", "--stop", ""}), HasSubstr("empty stop string"));
+  EXPECT_THAT(complaint({"--prompt", "a", "--system", "b"}), HasSubstr("add --chat"));
+  EXPECT_THAT(complaint({"--prompt", "a", "--chat"}), HasSubstr("no chat template"));
+  EXPECT_THAT(complaint({"--prompt", "a", "--dtype", "int4"}, 2), HasSubstr("--dtype"));
+}
+
+TEST_F(PipelineTest, BenchComparesModelsAndRefusesWhatDoesNotFit) {
+  const std::vector<std::string> small = {"bench",    "out", "out",      "--prefill", "6",
+                                          "--decode", "3",   "--rounds", "2"};
+  const auto with = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = small;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return Puzzle(arguments);
+  };
+  const ProgramResult run = with({"--json", "--dtype", "bf16", "--batch", "2"});
+  ASSERT_EQ(run.status, 0) << run.text();
+  const json figures = json::parse(run.out);
+  ASSERT_EQ(figures["models"].size(), 2u);
+  for (const json& model : figures["models"]) {
+    EXPECT_EQ(model["model"], "out");
+    EXPECT_EQ(model["dtype"], "bf16");
+    for (const char* name :
+         {"prefill_tok_s", "decode_tok_s", "first_token_ms", "peak_mib", "ratio"})
+      EXPECT_GT(model[name].get<double>(), 0) << name;
+    EXPECT_EQ(model["predicted_ratio"], 1);
+  }
+  EXPECT_EQ(figures["models"][0]["ratio"], 1);
+  EXPECT_THAT(with({}).out, HasSubstr("of limit"));
+  const ProgramResult long_one = Puzzle({"bench", "out", "--prefill", "6", "--decode", "1000000"});
+  EXPECT_EQ(long_one.status, 1);
+  EXPECT_THAT(long_one.err,
+              HasSubstr("out: a prompt of 6 tokens and 1000000 behind it: the model has"));
+  const ProgramResult large = with({"--batch", "1000000000"});
+  EXPECT_EQ(large.status, 1);
+  EXPECT_THAT(large.err, HasSubstr("the largest that fits is"));
 }
 
 TEST_F(PipelineTest, EvalTakesSubBlocksAndBlocksOut) {

@@ -1,0 +1,104 @@
+#include "nodes/cost/decode_bench.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "io/error.h"
+#include "model/weights.h"
+
+namespace puzzle {
+namespace {
+
+using testing::HasSubstr;
+
+// Large enough that its weights, and not the reading of clocks, take the time.
+ModelConfig BenchedConfig(int64_t layers) {
+  ModelConfig config;
+  config.vocab_size = 512;
+  config.hidden_size = 256;
+  config.n_heads = 4;
+  config.head_dim = 64;
+  config.max_positions = 64;
+  config.tied_embeddings = true;
+  config.blocks.assign(static_cast<size_t>(layers),
+                       {{SubBlockForm::kFull, 2}, {SubBlockForm::kFull, 512}});
+  return config;
+}
+
+std::string BenchComplaint(const BenchOptions& options, uint64_t free_bytes) {
+  try {
+    CheckBench({BenchedConfig(4)}, {"small"}, options, free_bytes);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(DecodeBenchTest, TheMedianStandsBetweenLowestAndHighest) {
+  const Measured odd = MedianOf({3, 1, 7});
+  EXPECT_EQ(odd.median, 3);
+  EXPECT_EQ(odd.low, 1);
+  EXPECT_EQ(odd.high, 7);
+  EXPECT_EQ(MedianOf({4, 1, 2, 9}).median, 3);
+}
+
+TEST(DecodeBenchTest, WhatDoesNotFitTheContextIsSaid) {
+  EXPECT_EQ(BenchComplaint({.prefill = 40, .decode = 24}, 0), "");
+  EXPECT_THAT(
+      BenchComplaint({.prefill = 40, .decode = 25}, 0),
+      HasSubstr("small: a prompt of 40 tokens and 25 behind it: the model has 64 positions"));
+}
+
+TEST(DecodeBenchTest, ABatchThatDoesNotFitNamesTheLargestThatDoes) {
+  BenchOptions options{.batch = 1000, .prefill = 40, .decode = 24};
+  const auto bytes_of = [&](int64_t batch) {
+    BenchOptions with = options;
+    with.batch = batch;
+    return decode::BytesOf(BenchedConfig(4), DecoderFor(with)).Total();
+  };
+  EXPECT_THAT(BenchComplaint(options, bytes_of(37)), HasSubstr("the largest that fits is 37"));
+  EXPECT_THAT(BenchComplaint(options, bytes_of(37) - 1), HasSubstr("the largest that fits is 36"));
+  EXPECT_THAT(BenchComplaint(options, 1000), HasSubstr("not even one sequence fits"));
+  options.batch = 37;
+  EXPECT_EQ(BenchComplaint(options, bytes_of(37)), "");
+}
+
+TEST(DecodeBenchTest, FiguresBelongToEachOther) {
+  const BenchOptions options{.batch = 2, .prefill = 16, .decode = 8, .rounds = 3};
+  decode::Decoder large(RandomModel(BenchedConfig(8), 1), DecoderFor(options));
+  decode::Decoder small(RandomModel(BenchedConfig(2), 1), DecoderFor(options));
+  double done = -1;
+  const auto results = RunBench({&large, &small}, {"large", "small"}, options, [&](double share) {
+    EXPECT_GT(share, done);
+    EXPECT_LT(share, 1);
+    done = share;
+  });
+  ASSERT_EQ(results.size(), 2u);
+  for (const BenchResult& result : results) {
+    EXPECT_GT(result.decode_tok_s.low, 0);
+    EXPECT_LE(result.decode_tok_s.low, result.decode_tok_s.median);
+    EXPECT_LE(result.decode_tok_s.median, result.decode_tok_s.high);
+    // Both prompts of 16 tokens come before the first token.
+    EXPECT_NEAR(result.prefill_tok_s.median, 32e3 / result.first_token_ms.median,
+                1e-6 * result.prefill_tok_s.median);
+    EXPECT_GT(result.bandwidth_gb_s, 0);
+  }
+  EXPECT_EQ(results[0].ratio, 1);
+  EXPECT_EQ(results[0].predicted_ratio, 1);
+  EXPECT_GT(results[1].ratio, 0);
+  // Four times the blocks and the same head, of what a step reads or multiplies.
+  const auto numbers = [](int64_t layers) {
+    return static_cast<double>(decode::StepNumbers(BenchedConfig(layers)));
+  };
+  EXPECT_NEAR(results[1].predicted_ratio, numbers(8) / numbers(2), 0.15 * numbers(8) / numbers(2));
+  const double mib = 1 << 20;
+  EXPECT_NEAR(
+      results[0].memory_mib,
+      static_cast<double>(decode::BytesOf(BenchedConfig(8), DecoderFor(options)).Total()) / mib,
+      1e-9);
+}
+
+}  // namespace
+}  // namespace puzzle
