@@ -1,4 +1,4 @@
-// `puzzle graph`: draws a graph.
+// `puzzle graph`: draws a graph, or writes it for another engine.
 #pragma once
 
 #include <string>
@@ -10,7 +10,7 @@ namespace puzzle {
 
 struct GraphVerbOptions {
   GraphOptions graph;
-  std::string format = "mermaid";  // or "dot"
+  std::string format = "mermaid";  // or "dot", "makeflow"
   bool steps = false;
 };
 

@@ -54,19 +54,33 @@ JsonText ReadGraph(const std::string& path) {
   return JsonText::Parse(text, path == "-" ? "standard input" : path);
 }
 
+void NeedGraphFile(const GraphOptions& options, const std::string& why) {
+  if (options.graph != "-" && !OpenDescriptorOf(options.graph)) return;
+  throw Error(fmt::format("{} needs the graph in a file: \"{}\" can be read only once", why,
+                          options.graph));
+}
+
 std::unique_ptr<Store> OpenStore(const GraphOptions& options) {
   auto opened = std::make_unique<Store>(options.store, Hdf5Format(), options.shared_stores);
   opened->WorkOn(options.graph);
   return opened;
 }
 
+std::vector<std::string> GraphOptions::Arguments() const {
+  std::vector<std::string> arguments = {"run", graph};
+  const auto add = [&](const char* option, const std::string& value) {
+    arguments.emplace_back(option);
+    arguments.push_back(value);
+  };
+  for (const std::string& setting : settings) add("--set", setting);
+  if (strict_environment) arguments.emplace_back("--strict-environment");
+  if (store != GraphOptions().store) add("--store", store);
+  for (const std::string& shared : shared_stores) add("--shared-store", shared);
+  return arguments;
+}
+
 std::string GraphOptions::Command() const {
-  std::string command = "puzzle run " + ShellWord(graph);
-  for (const std::string& setting : settings) command += " --set " + ShellWord(setting);
-  if (strict_environment) command += " --strict-environment";
-  if (store != GraphOptions().store) command += " --store " + ShellWord(store);
-  for (const std::string& shared : shared_stores) command += " --shared-store " + ShellWord(shared);
-  return command;
+  return "puzzle " + ShellCommand(Arguments());
 }
 
 void SelectionOptions::Declare(CLI::App& verb) {

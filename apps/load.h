@@ -26,6 +26,8 @@ struct GraphOptions {
   bool strict_environment = false;         // the numerical environment enters the keys
 
   void Declare(CLI::App& verb, bool with_store);
+  /// "run", GRAPH, "--set", ..., "--store", ...: what follows the name of the program.
+  [[nodiscard]] std::vector<std::string> Arguments() const;
   /// "puzzle run GRAPH --set ... --store ...", as it can be typed.
   [[nodiscard]] std::string Command() const;
 };
@@ -47,6 +49,9 @@ struct LaneOptions {
 /// The text of a graph: of a file, of standard input ("-"), or of a pipe such as "<(script)".
 /// Throws Error.
 [[nodiscard]] JsonText ReadGraph(const std::string& path);
+
+/// Throws Error when the graph cannot be read by several programs; `why` is what needs that.
+void NeedGraphFile(const GraphOptions& options, const std::string& why);
 
 /// The store of a command line.
 [[nodiscard]] std::unique_ptr<Store> OpenStore(const GraphOptions& options);

@@ -169,6 +169,12 @@ std::string ShellWord(const std::string& word) {
   return text + '\'';
 }
 
+std::string ShellCommand(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : " ") + ShellWord(word);
+  return text;
+}
+
 Shown FindShown(Store& store, const std::string& name) {
   Shown shown;
   std::string key;

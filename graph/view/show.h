@@ -25,6 +25,8 @@ struct Shown {
 
 /// A word as it can be typed into a shell.
 [[nodiscard]] std::string ShellWord(const std::string& word);
+/// Words, each as ShellWord writes it.
+[[nodiscard]] std::string ShellCommand(const std::vector<std::string>& words);
 /// The command line that makes this step alone again, "" when it is not known.
 [[nodiscard]] std::string Reproducer(const Shown& shown);
 
