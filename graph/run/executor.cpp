@@ -1,5 +1,6 @@
 #include "graph/run/executor.h"
 
+#include <fmt/format.h>
 #include <oneapi/tbb/flow_graph.h>
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/task_arena.h>
@@ -242,12 +243,18 @@ Report Execute(const Plan& plan, const Forecast& forecast, Store& store, Lanes& 
     }
     store.AnnounceRun();
     if (store.locks().unsupported()) {
-      runner.Warn("the file system of " + store.folder() +
-                  " has no locks: runs at the same time may compute a step twice");
+      runner.Warn(
+          fmt::format("the file system of {} has no locks: steps are claimed by files with "
+                      "heartbeats, and what "
+                      "a run that dies was at begins anew after {:.3g} s",
+                      store.folder(), store.locks().leases()->times().lost_s));
     }
     store.TidyUp();
     runner.RecallMemory();
+    MachineGate machine(store.folder() + "/locks");
+    lanes.gate().SetMachine(&machine);
     RunFlow(plan, forecast, runner, lanes, options.stop);
+    lanes.gate().SetMachine(nullptr);
   }
   return runner.TakeReport();
 }

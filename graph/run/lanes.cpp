@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <utility>
 
 #include "graph/run/machine.h"
@@ -18,23 +19,33 @@ std::string NoLane(const std::string& type) {
 
 }  // namespace
 
+bool QuietGate::Admits(Pass pass) {
+  const bool here = pass == Pass::kQuiet  ? inside_ == 0
+                    : pass == Pass::kLane ? !quiet_inside_ && quiet_waiting_ == 0
+                                          : !quiet_inside_;
+  if (!here || machine_ == nullptr) return here;
+  if (inside_ == 0) return machine_->TryEnter(pass == Pass::kQuiet);
+  return pass == Pass::kHost || !machine_->SomebodyWaits();
+}
+
 void QuietGate::Enter(Pass pass) {
+  constexpr std::chrono::milliseconds kBetweenLooks{10};  // nobody tells what other processes do
   std::unique_lock lock(mutex_);
-  switch (pass) {
-    case Pass::kQuiet:
-      ++quiet_waiting_;
-      changed_.wait(lock, [&] { return inside_ == 0; });
-      --quiet_waiting_;
-      quiet_inside_ = true;
-      break;
-    case Pass::kLane:
-      changed_.wait(lock, [&] { return !quiet_inside_ && quiet_waiting_ == 0; });
-      break;
-    case Pass::kHost:
-      changed_.wait(lock, [&] { return !quiet_inside_; });
-      break;
+  if (pass == Pass::kQuiet) ++quiet_waiting_;
+  while (!Admits(pass)) {
+    machine_ == nullptr ? changed_.wait(lock) : (void)changed_.wait_for(lock, kBetweenLooks);
+  }
+  if (pass == Pass::kQuiet) {
+    --quiet_waiting_;
+    quiet_inside_ = true;
   }
   ++inside_;
+}
+
+void QuietGate::SetMachine(MachineGate* machine) {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return inside_ == 0; });
+  machine_ = machine;
 }
 
 void QuietGate::Stay() {
@@ -46,6 +57,7 @@ void QuietGate::Leave(Pass pass) {
   const std::scoped_lock lock(mutex_);
   --inside_;
   if (pass == Pass::kQuiet) quiet_inside_ = false;
+  if (inside_ == 0 && machine_ != nullptr) machine_->Leave();
   changed_.notify_all();
 }
 

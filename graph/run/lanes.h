@@ -15,6 +15,7 @@
 
 #include "graph/kind/kind.h"
 #include "graph/run/ready_queue.h"
+#include "graph/store/locks.h"
 
 namespace puzzle {
 
@@ -34,7 +35,8 @@ class Lane {
   virtual void Retire() = 0;
 };
 
-/// Admits running steps: any number of normal ones, or a single quiet one.
+/// Admits running steps: any number of normal ones, or a single quiet one. With a gate of the
+/// machine behind it that holds for the steps of all processes.
 class QuietGate {
  public:
   enum class Pass {
@@ -47,8 +49,13 @@ class QuietGate {
   /// REQUIRES: the caller is inside.
   void Stay();
   void Leave(Pass pass);
+  /// nullptr: none. Waits until nobody is inside.
+  void SetMachine(MachineGate* machine);
 
  private:
+  [[nodiscard]] bool Admits(Pass pass);
+
+  MachineGate* machine_ = nullptr;
   std::mutex mutex_;
   std::condition_variable changed_;
   int inside_ = 0;

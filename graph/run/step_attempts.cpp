@@ -40,6 +40,7 @@ bool TakeClaim(RunScope& run, StepId id, Flight& flight) {
     return false;
   }
   flight.claim = std::move(attempt.claim);
+  if (!flight.waits_for.empty()) (void)run.store.FindAfterWait(flight.key);
   const HitTest test = TestHit(run.plan, id, flight.key, run.store);
   if (test.hit && !flight.replace) flight.found = test.record;
   return true;

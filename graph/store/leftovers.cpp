@@ -1,5 +1,6 @@
 #include "graph/store/leftovers.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -9,6 +10,7 @@
 #include <atomic>
 #include <cerrno>
 #include <charconv>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 
@@ -98,6 +100,21 @@ std::string NewTemporaryPath(const std::string& store) {
   static std::atomic<uint64_t> counter{0};  // two stores of one process may be one folder
   static const std::string host = HostName();
   return fmt::format("{}/tmp/{}.{}.{}.{}", store, host, ::getpid(), ProcessToken(), ++counter);
+}
+
+bool MoveToNewName(const std::string& from, const std::string& to) {
+  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return true;
+  if (errno == EEXIST) return false;
+  // Network file systems cannot do that, but they can make a second name.
+  if (::link(from.c_str(), to.c_str()) == 0) {
+    ::unlink(from.c_str());
+    return true;
+  }
+  if (errno == EEXIST) return false;
+  struct stat info {};
+  if (::lstat(to.c_str(), &info) == 0) return false;
+  if (::rename(from.c_str(), to.c_str()) == 0) return true;
+  throw Error(fmt::format("cannot publish \"{}\": {}", to, std::strerror(errno)));
 }
 
 std::vector<std::string> FindLeftovers(const std::string& folder, const StoreLocks& locks) {

@@ -19,6 +19,11 @@ void MakeStoreFolder(const std::string& path);
 /// people and for the quick look; the token is by chance and this process's own.
 [[nodiscard]] std::string NewTemporaryPath(const std::string& store);
 
+/// Moves a file to a name that nobody has; false when somebody does, and `from` is still there.
+/// Where the file system can do neither a rename that replaces nothing nor a second name for a
+/// file, two at once may both succeed, the later one for good. Throws Error.
+[[nodiscard]] bool MoveToNewName(const std::string& from, const std::string& to);
+
 /// Paths of the files in `folder` whose process is dead for sure: of this machine and gone; or no
 /// live run of the store, where locks tell, and untouched for long. Never fails.
 [[nodiscard]] std::vector<std::string> FindLeftovers(const std::string& folder,

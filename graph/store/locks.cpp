@@ -5,10 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <filesystem>
 
 #include "io/error.h"
 
@@ -17,6 +19,8 @@
 //   [256 n, 256 n + 256)        live run n; its text is the run's host, process and beginning
 //   kGate                       shared: open; exclusive: closed
 //   kReaders                    shared by processes that only read
+//   kMachines + 2 m             exclusive: a process of machine m waits to be alone there, or is
+//   kMachines + 2 m + 1         shared: computes; exclusive: measures
 //   [2^20 (k + 1), + n + 1)     the claim of run n on a key whose first 40 bits are k
 //
 // So the length of a claim says whose it is. The locks are of the kind that belongs to the open
@@ -25,13 +29,18 @@
 namespace puzzle {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr int kSlots = StoreLocks::kMaxRuns;
 constexpr off_t kSlotBytes = 256;
 constexpr off_t kGate = kSlots * kSlotBytes + 64;
 constexpr off_t kReaders = kGate + 64;
+constexpr off_t kMachines = 300'000;
+constexpr uint64_t kMachineNumbers = 300'000;
 constexpr int kClaimShift = 20;
 constexpr size_t kClaimDigits = 10;
-static_assert((off_t{1} << kClaimShift) > kReaders && kSlots + 1 < (1 << kClaimShift));
+static_assert(kMachines > kReaders && kSlots + 1 < (1 << kClaimShift));
+static_assert((off_t{1} << kClaimShift) > kMachines + off_t{2 * kMachineNumbers});
 
 /// Uses are noted to the hour, so that most hits need no note.
 constexpr int64_t kUseGrain_ns = int64_t{3600} * 1'000'000'000;
@@ -122,6 +131,12 @@ int StoreLocks::Fd() const {
   return file_.get();
 }
 
+void StoreLocks::UseLeases(const LeaseTimes& times, bool only) {
+  PUZZLE_CHECK(!announced_, "leases for a run that has begun");
+  leases_ = std::make_unique<Leases>(fs::path(path_).parent_path().string(), times);
+  without_locks_ = only;
+}
+
 void StoreLocks::Announce() {
   {
     const std::scoped_lock lock(mutex_);
@@ -136,6 +151,9 @@ void StoreLocks::Announce() {
     }
     file_ = std::move(file);
     const bool seen = TakeSlot();
+    if (!leases_ && (unsupported_ || !IsOfOneMachine(path_))) {
+      leases_ = std::make_unique<Leases>(fs::path(path_).parent_path().string(), LeaseTimes());
+    }
     announced_ = true;
     if (!seen) return;
     WriteSlot(0);
@@ -149,6 +167,10 @@ void StoreLocks::Announce() {
 }
 
 bool StoreLocks::TakeSlot() {
+  if (without_locks_) {
+    unsupported_ = true;
+    return false;
+  }
   for (int slot = 0; slot < kSlots; ++slot) {
     switch (Lock(file_.get(), F_OFD_SETLK, F_WRLCK, slot * kSlotBytes, kSlotBytes)) {
       case Answer::kYes:
@@ -189,6 +211,13 @@ std::vector<LiveRun> StoreLocks::Others() const {
     runs.push_back(ReadSlot(file_.get(), static_cast<int>(found.start / kSlotBytes)));
     from = found.start + found.length;
   }
+  // Runs of other machines, whose locks may not be seen here. They may need whatever there is.
+  for (const Leases::Holder& holder : Leases::Runs(fs::path(path_).parent_path().string())) {
+    const bool known = std::any_of(runs.begin(), runs.end(), [&](const LiveRun& run) {
+      return run.token == holder.process_token;
+    });
+    if (!known) runs.push_back({holder.host, holder.pid, holder.process_token, 0});
+  }
   return runs;
 }
 
@@ -202,6 +231,12 @@ StoreLocks::Attempt StoreLocks::TryClaim(const std::string& key) {
       return {nullptr, HolderName(file_.get(), FindLock(file_.get(), F_WRLCK, start, length))};
     }
   }
+  if (announced_ && leases_) {
+    if (auto holder = leases_->Take(key, /*locked=*/!unsupported_)) {
+      Unlock(key);
+      return {nullptr, std::move(*holder)};
+    }
+  }
   held_.insert(key);
   return {std::unique_ptr<Claim>(new Claim(*this, key)), {}};
 }
@@ -209,15 +244,20 @@ StoreLocks::Attempt StoreLocks::TryClaim(const std::string& key) {
 bool StoreLocks::IsClaimed(const std::string& key) const {
   const std::scoped_lock lock(mutex_);
   if (held_.contains(key)) return true;
-  return Fd() >= 0 && FindLock(file_.get(), F_WRLCK, ClaimStart(key), 1).length > 0;
+  if (Fd() >= 0 && FindLock(file_.get(), F_WRLCK, ClaimStart(key), 1).length > 0) return true;
+  return leases_ && leases_->IsTaken(key);
+}
+
+void StoreLocks::Unlock(const std::string& key) {
+  if (!announced_ || unsupported_) return;
+  Lock(file_.get(), F_OFD_SETLK, F_UNLCK, ClaimStart(key), off_t{1} << kClaimShift);
 }
 
 void StoreLocks::Release(const std::string& key) {
   const std::scoped_lock lock(mutex_);
   held_.erase(key);
-  if (announced_ && !unsupported_) {
-    Lock(file_.get(), F_OFD_SETLK, F_UNLCK, ClaimStart(key), off_t{1} << kClaimShift);
-  }
+  if (announced_ && leases_) leases_->Give(key);
+  Unlock(key);
 }
 
 Descriptor StoreLocks::AnnounceReader(const std::string& path) {
@@ -229,6 +269,35 @@ Descriptor StoreLocks::AnnounceReader(const std::string& path) {
 bool StoreLocks::HasReaders() const {
   const std::scoped_lock lock(mutex_);
   return Fd() >= 0 && FindLock(file_.get(), F_WRLCK, kReaders, 1).length > 0;
+}
+
+MachineGate::MachineGate(const std::string& path) : file_(OpenPlainFile(path, O_RDWR)) {
+  turnstile_ =
+      kMachines + 2 * static_cast<off_t>(std::hash<std::string>()(MachineMark()) % kMachineNumbers);
+  room_ = turnstile_ + 1;
+}
+
+bool MachineGate::TryEnter(bool alone) {
+  if (file_.get() < 0) return true;
+  if (!alone) {
+    return FindLock(file_.get(), F_RDLCK, turnstile_, 1).length == 0 &&
+           Lock(file_.get(), F_OFD_SETLK, F_RDLCK, room_, 1) != Answer::kBusy;
+  }
+  if (!waits_ && Lock(file_.get(), F_OFD_SETLK, F_WRLCK, turnstile_, 1) == Answer::kBusy) {
+    return false;
+  }
+  waits_ = true;
+  return Lock(file_.get(), F_OFD_SETLK, F_WRLCK, room_, 1) != Answer::kBusy;
+}
+
+bool MachineGate::SomebodyWaits() const {
+  return file_.get() >= 0 && !waits_ && FindLock(file_.get(), F_RDLCK, turnstile_, 1).length > 0;
+}
+
+void MachineGate::Leave() {
+  if (file_.get() < 0) return;
+  waits_ = false;
+  Lock(file_.get(), F_OFD_SETLK, F_UNLCK, turnstile_, 2);
 }
 
 GateGuard::GateGuard(StoreLocks& locks, Mode mode) : locks_(locks), lock_(locks.gate_mutex_) {

@@ -1,7 +1,8 @@
 // Who works on a store right now: runs announce themselves, claim the keys that they compute, and
 // pass a gate that `cache gc` closes while it deletes. All of it are locks on byte ranges of one
 // file, `<store>/locks`: taking one is one system call, nothing has to be removed afterwards, and
-// however a process ends, its locks end with it. README.md describes the layout. Thread-safe.
+// however a process ends, its locks end with it. Where locks do not reach every machine, claims are
+// files as well (leases.h). README.md describes the layout. Thread-safe.
 #pragma once
 
 #include <atomic>
@@ -13,6 +14,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "graph/store/leases.h"
 #include "io/file.h"
 
 namespace puzzle {
@@ -49,6 +51,13 @@ class StoreLocks {
 
   static constexpr int kMaxRuns = 1024;  // that are seen
 
+  /// Claims are to be leases beside locks; `only`: as if the file system had no locks. Without it,
+  /// Announce decides: leases where there are no locks, or where they may be one machine's only.
+  /// REQUIRES: not announced.
+  void UseLeases(const LeaseTimes& times, bool only = false);
+  /// nullptr: locks alone.
+  [[nodiscard]] Leases* leases() const { return leases_.get(); }
+
   /// Makes this object a live run, waiting while the gate is closed. Does nothing when it is one
   /// already, or when the file cannot be made. Throws Error when a link or something else that is
   /// no file stands in its place.
@@ -56,7 +65,7 @@ class StoreLocks {
   [[nodiscard]] bool announced() const { return announced_; }
   /// Others see this run, and it sees them.
   [[nodiscard]] bool binds() const { return announced_ && !unsupported_; }
-  /// The file system has no locks: the announcement is seen by nobody and claims bind nobody.
+  /// The file system has no locks: the announcement is seen by nobody, and claims are leases.
   [[nodiscard]] bool unsupported() const { return unsupported_; }
   /// Artifacts used since then are safe from `cache gc` while this run lives: an hour before it
   /// began, by the clock of the file system. Before it is announced there is no such time.
@@ -70,8 +79,8 @@ class StoreLocks {
     std::unique_ptr<Claim> claim;  // null: somebody else has it
     std::string holder;            // then: "process 123 on host", "this run"
   };
-  /// Claims a key. Where locks do not work every process gets a claim; even then no key is claimed
-  /// twice within this object. REQUIRES: the object outlives the claim.
+  /// Claims a key. Where neither locks nor leases work every process gets a claim; even then no key
+  /// is claimed twice within this object. REQUIRES: the object outlives the claim.
   [[nodiscard]] Attempt TryClaim(const std::string& key);
   /// Whether somebody else claims a key, or another part of this run does.
   [[nodiscard]] bool IsClaimed(const std::string& key) const;
@@ -86,11 +95,14 @@ class StoreLocks {
   friend class Claim;
   friend class GateGuard;
   void Release(const std::string& key);
+  void Unlock(const std::string& key);
   [[nodiscard]] int Fd() const;  // opened for reading at least; -1: there is no file
   bool TakeSlot();
   void WriteSlot(int64_t needs_since_ns);
 
   const std::string path_;
+  std::unique_ptr<Leases> leases_;
+  bool without_locks_ = false;
   mutable std::mutex mutex_;  // guards what follows
   mutable Descriptor file_;
   std::unordered_set<std::string> held_;  // keys claimed through this object
@@ -114,6 +126,27 @@ class Claim {
 
   StoreLocks& locks_;
   const std::string key_;
+};
+
+/// Lets any number of processes of this machine compute, or one of them measure. Sees those that
+/// work on the same store. Where there are no locks everybody may enter. Used under a mutex of the
+/// caller.
+class MachineGate {
+ public:
+  /// `path`: that of StoreLocks.
+  explicit MachineGate(const std::string& path);
+
+  /// Enters when that is possible now. `alone`: to measure; from the first attempt on nobody else
+  /// comes in, until this process has entered. REQUIRES: not inside.
+  [[nodiscard]] bool TryEnter(bool alone);
+  /// Whether another process waits to be alone.
+  [[nodiscard]] bool SomebodyWaits() const;
+  void Leave();
+
+ private:
+  Descriptor file_;
+  int64_t turnstile_, room_;  // bytes of the file
+  bool waits_ = false;        // has the turnstile
 };
 
 /// Keeps the gate open or closed while it lives. While it is closed no run comes to life, and none

@@ -5,11 +5,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "graph/store/draft_writer.h"
 #include "graph/store/leftovers.h"
@@ -47,6 +50,8 @@ void WriteFile(const std::string& path, std::string_view text, bool sync) {
   }
 }
 
+constexpr std::chrono::milliseconds kLongestPause{200};
+
 void SyncFile(const std::string& path) {
   const Descriptor fd = OpenPlainFile(path, O_RDONLY);
   if (fd.get() < 0) throw FileError("open", path);
@@ -66,6 +71,7 @@ struct Store::State {
   std::mutex mutex;   // guards `writable`
   bool writable = false;
   std::atomic<bool> need_everything{false};
+  std::atomic<int> patience{3};  // how many artifacts may yet be waited for in vain
 
   State(const std::string& folder, ArchiveFormat f)
       : format(std::move(f)),
@@ -88,10 +94,13 @@ struct Store::State {
     writable = true;
   }
 
-  /// rename(2) into a folder of the store, which is made when it is not there yet.
-  static void MoveInto(const std::string& from, const std::string& to) {
+  /// Moves a file into a folder of the store, which is made when it is not there yet. False when
+  /// there is one of that name which is not to be replaced.
+  static bool MoveInto(const std::string& from, const std::string& to, bool replace) {
     MakeStoreFolder(to.substr(0, to.rfind('/')));
+    if (!replace) return MoveToNewName(from, to);
     if (::rename(from.c_str(), to.c_str()) != 0) throw FileError("publish", to);
+    return true;
   }
 };
 
@@ -146,6 +155,14 @@ std::optional<Record> Store::FindRecord(std::string_view key) {
 
 Lookup Store::Find(std::string_view key) {
   Lookup found = state_->own().Find(key);
+  if (found.presence == Presence::kMissing || found.presence == Presence::kShort) {
+    // On another machine the record may show up before the artifact.
+    const Leases* leases = state_->locks.leases();
+    if (leases != nullptr && state_->patience.fetch_sub(1) > 0) {
+      found = LookAgain(key, leases->times().visible_s);
+      if (found.presence == Presence::kWhole) ++state_->patience;
+    }
+  }
   if (found.presence == Presence::kWhole) {
     const bool fresh = found.used_ns >= state_->locks.needed_since_ns();
     return fresh || Use(key) ? found : Lookup{};
@@ -156,6 +173,31 @@ Lookup Store::Find(std::string_view key) {
     if (found.presence == Presence::kAbsent) found = below;
   }
   return found;
+}
+
+Lookup Store::FindAfterWait(std::string_view key) {
+  if (Lookup found = Find(key); found.presence != Presence::kAbsent) return found;
+  const Leases* leases = state_->locks.leases();
+  return leases == nullptr ? Lookup() : LookAgain(key, leases->times().visible_s);
+}
+
+/// Looks into the own store until a result is whole. Listing a folder is what makes a network file
+/// system ask its server what is in there, and not its memory.
+Lookup Store::LookAgain(std::string_view key, double patience_s) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(patience_s);
+  const std::string subfolder = fs::path(own().ArtifactPath(key)).parent_path().string();
+  for (auto pause = std::chrono::milliseconds(5);; pause = std::min(2 * pause, kLongestPause)) {
+    for (const std::string& folder : {this->folder(), subfolder}) {
+      std::error_code ignored;
+      (void)(fs::directory_iterator(folder, ignored) == fs::directory_iterator());
+    }
+    Lookup found = own().Find(key);
+    if (found.presence == Presence::kWhole || found.presence == Presence::kDamaged ||
+        std::chrono::steady_clock::now() >= end) {
+      return found;
+    }
+    std::this_thread::sleep_for(pause);
+  }
 }
 
 /// Notes that an artifact is used, so that `cache gc` sees it; false when it is gone meanwhile.
@@ -193,9 +235,11 @@ std::unique_ptr<ArtifactDraft> Store::Begin() {
 Record Store::Publish(std::unique_ptr<ArtifactDraft> draft, RecordDraft record,
                       const PublishOptions& options) {
   const std::string key = record.key;
-  if (!options.replace) {
-    auto other = state_->own().Find(key);
+  bool replace = options.replace;
+  if (!replace) {
+    const Lookup other = state_->own().Find(key);
     if (other.presence == Presence::kWhole) return other.record;
+    replace = other.presence != Presence::kAbsent;
   }
   if (options.sync) SyncFile(draft->path());
   const auto facts = FactsOf(draft->path());
@@ -206,10 +250,24 @@ Record Store::Publish(std::unique_ptr<ArtifactDraft> draft, RecordDraft record,
   const std::string text = RecordText(record);
   const std::string temporary = NewTemporaryPath(folder());
   WriteFile(temporary, text + '\n', options.sync);
+  // Somebody who computes the same without a claim on it (see leases.h) may be anywhere in these
+  // lines as well. Whose artifact is there first has won, and will write the record.
   try {
-    state_->MoveInto(draft->path(), state_->own().ArtifactPath(key));
+    if (!state_->MoveInto(draft->path(), own().ArtifactPath(key), replace)) {
+      if (auto winner = Winner(key)) {
+        ::unlink(temporary.c_str());
+        return *winner;
+      }
+      state_->MoveInto(draft->path(), own().ArtifactPath(key), true);  // it died between the two
+    }
     draft->Release();
-    state_->MoveInto(temporary, state_->own().RecordPath(key));
+    if (!state_->MoveInto(temporary, own().RecordPath(key), replace)) {
+      if (auto winner = Winner(key)) {
+        ::unlink(temporary.c_str());
+        return *winner;
+      }
+      state_->MoveInto(temporary, own().RecordPath(key), true);
+    }
   } catch (...) {
     ::unlink(temporary.c_str());
     throw;
@@ -217,6 +275,15 @@ Record Store::Publish(std::unique_ptr<ArtifactDraft> draft, RecordDraft record,
   return state_->own().Keep(
       IndexLine({key, record.digest, record.step, record.type, record.bytes, record.mtime_ns,
                  record.wall_s, !record.output_files_json.empty(), text, 0}));
+}
+
+/// The result of a run that was faster, whose artifact is there and whose record may follow. Where
+/// locks are all there is to claims, nobody is at it any more and nothing will follow.
+std::optional<Record> Store::Winner(std::string_view key) {
+  constexpr double kBetweenFiles_s = 2;
+  const bool may_follow = state_->locks.leases() != nullptr || !state_->locks.binds();
+  const Lookup found = LookAgain(key, may_follow ? kBetweenFiles_s : 0);
+  return found.presence == Presence::kWhole ? std::optional(found.record) : std::nullopt;
 }
 
 SavePoints& Store::save_points() {

@@ -55,6 +55,9 @@ class Store {
   /// fails; a store that cannot be written says so when something is written.
   void AnnounceRun();
   [[nodiscard]] StoreLocks& locks();
+  /// For a key that another run has just given up: looks again for as long as its result may take
+  /// to show up here. At once where claims are locks alone.
+  [[nodiscard]] Lookup FindAfterWait(std::string_view key);
 
   /// Reads the index, as the first look-up would. Meant for another thread while a graph is being
   /// planned.
@@ -83,7 +86,8 @@ class Store {
     bool replace = false;  // even a whole artifact of this key
   };
   /// Makes a closed draft the artifact of `record.key`; fills size, time and digest of `record`.
-  /// When another process was faster its result is returned. Throws Error; then nothing changed.
+  /// When another process was faster its result is returned: of two that publish at once, with or
+  /// without claims, one wins and both know it. Throws Error; then nothing changed.
   Record Publish(std::unique_ptr<ArtifactDraft> draft, RecordDraft record,
                  const PublishOptions& options);
 
@@ -119,6 +123,8 @@ class Store {
  private:
   struct State;
   [[nodiscard]] bool Use(std::string_view key);
+  [[nodiscard]] Lookup LookAgain(std::string_view key, double patience_s);
+  [[nodiscard]] std::optional<Record> Winner(std::string_view key);
 
   std::unique_ptr<State> state_;
 };

@@ -53,6 +53,7 @@ std::string StepLine(const RunStep& step) {
   if (step.wall_s > 0) line += fmt::format(R"(,"wall_s":{:.6g})", step.wall_s);
   if (!step.message.empty()) line += ",\"message\":" + Dump(step.message);
   if (!step.inputs.empty()) line += ",\"inputs\":" + Dump(step.inputs);
+  if (!step.worker.empty()) line += ",\"worker\":" + Dump(step.worker);
   return line + "}\n";
 }
 
@@ -82,18 +83,8 @@ RunStep ParseStep(const std::string& line) {
   step.wall_s = value.value("wall_s", 0.0);
   step.message = value.value("message", "");
   step.inputs = value.value("inputs", std::vector<std::string>{});
+  step.worker = value.value("worker", "");
   return step;
-}
-
-/// Renames unless the new name is taken. Throws Error.
-bool MoveToNewName(const std::string& from, const std::string& to) {
-  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return true;
-  if (errno == EEXIST) return false;
-  // Some file systems cannot do it at once.
-  struct stat info {};
-  if (::lstat(to.c_str(), &info) == 0) return false;
-  if (::rename(from.c_str(), to.c_str()) == 0) return true;
-  throw Error(fmt::format("\"{}\": {}", to, std::strerror(errno)));
 }
 
 /// Files of logs, oldest first: their names begin with the time.
@@ -171,7 +162,8 @@ RunLog MakeRunLog(const Plan& plan, const Report& report) {
                  std::string(result.record.key),
                  result.wall_s,
                  result.message,
-                 {}};
+                 {},
+                 result.worker};
     ++log.counts[step.outcome];
     if (result.outcome == Outcome::kFailed) {
       for (const StepId input : plan.predecessors(id)) {

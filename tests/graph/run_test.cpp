@@ -143,6 +143,31 @@ TEST_F(RunTest, NothingRunsBesideAStepThatMeasures) {
   EXPECT_EQ(playground_.alone_violations, 0);
 }
 
+TEST_F(RunTest, NothingRunsBesideAStepThatMeasuresInAnotherRunEither) {
+  // Two runs with lanes of their own, as two processes have them; the playground sees both.
+  Load(R"({"puzzle": 1, "nodes": {
+    "s": {"kind": "sleep", "foreach": {"i": {"range": [0, 30]}},
+          "params": {"ms": 3, "value": "${i}"}},
+    "m": {"kind": "measure", "foreach": {"i": {"range": [0, 6]}}, "params": {"value": "${i}"}}}})");
+  Plan();
+  std::vector<std::thread> runs;
+  for (int i = 0; i < 2; ++i) {
+    runs.emplace_back([&] {
+      Store store(folder() + "/store", format_);
+      store.AnnounceRun();
+      LocalLanesOptions options;
+      options.devices.assign(2, Device{});
+      LocalLanes lanes(std::move(options));
+      const Report report =
+          Execute(*plan_, MarkStale(*plan_, store), store, lanes, nullptr, options_);
+      EXPECT_EQ(report.ExitCode(), 0);
+    });
+  }
+  for (std::thread& run : runs) run.join();
+  EXPECT_EQ(playground_.alone_violations, 0);
+  EXPECT_GT(playground_.peak, 1) << "what does not measure is computed side by side";
+}
+
 TEST_F(RunTest, TheLongestRemainingPathGoesFirst) {
   devices_.assign(1, Device{});
   Load(R"({"puzzle": 1, "nodes": {
