@@ -17,6 +17,7 @@
 #include "apps/runs.h"
 #include "apps/schema.h"
 #include "apps/show.h"
+#include "apps/submit.h"
 #include "apps/validate.h"
 #include "graph/run/step_failure.h"
 #include "graph/view/show.h"
@@ -81,6 +82,7 @@ int PuzzleMain(int argc, char** argv, const Registry& registry, const Hooks& hoo
   app.require_subcommand(1);
   Verbs verbs(app, CommandText(argc, argv));
   AddRunVerb(verbs, registry, hooks);
+  AddSubmitVerb(verbs, registry, hooks);
   AddPlanVerb(verbs, registry, hooks);
   AddExplainVerb(verbs, registry, hooks);
   AddShowVerb(verbs);

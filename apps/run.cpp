@@ -2,76 +2,27 @@
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <condition_variable>
+#include <algorithm>
+#include <cstdlib>
 #include <future>
 #include <memory>
-#include <mutex>
+#include <optional>
 #include <set>
-#include <thread>
 
 #include "apps/output.h"
 #include "apps/plan.h"
+#include "apps/run_fleet.h"
+#include "apps/run_view.h"
 #include "apps/signals.h"
 #include "graph/run/executor.h"
 #include "graph/run/machine.h"
-#include "graph/view/progress.h"
 #include "graph/view/run_log.h"
 #include "io/error.h"
 
 namespace puzzle {
 namespace {
-
-/// Views have escaped what is not theirs.
-void PrintRaw(const std::string& text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
-}
-
-int TerminalWidth() {
-  winsize size{};
-  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
-  return 80;
-}
-
-int TerminalHeight() {
-  winsize size{};
-  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0) return size.ws_row;
-  return 25;
-}
-
-std::unique_ptr<ProgressView> MakeView(const RunOptions& options) {
-  if (options.quiet) return nullptr;
-  ProgressOptions progress;
-  progress.write = PrintRaw;
-  progress.width = TerminalWidth;
-  progress.height = TerminalHeight;
-  const bool terminal = ::isatty(STDOUT_FILENO) != 0 && !options.verbose;
-  return terminal ? MakeTerminalView(std::move(progress)) : MakePlainView(std::move(progress));
-}
-
-/// Calls Tick of a view five times a second.
-class Ticker {
- public:
-  explicit Ticker(ProgressView* view) {
-    if (view == nullptr) return;
-    thread_ = std::jthread([this, view](const std::stop_token& stop) {
-      std::unique_lock lock(mutex_);
-      while (!wake_.wait_for(lock, stop, std::chrono::milliseconds(200),
-                             [&] { return stop.stop_requested(); })) {
-        view->Tick();
-      }
-    });
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable_any wake_;
-  std::jthread thread_;
-};
 
 /// Part of the free memory that steps may plan with; the rest is for what they share, and for what
 /// they did not foresee.
@@ -94,19 +45,28 @@ void TryDevices(const std::vector<Device>& devices, const Hooks& hooks) {
   }
 }
 
+std::unique_ptr<EventWriter> WorkerEvents(const RunOptions& options) {
+  return options.worker.given() ? MakeWorkerEvents() : nullptr;
+}
+
 Report ExecutePlan(const Plan& plan, const Forecast& forecast, Store& store,
                    const RunOptions& options, const Hooks& hooks, RunOutputs& outputs) {
-  const std::unique_ptr<ProgressView> view = MakeView(options);
+  const bool silent = options.quiet || options.worker.given();
+  const std::unique_ptr<ProgressView> view = silent ? nullptr : MakeOutputView(options.verbose);
   ObserverList observers;
   observers.Add(view.get());
   outputs.AddTo(observers);
+  const std::unique_ptr<EventWriter> events = WorkerEvents(options);
+  observers.Add(events.get());
   LocalLanesOptions lane_options;
   lane_options.devices = options.lanes.Devices();
   lane_options.threads_per_lane = options.threads_per_lane;
   lane_options.memory_bytes["cpu"] = MemoryBudget(options);
   lane_options.on_start = hooks.on_lane_start;
   lane_options.set_threads = hooks.set_threads;
-  const SignalWatcher signals;
+  SignalWatcher signals;
+  std::optional<FrontWatch> front;
+  if (options.worker.given()) front.emplace([&signals] { signals.RequestStop(); });
   TryDevices(lane_options.devices, hooks);
   LocalLanes lanes(std::move(lane_options));
   const Ticker ticker(view.get());
@@ -125,8 +85,15 @@ Report TakeHits(const Plan& plan, const Forecast& forecast, Store& store, const 
                 RunOutputs& outputs) {
   ObserverList observers;
   outputs.AddTo(observers);
+  const std::unique_ptr<EventWriter> events = WorkerEvents(options);
+  observers.Add(events.get());
   return ReportHits(plan, forecast, store, observers.empty() ? nullptr : &observers,
                     options.graph.Command());
+}
+
+/// A dozen heartbeats before a run counts as dead.
+LeaseTimes LeasesFor(double lost_after_s) {
+  return {lost_after_s / 12, lost_after_s, std::min(LeaseTimes().visible_s, lost_after_s / 2)};
 }
 
 /// Leaves the log of a run that computed something; one that did not changed nothing.
@@ -143,6 +110,11 @@ void SaveLog(const Plan& plan, const Report& report, const RunOptions& options) 
   }
 }
 
+std::string DefaultSsh() {
+  const char* command = std::getenv("PUZZLE_SSH");
+  return command == nullptr ? "ssh -o BatchMode=yes -o ServerAliveInterval=15" : command;
+}
+
 }  // namespace
 
 int RunCommand(const RunOptions& options, const Registry& registry, const Hooks& hooks) {
@@ -155,8 +127,19 @@ int RunCommand(const RunOptions& options, const Registry& registry, const Hooks&
     plan_options.verbose = options.verbose;
     return PlanCommand(plan_options, registry, hooks);
   }
+  if (const std::string complaint = ComplaintAboutFleet(options); !complaint.empty()) {
+    Say("{}\n", complaint);
+    return kExitBadInput;
+  }
+  try {
+    CheckBeacon(options.graph.store, options.worker.beacon);
+  } catch (const Error& error) {
+    Say("{}\n", error.what());
+    return kExitBadInput;
+  }
   const std::unique_ptr<Store> opened = OpenStore(options.graph);
   Store& store = *opened;
+  if (options.lost_after_s > 0) store.locks().UseLeases(LeasesFor(options.lost_after_s));
   auto prepared = Prepare(options.graph, options.selection, registry, hooks, store,
                           /*for_run=*/true);
   if (!prepared) return kExitBadInput;
@@ -164,12 +147,17 @@ int RunCommand(const RunOptions& options, const Registry& registry, const Hooks&
   spdlog::debug("{} steps: {} in the store, {} to run, {} to decide", plan.steps.size(),
                 forecast.hits, forecast.runs, forecast.waits);
   const bool nothing_to_do = forecast.hits == plan.steps.size();
-  if (!nothing_to_do && hooks.before_execute) hooks.before_execute();
+  const bool by_workers = options.on.given() && !nothing_to_do;
+  if (!nothing_to_do && !by_workers && hooks.before_execute) hooks.before_execute();
+  if (options.worker.given()) SayHello(plan, PUZZLE_VERSION);
   (void)Foresee(hooks, options.lanes.Devices().size(), store, *prepared);  // for what is left to do
   for (const std::string& complaint : store.TakeComplaints()) Say("warning: {}\n", complaint);
   RunOutputs outputs(options.outputs);
-  const Report report = nothing_to_do ? TakeHits(plan, forecast, store, options, outputs)
-                                      : ExecutePlan(plan, forecast, store, options, hooks, outputs);
+  const Report report =
+      nothing_to_do ? TakeHits(plan, forecast, store, options, outputs)
+      : by_workers  ? ExecuteOnFleet(plan, forecast, store, options, MemoryBudget(options), outputs)
+                    : ExecutePlan(plan, forecast, store, options, hooks, outputs);
+  if (options.worker.given()) return report.ExitCode();
   if (!nothing_to_do) SaveLog(plan, report, options);
   PrintText(DisplayText(plan, report));
   const std::string failures = FailuresText(plan, report, options.command);
@@ -189,6 +177,9 @@ void AddRunVerb(Verbs& verbs, const Registry& registry, const Hooks& hooks) {
       "  puzzle run configs/demo.json --until 'blocks[layer=3,variant=ffn:*]' -k\n"
       "  puzzle run configs/demo.json --only choice --force choice\n"
       "  puzzle run configs/demo.json --accept blocks    # an edit that does not matter\n"
+      "  puzzle run configs/demo.json --on local:2\n"
+      "  puzzle run configs/demo.json --on ssh:gpu1,gpu2 --store /shared/store --devices cuda:0\n"
+      "  puzzle run configs/demo.json --on slurm -- -N 2 --gpus-per-task=1 --ntasks-per-node=8\n"
       "Run the same command again to resume; exit status 0 done, 1 a step failed, 2 bad input,\n"
       "130 interrupted.",
       [options, &registry, &hooks] { return RunCommand(*options, registry, hooks); });
@@ -211,6 +202,21 @@ void AddRunVerb(Verbs& verbs, const Registry& registry, const Hooks& hooks) {
                   "MiB that steps on cpu lanes may occupy together (default: most of what is "
                   "free); a step that needs more runs alone")
       ->check(CLI::Range(1, 1 << 30));
+  verb.add_option("--on", options->on.where,
+                  "several workers on one store: local:N processes here, ssh:HOST,HOST,... one for "
+                  "each, or slurm: a job of which what follows -- are the options")
+      ->type_name("WHERE");
+  options->on.ssh_command = DefaultSsh();
+  verb.add_option("--ssh-command", options->on.ssh_command, "what reaches a host of --on ssh")
+      ->capture_default_str();
+  verb.add_option("SRUN", options->on.srun_arguments, "after --: options of srun, for --on slurm");
+  verb.add_option("--lost-after", options->lost_after_s,
+                  "claim steps by files with heartbeats beside locks; a run that shows none for so "
+                  "many seconds is dead (default: 60 on network file systems and where there are "
+                  "no locks)")
+      ->check(CLI::Range(0.1, 86400.0));
+  verb.add_option("--worker", options->worker.name)->group("");
+  verb.add_option("--beacon", options->worker.beacon)->group("");
   options->outputs.Declare(verb);
   verb.add_flag("-q,--quiet", options->quiet, "no progress");
   verb.add_flag("-v,--verbose", options->verbose, "say more, in plain lines");

@@ -4,8 +4,10 @@
 #include <string>
 
 #include "apps/cli.h"
+#include "apps/fleet.h"
 #include "apps/load.h"
 #include "apps/run_outputs.h"
+#include "apps/worker.h"
 
 namespace puzzle {
 
@@ -18,6 +20,9 @@ struct RunOptions {
   bool dry_run = false;
   size_t resident_mib = 1024;  // for what several steps use
   uint64_t memory_mib = 0;     // that steps on cpu lanes may use together; 0: what is free
+  OnOptions on;                // who computes
+  double lost_after_s = 0;     // for claims by files; 0: where they are needed, a minute
+  WorkerOptions worker;        // of a run that a front started
   OutputOptions outputs;
   bool quiet = false;
   bool verbose = false;

@@ -16,6 +16,8 @@ class SignalWatcher {
   SignalWatcher& operator=(const SignalWatcher&) = delete;
 
   [[nodiscard]] std::stop_token token() const { return stop_.get_token(); }
+  /// As the first signal would.
+  void RequestStop() { stop_.request_stop(); }
 
  private:
   std::stop_source stop_;

@@ -50,6 +50,7 @@ struct RunEvent {
   std::string_view note;    // of a kProgress
   Outcome outcome = Outcome::kOk;
   double wall_s = 0;               // of a step that ran
+  std::string_view key;            // of a step that has a result
   const Report* report = nullptr;  // of a kRunDone
   uint64_t memory_bytes = 0;       // what it added to the process; 0: not measured
   std::string_view message;        // of a failure or warning; of a kStepWaits

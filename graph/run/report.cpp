@@ -41,6 +41,18 @@ int Report::ExitCode() const {
              : 0;
 }
 
+void SumUp(const Plan& plan, Report& report) {
+  report.saved_s = report.critical_path_s = 0;
+  std::vector<double> until(report.steps.size(), 0);
+  for (const StepId id : plan.order) {
+    const StepResult& step = report.steps[id];
+    for (const StepId input : plan.predecessors(id)) until[id] = std::max(until[id], until[input]);
+    if (step.outcome == Outcome::kCached) report.saved_s += step.record.wall_s;
+    until[id] += step.wall_s;
+    report.critical_path_s = std::max(report.critical_path_s, until[id]);
+  }
+}
+
 std::vector<StepId> CriticalPath(const Plan& plan, const Report& report) {
   std::vector<double> until(plan.steps.size(), 0);
   std::vector<StepId> before(plan.steps.size());

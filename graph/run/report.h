@@ -18,6 +18,7 @@ struct StepResult {
   std::string message;        // of kFailed; of kSkipped: which input failed
   double wall_s = 0;          // of kOk and kFailed
   uint64_t memory_bytes = 0;  // of kOk: what it added to the process; 0: not measured
+  std::string worker = {};    // of kOk and kFailed in a run by several: "local#1 on host"
 };
 
 struct Report {
@@ -32,6 +33,9 @@ struct Report {
   /// 0 everything is there, 1 a step failed, 130 interrupted.
   [[nodiscard]] int ExitCode() const;
 };
+
+/// Works out saved_s and critical_path_s from the steps.
+void SumUp(const Plan& plan, Report& report);
 
 /// The chain of steps that ran one after the other and took longest, in order: no number of lanes
 /// would have made the run shorter than this.

@@ -65,15 +65,7 @@ Report StepRunner::TakeReport() {
   for (const std::string& complaint : run_.store.TakeComplaints()) Warn(complaint);
   report.steps = std::move(run_.results);
   report.warnings = run_.announcer.Warnings();
-  std::vector<double> until(report.steps.size(), 0);
-  for (const StepId id : run_.plan.order) {
-    const StepResult& step = report.steps[id];
-    for (const StepId input : run_.plan.predecessors(id))
-      until[id] = std::max(until[id], until[input]);
-    if (step.outcome == Outcome::kCached) report.saved_s += step.record.wall_s;
-    until[id] += step.wall_s;
-    report.critical_path_s = std::max(report.critical_path_s, until[id]);
-  }
+  SumUp(run_.plan, report);
   report.wall_s = run_.announcer.Now();
   report.interrupted = run_.options.stop.stop_requested() && report.Count(Outcome::kCancelled) > 0;
   RunEvent event;
@@ -131,6 +123,7 @@ void StepRunner::Settle(StepId id, StepResult result) {
   event.outcome = slot.outcome;
   event.wall_s = slot.wall_s;
   event.memory_bytes = slot.memory_bytes;
+  if (Usable(slot.outcome)) event.key = slot.record.key;
   event.message = slot.message;
   run_.announcer.Emit(event);
 }

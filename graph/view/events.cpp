@@ -33,6 +33,7 @@ ordered_json Done(const RunEvent& event) {
     line["memory_mib"] = std::round(static_cast<double>(event.memory_bytes) / 1048576.0);
   }
   if (!event.message.empty()) line["message"] = event.message;
+  if (!event.key.empty()) line["key"] = event.key;
   return line;
 }
 
@@ -107,6 +108,7 @@ void EventWriter::OnEvent(const RunEvent& event) {
   for (StepId id = 0; id < event.plan->steps.size(); ++id) {
     if (event.forecast->steps[id].fate != Fate::kHit) continue;
     hit.step = id;
+    hit.key = event.forecast->steps[id].record.key;
     OnEvent(hit);
   }
 }

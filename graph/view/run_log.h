@@ -19,6 +19,7 @@ struct RunStep {
   double wall_s = 0;                // of a step that ran
   std::string message;              // why it failed or was skipped
   std::vector<std::string> inputs;  // steps whose results a failed step had
+  std::string worker;               // who ran it, in a run by several
 };
 
 struct RunLog {
