@@ -1,9 +1,11 @@
 // `puzzle-engine`: the same command line with the functions that compute. Started by `puzzle`.
 #include <spdlog/spdlog.h>
 
+#include "apps/analyze.h"
 #include "apps/blas_kernel.h"
 #include "apps/cli.h"
 #include "apps/environment.h"
+#include "apps/init.h"
 #include "apps/model_commands.h"
 #include "apps/search.h"
 #include "model/files/checkpoint_config.h"
@@ -16,7 +18,9 @@ int main(int argc, char** argv) {
   puzzle::PrepareTensorRuntime();
   const puzzle::Registry registry(puzzle::PuzzleKinds(), puzzle::PuzzleBodies());
   puzzle::Hooks hooks;
-  hooks.add_verbs = [](puzzle::Verbs& verbs) {
+  hooks.add_verbs = [&registry, &hooks](puzzle::Verbs& verbs) {
+    puzzle::AddAnalyzeVerb(verbs);
+    puzzle::AddInitVerb(verbs, registry, hooks);
     puzzle::AddSearchVerb(verbs);
     puzzle::AddModelVerbs(verbs,
                           {puzzle::EvalCommand, puzzle::GenerateCommand, puzzle::BenchCommand});

@@ -1,9 +1,11 @@
 // `puzzle`, the front program. It serves everything that needs no tensors itself, at once, and
 // becomes `puzzle-engine` (apps/engine_main.cpp) when there is something to compute: loading
 // libtorch costs 0.4 s, and the BLAS behind it has to be told the right kernel before it loads.
+#include "apps/analyze.h"
 #include "apps/blas_kernel.h"
 #include "apps/cli.h"
 #include "apps/environment.h"
+#include "apps/init.h"
 #include "apps/model_verbs.h"
 #include "apps/search.h"
 #include "model/files/checkpoint_config.h"
@@ -22,7 +24,9 @@ namespace {
 int main(int argc, char** argv) {
   const puzzle::Registry registry(puzzle::PuzzleKinds());
   puzzle::Hooks hooks;
-  hooks.add_verbs = [argv](puzzle::Verbs& verbs) {
+  hooks.add_verbs = [argv, &registry, &hooks](puzzle::Verbs& verbs) {
+    puzzle::AddAnalyzeVerb(verbs);
+    puzzle::AddInitVerb(verbs, registry, hooks);
     puzzle::AddSearchVerb(verbs);
     const auto become_engine = [argv](const auto&) -> int { BecomeEngine(argv); };
     puzzle::AddModelVerbs(verbs, {become_engine, become_engine, become_engine});

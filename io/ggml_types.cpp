@@ -242,6 +242,12 @@ const GgmlType* FindGgmlType(uint32_t id) {
   return nullptr;
 }
 
+const GgmlType* FindGgmlType(std::string_view name) {
+  for (const GgmlType& type : kTypes)
+    if (type.name == name) return &type;
+  return nullptr;
+}
+
 std::string ReadableGgmlTypes() {
   std::string names;
   for (const GgmlType& type : kTypes) {

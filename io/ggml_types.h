@@ -23,6 +23,8 @@ struct GgmlType {
 
 /// nullptr for a number that is no type of ggml.
 [[nodiscard]] const GgmlType* FindGgmlType(uint32_t id);
+/// Likewise for a name that is none.
+[[nodiscard]] const GgmlType* FindGgmlType(std::string_view name);
 /// "F32, F16, ...": the types whose values can be read; for messages.
 [[nodiscard]] std::string ReadableGgmlTypes();
 

@@ -2,17 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <vector>
 
 #include "io/error.h"
 #include "model/files/checkpoint_config.h"
 #include "model/shape/config.h"
 #include "model/shape/variant.h"
+#include "nodes/data/documents.h"
 #include "nodes/data/kinds.h"
 #include "nodes/measure/kinds.h"
 #include "nodes/states/kinds.h"
@@ -161,11 +160,12 @@ Workload Of(const TokenizeParams& p, const Ports& ports) {
   if (const Facts* text = ports.Get("text")) bytes = text->text_bytes;
   std::vector<std::string> files = p.texts;
   if (!p.text.empty()) files.push_back(p.text);
-  for (const std::string& file : files) {
-    std::error_code error;
-    const auto size = std::filesystem::file_size(file, error);
-    if (error) return {};  // a folder, or not there
-    bytes += static_cast<double>(size);
+  if (!files.empty()) {
+    try {
+      bytes += static_cast<double>(MixDocuments(files, {}, p.separator)->bytes());
+    } catch (const Error&) {
+      return {};  // the step itself says what is wrong
+    }
   }
   if (bytes == 0) return {};
   Facts facts;

@@ -1,0 +1,179 @@
+// `puzzle init`: what it writes is a graph without a mistake, for odd models, paths and texts too.
+#include "apps/init.h"
+
+#include <gmock/gmock.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "apps/starter_graph.h"
+#include "graph/plan/plan.h"
+#include "io/json_text.h"
+#include "model/files/checkpoint_config.h"
+#include "nodes/catalogue.h"
+#include "nodes/data/story_corpus.h"
+#include "nodes/workloads.h"
+#include "tests/io/test_files.h"
+
+namespace puzzle {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+struct InitOutput {
+  int status = -1;
+  std::string out;
+  std::string err;
+};
+
+class InitTest : public ::testing::Test {
+ protected:
+  InitTest() {
+    hooks_.layers_of = CountLayers;
+    hooks_.workload = WorkloadOf;
+    options_.preset = "smoke";
+    options_.output = folder_ / "g.json";
+    options_.store = folder_ / "store";
+  }
+
+  InitOutput Init() {
+    testing::internal::CaptureStdout();
+    testing::internal::CaptureStderr();
+    const int status = InitCommand(options_, registry_, hooks_);
+    std::fflush(stdout);
+    std::string out = testing::internal::GetCapturedStdout();
+    return {status, std::move(out), testing::internal::GetCapturedStderr()};
+  }
+
+  // A llama of two layers that differ, with a byte tokenizer; config alone is looked at.
+  void WriteModel(const std::string& name) {
+    options_.model = folder_ / name;
+    std::filesystem::create_directory(options_.model);
+    WriteBytes(options_.model + "/config.json", R"({"model_type": "llama", "hidden_size": 64,
+      "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 258, "head_dim": 16,
+      "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "torch_dtype": "float32",
+      "tie_word_embeddings": true, "architectures": ["DeciLMForCausalLM"],
+      "block_configs": [
+        {"attention": {"n_heads_in_group": 1}, "ffn": {"intermediate_size": 128}},
+        {"attention": {"n_heads_in_group": 2}, "ffn": {"intermediate_size": 64}}]})");
+    WriteBytes(options_.model + "/byte_tokenizer.json", R"({"type": "byte"})");
+  }
+
+  // Without a complaint.
+  Plan PlanOf(const std::string& path) {
+    Diagnostics diagnostics;
+    const auto text = std::make_shared<const JsonText>(JsonText::ParseFile(path));
+    const GraphSpec spec = ParseSpec(text, {}, diagnostics);
+    PlanOptions options;
+    options.layers_of = CountLayers;
+    Plan plan = MakePlan(spec, registry_, options, diagnostics);
+    EXPECT_TRUE(diagnostics.empty()) << diagnostics.Text();
+    return plan;
+  }
+
+  TempFolder folder_;
+  const Registry registry_{PuzzleKinds()};
+  Hooks hooks_;
+  InitOptions options_;
+};
+
+TEST_F(InitTest, TheGraphIsAGoodOneAndItsCostIsSaid) {
+  WriteModel("model");
+  const InitOutput run = Init();
+  ASSERT_EQ(run.status, 0) << run.err;
+  EXPECT_THAT(run.out, HasSubstr("g.json: "));
+  EXPECT_THAT(run.out, HasSubstr(" steps; about "));
+  EXPECT_THAT(run.out, HasSubstr("of disk, at most "));
+  EXPECT_THAT(run.out, Not(HasSubstr("unknown length")));
+  EXPECT_THAT(run.out, HasSubstr("next:\n  puzzle plan "));
+  EXPECT_THAT(run.err, HasSubstr("no --text was given"));
+  const Plan plan = PlanOf(options_.output);
+  EXPECT_THAT(ReadBytes(options_.output), StartsWith("// model, a llama of "));
+  EXPECT_THAT(ReadBytes(options_.output), HasSubstr("\"budgets\": [\"75%\"]"));
+}
+
+// Layer 1 has two kv heads and 64 channels: kv2 is its own, and so is nothing else.
+TEST_F(InitTest, LayersThatDifferLeaveOutWhatTheyHaveAlready) {
+  WriteModel("model");
+  options_.preset = "balanced";
+  ASSERT_EQ(Init().status, 0);
+  const std::string text = ReadBytes(options_.output);
+  EXPECT_THAT(text, HasSubstr("\"exclude\": [{\"layer\": 1, \"variant\": \"attn:kv2\"}"));
+  const Plan plan = PlanOf(options_.output);
+  size_t kv2 = 0;
+  for (const Step& step : plan.steps)
+    kv2 += step.name.starts_with("scores[") && step.name.ends_with("attn:kv2]") ? 1 : 0;
+  EXPECT_EQ(kv2, 1u);
+}
+
+TEST_F(InitTest, OddNamesOfFilesMeanThemselves) {
+  WriteModel("a \"model\" ${layers}\n// x");
+  const std::string text = folder_ / "${model} @MODEL@.txt";
+  WriteBytes(text, GenerateStories({400, 1}));
+  options_.texts = {text};
+  const InitOutput run = Init();
+  ASSERT_EQ(run.status, 0) << run.err;
+  PlanOf(options_.output);
+  const JsonText written = JsonText::ParseFile(options_.output);
+  EXPECT_EQ(written.value()["nodes"].contains("stories"), false);
+  std::string path = written.value()["vars"]["texts"][0];
+  EXPECT_EQ(path.substr(path.size() - 21), "$${model} @MODEL@.txt");
+}
+
+TEST_F(InitTest, AFileThatIsThereStaysAsItIs) {
+  WriteModel("model");
+  WriteBytes(options_.output, "mine");
+  const InitOutput run = Init();
+  EXPECT_EQ(run.status, 2);
+  EXPECT_THAT(run.err, HasSubstr("is there already; give another name with --output"));
+  EXPECT_EQ(ReadBytes(options_.output), "mine");
+}
+
+TEST_F(InitTest, WhatCannotBeIsRefusedWithWhatToDo) {
+  WriteModel("model");
+  const auto complaint = [&] {
+    const InitOutput run = Init();
+    EXPECT_EQ(run.status, 2);
+    EXPECT_FALSE(std::filesystem::exists(options_.output));
+    return run.err;
+  };
+  options_.target = "memory=1%";
+  EXPECT_THAT(complaint(), HasSubstr("embedding, final norm and head alone are"));
+  options_.target = "memory=100%";
+  EXPECT_THAT(complaint(), HasSubstr("less than the parent has"));
+  options_.target = "memory";
+  EXPECT_THAT(complaint(), HasSubstr("expected RESOURCE=LIMIT such as memory=75%"));
+  options_.target = "speed=75%";
+  EXPECT_THAT(complaint(), HasSubstr("there are memory, weights"));
+  options_.target = "parameters=80%,60%";
+  options_.texts = {folder_ / "none.txt"};
+  EXPECT_THAT(complaint(), HasSubstr("none.txt: there is no such file"));
+  WriteBytes(folder_ / "short.txt", "One sentence.");
+  options_.texts = {folder_ / "short.txt"};
+  EXPECT_THAT(complaint(), HasSubstr("add texts with --text"));
+  options_.texts = {};
+  options_.model = folder_ / "nothing";
+  EXPECT_THAT(complaint(), HasSubstr("there is no such folder or file"));
+}
+
+TEST_F(InitTest, OfSmolLM2EverythingIsKnownBeforehand) {
+  PUZZLE_REQUIRE_DATA("models/smollm2");
+  options_.model = DataPath("models/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf");
+  options_.texts = {DataPath("text/general")};
+  options_.preset = "balanced";
+  options_.target = "memory=80%,60%";
+  const InitOutput run = Init();
+  ASSERT_EQ(run.status, 0) << run.err;
+  EXPECT_THAT(run.out, Not(HasSubstr("unknown length")));
+  EXPECT_THAT(run.err, IsEmpty());
+  const Plan plan = PlanOf(options_.output);
+  EXPECT_GT(plan.steps.size(), 2u * 30 * 10);
+  EXPECT_THAT(ReadBytes(options_.output), HasSubstr("\"budgets\": [\"80%\", \"60%\"]"));
+}
+
+}  // namespace
+}  // namespace puzzle
