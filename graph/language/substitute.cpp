@@ -275,6 +275,7 @@ class VarEvaluator {
       const std::string_view text = StringOf(value);
       for (size_t at = text.find("${"); at != std::string_view::npos;
            at = text.find("${", at + 2)) {
+        if (at > 0 && text[at - 1] == '$') continue;  // "$${" is a plain "${"
         const size_t length = ReferenceLength(text.substr(at));
         if (length == 0) return;
         std::string name(text.substr(at + 2, length - 3));

@@ -72,6 +72,13 @@ TEST_F(SubstituteTest, CirclesOfVariablesAreNamed) {
   EXPECT_THAT(Problems(), HasSubstr("variables go round in a circle: a -> b -> c -> a"));
 }
 
+TEST_F(SubstituteTest, WhatIsWrittenAsItStandsIsNoReference) {
+  Load(R"({"puzzle": 1, "vars": {"a": "x/$${b}/y", "b": "${a}"},
+           "nodes": {"t": {"kind": "text", "params": {"value": "${b}"}}}})");
+  Run();
+  EXPECT_EQ(TextOf("t"), "x/${b}/y");
+}
+
 TEST_F(SubstituteTest, RangesAndLayerCountsBecomeLists) {
   Load(R"({"puzzle": 1, "vars": {"r": {"range": [2, 5]}, "l": {"layers_of": "${m}"},
                                  "m": "of-two-layers"}, "nodes": {
