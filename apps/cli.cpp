@@ -16,6 +16,7 @@
 #include "apps/run.h"
 #include "apps/runs.h"
 #include "apps/schema.h"
+#include "apps/shell.h"
 #include "apps/show.h"
 #include "apps/submit.h"
 #include "apps/validate.h"
@@ -94,6 +95,8 @@ int PuzzleMain(int argc, char** argv, const Registry& registry, const Hooks& hoo
   AddSchemaVerb(verbs, registry);
   AddCacheVerb(verbs);
   if (hooks.add_verbs) hooks.add_verbs(verbs);
+  if (const auto answered = AnswerShell(argc, argv, app, registry, hooks))
+    return AfterPrinting(*answered);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

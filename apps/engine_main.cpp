@@ -7,6 +7,7 @@
 #include "apps/environment.h"
 #include "apps/init.h"
 #include "apps/model_commands.h"
+#include "apps/report.h"
 #include "apps/search.h"
 #include "model/files/checkpoint_config.h"
 #include "model/math/runtime.h"
@@ -21,6 +22,7 @@ int main(int argc, char** argv) {
   hooks.add_verbs = [&registry, &hooks](puzzle::Verbs& verbs) {
     puzzle::AddAnalyzeVerb(verbs);
     puzzle::AddInitVerb(verbs, registry, hooks);
+    puzzle::AddReportVerb(verbs, registry, hooks);
     puzzle::AddSearchVerb(verbs);
     puzzle::AddModelVerbs(verbs,
                           {puzzle::EvalCommand, puzzle::GenerateCommand, puzzle::BenchCommand});

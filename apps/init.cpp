@@ -52,7 +52,6 @@ constexpr double kMostOfText = 0.9;         // that is counted on: the rest is f
 constexpr double kFree = 0.8;               // part of what is free that may be planned with
 constexpr size_t kSampleBytes = 256 << 10;  // of a text, to learn how many tokens it has
 constexpr int64_t kStoriesInSample = 100;
-constexpr double kMib = 1 << 20;
 
 const Preset& PresetOf(const std::string& name) {
   for (const Preset& preset : kPresets)

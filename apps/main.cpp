@@ -7,6 +7,7 @@
 #include "apps/environment.h"
 #include "apps/init.h"
 #include "apps/model_verbs.h"
+#include "apps/report.h"
 #include "apps/search.h"
 #include "model/files/checkpoint_config.h"
 #include "nodes/catalogue.h"
@@ -27,6 +28,7 @@ int main(int argc, char** argv) {
   hooks.add_verbs = [argv, &registry, &hooks](puzzle::Verbs& verbs) {
     puzzle::AddAnalyzeVerb(verbs);
     puzzle::AddInitVerb(verbs, registry, hooks);
+    puzzle::AddReportVerb(verbs, registry, hooks);
     puzzle::AddSearchVerb(verbs);
     const auto become_engine = [argv](const auto&) -> int { BecomeEngine(argv); };
     puzzle::AddModelVerbs(verbs, {become_engine, become_engine, become_engine});

@@ -29,23 +29,6 @@ pre{background:#f5f5f8;padding:8px;overflow:auto;white-space:pre-wrap;margin:4px
 .bad{color:#b00}.wide{overflow-x:auto}.soft{color:#667}figure{margin:0 0 12px}
 )";
 
-std::string Base64(std::string_view bytes) {
-  static constexpr std::string_view kDigits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  text.reserve((bytes.size() + 2) / 3 * 4);
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    uint32_t word = 0;
-    for (size_t k = 0; k < 3; ++k) {
-      word = word << 8 | (i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0);
-    }
-    for (size_t k = 0; k < 4; ++k) {
-      text += i + k > bytes.size() ? '=' : kDigits[word >> (18 - 6 * k) & 63];
-    }
-  }
-  return text;
-}
-
 /// Rows of an HTML table; columns after the first `texts` hold numbers.
 class Table {
  public:

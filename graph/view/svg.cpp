@@ -32,6 +32,23 @@ std::string XmlText(std::string_view text) {
   return result;
 }
 
+std::string Base64(std::string_view bytes) {
+  static constexpr std::string_view kDigits =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string text;
+  text.reserve((bytes.size() + 2) / 3 * 4);
+  for (size_t i = 0; i < bytes.size(); i += 3) {
+    uint32_t word = 0;
+    for (size_t k = 0; k < 3; ++k) {
+      word = word << 8 | (i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0);
+    }
+    for (size_t k = 0; k < 4; ++k) {
+      text += i + k > bytes.size() ? '=' : kDigits[word >> (18 - 6 * k) & 63];
+    }
+  }
+  return text;
+}
+
 std::string NodeColor(size_t n) {
   // Steps of the golden angle keep any two neighbours apart.
   const double hue = std::fmod(210.0 + 137.508 * static_cast<double>(n), 360.0);

@@ -10,6 +10,9 @@ namespace puzzle {
 /// What is no valid UTF-8 or no character of XML becomes '?'.
 [[nodiscard]] std::string XmlText(std::string_view text);
 
+/// For "data:" addresses.
+[[nodiscard]] std::string Base64(std::string_view bytes);
+
 /// The colour of the n-th node: distinct for neighbours, readable under black text.
 [[nodiscard]] std::string NodeColor(size_t n);
 

@@ -60,7 +60,7 @@ class InitTest : public ::testing::Test {
       "block_configs": [
         {"attention": {"n_heads_in_group": 1}, "ffn": {"intermediate_size": 128}},
         {"attention": {"n_heads_in_group": 2}, "ffn": {"intermediate_size": 64}}]})");
-    WriteBytes(options_.model + "/byte_tokenizer.json", R"({"type": "byte"})");
+    WriteBytes(options_.model + "/byte_tokenizer.json", R"({"kind":"byte","version":1})");
   }
 
   // Without a complaint.
@@ -111,7 +111,7 @@ TEST_F(InitTest, LayersThatDifferLeaveOutWhatTheyHaveAlready) {
 }
 
 TEST_F(InitTest, OddNamesOfFilesMeanThemselves) {
-  WriteModel("a \"model\" ${layers}\n// x");
+  WriteModel("a \"model\" ${layers}\n}, x");
   const std::string text = folder_ / "${model} @MODEL@.txt";
   WriteBytes(text, GenerateStories({400, 1}));
   options_.texts = {text};

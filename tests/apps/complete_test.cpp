@@ -1,0 +1,107 @@
+// What the program says a word may become, and the manual page.
+#include <algorithm>
+#include <sstream>
+
+#include "tests/apps/cli_test_fixture.h"
+
+namespace puzzle::testing {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+class CompleteTest : public CliTest {
+ protected:
+  /// `words` behind the program's name, the last one being typed.
+  [[nodiscard]] std::vector<std::string> Offers(std::vector<std::string> words) const {
+    words.insert(words.begin(), "complete");
+    const Result result = Puzzle(words);
+    EXPECT_EQ(result.status, 0) << result.err;
+    EXPECT_EQ(result.err, "");
+    std::istringstream text(result.out);
+    std::vector<std::string> lines;
+    for (std::string line; std::getline(text, line);) lines.push_back(line);
+    return lines;
+  }
+};
+
+TEST_F(CompleteTest, VerbsOptionsAndTheirValues) {
+  EXPECT_THAT(Offers({""}), Contains("run"));
+  EXPECT_THAT(Offers({"pl"}), ElementsAre("plan"));
+  EXPECT_THAT(Offers({"cache", "p"}), Contains("pin"));
+  EXPECT_THAT(Offers({"run", "g.json", "--de"}), ElementsAre("--devices"));
+  EXPECT_THAT(Offers({"graph", "g.json", "--format", ""}), ElementsAre("dot", "mermaid"));
+  EXPECT_THAT(Offers({"kinds", "conc"}), ElementsAre("concat"));
+  // Files are the shell's.
+  EXPECT_THAT(Offers({"run", ""}), IsEmpty());
+  EXPECT_THAT(Offers({"run", "g.json", "--report", ""}), IsEmpty());
+}
+
+TEST_F(CompleteTest, StepsAndSettingsAreThoseOfTheGraph) {
+  Write("g.json", kGraph);
+  EXPECT_THAT(Offers({"plan", "g.json", "--until", ""}), ElementsAre("all", "end", "s", "t"));
+  EXPECT_THAT(Offers({"plan", "g.json", "--until", "s["}),
+              ElementsAre("s[i=0]", "s[i=1]", "s[i=2]"));
+  EXPECT_THAT(Offers({"run", "g.json", "--set", "vars."}), ElementsAre("vars.n="));
+  EXPECT_THAT(Offers({"run", "g.json", "--set", "all."}), Contains("all.separator="));
+  EXPECT_THAT(Offers({"explain", "g.json", "e"}), ElementsAre("end"));
+  // A graph that cannot be read offers nothing and complains of nothing.
+  Write("bad.json", "{");
+  EXPECT_THAT(Offers({"plan", "bad.json", "--until", ""}), IsEmpty());
+  EXPECT_THAT(Offers({"plan", "none.json", "--set", "v"}), IsEmpty());
+}
+
+TEST_F(CompleteTest, ResultsAreThoseOfTheStore) {
+  Write("g.json", kGraph);
+  ASSERT_EQ(Puzzle({"run", "g.json", "-q", "--store", "mine"}).status, 0);
+  EXPECT_THAT(Offers({"show", "--store", "mine", "a"}), ElementsAre("all"));
+  EXPECT_THAT(Offers({"show", "--store", "mine", "s["}), ElementsAre("s[i=0]", "s[i=1]", "s[i=2]"));
+  EXPECT_THAT(Offers({"show", "a"}), IsEmpty());
+}
+
+// Whatever --help lists, completion offers and the manual explains.
+TEST_F(CompleteTest, NothingThatHelpListsIsMissing) {
+  const std::vector<std::string> verbs = Offers({""});
+  ASSERT_GE(verbs.size(), 11u);
+  const std::string manual = Puzzle({"manual"}).out;
+  const auto in_manual = [&](std::string text) {
+    for (size_t at = 0; (at = text.find('-', at)) != std::string::npos; at += 2)
+      text.insert(at, 1, '\\');
+    return manual.find(text) != std::string::npos;
+  };
+  for (const std::string& verb : verbs) {
+    EXPECT_TRUE(in_manual(".SS " + verb)) << verb;
+    if (!Offers({verb, ""}).empty()) continue;  // its verbs have the options
+    const std::vector<std::string> flags = Offers({verb, "-"});
+    std::istringstream help(Puzzle({verb, "--help"}).out);
+    for (std::string word; help >> word;) {
+      if (word == "Examples:") break;
+      if (!word.starts_with("--") || word.size() < 4) continue;
+      word = word.substr(0, word.find_first_of(",=.;:"));
+      EXPECT_THAT(flags, Contains(word)) << verb;
+      if (word != "--help") EXPECT_TRUE(in_manual(word)) << verb << " " << word;
+    }
+  }
+  for (const std::string& verb : Offers({"cache", ""}))
+    EXPECT_TRUE(in_manual(".SS cache " + verb)) << verb;
+}
+
+TEST_F(CompleteTest, TheManualIsPlainTroff) {
+  const std::string manual = Puzzle({"manual"}).out;
+  EXPECT_THAT(manual, HasSubstr(".SH NAME\npuzzle \\- "));
+  EXPECT_THAT(manual, HasSubstr("Examples:\n  puzzle run "));
+  std::istringstream text(manual);
+  for (std::string line; std::getline(text, line);) {
+    if (!line.starts_with(".")) continue;
+    const std::string request = line.substr(0, line.find(' '));
+    EXPECT_THAT(
+        (std::vector<std::string>{".TH", ".SH", ".SS", ".B", ".I", ".TP", ".PP", ".nf", ".fi"}),
+        Contains(request));
+  }
+}
+
+}  // namespace
+}  // namespace puzzle::testing
