@@ -13,11 +13,13 @@
 #include "io/file.h"
 #include "io/tokenizer.h"
 #include "model/files/checkpoint.h"
+#include "model/math/runtime.h"
 #include "model/transformer.h"
 #include "nodes/data/artifacts.h"
 #include "nodes/data/tokenize.h"
 #include "nodes/measure/answer_tasks.h"
 #include "nodes/measure/evaluate.h"
+#include "nodes/measure/score.h"
 #include "nodes/measure/tasks.h"
 
 namespace puzzle {
@@ -96,10 +98,13 @@ int EvalCommand(const EvalOptions& options) {
   PrepareThread(options.device, options.threads);
   ModelWeights weights = LoadCheckpoint(options.model);
   for (const std::string& removed : options.without) Remove(weights, removed);
-  const Transformer model(ToDevice(weights, options.device));
+  const at::ScalarType products = ProductType(options.compute, options.device);
+  const auto on_device = [&](const ModelWeights& of) {
+    return WithMatricesIn(products, Transformer(ToDevice(of, options.device)));
+  };
+  const Transformer model = on_device(weights);
   std::optional<Transformer> parent;
-  if (!options.parent.empty())
-    parent.emplace(ToDevice(LoadCheckpoint(options.parent), options.device));
+  if (!options.parent.empty()) parent.emplace(on_device(LoadCheckpoint(options.parent)));
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   if (!options.text.empty()) {
     const auto tokenizer = LoadTokenizer(options.model);

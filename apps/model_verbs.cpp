@@ -151,6 +151,11 @@ void AddModelVerbs(Verbs& verbs, const ModelCommands& commands) {
   eval_verb.add_option("--device", eval->device, "cpu or cuda:N")
       ->check(OneDevice())
       ->capture_default_str();
+  eval_verb
+      .add_option("--compute", eval->compute,
+                  "type of the products; bf16 only where the device is faster at it")
+      ->check(CLI::IsMember({"fp32", "bf16"}))
+      ->capture_default_str();
   eval_verb.add_option("--threads", eval->threads, "0: all cores")->check(CLI::NonNegativeNumber);
   eval_verb.add_flag("--json", eval->json, "print one JSON object");
 

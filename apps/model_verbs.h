@@ -22,8 +22,9 @@ struct EvalOptions {
   std::vector<std::string> without;  // sub-blocks and blocks to remove, "attn:5"
   std::string separator = "<|endoftext|>";
   std::string device = "cpu";
-  int64_t positions = 0;  // 0: all
-  int64_t length = 0;     // 0: the model's context
+  std::string compute = "fp32";  // or "bf16": type of the products
+  int64_t positions = 0;         // 0: all
+  int64_t length = 0;            // 0: the model's context
   int64_t batch = 8;
   int threads = 0;  // 0: all cores
   bool json = false;

@@ -174,6 +174,7 @@ void Evaluation::Save(ArchiveWriter& out) const {
   out.SetAttribute("parameters", parameters);
   out.SetAttribute("block_parameters", block_parameters);
   out.SetAttribute("weights_mib", weights_mib);
+  if (products != Evaluation().products) out.SetAttribute("products", products);
   out.SetAttribute("prompt", prompt);
   out.SetAttribute("sample", sample);
   SaveMetrics(out, metrics, has_kl);
@@ -197,6 +198,7 @@ Evaluation Evaluation::Load(std::shared_ptr<const ArchiveReader> in) {
   evaluation.parameters = in->Attribute("parameters");
   evaluation.block_parameters = in->Attribute("block_parameters");
   evaluation.weights_mib = in->Attribute("weights_mib");
+  if (in->HasAttribute("products")) evaluation.products = in->Attribute("products");
   evaluation.prompt = in->Attribute("prompt");
   evaluation.sample = in->Attribute("sample");
   evaluation.metrics = LoadMetrics(*in);

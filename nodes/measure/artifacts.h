@@ -55,7 +55,8 @@ struct Evaluation {
   std::vector<TaskResult> tasks;    // those that were asked
   int64_t parameters = 0;
   int64_t block_parameters = 0;
-  double weights_mib = 0;  // in the checkpoint's dtype
+  double weights_mib = 0;         // in the checkpoint's dtype
+  std::string products = "fp32";  // what was measured was computed in
   std::string prompt;
   std::string sample;
 

@@ -69,6 +69,10 @@ NodeKind EvaluateKind() {
       .InOptional("tasks", "tasks", "what to ask it: accuracies and perplexities")
       .Param("label", &EvaluateParams::label, {}, "its name in tables")
       .Param("series", &EvaluateParams::series, {}, "the curve it belongs to in a report's picture")
+      .Param(
+          "compute", &EvaluateParams::compute, {OneOf({"fp32", "bf16"}), UnkeyedAs("fp32")},
+          "type of the products, the parent's and those of tasks too; bf16 only where the device "
+          "is faster at it. A sample is always written in fp32")
       .Param("positions", &EvaluateParams::positions, {AtLeast(0)}, "predictions; 0: all")
       .Param("batch", &EvaluateParams::batch, {AtLeast(1), Unkeyed()}, "sequences at a time")
       .Param("questions", &EvaluateParams::questions, {InputFile()},

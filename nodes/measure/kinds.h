@@ -33,6 +33,7 @@ struct TasksParams {
 struct EvaluateParams : LossOn {
   std::string label = "model";
   std::string series;
+  std::string compute = "fp32";
   int64_t positions = 0;  // 0: all
   int64_t batch = 8;
   std::string questions;

@@ -138,8 +138,9 @@ class Scorer {
     if (judged_.empty()) return;
     std::vector<int64_t> targets;
     for (const Judged& judged : judged_) targets.push_back(judged.target);
+    const Tensor& matrix = model_.weights().HeadMatrix();
     const Likelihood of =
-        LikelihoodOf({model_.FinalNorm(at::cat(states_)), model_.weights().HeadMatrix()},
+        LikelihoodOf({model_.FinalNorm(at::cat(states_)), matrix, matrix.scalar_type()},
                      at::tensor(at::ArrayRef<int64_t>(targets), at::kLong).to(device_));
     const Tensor log_p = of.log_probability.cpu(), greedy = of.greedy.cpu();
     const double chance = -std::log(static_cast<double>(model_.config().vocab_size));

@@ -14,7 +14,8 @@
 
 namespace puzzle {
 
-/// `model` with all its matrices in `type`, the head's too: scores of it are computed in that type.
+/// `model` with all its matrices in `type`, the head's too: what is measured of it is computed in
+/// that type.
 [[nodiscard]] Transformer WithMatricesIn(at::ScalarType type, const Transformer& model);
 
 /// A model and its hidden states on the tokens that scores are taken on.

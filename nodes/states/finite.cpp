@@ -26,8 +26,9 @@ std::string FirstNotFinite(const Transformer& model, const Tensor& ids) {
   }
   x = model.FinalNorm(x);
   if (!AllFinite(x)) return "the output of the final norm";
+  const Tensor head = model.weights().HeadMatrix().to(at::kFloat);
   for (const Tensor& sequence : x.unbind(0))
-    if (!AllFinite(at::mm(sequence, model.weights().HeadMatrix().t()))) return "the logits";
+    if (!AllFinite(at::mm(sequence, head.t()))) return "the logits";
   return "";
 }
 

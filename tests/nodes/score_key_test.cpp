@@ -1,4 +1,4 @@
-// Scores that were stored before `compute` came stay valid.
+// What was measured before `compute` came stays valid.
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -9,14 +9,14 @@
 namespace puzzle {
 namespace {
 
-// What a `score` with these parameters has in its key.
-std::string Keyed(const nlohmann::ordered_json& params) {
+// What a step of this kind with these parameters has in its key.
+std::string Keyed(const std::string& name, const nlohmann::ordered_json& params) {
   for (const NodeKind& kind : MeasureKinds()) {
-    if (kind.name != "score") continue;
+    if (kind.name != name) continue;
     const ParamBinder binder(kind, nullptr);
     std::vector<const nlohmann::ordered_json*> given(kind.params.size());
-    for (const auto& [name, value] : params.items())
-      given[static_cast<size_t>(binder.Find(name))] = &value;
+    for (const auto& [param, value] : params.items())
+      given[static_cast<size_t>(binder.Find(param))] = &value;
     std::vector<ParamMistake> mistakes;
     const BoundParams bound = binder.Bind(given, mistakes);
     EXPECT_TRUE(mistakes.empty());
@@ -26,9 +26,18 @@ std::string Keyed(const nlohmann::ordered_json& params) {
 }
 
 TEST(ScoreKeyTest, Fp32IsWhatAllScoresWereComputedIn) {
-  EXPECT_EQ(Keyed(nlohmann::ordered_json::object()), "{}");
-  EXPECT_EQ(Keyed({{"compute", "fp32"}, {"batch", 4}}), "{}");
-  EXPECT_EQ(Keyed({{"compute", "bf16"}}), R"({"compute":"bf16"})");
+  EXPECT_EQ(Keyed("score", nlohmann::ordered_json::object()), "{}");
+  EXPECT_EQ(Keyed("score", {{"compute", "fp32"}, {"batch", 4}}), "{}");
+  EXPECT_EQ(Keyed("score", {{"compute", "bf16"}}), R"({"compute":"bf16"})");
+}
+
+TEST(ScoreKeyTest, AndAllEvaluations) {
+  const std::string before =
+      R"({"label":"model","max_questions":0,"positions":0,"prompt":"","questions":"",)"
+      R"("sample_tokens":0,"series":""})";
+  EXPECT_EQ(Keyed("evaluate", nlohmann::ordered_json::object()), before);
+  EXPECT_EQ(Keyed("evaluate", {{"compute", "fp32"}, {"batch", 2}}), before);
+  EXPECT_NE(Keyed("evaluate", {{"compute", "bf16"}}), before);
 }
 
 }  // namespace
