@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "io/error.h"
+#include "model/block/counts.h"
 #include "model/files/checkpoint_config.h"
 #include "model/shape/config.h"
 #include "model/shape/variant.h"
@@ -325,11 +326,12 @@ Workload Of(const GkdParams& p, const Ports& ports) {
               p.compute, work);
   work.disk_bytes = WeightBytes(config);
   work.shared_bytes = WeightBytes(*teacher->model);
-  double widest = 0;
-  for (const BlockSpec& block : config.blocks) widest += Double(block.ffn.size);
-  work.memory_bytes = kTrainedCopies * WeightBytes(config) +
-                      4 * Double(p.batch) * tokens->length *
-                          (12 * Double(config.hidden_size * config.n_layers()) + 4 * widest);
+  // A quarter of a batch at a time; the best state is a copy more.
+  const auto in_work = static_cast<int64_t>(std::ceil(Double(p.batch) / 4) * tokens->length);
+  work.memory_bytes =
+      (kTrainedCopies + 1) * WeightBytes(config) +
+      (p.recompute == "on" ? 4 * Double(in_work * config.hidden_size * config.n_layers())
+                           : block::KeptForGradients(config, in_work));
   return work;
 }
 
@@ -347,7 +349,7 @@ Workload Of(const EvaluateParams& p, const Ports& ports) {
   if (tasks != nullptr) {
     flops += tasks->questions * kTokensPerQuestion * BlockFlops(config, kTokensPerQuestion);
   }
-  AddProducts(flops, config, "fp32", work);
+  AddProducts(flops, config, p.compute, work);
   work.host_s = Double(p.sample_tokens) * (WeightBytes(config) / 10e9 + 1e-3);
   work.disk_bytes = 1e5;
   work.shared_bytes = models * WeightBytes(config);

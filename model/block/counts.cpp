@@ -54,4 +54,13 @@ int64_t CountParameters(const FfnSpec& spec, const ModelConfig& config) {
   return Count(spec, config.arch.ffn_bias, config);
 }
 
+double KeptForGradients(const ModelConfig& config, int64_t tokens) {
+  double values = 0;  // of a token
+  for (const BlockSpec& block : config.blocks) {
+    values += 12 * static_cast<double>(config.hidden_size);
+    if (block.ffn.is_full()) values += 4 * static_cast<double>(block.ffn.size);
+  }
+  return sizeof(float) * values * static_cast<double>(tokens);
+}
+
 }  // namespace puzzle::block

@@ -1,4 +1,5 @@
-// How many parameters a form of a sub-block has. Torch-free; thread-safe (pure functions).
+// How many parameters a form of a sub-block has, and what training takes. Torch-free; thread-safe
+// (pure functions).
 #pragma once
 
 #include <cstdint>
@@ -12,5 +13,8 @@ namespace puzzle::block {
 [[nodiscard]] int64_t CountParameters(const FfnSpec& spec, const ModelConfig& config);
 /// Of a norm over hidden states.
 [[nodiscard]] int64_t CountNorm(const ModelConfig& config);
+
+/// Bytes that all blocks of a model in training keep of `tokens` tokens for the gradients, about.
+[[nodiscard]] double KeptForGradients(const ModelConfig& config, int64_t tokens);
 
 }  // namespace puzzle::block

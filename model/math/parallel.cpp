@@ -5,6 +5,7 @@
 #include <exception>
 #include <limits>
 #include <mutex>
+#include <numeric>
 #include <thread>
 
 #include "io/error.h"
@@ -71,35 +72,58 @@ GradientParts::GradientParts(const std::vector<Tensor>& parameters, int64_t piec
 }
 
 double GradientParts::Backward(const std::vector<int64_t>& rows, const Loss& loss) {
+  gradients_.assign(gradients_.size(), Tensor());
+  return AddGradients(rows, loss, gradients_);
+}
+
+double GradientParts::AddGradients(const std::vector<int64_t>& rows, const Loss& loss,
+                                   std::vector<Tensor>& sums) {
   const at::AutoGradMode with_gradients(true);
   const auto count = static_cast<int64_t>(rows.size());
   const at::Device device = leaves_.front().front().device();
-  std::vector<double> losses(static_cast<size_t>(RowParts(count, device)));
+  const int64_t parts = RowParts(count, device);
+  std::vector<double> losses(static_cast<size_t>(parts));
+  // What one thread computes in order autograd may add where it belongs. Pieces of a part are added
+  // up before they are added to other parts.
+  const bool in_place =
+      at::get_num_threads() == 1 && (count + parts - 1) / parts <= piece_rows_ &&
+      std::all_of(sums.begin(), sums.end(), [](const Tensor& sum) { return sum.defined(); });
+  std::mutex mutex;
+  std::vector<bool> is_done(static_cast<size_t>(parts));
+  int64_t next = 0;  // to be added
   ParallelOverRows(count, device, [&](int64_t part, int64_t first, int64_t length) {
+    std::vector<Tensor>& leaves = leaves_[static_cast<size_t>(part)];
+    for (size_t i = 0; i < leaves.size(); ++i)
+      leaves[i].mutable_grad() = in_place ? sums[i] : Tensor();
     for (int64_t done = 0; done < length; done += piece_rows_) {
       const auto begin = rows.begin() + first + done;
       const Tensor value = loss(part, {begin, begin + std::min(piece_rows_, length - done)});
       value.backward();
       losses[static_cast<size_t>(part)] += value.item<double>();
     }
+    if (in_place) return;
+    const std::scoped_lock lock(mutex);
+    is_done[static_cast<size_t>(part)] = true;
+    for (; next < parts && is_done[static_cast<size_t>(next)]; ++next) Take(next, sums);
   });
+  for (std::vector<Tensor>& leaves : leaves_)
+    for (Tensor& leaf : leaves) leaf.mutable_grad() = Tensor();
+  return std::accumulate(losses.begin(), losses.end(), 0.0);
+}
+
+void GradientParts::Take(int64_t part, std::vector<Tensor>& sums) {
   const at::NoGradGuard no_grad;
-  double total = 0;
-  for (const double part : losses) total += part;
-  for (size_t i = 0; i < gradients_.size(); ++i) {
-    gradients_[i] = Tensor();
-    for (size_t part = 0; part < losses.size(); ++part) {
-      Tensor& own = leaves_[part][i].mutable_grad();
-      if (!own.defined()) continue;
-      if (gradients_[i].defined()) {
-        gradients_[i].add_(own);
-      } else {
-        gradients_[i] = own;
-      }
-      own = Tensor();  // so that the next piece hands its gradient over instead of adding it
+  std::vector<Tensor>& leaves = leaves_[static_cast<size_t>(part)];
+  for (size_t i = 0; i < sums.size(); ++i) {
+    Tensor& own = leaves[i].mutable_grad();
+    if (!own.defined()) continue;
+    if (sums[i].defined()) {
+      sums[i].add_(own);
+    } else {
+      sums[i] = own;
     }
+    own = Tensor();
   }
-  return total;
 }
 
 DataParallel::DataParallel(const Transformer& model)
@@ -114,16 +138,15 @@ DataParallel::DataParallel(const Transformer& model)
 }
 
 double DataParallel::Backward(const std::vector<int64_t>& rows, const Loss& loss) {
-  const double total =
-      gradients_.Backward(rows, [&](int64_t part, const std::vector<int64_t>& own) {
+  std::vector<Tensor> sums;
+  for (const Tensor& parameter : parameters_) sums.push_back(parameter.mutable_grad());
+  return gradients_.AddGradients(
+      rows,
+      [&](int64_t part, const std::vector<int64_t>& own) {
         const double share = static_cast<double>(own.size()) / static_cast<double>(rows.size());
         return loss(replicas_[static_cast<size_t>(part)], own) * share;
-      });
-  const at::NoGradGuard no_grad;
-  for (size_t i = 0; i < parameters_.size(); ++i)
-    if (const Tensor& sum = gradients_.Gradients()[i]; sum.defined())
-      parameters_[i].mutable_grad().add_(sum);
-  return total;
+      },
+      sums);
 }
 
 }  // namespace puzzle

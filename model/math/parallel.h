@@ -43,9 +43,16 @@ class GradientParts {
   }
   /// The loss of the batch; its gradients by the parameters are in Gradients() until the next call.
   double Backward(const std::vector<int64_t>& rows, const Loss& loss);
+  /// The same, but adds the gradients to `sums`, in the order of the parameters; one that is
+  /// undefined becomes the first to be added. Parts are added in their order whoever computes them,
+  /// and let go: of whole gradients there are `sums` and one for each thread, with one thread none.
+  double AddGradients(const std::vector<int64_t>& rows, const Loss& loss,
+                      std::vector<at::Tensor>& sums);
   [[nodiscard]] const std::vector<at::Tensor>& Gradients() const { return gradients_; }
 
  private:
+  void Take(int64_t part, std::vector<at::Tensor>& sums);
+
   int64_t piece_rows_;
   std::vector<std::vector<at::Tensor>> leaves_;
   std::vector<at::Tensor> gradients_;

@@ -10,12 +10,15 @@
 
 #include <fmt/format.h>
 
+#include "graph/run/machine.h"
 #include "io/error.h"
+#include "model/block/counts.h"
 #include "model/math/losses.h"
 #include "model/math/optim.h"
 #include "model/math/parallel.h"
 #include "model/math/runtime.h"
 #include "model/pch.h"
+#include "model/recompute.h"
 #include "nodes/data/counted_predictions.h"
 #include "nodes/data/tokenize.h"
 #include "nodes/states/activations.h"
@@ -39,7 +42,7 @@ bool Survives(const BlockSpec& block) {
 // null.
 Tensor GlobalLoss(const Transformer& teacher, const std::vector<Tensor>& states,
                   const Transformer& student, const Tensor& ids, const GkdParams& params,
-                  const CountedPredictions* counted) {
+                  bool recompute, const CountedPredictions* counted) {
   // Of values one for each prediction.
   const auto chosen = [&](const Tensor& values) {
     return counted == nullptr ? values : counted->Select(values, 0, ids.size(0));
@@ -53,7 +56,8 @@ Tensor GlobalLoss(const Transformer& teacher, const std::vector<Tensor>& states,
   int64_t surviving = 0;
   for (int64_t layer = 0; layer < layers; ++layer) {
     if (!Survives(student.config().blocks[static_cast<size_t>(layer)])) continue;
-    x = student.Blocks(x, layer, layer + 1);
+    x = recompute ? RecomputedBlocks(student, x, layer, layer + 1)
+                  : student.Blocks(x, layer, layer + 1);
     if (params.cosine_weight > 0)
       cosine = cosine + CosineLoss(compared(x), compared(states[static_cast<size_t>(layer) + 1]));
     ++surviving;
@@ -121,6 +125,19 @@ class Answers {
   int64_t sequences_ = 0;
 };
 
+// Whether blocks are computed again for their gradients: where what they keep of the sequences in
+// work would take more than a quarter of the memory that is free.
+bool RecomputesBlocks(const GkdParams& params, const ModelConfig& config, int64_t length,
+                      const at::Device& device) {
+  if (params.recompute != "auto") return params.recompute == "on";
+  if (!device.is_cpu()) return false;
+  const int64_t parts = RowParts(params.batch, device);
+  const int64_t at_once = std::min<int64_t>(parts, AvailableCores());
+  const int64_t tokens = at_once * ((params.batch + parts - 1) / parts) * length;
+  const uint64_t free = AvailableMemory();
+  return free > 0 && block::KeptForGradients(config, tokens) > static_cast<double>(free) / 4;
+}
+
 std::vector<Tensor> StatesWithoutGradients(const TeacherStates& states,
                                            const std::vector<int64_t>& rows) {
   const at::NoGradGuard no_grad;
@@ -187,6 +204,7 @@ GlobalDistillation DistillGlobally(const Transformer& teacher, const TeacherStat
   DataParallel gradients(student);
   const at::ScalarType products = ProductType(params.compute, device.str());
   const Answers answers = params.answers_only() ? Answers(tokens.Mask()) : Answers(tokens);
+  const bool recompute = RecomputesBlocks(params, student.config(), tokens.length, device);
   const int64_t trained_on =
       answers.sequences() - std::min(params.holdout, answers.sequences() / 4);
   std::vector<int64_t> last(static_cast<size_t>(answers.sequences() - trained_on));
@@ -207,7 +225,7 @@ GlobalDistillation DistillGlobally(const Transformer& teacher, const TeacherStat
           const auto counted = answers.Of(rows);
           const Tensor loss = GlobalLoss(
               teacher, StatesWithoutGradients(teacher_states, rows), part.WithProductsIn(products),
-              tokens.Rows(rows).to(device), params, counted ? &*counted : nullptr);
+              tokens.Rows(rows).to(device), params, recompute, counted ? &*counted : nullptr);
           return counted ? loss * answers.Share(rows, batch) : loss;
         });
       });
@@ -220,8 +238,8 @@ GlobalDistillation DistillGlobally(const Transformer& teacher, const TeacherStat
 
 Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& context) {
   const auto teacher_input = inputs.One<Checkpoint>("teacher");
-  const auto teacher_checkpoint = teacher_input.Load();
-  const auto student_checkpoint = inputs.Get<Checkpoint>("student");
+  auto teacher_checkpoint = teacher_input.Load();
+  auto student_checkpoint = inputs.Get<Checkpoint>("student");
   const auto tokens = inputs.Get<TokenSet>("tokens");
   CheckTokensFit(*tokens, teacher_checkpoint->model.config, "the teacher");
   CheckTokensFit(*tokens, student_checkpoint->model.config, "the student");
@@ -231,6 +249,11 @@ Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& con
   const Transformer teacher = Transformer(ToDevice(teacher_checkpoint->model, device))
                                   .WithProductsIn(ProductType(params.compute, device));
   const Transformer student(Clone(ToDevice(student_checkpoint->model, device)));
+  Checkpoint result{
+      {}, student_checkpoint->tokenizer_files, student_checkpoint->generation_config, {}};
+  // Both were copied as far as they are needed.
+  teacher_checkpoint.reset();
+  student_checkpoint.reset();
 
   TeacherStates states;
   if (inputs.Has("activations")) {
@@ -257,7 +280,6 @@ Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& con
   const GlobalDistillation end =
       DistillGlobally(teacher, states, student, *tokens, params,
                       context.seed() + static_cast<uint64_t>(params.seed), context);
-  Checkpoint result = *student_checkpoint;
   result.model = Clone(ToDevice(student.weights(), "cpu"));
   result.figures = {{"loss", end.loss}, {"best_step", static_cast<double>(end.best_step)}};
   if (!std::isnan(end.held_out)) {

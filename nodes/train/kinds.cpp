@@ -143,6 +143,9 @@ NodeKind GkdKind() {
       .Param("steps", &GkdParams::steps, {AtLeast(1)}, "optimizer steps")
       .Param("compute", &GkdParams::compute, {OneOf({"fp32", "bf16"})},
              "type of the products in both models' blocks; bf16 only where the device is faster")
+      .Param("recompute", &GkdParams::recompute, {OneOf({"auto", "on", "off"}), Unkeyed()},
+             "blocks again for their gradients instead of keeping them (activation checkpointing): "
+             "same bits, less memory, a fifth more time; auto: where the memory is short")
       .Param("kl_weight", &GkdParams::kl_weight, {AtLeast(0)}, "of KL(teacher || student)")
       .Param("cosine_weight", &GkdParams::cosine_weight, {AtLeast(0)},
              "of the hidden states' cosine loss")

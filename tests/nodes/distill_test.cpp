@@ -566,6 +566,33 @@ TEST_F(GlobalTest, BringsTheChildCloserToItsParent) {
   EXPECT_GT(end.best_step, 0);
 }
 
+TEST_F(GlobalTest, NeitherThreadsNorRecomputedBlocksChangeABit) {
+  const int threads = at::get_num_threads();
+  const auto distilled = [&](int with_threads, const std::string& recompute,
+                             const std::string& compute) {
+    Transformer student(Child());
+    GkdParams params;
+    params.steps = 3;
+    params.batch = 7;
+    params.recompute = recompute;
+    params.compute = compute;
+    FakeContext context;
+    at::set_num_threads(with_threads);
+    (void)Distill(student, params, context);
+    at::set_num_threads(threads);
+    return student.weights();
+  };
+  for (const char* compute : {"fp32", "bf16"}) {
+    ModelWeights expected = distilled(1, "off", compute);
+    for (const int with_threads : {1, 3}) {
+      for (const char* recompute : {"off", "on", "auto"}) {
+        ModelWeights weights = distilled(with_threads, recompute, compute);
+        ExpectSameBits(Slots(weights), Slots(expected));
+      }
+    }
+  }
+}
+
 TEST_F(GlobalTest, NeverReturnsAWorseChild) {
   ModelWeights child = Child();
   const Transformer student(Clone(child));

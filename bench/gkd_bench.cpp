@@ -1,0 +1,123 @@
+// What a step of global distillation costs: processor time and memory. The student is MODEL with
+// three quarters of every FFN's channels; nothing is held out, so that only training is measured.
+//
+//   build/gkd_bench MODEL TEXT [BATCH [STEPS [LENGTH [COMPUTE [RECOMPUTE [THREADS]]]]]]
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <ctime>
+#include <string>
+
+#include "apps/blas_kernel.h"
+#include "graph/run/memory_meter.h"
+#include "io/error.h"
+#include "io/file.h"
+#include "io/tokenizer.h"
+#include "model/files/checkpoint.h"
+#include "model/math/runtime.h"
+#include "model/pch.h"
+#include "model/surgery.h"
+#include "nodes/data/tokenize.h"
+#include "nodes/train/gkd.h"
+
+namespace puzzle {
+namespace {
+
+double ProcessorSeconds() {
+  timespec time{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+double PeakGib() {
+  return static_cast<double>(PeakResidentBytes()) / (1 << 30);
+}
+
+// Says how far the training is.
+class Context final : public RunContext {
+ public:
+  const Device& device() const override { return device_; }
+  uint64_t seed() const override { return 1; }
+  void Poll(double fraction, std::string_view note) override {
+    fmt::print("{:3.0f} %  {}  processor s {:.1f}  peak GiB {:.2f}\n", 100 * fraction, note,
+               ProcessorSeconds() - start_, PeakGib());
+  }
+  void Warn(const std::string& message) override { fmt::print("{}\n", message); }
+  std::shared_ptr<const ArchiveReader> LastSavePoint() override { return nullptr; }
+  void KeepSavePoint(const std::function<void(ArchiveWriter&)>&) override {}
+  uint64_t resident_bytes() const override { return 0; }
+  std::string ScratchPath() override { throw Error("no scratch files here"); }
+
+ protected:
+  std::shared_ptr<const void> ResidentAny(const std::string&,
+                                          const std::function<SizedValue()>& make) override {
+    return make().value;
+  }
+
+ private:
+  Device device_;
+  double start_ = ProcessorSeconds();
+};
+
+ModelWeights Narrowed(ModelWeights model) {
+  const ModelWeights parent = model;
+  for (int64_t layer = 0; layer < parent.config.n_layers(); ++layer) {
+    const VariantSpec spec = ResolveVariant("ffn:75%", parent.config, layer);
+    Replace(model, layer, spec, InitVariant(parent, layer, spec));
+  }
+  return Clone(model);
+}
+
+void Run(const std::string& folder, const std::string& text, const GkdParams& params,
+         int64_t length) {
+  const Transformer parent(LoadCheckpoint(folder));
+  const Transformer teacher = parent.WithProductsIn(ProductType(params.compute, "cpu"));
+  const Transformer student(Narrowed(parent.weights()));
+  const auto tokenizer = FindTokenizer(folder);
+  const TokenSet tokens = PackTokens(ReadWholeFile(text, 1 << 30), *tokenizer,
+                                     {.length = length, .sequences = params.batch * params.steps});
+  const TeacherStates states = [&](const std::vector<int64_t>& rows) {
+    std::vector<at::Tensor> all = {teacher.Embed(tokens.Rows(rows))};
+    for (int64_t layer = 0; layer < teacher.config().n_layers(); ++layer)
+      all.push_back(teacher.Blocks(all.back(), layer, layer + 1));
+    return all;
+  };
+  fmt::print(
+      "{}\n{} x {} tokens a step, {}, recompute {}; student {:.1f} M parameters; peak GiB {:.2f}\n",
+      RuntimeDescription(), params.batch, length, params.compute, params.recompute,
+      static_cast<double>(ByteSize(student.weights())) / 4e6, PeakGib());
+  Context context;
+  const double start = ProcessorSeconds();
+  const GlobalDistillation end =
+      DistillGlobally(teacher, states, student, tokens, params, 1, context);
+  const double seconds = ProcessorSeconds() - start;
+  const double trained = static_cast<double>(params.steps * params.batch * length);
+  fmt::print(
+      "loss {:.9g}; {:.1f} processor s a step, {:.0f} tokens a processor s; peak GiB {:.2f}\n",
+      end.loss, seconds / static_cast<double>(params.steps), trained / seconds, PeakGib());
+}
+
+}  // namespace
+}  // namespace puzzle
+
+int main(int argc, char** argv) {
+  puzzle::RestartUnlessBlasPrepared(argv);
+  if (argc < 3) {
+    fmt::print(stderr,
+               "gkd_bench MODEL TEXT [BATCH [STEPS [LENGTH [COMPUTE [RECOMPUTE [THREADS]]]]]]\n");
+    return 2;
+  }
+  const auto number = [&](int index, int otherwise) {
+    return argc > index ? std::max(1, std::atoi(argv[index])) : otherwise;
+  };
+  puzzle::PrepareTensorRuntime();
+  puzzle::GkdParams params;
+  params.batch = number(3, 8);
+  params.steps = number(4, 1);
+  params.holdout = 0;
+  params.compute = argc > 6 ? argv[6] : "bf16";
+  params.recompute = argc > 7 ? argv[7] : "off";
+  puzzle::SetThreads(number(8, 1));
+  puzzle::Run(argv[1], argv[2], params, number(5, 512));
+}
