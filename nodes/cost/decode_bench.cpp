@@ -21,7 +21,7 @@ namespace {
 
 constexpr double kMib = 1 << 20;
 
-double Now() {
+double Clock() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
@@ -60,14 +60,14 @@ Turn TakeTurn(Decoder& model, const BenchOptions& options, const std::function<v
     }
   };
   Turn turn;
-  double start = Now();
+  double start = Clock();
   step();
-  turn.first_token_s = Now() - start;
+  turn.first_token_s = Clock() - start;
   for (int64_t i = 0; i < options.decode; ++i) {
     poll();
-    start = Now();
+    start = Clock();
     step();
-    turn.decode_s += Now() - start;
+    turn.decode_s += Clock() - start;
   }
   return turn;
 }
@@ -83,13 +83,13 @@ class Machine {
 
   // Bytes in a second that all members read together.
   double Bandwidth() {
-    const double start = Now();
+    const double start = Clock();
     std::vector<uint64_t> sums(static_cast<size_t>(team_.size()));
     team_.Run([&](int member) {
       const auto [first, last] = decode::ShareOf(kWords, member, team_.size());
       sums[static_cast<size_t>(member)] = decode::SumWords(words_ + first, last - first);
     });
-    const double took = Now() - start;
+    const double took = Clock() - start;
     uint64_t sum = 0;
     for (const uint64_t part : sums) sum += part;
     PUZZLE_CHECK(sum == kWords, "memory that was read wrongly");
@@ -109,7 +109,7 @@ class Machine {
     std::vector<float> out(static_cast<size_t>(options_.batch * kRows));
     double best = 0;
     for (int64_t attempt = 0; attempt < 5; ++attempt) {
-      const double start = Now();
+      const double start = Clock();
       team_.Run([&](int member) {
         const auto [first, last] = decode::ShareOf(matrix.lanes(), member, team_.size());
         for (int64_t i = 0; i < kTimes; ++i)
@@ -117,7 +117,7 @@ class Machine {
                                  first * decode::kLanes, last * decode::kLanes, out.data(), kRows);
       });
       best = std::max(best, 2.0 * kTimes * kRows * kColumns * static_cast<double>(options_.batch) /
-                                (Now() - start));
+                                (Clock() - start));
     }
     return best;
   }

@@ -22,7 +22,7 @@ Checkpoint Candidate(double figure) {
   return checkpoint;
 }
 
-Evaluation Measured(const std::string& model_digest, double kl) {
+Evaluation MeasuredAt(const std::string& model_digest, double kl) {
   Evaluation evaluation;
   evaluation.label = "child " + model_digest;
   evaluation.model_digest = model_digest;
@@ -36,8 +36,8 @@ FakeInputs Three() {
   inputs.Add("models", "a", Candidate(1));
   inputs.Add("models", "b", Candidate(2));
   inputs.Add("models", "c", Candidate(3));
-  inputs.Add("evaluations", "1", Measured("c", 0.7));
-  inputs.Add("evaluations", "2", Measured("b", 0.2));
+  inputs.Add("evaluations", "1", MeasuredAt("c", 0.7));
+  inputs.Add("evaluations", "2", MeasuredAt("b", 0.2));
   return inputs;
 }
 
@@ -53,7 +53,7 @@ std::string Failure(const FakeInputs& inputs) {
 
 TEST(BestTest, TheModelWithTheLeastMeasuredKlWins) {
   FakeInputs inputs = Three();
-  inputs.Add("evaluations", "3", Measured("a", 0.5));
+  inputs.Add("evaluations", "3", MeasuredAt("a", 0.5));
   FakeContext context;
   EXPECT_EQ(RunBest({}, inputs, context).figures.at("mark"), 2);
 }
@@ -64,10 +64,10 @@ TEST(BestTest, EveryCandidateMustHaveBeenMeasuredAgainstItsParent) {
   alone.Add("models", "a", Candidate(1));
   EXPECT_THAT(Failure(alone), HasSubstr("has no evaluation"));
   FakeInputs nan = Three();
-  nan.Add("evaluations", "3", Measured("a", std::nan("")));
+  nan.Add("evaluations", "3", MeasuredAt("a", std::nan("")));
   EXPECT_THAT(Failure(nan), HasSubstr("\"child a\" is not a number"));
   FakeInputs no_parent = Three();
-  Evaluation without = Measured("a", 0);
+  Evaluation without = MeasuredAt("a", 0);
   without.has_kl = false;
   no_parent.Add("evaluations", "3", without);
   EXPECT_THAT(Failure(no_parent), HasSubstr("\"child a\" has no KL"));
