@@ -19,7 +19,7 @@ using decode::DecoderOptions;
 
 namespace {
 
-constexpr double kMib = 1 << 20;
+constexpr double kBenchMib = 1 << 20;
 
 double Clock() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -229,8 +229,8 @@ std::vector<BenchResult> RunBench(const std::vector<Decoder*>& models,
     result.decode_tok_s = MedianOf(decoding);
     result.first_token_ms = MedianOf(first);
     result.memory_mib =
-        static_cast<double>(decode::BytesOf(config, models[i]->options()).Total()) / kMib;
-    result.step_mib = step_bytes / kMib;
+        static_cast<double>(decode::BytesOf(config, models[i]->options()).Total()) / kBenchMib;
+    result.step_mib = step_bytes / kBenchMib;
     result.bandwidth_gb_s = bandwidth / 1e9;
     result.bandwidth_share = MedianOf(shares).median;
     result.ratio = MedianOf(ratios).median;
