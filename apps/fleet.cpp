@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 #include <thread>
 
 #include "graph/run/lanes.h"
@@ -100,6 +101,7 @@ WorkerCommand WithLanes(WorkerCommand command) {
 Fleet OnHosts(const Words& hosts, const OnOptions& options, const WorkerCommand& command) {
   Fleet fleet;
   fleet.workers = hosts.size();
+  fleet.hosts = std::set<std::string>(hosts.begin(), hosts.end()).size();
   for (size_t i = 0; i < hosts.size(); ++i) {
     if (hosts[i].front() == '-') throw NoSuchPlace(options.where);
     const std::string name = fmt::format("ssh#{}", i + 1);
@@ -140,6 +142,7 @@ Fleet InSlurm(const OnOptions& options, const WorkerCommand& command) {
   Append(words, WorkerWords(command, "slurm"));
   fleet.launches.push_back({"slurm", std::move(words), true, false});
   fleet.workers = 1;
+  fleet.hosts = Variable("SLURM_NNODES") == "1" ? 1 : 2;
   return fleet;
 }
 

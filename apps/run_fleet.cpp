@@ -90,7 +90,7 @@ Report ExecuteOnFleet(const Plan& plan, const Forecast& forecast, Store& store,
   const Fleet fleet = PlanFleet(options.on, command);
   const SignalWatcher signals;
   const Ticker ticker(view.get());
-  Crew crew(plan, forecast, &observers, {options.keep_going, PUZZLE_VERSION});
+  Crew crew(plan, forecast, &observers, {options.keep_going, PUZZLE_VERSION, fleet.hosts});
   crew.Begin(fleet.workers);
   RunFleet(fleet, crew, signals.token());
   return crew.Finish(store, signals.token().stop_requested());

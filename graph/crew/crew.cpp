@@ -79,14 +79,6 @@ std::vector<std::string> Crew::Present() const {
   return names;
 }
 
-size_t Crew::Hosts() const {
-  std::set<std::string> hosts;
-  for (const auto& [name, worker] : workers_) {
-    if (worker.refusal.empty() && !worker.gone) hosts.insert(worker.host);
-  }
-  return hosts.size();
-}
-
 /// "process 123 on host".
 bool Crew::IsOneOfUs(const std::string& holder) const {
   return std::any_of(workers_.begin(), workers_.end(),
@@ -242,7 +234,7 @@ void Crew::TakeFailure(const std::string& name, Worker& worker, const WorkerEven
   if (step.settled) return;
   step.worker = name;
   step.wall_s = event.wall_s;
-  if (step.failures.size() >= std::min(kEnoughHosts, Hosts())) {
+  if (step.failures.size() >= std::min(kEnoughHosts, options_.hosts)) {
     return Settle(id, Outcome::kFailed, fmt::format("on {}: {}", worker.host, event.message));
   }
   const std::string message = fmt::format("failed on {}: {}", worker.host, event.message);

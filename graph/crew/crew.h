@@ -21,6 +21,7 @@ class Crew {
   struct Options {
     bool keep_going = false;
     std::string tool;  // version of this program
+    size_t hosts = 1;  // on which workers are expected
   };
   /// Plan, forecast and observer (which may be nullptr) outlive it.
   Crew(const Plan& plan, const Forecast& forecast, Observer* observer, Options options);
@@ -77,7 +78,6 @@ class Crew {
   void TakeFailure(const std::string& name, Worker& worker, const WorkerEvent& event, StepId id);
   void Settle(StepId id, Outcome outcome, const std::string& message);
   void Reopen(StepId id, const std::string& message, const std::string& next);
-  [[nodiscard]] size_t Hosts() const;
   [[nodiscard]] bool IsOneOfUs(const std::string& holder) const;
 
   const Plan& plan_;

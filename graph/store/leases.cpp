@@ -19,7 +19,7 @@
 
 // Files of <store>/leases:
 //
-//   <key>         "token token-of-the-process machine process host": who computes that step
+//   <key>         "token token-of-the-process place process host": who computes that step
 //   run.<token>   the same, and a number that changes with every heartbeat
 //
 // A file is made with O_EXCL, which network file systems keep as well, and found empty for a
@@ -39,14 +39,14 @@ double Now() {
 }
 
 Leases::Holder Parse(const std::string& text) {
-  std::array<char, kMaxText + 1> token{}, process{}, machine{}, host{};
+  std::array<char, kMaxText + 1> token{}, process{}, place{}, host{};
   Leases::Holder holder;
   if (text.size() <= kMaxText &&
       std::sscanf(text.c_str(), "%1024s %1024s %1024s %ld %1024s", token.data(), process.data(),
-                  machine.data(), &holder.pid, host.data()) == 5) {
+                  place.data(), &holder.pid, host.data()) == 5) {
     holder.token = token.data();
     holder.process_token = process.data();
-    holder.machine = machine.data();
+    holder.place = place.data();
     holder.host = host.data();
   }
   return holder;
@@ -111,8 +111,7 @@ Leases::~Leases() {
 }
 
 std::string Leases::OwnText() const {
-  return fmt::format("{} {} {} {} {}", token_, ProcessToken(), MachineMark(), ::getpid(),
-                     HostName());
+  return fmt::format("{} {} {} {} {}", token_, ProcessToken(), place_, ::getpid(), HostName());
 }
 
 std::string Leases::BeatPath(const std::string& token) const {
@@ -124,6 +123,10 @@ void Leases::Start() {
   if (started_) return;
   started_ = true;
   MakeStoreFolder(folder_);
+  // Two mounts of one folder have locks of their own, such as those of two containers.
+  struct stat info {};
+  const bool known = ::stat(folder_.c_str(), &info) == 0;
+  place_ = fmt::format("{}/{}", MachineMark(), known ? info.st_dev : 0);
   Beat();
   RemoveOld(folder_, BeatPath(token_));
   heart_ = std::jthread([this](const std::stop_token& stop) {
@@ -140,11 +143,15 @@ void Leases::Beat() {
   if (file.get() >= 0) (void)WriteText(file, fmt::format("{} {:020}\n", OwnText(), ++count_));
 }
 
-bool Leases::Lives(const Holder& holder) {
-  const std::string token = holder.token;
-  const std::string beat = ReadPlainFile(BeatPath(token), kMaxText).value_or("");
+/// Of a lease whose text is still to be written nobody's heart is known: then the lease itself has
+/// to change. REQUIRES: mutex_ held.
+bool Leases::Lives(const std::string& key, const Holder& holder) {
+  if (!holder.token.empty()) seen_.erase(key);
+  const std::string& id = holder.token.empty() ? key : holder.token;
+  const std::string beat =
+      holder.token.empty() ? "" : ReadPlainFile(BeatPath(id), kMaxText).value_or("");
   const double now_s = Now();
-  const auto [it, is_new] = seen_.try_emplace(token, Seen{beat, now_s});
+  const auto [it, is_new] = seen_.try_emplace(id, Seen{beat, now_s});
   if (is_new) return true;
   if (it->second.beat != beat) it->second = {beat, now_s};
   return now_s - it->second.since_s < times_.lost_s;
@@ -174,14 +181,16 @@ std::optional<std::string> Leases::Take(const std::string& key, bool locked) {
       (void)WriteText(file, OwnText());
       return std::nullopt;
     }
-    if (errno != EEXIST) return std::nullopt;
+    // Not every protocol can say why: what is there tells.
+    const bool may_be_there = errno == EEXIST;
     const auto text = ReadPlainFile(PathOf(key), kMaxText);
+    if (!text && !may_be_there) return std::nullopt;
     if (!text) continue;  // given back meanwhile
     const Holder holder = Parse(*text);
     holder_name = NameOf(holder);
     if (holder.token == token_) return std::nullopt;
-    const bool dead = locked && holder.machine == MachineMark();
-    if (!dead && Lives(holder)) return holder_name;
+    const bool dead = locked && holder.place == place_;
+    if (!dead && Lives(key, holder)) return holder_name;
     Break(key, holder);
   }
   return holder_name;
@@ -190,7 +199,7 @@ std::optional<std::string> Leases::Take(const std::string& key, bool locked) {
 bool Leases::IsTaken(const std::string& key) {
   const std::scoped_lock lock(mutex_);
   const auto text = ReadPlainFile(PathOf(key), kMaxText);
-  return text && Lives(Parse(*text));
+  return text && Lives(key, Parse(*text));
 }
 
 void Leases::Give(const std::string& key) {

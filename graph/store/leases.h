@@ -25,7 +25,6 @@ struct LeaseTimes {
 /// Whether the file system of `folder` is one of a single machine, as far as is known.
 [[nodiscard]] bool IsOfOneMachine(const std::string& folder);
 /// What tells machines apart, and no two starts of one: the kernel's boot id, else the host's name.
-/// Locks are shared where it is the same.
 [[nodiscard]] const std::string& MachineMark();
 
 /// The leases of one run on one store.
@@ -50,7 +49,7 @@ class Leases {
 
   /// Who has announced a heartbeat here and has not taken it back.
   struct Holder {
-    std::string token, process_token, machine, host;
+    std::string token, process_token, place, host;
     long pid = 0;
   };
   [[nodiscard]] static std::vector<Holder> Runs(const std::string& store);
@@ -63,7 +62,7 @@ class Leases {
 
   void Start();
   void Beat();
-  [[nodiscard]] bool Lives(const Holder& holder);
+  [[nodiscard]] bool Lives(const std::string& key, const Holder& holder);
   [[nodiscard]] std::string PathOf(const std::string& key) const { return folder_ + '/' + key; }
   [[nodiscard]] std::string BeatPath(const std::string& token) const;
   [[nodiscard]] std::string OwnText() const;
@@ -72,6 +71,7 @@ class Leases {
 
   const std::string store_, folder_;
   const std::string token_;
+  std::string place_;  // where it is the same, locks are seen
   const LeaseTimes times_;
   std::mutex mutex_;                  // guards what follows
   std::map<std::string, Seen> seen_;  // token -> what its heartbeat said, and since when

@@ -222,6 +222,23 @@ TEST_F(WorkersTest, AWorkerWithoutAnInputFileIsSaidOnceAndTheRestGoesOn) {
   EXPECT_THAT(run.out, HasSubstr("ssh#1 is given up"));
 }
 
+TEST_F(WorkersTest, WhatDoesNotFitOnOneHostIsComputedOnAnotherAndSaidOnce) {
+  Write("r.json", R"({"puzzle": 1, "nodes": {
+    "r": {"kind": "stream", "foreach": {"rows": [998, 999, 1000]}, "params": {"rows": "${rows}"}},
+    "s": {"kind": "sleep", "params": {"ms": 300}}}})");
+  // A limit on the size of files is a full disk that leaves room for the other host.
+  const std::string ssh =
+      Ssh("export SLURMD_NODENAME=$1\n[ $1 = full ] && ulimit -f 4\n[ $1 = roomy ] && sleep 1\n"
+          "exec sh -c \"$2\"");
+  const Result run =
+      Puzzle({"run", "r.json", "--on", "ssh:full,roomy", "--ssh-command", ssh, "--devices", "cpu"});
+  EXPECT_EQ(run.status, 0) << run.text();
+  EXPECT_GE(CountOf("failed on full: ", run.out), 1u) << run.text();
+  EXPECT_THAT(run.out, HasSubstr("left to other hosts"));
+  EXPECT_THAT(run.out, HasSubstr("0 cached, 4 run"));
+  EXPECT_EQ(Puzzle({"cache", "verify"}).status, 0);
+}
+
 TEST_F(WorkersTest, WhatCannotBeIsOneMessage) {
   const struct {
     std::vector<std::string> arguments;

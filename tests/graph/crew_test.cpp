@@ -22,11 +22,12 @@ double SecondsSince1970() {
 
 class CrewTest : public GraphTest {
  protected:
-  void Begin(const std::string& graph, bool keep_going = false) {
+  void Begin(const std::string& graph, bool keep_going = false, size_t hosts = 1) {
     Load(graph);
     Plan();
     forecast_ = MarkStale(*plan_, *store_);
-    crew_ = std::make_unique<Crew>(*plan_, forecast_, &observer_, Crew::Options{keep_going, "1.0"});
+    crew_ = std::make_unique<Crew>(*plan_, forecast_, &observer_,
+                                   Crew::Options{keep_going, "1.0", hosts});
     crew_->Begin(2);
   }
   void Hello(const std::string& worker, const std::string& host, int64_t pid,
@@ -135,11 +136,11 @@ TEST_F(CrewTest, AWorkerThatIsDoneIsNotLost) {
 }
 
 TEST_F(CrewTest, AFailureOnOneHostIsLeftToTheOthers) {
-  Begin(kThree);
+  Begin(kThree, false, 2);
   Hello("w#1", "n1", 11);
-  Hello("w#2", "n2", 12);
   Started("w#1", "a");
   Failed("w#1", "a", "No space left on device");
+  Hello("w#2", "n2", 12);  // it begins later than the first one fails
   Started("w#1", "b");
   Failed("w#1", "b", "No space left on device");
   EXPECT_FALSE(crew_->Failed());
@@ -151,7 +152,7 @@ TEST_F(CrewTest, AFailureOnOneHostIsLeftToTheOthers) {
 }
 
 TEST_F(CrewTest, AFailureOnTwoHostsIsOne) {
-  Begin(kThree);
+  Begin(kThree, false, 2);
   Hello("w#1", "n1", 11);
   Hello("w#2", "n2", 12);
   Failed("w#1", "a", "of n1");

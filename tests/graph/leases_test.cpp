@@ -162,6 +162,19 @@ TEST_F(LeasesTest, ClocksThatDifferByAnHourChangeNothing) {
   }
 }
 
+TEST_F(LeasesTest, ALeaseWhoseTextIsStillToComeIsTakenUntilItHasBeenEmptyForLong) {
+  StoreLocks one(path());
+  Announce(one, kQuick);
+  EXPECT_TRUE(one.TryClaim(kKey).claim);
+  const std::string lease = folder_.path() + "/leases/" + kKey;
+  const std::string other = folder_.path() + "/leases/" + std::string(64, 'b');
+  for (const std::string& file : {lease, other}) std::ofstream(file).close();
+  EXPECT_FALSE(one.TryClaim(kKey).claim);
+  EXPECT_TRUE(Eventually([&] { return one.TryClaim(kKey).claim != nullptr; }));
+  EXPECT_FALSE(one.TryClaim(std::string(64, 'b')).claim)
+      << "another one is seen for the first time";
+}
+
 TEST_F(LeasesTest, WhatIsOlderThanADayIsRemovedAndNothingElse) {
   fs::create_directories(folder_.path() + "/leases");
   const std::string old = folder_.path() + "/leases/run.old";
@@ -178,7 +191,7 @@ TEST_F(LeasesTest, WhatIsOlderThanADayIsRemovedAndNothingElse) {
 
 TEST_F(LeasesTest, RunsElsewhereAreSeenAsThoseWhoNeedEverything) {
   fs::create_directories(folder_.path() + "/leases");
-  std::ofstream(folder_.path() + "/leases/run.1234") << "1234 5678 another-boot 77 elsewhere 3\n";
+  std::ofstream(folder_.path() + "/leases/run.1234") << "1234 5678 another-boot/1 77 elsewhere 3\n";
   StoreLocks one(path());
   one.Announce();
   ASSERT_EQ(one.Others().size(), 1u);
