@@ -26,7 +26,7 @@ using std::chrono::milliseconds;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-const std::string kKey(64, 'a');
+const std::string kLeaseKey(64, 'a');
 const LeaseTimes kQuick{.beat_s = 0.02, .lost_s = 0.4, .visible_s = 0.5};
 const LeaseTimes kPatient{.beat_s = 0.02, .lost_s = 3600, .visible_s = 0.5};
 
@@ -55,7 +55,7 @@ class LeasesTest : public ::testing::Test {
     if (child == 0) {
       StoreLocks locks(path());
       Announce(locks, times, only);
-      const auto claim = locks.TryClaim(kKey);
+      const auto claim = locks.TryClaim(kLeaseKey);
       [[maybe_unused]] const auto n = ::write(ready[1], claim.claim ? "y" : "n", 1);
       ::pause();
       ::_exit(0);
@@ -86,22 +86,22 @@ TEST_F(LeasesTest, AKeyIsClaimedOnceAndTheOthersLearnByWhom) {
   StoreLocks one(path()), two(path());
   Announce(one, kPatient);
   Announce(two, kPatient);
-  auto mine = one.TryClaim(kKey);
+  auto mine = one.TryClaim(kLeaseKey);
   ASSERT_TRUE(mine.claim);
-  const auto refused = two.TryClaim(kKey);
+  const auto refused = two.TryClaim(kLeaseKey);
   EXPECT_FALSE(refused.claim);
   EXPECT_EQ(refused.holder, "process " + std::to_string(::getpid()) + " on " + HostName());
-  EXPECT_TRUE(two.IsClaimed(kKey));
+  EXPECT_TRUE(two.IsClaimed(kLeaseKey));
   mine.claim.reset();
-  EXPECT_FALSE(two.IsClaimed(kKey));
-  EXPECT_TRUE(two.TryClaim(kKey).claim);
+  EXPECT_FALSE(two.IsClaimed(kLeaseKey));
+  EXPECT_TRUE(two.TryClaim(kLeaseKey).claim);
 }
 
 TEST_F(LeasesTest, NothingIsLeftBehind) {
   {
     StoreLocks one(path());
     Announce(one, kPatient);
-    EXPECT_TRUE(one.TryClaim(kKey).claim);
+    EXPECT_TRUE(one.TryClaim(kLeaseKey).claim);
     EXPECT_EQ(Files().size(), 1u) << "the heartbeat";
   }
   EXPECT_THAT(Files(), IsEmpty());
@@ -112,21 +112,21 @@ TEST_F(LeasesTest, ADeadRunLosesItsClaimsWhenItsHeartHasBeenStillForLong) {
   StoreLocks one(path());
   Announce(one, kQuick);
   for (int i = 0; i < 10; ++i) {  // for longer than the dead would be waited for
-    EXPECT_FALSE(one.TryClaim(kKey).claim) << "it lives";
+    EXPECT_FALSE(one.TryClaim(kLeaseKey).claim) << "it lives";
     std::this_thread::sleep_for(milliseconds(100));
   }
   End(holder);
-  EXPECT_TRUE(Eventually([&] { return !one.IsClaimed(kKey); }));
-  EXPECT_TRUE(one.TryClaim(kKey).claim);
+  EXPECT_TRUE(Eventually([&] { return !one.IsClaimed(kLeaseKey); }));
+  EXPECT_TRUE(one.TryClaim(kLeaseKey).claim);
 }
 
 TEST_F(LeasesTest, WhereLocksWorkTheDeadOfThisMachineAreKnownAtOnce) {
   const pid_t holder = StartHolder(kPatient, /*only=*/false);
   StoreLocks one(path());
   Announce(one, kPatient, /*only=*/false);
-  EXPECT_FALSE(one.TryClaim(kKey).claim);
+  EXPECT_FALSE(one.TryClaim(kLeaseKey).claim);
   End(holder);
-  EXPECT_TRUE(one.TryClaim(kKey).claim) << "an hour has not passed";
+  EXPECT_TRUE(one.TryClaim(kLeaseKey).claim) << "an hour has not passed";
 }
 
 TEST_F(LeasesTest, ARunThatSleptThroughItsLeaseDoesNotTakeTheNextOnes) {
@@ -135,28 +135,28 @@ TEST_F(LeasesTest, ARunThatSleptThroughItsLeaseDoesNotTakeTheNextOnes) {
   StoreLocks one(path()), two(path());
   Announce(one, kQuick);
   Announce(two, kQuick);
-  ASSERT_TRUE(Eventually([&] { return one.TryClaim(kKey).claim != nullptr; }));
-  const auto mine = one.TryClaim(kKey);
+  ASSERT_TRUE(Eventually([&] { return one.TryClaim(kLeaseKey).claim != nullptr; }));
+  const auto mine = one.TryClaim(kLeaseKey);
   ASSERT_TRUE(mine.claim);
   ::kill(sleeper, SIGCONT);  // two have it now, and the third sees the one that is in the file
   std::this_thread::sleep_for(milliseconds(100));
-  EXPECT_FALSE(two.TryClaim(kKey).claim);
+  EXPECT_FALSE(two.TryClaim(kLeaseKey).claim);
   End(sleeper);
-  EXPECT_FALSE(two.TryClaim(kKey).claim);
+  EXPECT_FALSE(two.TryClaim(kLeaseKey).claim);
 }
 
 TEST_F(LeasesTest, ClocksThatDifferByAnHourChangeNothing) {
   StoreLocks one(path()), two(path());
   Announce(one, kQuick);
   Announce(two, kQuick);
-  const auto mine = one.TryClaim(kKey);
+  const auto mine = one.TryClaim(kLeaseKey);
   for (const auto shift : {std::chrono::hours(-1), std::chrono::hours(1)}) {
     for (int i = 0; i < 30; ++i) {  // as if the other machine stamped its files so
       for (const std::string& name : Files()) {
         fs::last_write_time(folder_.path() + "/leases/" + name,
                             fs::file_time_type::clock::now() + shift);
       }
-      EXPECT_FALSE(two.TryClaim(kKey).claim);
+      EXPECT_FALSE(two.TryClaim(kLeaseKey).claim);
       std::this_thread::sleep_for(milliseconds(20));
     }
   }
@@ -165,12 +165,12 @@ TEST_F(LeasesTest, ClocksThatDifferByAnHourChangeNothing) {
 TEST_F(LeasesTest, ALeaseWhoseTextIsStillToComeIsTakenUntilItHasBeenEmptyForLong) {
   StoreLocks one(path());
   Announce(one, kQuick);
-  EXPECT_TRUE(one.TryClaim(kKey).claim);
-  const std::string lease = folder_.path() + "/leases/" + kKey;
+  EXPECT_TRUE(one.TryClaim(kLeaseKey).claim);
+  const std::string lease = folder_.path() + "/leases/" + kLeaseKey;
   const std::string other = folder_.path() + "/leases/" + std::string(64, 'b');
   for (const std::string& file : {lease, other}) std::ofstream(file).close();
-  EXPECT_FALSE(one.TryClaim(kKey).claim);
-  EXPECT_TRUE(Eventually([&] { return one.TryClaim(kKey).claim != nullptr; }));
+  EXPECT_FALSE(one.TryClaim(kLeaseKey).claim);
+  EXPECT_TRUE(Eventually([&] { return one.TryClaim(kLeaseKey).claim != nullptr; }));
   EXPECT_FALSE(one.TryClaim(std::string(64, 'b')).claim)
       << "another one is seen for the first time";
 }
@@ -184,7 +184,7 @@ TEST_F(LeasesTest, WhatIsOlderThanADayIsRemovedAndNothingElse) {
   fs::last_write_time(recent, fs::file_time_type::clock::now() - std::chrono::hours(23));
   StoreLocks one(path());
   Announce(one, kQuick);
-  const auto claim = one.TryClaim(kKey);
+  const auto claim = one.TryClaim(kLeaseKey);
   EXPECT_FALSE(fs::exists(old));
   EXPECT_TRUE(fs::exists(recent));
 }
@@ -209,7 +209,7 @@ TEST_F(LeasesTest, ManyThreadsNeverHoldOneKeyTwice) {
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < 500; ++i) {
-        const auto attempt = (t % 2 == 0 ? one : two).TryClaim(kKey);
+        const auto attempt = (t % 2 == 0 ? one : two).TryClaim(kLeaseKey);
         if (!attempt.claim) continue;
         if (++holders != 1) ++wrong;
         ++taken;
@@ -294,13 +294,13 @@ TEST_F(LeasedRunsTest, TwoThatPublishAtOnceWithoutClaimsHaveOneResult) {
 
 TEST_F(LeasedRunsTest, AnArtifactWhoseRecordNeverCameIsReplaced) {
   const auto store = NewStore(kQuick);
-  const std::string path = store->own().ArtifactPath(kKey);
+  const std::string path = store->own().ArtifactPath(kLeaseKey);
   fs::create_directories(fs::path(path).parent_path());
   WriteFile("orphan", "what a run left that was killed between two renames");
   fs::rename(folder() + "/orphan", path);
-  const Record record = Publish(*store, kKey, "mine");
+  const Record record = Publish(*store, kLeaseKey, "mine");
   EXPECT_EQ(TextIn(*store, record), "mine");
-  EXPECT_EQ(store->Find(kKey).presence, Presence::kWhole);
+  EXPECT_EQ(store->Find(kLeaseKey).presence, Presence::kWhole);
 }
 
 TEST_F(LeasedRunsTest, FourRunsAtOnceComputeEachStepOnce) {
@@ -347,18 +347,18 @@ TEST_F(LeasedRunsTest, AResultThatShowsUpLateIsWaitedForAndNotComputedAgain) {
 
 TEST_F(LeasedRunsTest, AnArtifactThatShowsUpAfterItsRecordIsNotDeclaredMissing) {
   const auto store = NewStore({0.02, 3600, 5});
-  (void)Publish(*NewStore(kQuick), kKey, "theirs");
-  const std::string path = store->own().ArtifactPath(kKey);
+  (void)Publish(*NewStore(kQuick), kLeaseKey, "theirs");
+  const std::string path = store->own().ArtifactPath(kLeaseKey);
   fs::rename(path, folder() + "/late");
   std::thread later([&] {
     std::this_thread::sleep_for(milliseconds(300));
     fs::rename(folder() + "/late", path);
   });
-  EXPECT_EQ(store->Find(kKey).presence, Presence::kWhole);
+  EXPECT_EQ(store->Find(kLeaseKey).presence, Presence::kWhole);
   later.join();
   fs::remove(path);
   const auto impatient = NewStore({0.02, 3600, 0.05});
-  EXPECT_EQ(impatient->Find(kKey).presence, Presence::kMissing);
+  EXPECT_EQ(impatient->Find(kLeaseKey).presence, Presence::kMissing);
 }
 
 }  // namespace
