@@ -123,6 +123,19 @@ TEST_F(WorkersTest, AWorkerThatIsKilledIsLostAndNothingElse) {
   EXPECT_EQ(Puzzle({"cache", "verify"}).status, 0);
 }
 
+TEST_F(WorkersTest, TheOnlyWorkerIsStartedAgainWhenItIsLost) {
+  const pid_t front =
+      toy_.Start({"run", "g.json", "--on", "local:1", "--devices", "cpu", "--set", "vars.ms=60"});
+  ASSERT_TRUE(Prints("done    s["));
+  const std::set<pid_t> workers = Workers();
+  ASSERT_EQ(workers.size(), 1u);
+  ::kill(*workers.begin(), SIGKILL);
+  const Result run = toy_.Finish(front);
+  EXPECT_EQ(run.status, 0) << run.text();
+  EXPECT_EQ(CountOf("LOST local#1", run.out), 1u);
+  EXPECT_THAT(run.out, HasSubstr("0 cached, 42 run"));
+}
+
 TEST_F(WorkersTest, CtrlCStopsAllWorkersAndKeepsWhatIsDone) {
   const pid_t front = toy_.Start({"run", "g.json", "--on", "local:2", "--set", "vars.ms=100"});
   ASSERT_TRUE(Prints("done    s["));
