@@ -28,8 +28,9 @@ struct Sums {
 };
 
 struct Fp32 {
-  static constexpr int64_t kGroup = 1;  // columns that lie together
-  static constexpr int64_t kBytes = 4;  // of a group
+  static constexpr int64_t kGroup = 1;     // columns that lie together
+  static constexpr int64_t kBytes = 4;     // of a group
+  static constexpr int kSumsPerToken = 1;  // vectors, for each vector of rows
   template <int NB, int MT>
   static void Tile(const Piece& p) {
     Sums<NB, MT> sums;
@@ -49,6 +50,7 @@ struct Fp32 {
 struct Bf16 {
   static constexpr int64_t kGroup = 2;
   static constexpr int64_t kBytes = 4;
+  static constexpr int kSumsPerToken = 1;
   template <int NB, int MT>
   static void Tile(const Piece& p) {
     Sums<NB, MT> sums;
@@ -83,6 +85,7 @@ struct Bf16 {
 struct Int8 {
   static constexpr int64_t kGroup = 4;
   static constexpr int64_t kBytes = 4;
+  static constexpr int kSumsPerToken = 2;  // whole ones of a block as well
 
   // sum += products of four unsigned and four signed bytes.
   static Ints MultiplyAdd(Ints sum, const Words& weights, uint32_t token) {
@@ -149,10 +152,19 @@ struct Int8 {
   }
 };
 
+// A tile of `size` tokens, at most MT.
+template <class Kind, int NB, int MT>
+void Sized(const Piece& p, int64_t size) {
+  if constexpr (MT > 1) {
+    if (size < MT) return Sized<Kind, NB, MT - 1>(p, size);
+  }
+  Kind::template Tile<NB, MT>(p);
+}
+
 // NB vectors of rows for all tokens.
 template <class Kind, int NB>
 void Strip(Piece p, int64_t tokens) {
-  constexpr int kTokens = PANEL_TOKENS_AT_ONCE;
+  constexpr int kTokens = PANEL_TOKENS_AT_ONCE / Kind::kSumsPerToken;
   const auto advance = [&p](int64_t by) {
     const int64_t groups = by * p.stride;
     p.tokens = static_cast<const char*>(p.tokens) + groups * Kind::kBytes;
@@ -161,15 +173,14 @@ void Strip(Piece p, int64_t tokens) {
     p.scales += groups * Kind::kGroup / kQuantBlock;
     p.offsets += groups * Kind::kGroup / kQuantBlock;
   };
-  for (; tokens >= kTokens; tokens -= kTokens) {
-    Kind::template Tile<NB, kTokens>(p);
-    advance(kTokens);
+  // Tiles as equal as can be: a small one waits for the weights as long as a large one.
+  while (tokens > 0) {
+    const int64_t tiles = (tokens + kTokens - 1) / kTokens;
+    const int64_t size = (tokens + tiles - 1) / tiles;
+    Sized<Kind, NB, kTokens>(p, size);
+    advance(size);
+    tokens -= size;
   }
-  for (; tokens >= 2; tokens -= 2) {
-    Kind::template Tile<NB, 2>(p);
-    advance(2);
-  }
-  if (tokens > 0) Kind::template Tile<NB, 1>(p);
 }
 
 // Rows [first, last), panel by panel.

@@ -1,4 +1,5 @@
 // The functions behind the tables of kinds.cpp: a line per kind.
+#include "nodes/cost/bench.h"
 #include "nodes/cost/cost.h"
 #include "nodes/cost/kinds.h"
 #include "nodes/cost/latency.h"
@@ -6,7 +7,8 @@
 namespace puzzle {
 
 std::map<std::string, Body> CostBodies() {
-  return {{"cost", MakeBody(RunCost)},
+  return {{"bench", MakeBody(RunBenchStep)},
+          {"cost", MakeBody(RunCost)},
           {"latency", MakeBody(RunLatency)},
           {"model_latency", MakeBody(RunModelLatency)}};
 }

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "model/decode/decoder.h"
 
 namespace puzzle {
@@ -54,5 +56,13 @@ struct BenchResult {
                                                 const std::vector<std::string>& names,
                                                 const BenchOptions& options,
                                                 const std::function<void(double)>& poll);
+
+/// A table of them for people.
+[[nodiscard]] std::string BenchTable(const std::vector<BenchResult>& results,
+                                     const BenchOptions& options);
+/// {"models": [{"model", "dtype", "prefill_tok_s", "decode_tok_s", "first_token_ms", "peak_mib",
+/// "ratio", "predicted_ratio", ...}], "batch", ...}.
+[[nodiscard]] nlohmann::ordered_json BenchJson(const std::vector<BenchResult>& results,
+                                               const BenchOptions& options);
 
 }  // namespace puzzle

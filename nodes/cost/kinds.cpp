@@ -79,10 +79,32 @@ NodeKind ModelLatencyKind() {
   return AddServing(kind);
 }
 
+NodeKind BenchKind() {
+  return Kind<BenchParams>(
+             "bench", 1,
+             "How fast a model reads prompts and writes text on the CPU, in turn with "
+             "its parent, as `puzzle bench` measures it.")
+      .In("model", "checkpoint", "what to measure")
+      .InOptional("parent", "checkpoint", "to measure in turn with it, and compare with")
+      .Param("label", &BenchParams::label, {}, "its name in tables")
+      .Param("dtype", &BenchParams::dtype, {OneOf({"fp32", "bf16", "int8"})},
+             "weights; keys and values are bf16 but for fp32")
+      .Param("batch", &BenchParams::batch, {AtLeast(1)}, "sequences side by side")
+      .Param("prefill", &BenchParams::prefill, {AtLeast(1)}, "tokens of every prompt")
+      .Param("decode", &BenchParams::decode, {AtLeast(1)}, "tokens written behind it")
+      .Param("rounds", &BenchParams::rounds, {Between(1, 1000)}, "turns of each model")
+      .Param("threads", &BenchParams::threads, {Between(0, 4096)}, "0: as many as a step gets")
+      .Out("bench")
+      .On(Needs::kQuietDevice)
+      .Takes([](const BenchParams&, const InputFacts&) {
+        return Resources{"cpu", 0, 0};
+      });
+}
+
 }  // namespace
 
 std::vector<NodeKind> CostKinds() {
-  return {CostKind(), LatencyKind(), ModelLatencyKind()};
+  return {CostKind(), LatencyKind(), ModelLatencyKind(), BenchKind()};
 }
 
 }  // namespace puzzle

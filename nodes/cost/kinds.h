@@ -42,6 +42,16 @@ struct ModelLatencyParams : ServingParams {
   std::string label = "model";
 };
 
+struct BenchParams {
+  std::string label = "model";
+  std::string dtype = "fp32";
+  int64_t batch = 1;
+  int64_t prefill = 512;
+  int64_t decode = 128;
+  int64_t rounds = 5;
+  int64_t threads = 0;  // 0: the lane's
+};
+
 /// The tables of this room's kinds.
 [[nodiscard]] std::vector<NodeKind> CostKinds();
 /// The functions behind them; needs libtorch (bodies.cpp).

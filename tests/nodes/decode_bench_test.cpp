@@ -5,8 +5,15 @@
 
 #include <cmath>
 
+#include <nlohmann/json.hpp>
+
 #include "io/error.h"
+#include "io/hdf5_archive.h"
 #include "model/weights.h"
+#include "nodes/cost/bench.h"
+#include "nodes/data/artifacts.h"
+#include "tests/io/temp_folder.h"
+#include "tests/nodes/fake_inputs.h"
 
 namespace puzzle {
 namespace {
@@ -98,6 +105,38 @@ TEST(DecodeBenchTest, FiguresBelongToEachOther) {
       results[0].memory_mib,
       static_cast<double>(decode::BytesOf(BenchedConfig(8), DecoderFor(options)).Total()) / mib,
       1e-9);
+}
+
+TEST(DecodeBenchTest, TheKindMeasuresAModelBesideItsParentAndItsFiguresComeBack) {
+  const auto checkpoint = [](int64_t layers) {
+    return Checkpoint{RandomModel(BenchedConfig(layers), 1), {}, {}, {}};
+  };
+  FakeInputs inputs;
+  inputs.Add("parent", "a", checkpoint(2)).Add("model", "b", checkpoint(1));
+  const BenchParams params{.label = "child",
+                           .dtype = "int8",
+                           .batch = 2,
+                           .prefill = 8,
+                           .decode = 4,
+                           .rounds = 2,
+                           .threads = 1};
+  FakeContext context;
+  const Bench bench = RunBenchStep(params, inputs, context);
+  ASSERT_EQ(bench.results.size(), 2u);
+  EXPECT_EQ(bench.results[0].model, "parent");
+  EXPECT_EQ(bench.results[1].model, "child");
+  EXPECT_GT(bench.results[1].predicted_ratio, 1);
+  const TempFolder folder;
+  {
+    const auto out = Hdf5Format().create(folder.path() + "/bench.h5");
+    bench.Save(*out);
+    out->Close();
+  }
+  const Bench loaded = Bench::Load(Hdf5Format().open(folder.path() + "/bench.h5"));
+  EXPECT_EQ(BenchJson(loaded.results, loaded.options), BenchJson(bench.results, bench.options));
+  FakeInputs alone;
+  alone.Add("model", "b", checkpoint(1));
+  EXPECT_EQ(RunBenchStep(params, alone, context).results.size(), 1u);
 }
 
 }  // namespace
