@@ -3,9 +3,9 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <vector>
 
-#include "model/decode/attention_kernels.h"
-#include "model/decode/panel_kernels.h"
+#include "model/decode/vector_kernels.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #include <immintrin.h>
@@ -93,27 +93,21 @@ namespace avx512_products {
 
 #endif
 
-struct InstructionSet {
-  const char* name;
-  decltype(&baseline::MultiplyAs) multiply;
-  decltype(&baseline::Score) score;
-  decltype(&baseline::Mix) mix;
-  decltype(&baseline::Sum) sum;
-};
-
-InstructionSet Best() {
+std::vector<VectorKernels> Runnable() {
+  std::vector<VectorKernels> sets;
 #ifdef PANEL_X86
   const bool v4 =
       __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
       __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0;
   if (v4 && __builtin_cpu_supports("avx512bf16") != 0 && __builtin_cpu_supports("avx512vnni") != 0)
-    return {"AVX-512 with bf16 and int8 products", avx512_products::MultiplyAs,
-            avx512_products::Score, avx512_products::Mix, avx512_products::Sum};
-  if (v4) return {"AVX-512", avx512::MultiplyAs, avx512::Score, avx512::Mix, avx512::Sum};
+    sets.push_back({"AVX-512 with bf16 and int8 products", avx512_products::MultiplyAs,
+                    avx512_products::Score, avx512_products::Mix, avx512_products::Sum});
+  if (v4) sets.push_back({"AVX-512", avx512::MultiplyAs, avx512::Score, avx512::Mix, avx512::Sum});
   if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0)
-    return {"AVX2", avx2::MultiplyAs, avx2::Score, avx2::Mix, avx2::Sum};
+    sets.push_back({"AVX2", avx2::MultiplyAs, avx2::Score, avx2::Mix, avx2::Sum});
 #endif
-  return {"baseline", baseline::MultiplyAs, baseline::Score, baseline::Mix, baseline::Sum};
+  sets.push_back({"baseline", baseline::MultiplyAs, baseline::Score, baseline::Mix, baseline::Sum});
+  return sets;
 }
 
 // To nearest, ties to even; what arithmetic makes a NaN stays one.
@@ -122,12 +116,17 @@ uint16_t Bf16Of(float x) {
   return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
 
-const InstructionSet& Chosen() {
-  static const InstructionSet set = Best();
-  return set;
+const VectorKernels& Chosen() {
+  static const VectorKernels& best = RunnableKernels().front();
+  return best;
 }
 
 }  // namespace
+
+std::span<const VectorKernels> RunnableKernels() {
+  static const std::vector<VectorKernels> sets = Runnable();
+  return sets;
+}
 
 void MultiplyPanels(WeightType type, const PanelMatrix& matrix, const PanelTokens& tokens,
                     int64_t first, int64_t last, float* out, int64_t out_stride) {
