@@ -10,6 +10,7 @@
 #include "apps/cache.h"
 #include "apps/explain.h"
 #include "apps/graph_verb.h"
+#include "apps/jobs.h"
 #include "apps/kinds.h"
 #include "apps/output.h"
 #include "apps/plan.h"
@@ -84,6 +85,7 @@ int PuzzleMain(int argc, char** argv, const Registry& registry, const Hooks& hoo
   Verbs verbs(app, CommandText(argc, argv));
   AddRunVerb(verbs, registry, hooks);
   AddSubmitVerb(verbs, registry, hooks);
+  AddJobsVerb(verbs);
   AddPlanVerb(verbs, registry, hooks);
   AddExplainVerb(verbs, registry, hooks);
   AddShowVerb(verbs);

@@ -147,9 +147,12 @@ int SubmitCommand(const SubmitOptions& options, const Registry& registry, const 
   }
   const std::string id = Trimmed(result.out.Text());
   Print(
-      "job {} ({})\n  script  {}\n  output  {}\n  state   squeue --name={}\n"
+      "job {} ({})\n  script  {}\n  output  {}\n  state   puzzle jobs{}\n"
       "  cancel  scancel --name={}\n",
-      id.substr(0, id.find(';')), token, script_path, output, token, token);
+      id.substr(0, id.find(';')), token, script_path, output,
+      options.graph.store == GraphOptions().store ? ""
+                                                  : " --store " + ShellWord(options.graph.store),
+      token);
   return kExitDone;
 }
 

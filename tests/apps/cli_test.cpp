@@ -54,8 +54,8 @@ TEST_F(CliTest, ExitCodesTellWhatHappened) {
 }
 
 TEST_F(CliTest, EveryVerbHelpsWithExamples) {
-  for (const char* verb : {"run", "submit", "plan", "explain", "show", "runs", "diff", "validate",
-                           "graph", "kinds", "schema", "cache"}) {
+  for (const char* verb : {"run", "submit", "jobs", "plan", "explain", "show", "runs", "diff",
+                           "validate", "graph", "kinds", "schema", "cache"}) {
     const Result help = Puzzle({verb, "--help"});
     EXPECT_EQ(help.status, 0);
     EXPECT_THAT(help.out, HasSubstr("Examples:\n  puzzle " + std::string(verb)));

@@ -49,6 +49,60 @@ TEST_F(CliTest, WhatIsWrongWithAGraphIsSaidBeforeTheJobIsQueued) {
   EXPECT_FALSE(fs::exists(store()));
 }
 
+class JobsTest : public CliTest {
+ protected:
+  JobsTest() {
+    fs::create_directories(store() + "/jobs");
+    fs::create_directories(path() + "/bin");
+  }
+  /// Runs `puzzle jobs` beside a squeue that says this.
+  Result Jobs(const std::string& squeue) const {
+    Write("bin/squeue", "#!/bin/sh\necho \"$@\" >> asked\n" + squeue + "\n");
+    fs::permissions(path() + "/bin/squeue", fs::perms::owner_all);
+    return toy_.Finish(toy_.Start({"jobs"}, "", [this] {
+      ::setenv("PATH", (path() + "/bin:" + std::getenv("PATH")).c_str(), 1);
+    }));
+  }
+  void Sent(const std::string& token, const std::string& output) const {
+    Write("store/jobs/" + token + ".sh", "#!/bin/bash\n");
+    if (!output.empty()) Write("store/jobs/" + token + ".out", output);
+  }
+};
+
+TEST_F(JobsTest, AJobIsKnownByItsNameAndOneThatNobodyKnowsIsLost) {
+  Sent("puzzle-aa", "");
+  Sent("puzzle-bb", "start   s\n\n41 steps: 0 cached, 41 run; 0.6s\n");
+  Sent("puzzle-cc", "done    s[i=1] 0.2s  [1/41]\n");
+  Sent("puzzle-dd", "done    s[i=7] 0.2s  [7/41]\n");
+  // Number 17 belongs to somebody else by now: it says nothing about puzzle-cc.
+  const Result jobs = Jobs(
+      "echo 'puzzle-aa|18|PENDING|Resources'; echo 'other|17|RUNNING|None';\n"
+      "echo 'puzzle-dd|19|RUNNING|None'");
+  EXPECT_EQ(jobs.status, 0) << jobs.err;
+  EXPECT_THAT(jobs.out, HasSubstr("puzzle-aa  18 PENDING (Resources)\n"));
+  EXPECT_THAT(jobs.out, HasSubstr("puzzle-bb  ended\n    41 steps: 0 cached, 41 run; 0.6s\n"));
+  EXPECT_THAT(jobs.out, HasSubstr("puzzle-cc  LOST\n    done    s[i=1]"));
+  EXPECT_THAT(jobs.out, HasSubstr("puzzle-dd  19 RUNNING\n    done    s[i=7]"));
+  EXPECT_EQ(CountOf("submit it again", jobs.out), 1u);
+  EXPECT_EQ(CountOf("--name=", Read("asked")), 1u) << "one question for all";
+}
+
+TEST_F(JobsTest, WhenSlurmDoesNotAnswerNothingIsCalledLost) {
+  Sent("puzzle-aa", "");
+  const Result jobs = Jobs("echo Unable to contact slurm controller >&2; exit 1");
+  EXPECT_EQ(jobs.status, 1);
+  EXPECT_THAT(jobs.err, HasSubstr("squeue does not answer"));
+  EXPECT_THAT(jobs.err, HasSubstr("Unable to contact slurm controller"));
+  EXPECT_EQ(jobs.out, "");
+}
+
+TEST_F(JobsTest, WithoutJobsSlurmIsNotAsked) {
+  const Result jobs = Jobs("exit 1");
+  EXPECT_EQ(jobs.status, 0);
+  EXPECT_THAT(jobs.out, HasSubstr("no job was submitted"));
+  EXPECT_EQ(Read("asked"), "");
+}
+
 /// Two nodes, four devices (any character device will do), no accounting.
 class SlurmTest : public CliTest {
  protected:
@@ -182,6 +236,7 @@ TEST_F(SlurmTest, AJobHasAWorkerPerDeviceAndComputesEachStepOnce) {
   ASSERT_TRUE(Prints("41 steps: ", relative)) << Read(relative) << Queue("%i %T %r");
   const std::string text = Read(relative);
   EXPECT_THAT(text, HasSubstr("41 steps: 0 cached, 41 run"));
+  EXPECT_THAT(Puzzle({"jobs"}).out, HasSubstr("    41 steps: 0 cached, 41 run"));
   for (const char* worker : {"slurm#0 on n1", "slurm#1 on n1", "slurm#2 on n2", "slurm#3 on n2"}) {
     EXPECT_THAT(text, HasSubstr(worker));
   }
