@@ -1,5 +1,6 @@
 #include "io/byte_alphabet.h"
 
+#include <algorithm>
 #include <array>
 
 #include "io/utf8.h"
@@ -24,6 +25,13 @@ constexpr std::array<int, kLastCode + 1> MakeBytes() {
 constexpr std::array<int, kLastCode + 1> kBytes = MakeBytes();
 
 }  // namespace
+
+std::string LetterOfByte(unsigned char byte) {
+  const auto code = static_cast<unsigned>(
+      std::find(kBytes.begin(), kBytes.end(), static_cast<int>(byte)) - kBytes.begin());
+  if (code < 0x80) return {static_cast<char>(code)};
+  return {static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 0x3F))};
+}
 
 std::optional<std::string> BytesFromAlphabet(std::string_view text) {
   std::string bytes;

@@ -10,5 +10,7 @@ namespace puzzle {
 
 /// The bytes that `text` stands for; nullopt when a character is none of the alphabet.
 [[nodiscard]] std::optional<std::string> BytesFromAlphabet(std::string_view text);
+/// The character that a byte is written as.
+[[nodiscard]] std::string LetterOfByte(unsigned char byte);
 
 }  // namespace puzzle

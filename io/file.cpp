@@ -221,6 +221,10 @@ void OutputFile::WriteAt(uint64_t offset, const void* data, size_t bytes) {
   }
 }
 
+void OutputFile::Sync() {
+  if (fsync(fd_.get()) != 0) ThrowErrno(path_, "write");
+}
+
 void OutputFile::Close() {
   const int fd = fd_.Release();
   if (fd >= 0 && close(fd) != 0) ThrowErrno(path_, "close");

@@ -68,6 +68,8 @@ class OutputFile {
   OutputFile(Descriptor file, std::string path);
 
   void WriteAt(uint64_t offset, const void* data, size_t bytes);
+  /// Waits until the disk has what was written.
+  void Sync();
   /// Closes the file; the destructor does the same but cannot report a failure.
   void Close();
 
@@ -86,6 +88,9 @@ class AtomicFile {
   ~AtomicFile();
 
   void Append(const void* data, size_t bytes);
+  /// Waits until the disk has what was appended, so that a loss of power after Commit() leaves the
+  /// old file or the new one: for files that took long to make.
+  void Sync() { file_.Sync(); }
   /// Closes and renames, replacing a file of that name.
   void Commit();
 

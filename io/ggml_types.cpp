@@ -1,7 +1,9 @@
 #include "io/ggml_types.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "io/safetensors.h"
@@ -149,12 +151,13 @@ void FromQ3K(Bytes data, size_t blocks, float* out) {
   });
 }
 
-/// The six-bit scale and minimum of a group of 32, packed in 12 bytes.
+/// Elements are counted from the least one in steps of `scale`.
 struct ScaleAndLeast {
   float scale;
   float least;
 };
 
+/// Of a group of 32, packed with those of others in 12 bytes.
 ScaleAndLeast SixBits(Bytes packed, size_t group) {
   if (group < 4)
     return {static_cast<float>(packed[group] & 63u), static_cast<float>(packed[group + 4] & 63u)};
@@ -215,23 +218,146 @@ void FromQ6K(Bytes data, size_t blocks, float* out) {
   });
 }
 
+void Put(float value, unsigned char* at) {
+  const uint16_t bits = F16FromF32(value);
+  std::memcpy(at, &bits, sizeof(bits));
+}
+
+/// What values are multiplied by to be counted in steps of `scale`. Of steps so small that their
+/// inverse is infinite f16 keeps nothing, so the block is its minimum whatever is counted.
+float InverseOf(float scale) {
+  const float inverse = 1.0F / scale;
+  return std::isfinite(inverse) ? inverse : 0.0F;
+}
+
+/// Two elements of four bits in a byte, 16 elements apart.
+void PutNibbles(const std::array<unsigned, 32>& q, unsigned char* at) {
+  for (size_t i = 0; i < 16; ++i)
+    at[i] = static_cast<unsigned char>((q[i] & 15u) | (q[i + 16] & 15u) << 4);
+}
+
+/// The fifth bits of 32 elements.
+void PutHighBits(const std::array<unsigned, 32>& q, unsigned char* at) {
+  uint32_t bits = 0;
+  for (size_t i = 0; i < 32; ++i) bits |= (q[i] >> 4 & 1u) << i;
+  std::memcpy(at, &bits, sizeof(bits));
+}
+
+/// Calls `block(values, out)` for each block.
+template <size_t kBytes, size_t kElements, typename Block>
+void ForEachBlockOf(const float* values, size_t blocks, unsigned char* out, Block block) {
+  for (size_t b = 0; b < blocks; ++b, values += kElements, out += kBytes) block(values, out);
+}
+
+void ToF32(const float* values, size_t blocks, unsigned char* out) {
+  std::memcpy(out, values, blocks * sizeof(float));
+}
+
+void ToF16(const float* values, size_t blocks, unsigned char* out) {
+  ForEachBlockOf<2, 1>(values, blocks, out,
+                       [](const float* value, unsigned char* at) { Put(*value, at); });
+}
+
+void ToBf16(const float* values, size_t blocks, unsigned char* out) {
+  ForEachBlockOf<2, 1>(values, blocks, out, [](const float* value, unsigned char* at) {
+    const uint16_t bits = BF16FromF32(*value);
+    std::memcpy(at, &bits, sizeof(bits));
+  });
+}
+
+/// Elements in steps around zero: the largest in magnitude is -`kZero` steps, and the other end of
+/// the range, which lacks a step, is cut off. Gives the size of a step.
+template <unsigned kZero>
+float CountAroundZero(const float* values, std::array<unsigned, 32>& q) {
+  const float largest = *std::max_element(
+      values, values + 32, [](float a, float b) { return std::abs(a) < std::abs(b); });
+  const float scale = largest / -static_cast<float>(kZero);
+  const float inverse = InverseOf(scale);
+  for (size_t i = 0; i < 32; ++i)
+    q[i] = std::min(static_cast<unsigned>(values[i] * inverse + (static_cast<float>(kZero) + 0.5F)),
+                    2 * kZero - 1);
+  return scale;
+}
+
+/// Elements in `kMost` steps from the least to the largest.
+template <unsigned kMost>
+ScaleAndLeast CountFromLeast(const float* values, std::array<unsigned, 32>& q) {
+  const float least = *std::min_element(values, values + 32);
+  const float largest = *std::max_element(values, values + 32);
+  const float scale = (largest - least) / static_cast<float>(kMost);
+  const float inverse = InverseOf(scale);
+  for (size_t i = 0; i < 32; ++i)
+    q[i] = std::min(static_cast<unsigned>((values[i] - least) * inverse + 0.5F), kMost);
+  return {scale, least};
+}
+
+void ToQ4_0(const float* values, size_t blocks, unsigned char* out) {
+  ForEachBlockOf<18, 32>(values, blocks, out, [](const float* own, unsigned char* at) {
+    std::array<unsigned, 32> q = {};
+    Put(CountAroundZero<8>(own, q), at);
+    PutNibbles(q, at + 2);
+  });
+}
+
+void ToQ4_1(const float* values, size_t blocks, unsigned char* out) {
+  ForEachBlockOf<20, 32>(values, blocks, out, [](const float* own, unsigned char* at) {
+    std::array<unsigned, 32> q = {};
+    const ScaleAndLeast steps = CountFromLeast<15>(own, q);
+    Put(steps.scale, at);
+    Put(steps.least, at + 2);
+    PutNibbles(q, at + 4);
+  });
+}
+
+void ToQ5_0(const float* values, size_t blocks, unsigned char* out) {
+  ForEachBlockOf<22, 32>(values, blocks, out, [](const float* own, unsigned char* at) {
+    std::array<unsigned, 32> q = {};
+    Put(CountAroundZero<16>(own, q), at);
+    PutHighBits(q, at + 2);
+    PutNibbles(q, at + 6);
+  });
+}
+
+void ToQ5_1(const float* values, size_t blocks, unsigned char* out) {
+  ForEachBlockOf<24, 32>(values, blocks, out, [](const float* own, unsigned char* at) {
+    std::array<unsigned, 32> q = {};
+    const ScaleAndLeast steps = CountFromLeast<31>(own, q);
+    Put(steps.scale, at);
+    Put(steps.least, at + 2);
+    PutHighBits(q, at + 4);
+    PutNibbles(q, at + 8);
+  });
+}
+
+void ToQ8_0(const float* values, size_t blocks, unsigned char* out) {
+  ForEachBlockOf<34, 32>(values, blocks, out, [](const float* own, unsigned char* at) {
+    float largest = 0;
+    for (size_t i = 0; i < 32; ++i) largest = std::max(largest, std::abs(own[i]));
+    const float scale = largest / 127.0F;
+    const float inverse = InverseOf(scale);
+    Put(scale, at);
+    for (size_t i = 0; i < 32; ++i)  // halves away from zero
+      at[2 + i] = static_cast<unsigned char>(static_cast<int8_t>(std::round(own[i] * inverse)));
+  });
+}
+
 constexpr GgmlType kTypes[] = {
-    {0, "F32", 1, 4, FromF32},         {1, "F16", 1, 2, FromF16},
-    {2, "Q4_0", 32, 18, FromQ4_0},     {3, "Q4_1", 32, 20, FromQ4_1},
-    {6, "Q5_0", 32, 22, FromQ5_0},     {7, "Q5_1", 32, 24, FromQ5_1},
-    {8, "Q8_0", 32, 34, FromQ8_0},     {9, "Q8_1", 32, 40, nullptr},
-    {10, "Q2_K", 256, 84, FromQ2K},    {11, "Q3_K", 256, 110, FromQ3K},
-    {12, "Q4_K", 256, 144, FromQ4K},   {13, "Q5_K", 256, 176, FromQ5K},
-    {14, "Q6_K", 256, 210, FromQ6K},   {15, "Q8_K", 256, 292, nullptr},
-    {16, "IQ2_XXS", 256, 66, nullptr}, {17, "IQ2_XS", 256, 74, nullptr},
-    {18, "IQ3_XXS", 256, 98, nullptr}, {19, "IQ1_S", 256, 50, nullptr},
-    {20, "IQ4_NL", 32, 18, FromIq4Nl}, {21, "IQ3_S", 256, 110, nullptr},
-    {22, "IQ2_S", 256, 82, nullptr},   {23, "IQ4_XS", 256, 136, nullptr},
-    {24, "I8", 1, 1, nullptr},         {25, "I16", 1, 2, nullptr},
-    {26, "I32", 1, 4, nullptr},        {27, "I64", 1, 8, nullptr},
-    {28, "F64", 1, 8, nullptr},        {29, "IQ1_M", 256, 56, nullptr},
-    {30, "BF16", 1, 2, FromBf16},      {34, "TQ1_0", 256, 54, nullptr},
-    {35, "TQ2_0", 256, 66, nullptr},   {39, "MXFP4", 32, 17, nullptr},
+    {0, "F32", 1, 4, FromF32, ToF32},           {1, "F16", 1, 2, FromF16, ToF16},
+    {2, "Q4_0", 32, 18, FromQ4_0, ToQ4_0},      {3, "Q4_1", 32, 20, FromQ4_1, ToQ4_1},
+    {6, "Q5_0", 32, 22, FromQ5_0, ToQ5_0},      {7, "Q5_1", 32, 24, FromQ5_1, ToQ5_1},
+    {8, "Q8_0", 32, 34, FromQ8_0, ToQ8_0},      {9, "Q8_1", 32, 40, nullptr, nullptr},
+    {10, "Q2_K", 256, 84, FromQ2K, nullptr},    {11, "Q3_K", 256, 110, FromQ3K, nullptr},
+    {12, "Q4_K", 256, 144, FromQ4K, nullptr},   {13, "Q5_K", 256, 176, FromQ5K, nullptr},
+    {14, "Q6_K", 256, 210, FromQ6K, nullptr},   {15, "Q8_K", 256, 292, nullptr, nullptr},
+    {16, "IQ2_XXS", 256, 66, nullptr, nullptr}, {17, "IQ2_XS", 256, 74, nullptr, nullptr},
+    {18, "IQ3_XXS", 256, 98, nullptr, nullptr}, {19, "IQ1_S", 256, 50, nullptr, nullptr},
+    {20, "IQ4_NL", 32, 18, FromIq4Nl, nullptr}, {21, "IQ3_S", 256, 110, nullptr, nullptr},
+    {22, "IQ2_S", 256, 82, nullptr, nullptr},   {23, "IQ4_XS", 256, 136, nullptr, nullptr},
+    {24, "I8", 1, 1, nullptr, nullptr},         {25, "I16", 1, 2, nullptr, nullptr},
+    {26, "I32", 1, 4, nullptr, nullptr},        {27, "I64", 1, 8, nullptr, nullptr},
+    {28, "F64", 1, 8, nullptr, nullptr},        {29, "IQ1_M", 256, 56, nullptr, nullptr},
+    {30, "BF16", 1, 2, FromBf16, ToBf16},       {34, "TQ1_0", 256, 54, nullptr, nullptr},
+    {35, "TQ2_0", 256, 66, nullptr, nullptr},   {39, "MXFP4", 32, 17, nullptr, nullptr},
 };
 
 }  // namespace
@@ -245,6 +371,12 @@ const GgmlType* FindGgmlType(uint32_t id) {
 const GgmlType* FindGgmlType(std::string_view name) {
   for (const GgmlType& type : kTypes)
     if (type.name == name) return &type;
+  return nullptr;
+}
+
+const GgmlType* FindWritableGgmlType(std::string_view name) {
+  for (const GgmlType& type : kTypes)
+    if (type.name == name && type.quantise != nullptr) return &type;
   return nullptr;
 }
 

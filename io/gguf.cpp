@@ -273,8 +273,7 @@ std::vector<std::string> GgufParts(const std::string& path) {
   return all;
 }
 
-bool IsGgufPath(const std::string& path) {
-  if (path.ends_with(".gguf")) return true;
+bool BeginsAsGguf(const std::string& path) {
   std::error_code ignored;
   if (!fs::is_regular_file(path, ignored)) return false;
   const InputFile file(path);
@@ -282,6 +281,10 @@ bool IsGgufPath(const std::string& path) {
   if (file.size() < sizeof(magic)) return false;
   file.ReadAt(0, magic, sizeof(magic));
   return std::string_view(magic, sizeof(magic)) == "GGUF";
+}
+
+bool IsGgufPath(const std::string& path) {
+  return path.ends_with(".gguf") || BeginsAsGguf(path);
 }
 
 std::string DigestGguf(const GgufReader& reader) {

@@ -75,7 +75,9 @@ class GgufReader {
 /// only.
 [[nodiscard]] std::vector<std::string> GgufParts(const std::string& path);
 
-/// Whether `path` names a GGUF file: by its ending, or an ordinary file that begins as one.
+/// Whether an ordinary file is there that begins as a GGUF file does.
+[[nodiscard]] bool BeginsAsGguf(const std::string& path);
+/// Whether `path` names a GGUF file: by its ending, or what is there begins as one.
 [[nodiscard]] bool IsGgufPath(const std::string& path);
 
 /// Content digest over metadata and the name, type, shape and bytes of every tensor. Neither the

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "io/error.h"
+#include "io/gguf_bpe_rules.h"
 #include "io/sentencepiece_model.h"
-#include "io/split_patterns.h"
 #include "io/tokenizer_limits.h"
 #include "io/utf8.h"
 
@@ -22,59 +22,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr size_t kMaxTokens = 1 << 21;
-
-/// What `tokenizer.ggml.pre` stands for, as the models' own tokenizer.json says it.
-struct BpeRules {
-  std::vector<std::string_view> names;
-  const char* normalizer;
-  std::string pre_tokenizer;
-  bool ignore_merges;
-  bool adds_bos;  // unless add_bos_token says otherwise
-};
-
-constexpr const char* kByteLevel =
-    R"({"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true})";
-constexpr const char* kDigitsAndByteLevel =
-    R"({"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},)"
-    R"({"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}]})";
-constexpr const char* kFalcon =
-    R"({"type":"Sequence","pretokenizers":[{"type":"Punctuation","behavior":"Contiguous"},)"
-    R"({"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true},)"
-    R"({"type":"Digits","individual_digits":false},)"
-    R"({"type":"Split","pattern":{"Regex":"[0-9][0-9][0-9]"},"behavior":"Isolated","invert":false}]})";
-
-/// A Split by each of the patterns, then bytes.
-std::string SplitsAndBytes(const std::vector<std::string_view>& patterns) {
-  Json parts = Json::array();
-  for (const std::string_view pattern : patterns)
-    parts.push_back({{"type", "Split"},
-                     {"pattern", {{"Regex", pattern}}},
-                     {"behavior", "Isolated"},
-                     {"invert", false}});
-  parts.push_back({{"type", "ByteLevel"},
-                   {"add_prefix_space", false},
-                   {"trim_offsets", true},
-                   {"use_regex", false}});
-  return Json{{"type", "Sequence"}, {"pretokenizers", parts}}.dump();
-}
-
-const std::vector<BpeRules>& AllRules() {
-  static const std::vector<BpeRules> rules = {
-      {{"gpt-2", "phi-2"}, "null", kByteLevel, false, false},
-      {{"smollm", "starcoder", "refact"}, "null", kDigitsAndByteLevel, false, false},
-      {{"llama-bpe", "llama3", "llama-v3"}, "null", SplitsAndBytes({kLlama3Pattern}), true, true},
-      {{"qwen2"}, R"({"type":"NFC"})", SplitsAndBytes({kQwen2Pattern}), false, false},
-      {{"tekken"}, "null", SplitsAndBytes({kTekkenPattern}), true, true},
-      {{"gpt-4o"}, "null", SplitsAndBytes({kO200kPattern}), false, false},
-      {{"deepseek-v3"},
-       "null",
-       SplitsAndBytes({R"(\p{N}{1,3})", kCjkPattern, kDeepSeekV3Pattern}),
-       false,
-       false},
-      {{"falcon"}, "null", kFalcon, false, false},
-  };
-  return rules;
-}
 
 /// The lists of a GGUF's tokenizer and its special tokens, checked against each other.
 class Vocabulary {
@@ -150,10 +97,10 @@ class Entries {
   std::string text_;
 };
 
-const BpeRules& RulesFor(const GgufReader& reader) {
+const GgufBpeRules& RulesFor(const GgufReader& reader) {
   const std::string name = reader.FindText("tokenizer.ggml.pre").value_or("default");
   std::string known;
-  for (const BpeRules& rules : AllRules()) {
+  for (const GgufBpeRules& rules : AllGgufBpeRules()) {
     for (const std::string_view own : rules.names) {
       if (own == name) return rules;
       known += (known.empty() ? "" : ", ") + std::string(own);
@@ -178,8 +125,8 @@ Json BosTemplate(const std::string& bos, size_t id) {
            {{bos, {{"id", bos}, {"ids", Json::array({id})}, {"tokens", Json::array({bos})}}}}}};
 }
 
-std::string BpeJson(const GgufReader& reader, const Vocabulary& vocabulary, const BpeRules& rules,
-                    bool adds_bos) {
+std::string BpeJson(const GgufReader& reader, const Vocabulary& vocabulary,
+                    const GgufBpeRules& rules, bool adds_bos) {
   Entries added, vocab, merges;
   for (size_t id = 0; id < vocabulary.size(); ++id) {
     const PieceType type = vocabulary.type(id);
@@ -331,7 +278,7 @@ std::map<std::string, std::string> TokenizerFilesFromGguf(const GgufReader& read
   if (is_sentencepiece) {
     files["tokenizer.model"] = SentencePieceBytes(reader, vocabulary);
   } else {
-    const BpeRules& rules = RulesFor(reader);
+    const GgufBpeRules& rules = RulesFor(reader);
     adds_bos = says_bos.value_or(rules.adds_bos);
     files["tokenizer.json"] = BpeJson(reader, vocabulary, rules, adds_bos);
   }

@@ -141,13 +141,14 @@ std::shared_ptr<const Tokenizer> LoadTokenizer(const std::string& folder) {
 
 std::shared_ptr<const Tokenizer> MakeTokenizer(const std::map<std::string, std::string>& files) {
   if (!MakesTokenizer(files)) throw NothingThere();
+  // Only our own exports have it, with a tokenizer.json for others (io/byte_tokenizer_json.h).
+  if (files.contains(kByteFile)) return ByteTokenizerFromFile(files.at(kByteFile));
   // The others' own order: a tokenizer.json knows the tokens that were added to a tokenizer.model.
   if (files.contains(kJsonFile)) return TokenizerFromJson(files);
   if (files.contains(kSentencePieceFile)) {
     return MakeSentencePieceTokenizer(files.at(kSentencePieceFile), files);
   }
-  if (files.contains(kVocabFile)) return TokenizerFromVocabAndMerges(files);
-  return ByteTokenizerFromFile(files.at(kByteFile));
+  return TokenizerFromVocabAndMerges(files);
 }
 
 }  // namespace puzzle

@@ -50,9 +50,9 @@ class Tokenizer {
 /// The files of a checkpoint folder that belong to its tokenizer, those that others read too.
 [[nodiscard]] std::span<const char* const> TokenizerFileNames();
 
-/// The tokenizer of a checkpoint: of a folder, `tokenizer.json` (BPE), else `tokenizer.model`
-/// (SentencePiece), else `vocab.json` with `merges.txt` (BPE on bytes), else
-/// `byte_tokenizer.json`; of a GGUF file, the one inside. Throws Error naming the file and what in
+/// The tokenizer of a checkpoint: of a folder, `byte_tokenizer.json`, else `tokenizer.json` (BPE),
+/// else `tokenizer.model` (SentencePiece), else `vocab.json` with `merges.txt` (BPE on bytes); of a
+/// GGUF file, the one inside. Throws Error naming the file and what in
 /// it is malformed or not supported, and listing what was looked for when there is none.
 [[nodiscard]] std::shared_ptr<const Tokenizer> LoadTokenizer(const std::string& folder);
 /// The same, but nullptr when the folder has none of these files.

@@ -1,5 +1,6 @@
 """Prints what the PyPI package `gguf` makes of the blocks of ggml_types_test.cpp: type, SHA-256 of
-the fp32 values. `pip install gguf`; the digests there are of 0.19.0."""
+the fp32 values; then what it makes of the values there: type, SHA-256 of the blocks.
+`pip install gguf`; the digests there are of 0.19.0."""
 
 import hashlib
 
@@ -31,3 +32,14 @@ for name, tops in TOP_BYTES.items():
     values = quants.dequantize(numpy.frombuffer(bytes(data), dtype=numpy.uint8), kind)
     assert numpy.isfinite(values).all()
     print(f'{{"{name}", "{hashlib.sha256(values.astype("<f4").tobytes()).hexdigest()}"}},')
+
+print()
+noise = numpy.frombuffer(bytes(random_bytes(512 * 32 * 2)), dtype="<i2").astype(numpy.float32)
+values = noise.reshape(512, 32) * numpy.float32(2.0**-15)
+for block in range(512):
+    values[block] *= numpy.float32(2.0 ** (block % 24 - 16))
+values[0] = 0
+values[1] = 0.5
+for name in ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"]:
+    blocks = quants.quantize(values, GGMLQuantizationType[name])
+    print(f'{{"{name}", "{hashlib.sha256(blocks.tobytes()).hexdigest()}"}},')

@@ -1,8 +1,12 @@
-// Dequantising, bit for bit as the reference does it.
+// Dequantising and quantising, bit for bit as the reference does it.
 #include "io/ggml_types.h"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -86,6 +90,83 @@ TEST_P(GgmlTypesTest, RandomBlocksBecomeTheValuesOfTheReference) {
 
 INSTANTIATE_TEST_SUITE_P(Types, GgmlTypesTest, testing::ValuesIn(kReferences),
                          [](const auto& info) { return std::string(info.param.type); });
+
+/// Printed by ggml_digests.py likewise: SHA-256 of the blocks.
+constexpr Reference kWritten[] = {
+    {"F32", "f28cc49913ad481e0dbcb1736cfd83dc9cd7fc56a530a0f151eb448955067520"},
+    {"F16", "eecd2068a16832f7cc415f52bd528b81ba86a4630fad729374e5851f4b29f18f"},
+    {"BF16", "a0839bd0ca99478e976b6c8a93b0ce8b0feb2c50d0725626b2695613bd2447c9"},
+    {"Q4_0", "23dd8e72828a376916fa0088329e0fc36d223915c6e80cf4584a4138462a1e46"},
+    {"Q4_1", "1e5baf0413cfae33e5652bc8ef49b9a69fa06af9bd066603ae1e56dd75bc9afc"},
+    {"Q5_0", "4809edbf8a733380f9fb1cabfd9eea9b4f9af1c681353b694e2a2a80cf59b5e3"},
+    {"Q5_1", "20f3f58e099ac6e0672cb811b321ddb5331482b2b7947f4c8ad9793bf807ad5c"},
+    {"Q8_0", "1db2ed6bd4ec6d55175d19a997c8d700551191dd094549d17281f68dbbce7080"},
+};
+
+/// The same values as in ggml_digests.py: 16-bit noise of many magnitudes, a block of zeros and one
+/// of equal values.
+std::vector<float> Noise() {
+  const std::vector<unsigned char> bytes = RandomBytes(kBlocks * 32 * 2);
+  std::vector<float> values(kBlocks * 32);
+  for (size_t i = 0; i < values.size(); ++i) {
+    int16_t noise = 0;
+    std::memcpy(&noise, bytes.data() + 2 * i, sizeof(noise));
+    const auto exponent = static_cast<int>(i / 32 % 24) - 16 - 15;
+    values[i] = i < 32 ? 0.0F : i < 64 ? 0.5F : std::ldexp(static_cast<float>(noise), exponent);
+  }
+  return values;
+}
+
+class QuantiseTest : public testing::TestWithParam<Reference> {};
+
+TEST_P(QuantiseTest, ValuesBecomeTheBlocksOfTheReference) {
+  const GgmlType* type = FindWritableGgmlType(GetParam().type);
+  ASSERT_NE(type, nullptr);
+  const std::vector<float> values = Noise();
+  const size_t blocks = values.size() / type->block_elements;
+  std::vector<unsigned char> data(blocks * type->block_bytes);
+  type->quantise(values.data(), blocks, data.data());
+  EXPECT_EQ(Fingerprint().Add(data.data(), data.size()).Hex(), GetParam().digest);
+}
+
+TEST_P(QuantiseTest, WhatWasReadIsWrittenAsValuesThatAreReadAgain) {
+  const GgmlType* type = FindWritableGgmlType(GetParam().type);
+  const std::vector<float> values = Noise();
+  const size_t blocks = values.size() / type->block_elements;
+  std::vector<unsigned char> data(blocks * type->block_bytes);
+  std::vector<float> read(values.size());
+  type->quantise(values.data(), blocks, data.data());
+  type->dequantise(data.data(), blocks, read.data());
+  const bool is_float = type->block_elements == 1;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const size_t first = i / 32 * 32;
+    float largest = 0;
+    for (size_t k = first; k < first + 32; ++k) largest = std::max(largest, std::abs(values[k]));
+    const float step = is_float ? std::abs(values[i]) / 128 : largest / 7;
+    ASSERT_LE(std::abs(read[i] - values[i]), step + 0x1p-24F) << i;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, QuantiseTest, testing::ValuesIn(kWritten),
+                         [](const auto& info) { return std::string(info.param.type); });
+
+TEST(GgmlTypesTest, BlocksTooSmallForTheirScaleAreZeros) {
+  for (const char* name : {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"}) {
+    const GgmlType* type = FindWritableGgmlType(name);
+    std::vector<float> values(32, std::numeric_limits<float>::denorm_min());
+    values[3] = -values[3];
+    std::vector<unsigned char> data(type->block_bytes);
+    type->quantise(values.data(), 1, data.data());
+    type->dequantise(data.data(), 1, values.data());
+    for (const float value : values) EXPECT_EQ(value, 0.0F) << name;
+  }
+}
+
+TEST(GgmlTypesTest, OnlySomeTypesAreWritten) {
+  EXPECT_EQ(FindWritableGgmlType("Q4_K"), nullptr);
+  EXPECT_EQ(FindWritableGgmlType("q8_0"), nullptr);
+  EXPECT_EQ(FindWritableGgmlType("BF16")->id, 30U);
+}
 
 TEST(GgmlTypesTest, ReadableTypesAreThoseOfTheReferences) {
   EXPECT_EQ(ReadableGgmlTypes(),

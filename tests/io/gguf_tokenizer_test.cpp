@@ -8,9 +8,13 @@
 #include <string>
 #include <vector>
 
+#include "io/error.h"
+#include "io/sentencepiece_model.h"
 #include "io/tokenizer.h"
 #include "tests/io/gguf_files.h"
+#include "tests/io/sentencepiece_bytes.h"
 #include "tests/io/test_files.h"
+#include "tests/io/tokenizer_samples.h"
 
 namespace puzzle {
 namespace {
@@ -132,6 +136,123 @@ TEST(GgufTokenizerTest, WhatDoesNotFitIsRefusedByName) {
               HasSubstr("9 of token 8 is not in 1 to 6"));
   const std::string bos = "tokenizer.ggml.bos_token_id";
   EXPECT_THAT(message(bos, GgufU32(bos, 9)), HasSubstr("bos_token_id: 9 is not one of 9 tokens"));
+}
+
+/// What the files of a folder become in a GGUF file, as files again.
+std::map<std::string, std::string> ThroughGguf(const std::map<std::string, std::string>& files,
+                                               int64_t vocab_size) {
+  const TempFolder folder;
+  (void)GgufWriter(folder / "t.gguf", TokenizerToGguf(files, vocab_size), {}).Commit();
+  return TokenizerFilesFromGguf(GgufReader::Open(folder / "t.gguf"));
+}
+
+std::string WriteRefusal(const std::map<std::string, std::string>& files, int64_t vocab_size) {
+  return ErrorOf([&] { (void)TokenizerToGguf(files, vocab_size); });
+}
+
+TEST(GgufTokenizerWriteTest, BpeComesBackAsItWas) {
+  for (const bool adds_bos : {false, true}) {
+    const auto files =
+        FilesOf(With(With(kBpeEntries, GgufBool("tokenizer.ggml.add_bos_token", adds_bos)),
+                     GgufString("tokenizer.chat_template", "{{ \"x\" }}\n")));
+    EXPECT_EQ(ThroughGguf(files, 9), files);
+    EXPECT_EQ(ThroughGguf(files, 20), files) << "rows without a token are told apart";
+  }
+}
+
+TEST(GgufTokenizerWriteTest, AChatTemplateOfItsOwnFileGoesAlong) {
+  auto files = FilesOf(kBpeEntries);
+  files["chat_template.jinja"] = "{{ 1 }}";
+  const auto again = ThroughGguf(files, 9);
+  EXPECT_EQ(nlohmann::json::parse(again.at("tokenizer_config.json")).at("chat_template"),
+            "{{ 1 }}");
+}
+
+TEST(GgufTokenizerWriteTest, SentencePieceComesBackAsItWas) {
+  SentencePieceModel model =
+      ModelOf(SentencePieceAlgorithm::kBpe, true,
+              {{"a", -3}, {"b", -4}, {"\xE2\x96\x81", -5}, {"ab", -1}, {"<x>", -2}});
+  for (const bool trims : {false, true}) {
+    model.remove_extra_whitespaces = trims;
+    const std::map<std::string, std::string> files = {
+        {"tokenizer.model", ModelBytes(model)},
+        {"tokenizer_config.json",
+         R"({"add_bos_token": false, "added_tokens_decoder": {"264": {"content": "<new>"},
+             "263": {"content": "<x>", "special": true}}})"}};
+    const auto tokenizer = MakeTokenizer(files);
+    const auto once = ThroughGguf(files, 270);
+    const auto again = MakeTokenizer(once);
+    EXPECT_EQ(ThroughGguf(once, 270), once);
+    for (const char* text : {"ab aab", "  ab  b ", "\xC3\xA4 z", "a<x>b<new>", ""})
+      EXPECT_EQ(again->Encode(text), tokenizer->Encode(text)) << text;
+    EXPECT_EQ(again->bos_id(), tokenizer->bos_id());
+    EXPECT_EQ(again->eos_id(), tokenizer->eos_id());
+    EXPECT_EQ(again->leading_id(), -1);
+  }
+}
+
+TEST(GgufTokenizerWriteTest, RealVocabulariesCutTextAsBefore) {
+  PUZZLE_REQUIRE_DATA("tokenizers/gpt2/vocab.json");
+  const std::string text = MixedText(20'000);
+  std::vector<std::string> written;
+  for (const TokenizerSample& sample : TokenizerSamples()) {
+    const std::map<std::string, std::string> files = {{"tokenizer.json", sample.json}};
+    const auto tokenizer = MakeTokenizer(files);
+    try {
+      const auto again = MakeTokenizer(ThroughGguf(files, tokenizer->vocab_size()));
+      EXPECT_EQ(again->Encode(text), tokenizer->Encode(text)) << sample.name;
+      EXPECT_EQ(again->leading_id(), tokenizer->leading_id()) << sample.name;
+      written.push_back(sample.name);
+    } catch (const Error& e) {
+      EXPECT_THAT(e.what(), testing::AnyOf(HasSubstr("none of those that GGUF has a name for"),
+                                           HasSubstr("takes spaces along")))
+          << sample.name;
+    }
+  }
+  EXPECT_THAT(written, ElementsAre("gpt2", "llama3", "qwen2", "deepseek_v3", "falcon"));
+}
+
+TEST(GgufTokenizerWriteTest, BytesBecomeABpeWithoutMerges) {
+  const auto bytes = MakeByteTokenizer();
+  const auto again = MakeTokenizer(ThroughGguf(bytes->files(), 258));
+  std::string text = "Tom saw a cat.\n \t\xC3\xA4\xE2\x82\xAC 12  3";
+  EXPECT_EQ(again->Encode(text), bytes->Encode(text));
+  EXPECT_EQ(again->Decode(again->Encode(text)), text);
+  EXPECT_EQ(again->bos_id(), bytes->bos_id());
+  EXPECT_EQ(again->eos_id(), bytes->eos_id());
+  EXPECT_EQ(again->leading_id(), bytes->leading_id());
+}
+
+TEST(GgufTokenizerWriteTest, NoTokenizerIsNone) {
+  EXPECT_TRUE(ThroughGguf({}, 10).empty());
+}
+
+TEST(GgufTokenizerWriteTest, WhatGgufCannotSayIsRefused) {
+  const auto files = FilesOf(kBpeEntries);
+  EXPECT_THAT(WriteRefusal(files, 8), HasSubstr("has id 8, the model 8 rows"));
+  const auto with_json = [&](const std::string& pointer, const nlohmann::json& value) {
+    auto changed = files;
+    auto json = nlohmann::json::parse(files.at("tokenizer.json"));
+    json[nlohmann::json::json_pointer(pointer)] = value;
+    changed["tokenizer.json"] = json.dump();
+    return WriteRefusal(changed, 9);
+  };
+  EXPECT_THAT(with_json("/added_tokens/0/lstrip", true),
+              HasSubstr("\"<|im_start|>\" takes spaces along"));
+  EXPECT_THAT(with_json("/pre_tokenizer/pretokenizers/0/individual_digits", false),
+              HasSubstr("none of those that GGUF has a name for (gpt-2, smollm, "));
+  EXPECT_THAT(with_json("/normalizer", {{"type", "NFC"}}), HasSubstr("GGUF has a name for"));
+  EXPECT_THAT(with_json("/model/ignore_merges", true), HasSubstr("GGUF has a name for"));
+
+  const auto pieces = [](SentencePieceAlgorithm algorithm, bool has_bytes) {
+    return WriteRefusal(
+        {{"tokenizer.model", ModelBytes(ModelOf(algorithm, has_bytes, {{"a", -1}}))}}, 300);
+  };
+  EXPECT_THAT(pieces(SentencePieceAlgorithm::kUnigram, true), HasSubstr("only BPE models"));
+  EXPECT_THAT(pieces(SentencePieceAlgorithm::kBpe, false), HasSubstr("no byte pieces"));
+  EXPECT_THAT(WriteRefusal({{"vocab.json", R"({"a": 0})"}, {"merges.txt", ""}}, 1),
+              HasSubstr("save_pretrained"));
+  EXPECT_THAT(WriteRefusal({{"chat_template.jinja", ""}}, 1), HasSubstr("no tokenizer"));
 }
 
 }  // namespace

@@ -58,8 +58,11 @@ TEST(TokenizerTest, FolderIsSearchedForItsFiles) {
   for (const auto& [name, bytes] : made->files()) WriteBytes(folder / name, bytes);
   EXPECT_EQ(LoadTokenizer(folder.path())->kind(), "byte");
   EXPECT_EQ(FindTokenizer(folder.path())->kind(), "byte");
-  WriteBytes(folder / "tokenizer.model", "takes precedence");
-  EXPECT_THAT(ErrorOf([&] { (void)LoadTokenizer(folder.path()); }), HasSubstr("tokenizer.model"));
+  WriteBytes(folder / "tokenizer.json", "for others");
+  EXPECT_EQ(LoadTokenizer(folder.path())->kind(), "byte");
+  std::filesystem::remove(folder / "byte_tokenizer.json");
+  WriteBytes(folder / "tokenizer.model", "is not asked");
+  EXPECT_THAT(ErrorOf([&] { (void)LoadTokenizer(folder.path()); }), HasSubstr("tokenizer.json"));
 }
 
 TEST(TokenizerTest, OtherByteTokenizersAreRefused) {

@@ -1,0 +1,54 @@
+// Writing GGUF files (version 3), tensor by tensor. A writer belongs to one thread.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "io/array.h"
+#include "io/ggml_types.h"
+#include "io/gguf.h"
+
+namespace puzzle {
+
+/// In the order of the file. Integers become u32, lists of them i32, numbers and lists of them f32:
+/// what llama.cpp expects wherever a key has a choice.
+using GgufMetadata = std::vector<std::pair<std::string, GgufValue>>;
+
+/// A tensor to come; its rows are whole blocks of its type.
+struct GgufTensorToWrite {
+  std::string name;
+  Shape shape;                     // row-major, [out, in]
+  const GgmlType* type = nullptr;  // one that is written (FindWritableGgmlType)
+};
+
+/// A file that appears at its path whole or not at all. All sizes are known before the first tensor
+/// is written, and beside the tensor at hand a few MiB are held.
+class GgufWriter {
+ public:
+  /// Begins a file under a temporary name beside `path`. Throws Error, naming key or tensor, before
+  /// a file is made for what readers refuse: keys and names that are empty, too long or there
+  /// twice, integers that do not fit, tensors without elements, and rows that are no whole blocks
+  /// of their type.
+  GgufWriter(const std::string& path, const GgufMetadata& metadata,
+             std::vector<GgufTensorToWrite> tensors);
+  GgufWriter(GgufWriter&&) noexcept;
+  GgufWriter& operator=(GgufWriter&&) noexcept;
+  /// Without Commit() nothing is left.
+  ~GgufWriter();
+
+  /// The next tensor of the list. Throws Error, naming it, for NaN, infinity, and finite values
+  /// that are too large for its type. REQUIRES: as many values as it has elements.
+  void Append(std::span<const float> values);
+  /// Waits for the disk and gives the file its name, replacing one that is there. Returns its
+  /// bytes. REQUIRES: all tensors are written.
+  uint64_t Commit();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace puzzle

@@ -1,0 +1,75 @@
+#include "io/staged_folder.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "tests/io/test_files.h"
+
+namespace puzzle {
+namespace {
+
+using testing::HasSubstr;
+namespace fs = std::filesystem;
+
+bool Nothing(const std::string&) {
+  return false;
+}
+
+class StagedFolderTest : public testing::Test {
+ protected:
+  TempFolder folder_;
+  std::string target_ = folder_ / "a/b";
+};
+
+TEST_F(StagedFolderTest, AFolderAppearsWithAllItsFiles) {
+  StagedFolder staged(target_ + "/");
+  WriteBytes(staged.path() + "/x", "1");
+  EXPECT_FALSE(fs::exists(target_));
+  staged.Commit(Nothing, "");
+  EXPECT_EQ(ReadBytes(target_ + "/x"), "1");
+  EXPECT_FALSE(fs::exists(staged.path()));
+}
+
+TEST_F(StagedFolderTest, WithoutCommitThereIsNothing) {
+  {
+    StagedFolder staged(target_);
+    WriteBytes(staged.path() + "/x", "1");
+  }
+  EXPECT_TRUE(fs::is_empty(folder_ / "a"));
+}
+
+TEST_F(StagedFolderTest, AnOlderFolderKeepsWhatIsNotReplacedOrObsolete) {
+  fs::create_directories(target_);
+  for (const char* name : {"x", "old", "mine"}) WriteBytes(target_ + "/" + name, "0");
+  {
+    StagedFolder staged(target_);
+    WriteBytes(staged.path() + "/x", "1");
+    WriteBytes(staged.path() + "/y", "1");
+    EXPECT_EQ(ReadBytes(target_ + "/x"), "0");
+    staged.Commit([](const std::string& name) { return name == "old"; }, "x");
+  }
+  EXPECT_EQ(ReadBytes(target_ + "/x") + ReadBytes(target_ + "/y") + ReadBytes(target_ + "/mine"),
+            "110");
+  EXPECT_FALSE(fs::exists(target_ + "/old"));
+  EXPECT_EQ(std::distance(fs::directory_iterator(target_), {}), 3);
+}
+
+TEST_F(StagedFolderTest, TheLastFileIsNotThereWhenAnotherFails) {
+  fs::create_directories(target_ + "/z/in the way");
+  StagedFolder staged(target_);
+  WriteBytes(staged.path() + "/a", "1");
+  WriteBytes(staged.path() + "/z", "1");
+  EXPECT_THAT(ErrorOf([&] { staged.Commit(Nothing, "a"); }), HasSubstr("b/z: cannot write"));
+  EXPECT_FALSE(fs::exists(target_ + "/a"));
+}
+
+TEST_F(StagedFolderTest, AFileInThePlaceOfTheFolderIsRefused) {
+  WriteBytes(folder_ / "file", "1");
+  EXPECT_THAT(ErrorOf([&] { StagedFolder staged(folder_ / "file"); }),
+              HasSubstr("is there and is no folder"));
+}
+
+}  // namespace
+}  // namespace puzzle
