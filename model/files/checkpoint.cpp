@@ -11,6 +11,7 @@
 #include "io/file.h"
 #include "io/gguf.h"
 #include "io/safetensors.h"
+#include "io/staged_folder.h"
 #include "io/tokenizer.h"
 #include "model/families/family.h"
 #include "model/files/checkpoint_config.h"
@@ -18,6 +19,7 @@
 #include "model/files/gguf_checkpoint.h"
 #include "model/files/head_padding.h"
 #include "model/files/hf_config.h"
+#include "model/files/remote_code.h"
 #include "model/files/stored_heads.h"
 #include "model/pch.h"
 
@@ -28,41 +30,16 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// What AutoConfig needs to read a heterogeneous folder: `nemotron-nas` is not built into
-// transformers, and readers access block_configs by attribute.
-constexpr const char* kConfigurationPy = R"(from transformers import PretrainedConfig
-
-
-class _Attributes(dict):
-    """A dict whose items are attributes; survives JSON, deepcopy and pickle."""
-
-    def __getattr__(self, name):
-        try:
-            return self[name]
-        except KeyError as error:
-            raise AttributeError(name) from error
-
-
-class DeciLMConfig(PretrainedConfig):
-    model_type = "nemotron-nas"
-
-    def __init__(self, block_configs=None, **kwargs):
-        super().__init__(**kwargs)
-        self.block_configs = [
-            _Attributes({part: _Attributes(fields) for part, fields in block.items()})
-            for block in (block_configs or [])
-        ]
-)";
-
 // What a file holds under one name: a tensor of ours, or several that are stacked there.
 struct Stored {
   std::vector<NamedSlot> parts;
   bool transposed = false;
 };
 
-// By name in the file. Where a family does not stack tensors, the order is that of the slots.
-std::vector<std::pair<std::string, Stored>> StoredTensors(ModelWeights& model) {
-  const Family& family = FamilyOf(model.config);
+// By name in the files of `family`. Where a family does not stack tensors, the order is that of the
+// slots.
+std::vector<std::pair<std::string, Stored>> StoredTensors(ModelWeights& model,
+                                                          const Family& family) {
   std::vector<std::pair<std::string, Stored>> all;
   std::map<std::string, size_t> index;
   for (NamedSlot& slot : Slots(model)) {
@@ -140,6 +117,7 @@ void RefuseQuantised(const SafetensorsReader& reader, const std::string& name) {
                               reader.FileOf(name), name));
 }
 
+constexpr const char* kConfigName = "config.json";
 constexpr const char* kHeadName = "lm_head.weight";
 
 [[noreturn]] void ThrowMissing(const SafetensorsReader& reader, const std::string& folder,
@@ -162,9 +140,24 @@ constexpr const char* kHeadName = "lm_head.weight";
   throw Error(fmt::format("{}: tensor {} is missing{}", folder, name, hint));
 }
 
-ScaleBlock ScaleBlockOf(const std::string& folder) {
-  const JsonText json = ParseHfJson((fs::path(folder) / "config.json").string());
-  return ReadScaleBlock(HfFields(json.value(), json.source()));
+void WriteTensors(const std::string& folder, const ModelWeights& model, const Family& naming) {
+  std::vector<Tensor> on_host;  // keeps the data alive while it is written
+  std::vector<TensorToWrite> tensors;
+  ModelWeights handles = PadHeads(model);
+  for (const auto& [name, stored] : StoredTensors(handles, naming)) {
+    on_host.push_back(ForFile(stored));
+    tensors.push_back({name, on_host.back().sizes().vec(), on_host.back().data_ptr<float>(),
+                       model.config.stored_dtype});
+  }
+  WriteSafetensors(folder, tensors);
+}
+
+// What another model left in a folder, and readers would take for a part of the new one.
+bool IsOfACheckpoint(const std::string& name) {
+  const auto& tokenizer = TokenizerFileNames();
+  return name == kConfigName || name == kGenerationConfigName || RemoteCode().contains(name) ||
+         name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json") ||
+         std::find(tokenizer.begin(), tokenizer.end(), name) != tokenizer.end();
 }
 
 }  // namespace
@@ -172,14 +165,15 @@ ScaleBlock ScaleBlockOf(const std::string& folder) {
 ModelWeights LoadCheckpoint(const std::string& folder) {
   if (IsGgufPath(folder)) return LoadGguf(folder);
   const ModelConfig config = ReadCheckpointConfig(folder);
-  const ScaleBlock block = ScaleBlockOf(folder);
-  const Family& family = FamilyOf(config);
+  const JsonText json = ParseHfJson((fs::path(folder) / kConfigName).string());
+  const ScaleBlock block = ReadScaleBlock(HfFields(json.value(), json.source()));
+  const Family& family = NamingOf(json.value());
   ModelWeights model = Outline(StoredShape(config));
   const SafetensorsReader reader = SafetensorsReader::Open(folder);
   for (const std::string& name : reader.Names()) RefuseQuantised(reader, name);
 
   // Names first, so that a wrong folder is refused before anything large is read.
-  std::vector<std::pair<std::string, Stored>> found = StoredTensors(model);
+  std::vector<std::pair<std::string, Stored>> found = StoredTensors(model, family);
   std::set<std::string> used;
   for (auto& [name, stored] : found) {
     std::string in_file = NameInFile(reader, name, family.base_prefix);
@@ -215,48 +209,26 @@ ModelWeights LoadCheckpoint(const std::string& folder) {
 std::map<std::string, uint64_t> SaveCheckpoint(
     const std::string& folder, const ModelWeights& model,
     const std::map<std::string, std::string>& extra_files) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) throw Error(fmt::format("{}: cannot create the folder: {}", folder, error.message()));
-
   for (const auto& [name, unused] : extra_files) {
     if (!IsPlainFileName(name))
       throw Error(fmt::format("{}: \"{}\" is no name for a file in it", folder, name));
   }
-  // What another model left here would be preferred by every reader.
-  for (const char* name : TokenizerFileNames()) {
-    if (!extra_files.contains(name)) fs::remove(fs::path(folder) / name, error);
-    if (error)
-      throw Error(fmt::format("{}: cannot remove the old {}: {}", folder, name, error.message()));
-  }
-
-  std::vector<Tensor> on_host;  // keeps the data alive while it is written
-  std::vector<TensorToWrite> tensors;
-  ModelWeights handles = PadHeads(model);
-  for (const auto& [name, stored] : StoredTensors(handles)) {
-    on_host.push_back(ForFile(stored));
-    tensors.push_back({name, on_host.back().sizes().vec(), on_host.back().data_ptr<float>(),
-                       model.config.stored_dtype});
-  }
-  WriteSafetensors(folder, tensors);
-
+  StagedFolder staged(folder);
+  const nlohmann::ordered_json config = FolderJson(model.config);
+  WriteTensors(staged.path(), model, NamingOf(config));
   std::map<std::string, std::string> texts = extra_files;
-  const nlohmann::ordered_json config = ToHfJson(model.config);
-  texts["config.json"] = config.dump(2) + "\n";
-  if (config.contains("auto_map")) texts["configuration_decilm.py"] = kConfigurationPy;
-
-  std::map<std::string, uint64_t> written;
+  texts[kConfigName] = config.dump(2) + "\n";
+  if (config.contains("auto_map"))
+    for (const auto& [name, text] : RemoteCode()) texts[name] = text;
   for (const auto& [name, bytes] : texts) {
-    AtomicFile file((fs::path(folder) / name).string());
+    AtomicFile file((fs::path(staged.path()) / name).string());
     file.Append(bytes.data(), bytes.size());
     file.Commit();
-    written[name] = bytes.size();
   }
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    if (name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json"))
-      written[name] = entry.file_size();
-  }
+  std::map<std::string, uint64_t> written;
+  for (const auto& entry : fs::directory_iterator(staged.path()))
+    written[entry.path().filename().string()] = entry.file_size();
+  staged.Commit(IsOfACheckpoint, kConfigName);
   return written;
 }
 

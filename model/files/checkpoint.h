@@ -19,9 +19,10 @@ namespace puzzle {
 [[nodiscard]] ModelWeights LoadCheckpoint(const std::string& folder);
 
 /// Writes config.json, safetensors in the config's stored dtype and `extra_files` (name -> bytes;
-/// a tokenizer's). Heterogeneous models also get the configuration_decilm.py that
-/// `--trust-remote-code` readers want. Creates the folder; files appear atomically. Returns name ->
-/// bytes written. Throws Error.
+/// a tokenizer's). Models whose blocks differ also get the Python files of
+/// model/files/remote_code.h. The folder appears when all is written (io/staged_folder.h); of one
+/// that is there, the files of an older checkpoint go. Returns name -> bytes written. Throws Error,
+/// and leaves the folder as it was.
 std::map<std::string, uint64_t> SaveCheckpoint(
     const std::string& folder, const ModelWeights& model,
     const std::map<std::string, std::string>& extra_files = {});

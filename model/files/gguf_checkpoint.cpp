@@ -2,12 +2,19 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "io/error.h"
 #include "io/gguf.h"
+#include "io/gguf_tokenizer.h"
+#include "io/gguf_write.h"
 #include "model/files/gguf_config.h"
+#include "model/files/gguf_form.h"
+#include "model/files/zeros.h"
 #include "model/pch.h"
 
 namespace puzzle {
@@ -62,6 +69,122 @@ void ReadRows(const InGguf& stored, const GgufReader& reader) {
   }
 }
 
+Tensor Interleaved(const Tensor& rows, int64_t heads) {
+  const int64_t half = rows.size(0) / heads / 2;
+  Shape shape = {heads, 2, half};
+  shape.insert(shape.end(), rows.sizes().begin() + 1, rows.sizes().end());
+  return rows.reshape(shape).transpose(1, 2).reshape(rows.sizes());
+}
+
+// As the file holds it.
+Tensor RowsFor(const InGguf& stored) {
+  std::vector<Tensor> parts;
+  for (const auto& [place, slot] : stored.parts) {
+    const Tensor rows = slot->detach().to(at::kCPU, at::kFloat);
+    parts.push_back(place.rotated > 0 ? Interleaved(rows, place.rotated) : rows);
+  }
+  return (parts.size() == 1 ? parts.front() : at::cat(parts)).contiguous();
+}
+
+// llama.cpp adds nothing behind a linear sub-block.
+void RefuseLinearBias(const Tensor& bias, size_t layer, const char* what) {
+  if (bias.defined() && bias.count_nonzero().item<int64_t>() > 0)
+    throw Error(
+        fmt::format("cannot be written as GGUF: layer {}: the linear {} has a bias, which "
+                    "llama.cpp does not add",
+                    layer, what));
+}
+
+AttentionWeights AttentionFor(const ModelWeights& model, const GgufLayer& layer) {
+  AttentionWeights made;
+  if (layer.attention) {
+    made = model.blocks[*layer.attention].attention;
+    RefuseLinearBias(made.linear_bias, *layer.attention, "attention");
+  } else if (layer.linear_ffn) {
+    const FfnWeights& ffn = model.blocks[*layer.linear_ffn].ffn;
+    RefuseLinearBias(ffn.linear_bias, *layer.linear_ffn, "FFN");
+    made.norm = ffn.norm;
+    made.linear = ffn.linear;
+  }
+  return made;
+}
+
+// Shares storage with `model`.
+ModelWeights InForm(const ModelWeights& model, const GgufForm& form) {
+  ModelWeights made = model;
+  made.config = form.config;
+  made.blocks.clear();
+  for (size_t i = 0; i < form.layers.size(); ++i) {
+    const GgufLayer& layer = form.layers[i];
+    const BlockSpec& spec = form.config.blocks[i];
+    SubBlockWeights attention = AttentionFor(model, layer);
+    SubBlockWeights ffn = layer.ffn ? model.blocks[*layer.ffn].ffn : FfnWeights();
+    FillWithZeros(attention, Outline(VariantSpec(spec.attention), form.config));
+    FillWithZeros(ffn, Outline(VariantSpec(spec.ffn), form.config));
+    made.blocks.push_back({std::get<AttentionWeights>(attention), std::get<FfnWeights>(ffn)});
+  }
+  return made;
+}
+
+// general.file_type of llama.cpp; nothing for types that it has no number for.
+std::optional<int64_t> FileTypeOf(const GgmlType& type) {
+  for (const auto& [name, number] : {std::pair<std::string_view, int64_t>{"F32", 0},
+                                     {"F16", 1},
+                                     {"Q4_0", 2},
+                                     {"Q4_1", 3},
+                                     {"Q8_0", 7},
+                                     {"Q5_0", 8},
+                                     {"Q5_1", 9},
+                                     {"BF16", 32}})
+    if (name == type.name) return number;
+  return std::nullopt;
+}
+
+// Takes a key out; -1 when it is not there.
+int64_t TakeId(GgufMetadata& metadata, std::string_view key) {
+  const auto found = std::find_if(metadata.begin(), metadata.end(),
+                                  [&](const auto& entry) { return entry.first == key; });
+  if (found == metadata.end()) return -1;
+  const int64_t id = std::get<int64_t>(found->second);
+  metadata.erase(found);
+  return id;
+}
+
+// Where texts end: as the model's config says, the tokenizer's own token first.
+void AddTokenIds(const ModelConfig& config, GgufMetadata& metadata) {
+  const int64_t tokenizers_bos = TakeId(metadata, "tokenizer.ggml.bos_token_id");
+  const int64_t tokenizers_eos = TakeId(metadata, "tokenizer.ggml.eos_token_id");
+  const int64_t bos = config.bos_id >= 0 ? config.bos_id : tokenizers_bos;
+  if (bos >= 0) metadata.emplace_back("tokenizer.ggml.bos_token_id", bos);
+  std::vector<int64_t> ends(config.eos_ids.begin(), config.eos_ids.end());
+  if (tokenizers_eos >= 0) {
+    std::erase(ends, tokenizers_eos);
+    ends.insert(ends.begin(), tokenizers_eos);
+  }
+  constexpr const char* kEndKeys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                                      "tokenizer.ggml.eom_token_id"};
+  if (ends.size() > std::size(kEndKeys))
+    throw Error(fmt::format("cannot be written as GGUF: {} ids end a text, it has keys for {}",
+                            ends.size(), std::size(kEndKeys)));
+  for (size_t i = 0; i < ends.size(); ++i) metadata.emplace_back(kEndKeys[i], ends[i]);
+  if (config.pad_id >= 0)
+    metadata.emplace_back("tokenizer.ggml.padding_token_id", int64_t{config.pad_id});
+}
+
+GgufMetadata MetadataOf(const GgufForm& form, const GgufOptions& options) {
+  GgufMetadata metadata = GgufKeysOf(form);
+  if (!options.name.empty()) metadata.emplace_back("general.name", options.name);
+  if (const auto type = FileTypeOf(*options.type))
+    metadata.emplace_back("general.file_type", *type);
+  constexpr int64_t kQuantisation = 2;
+  if (options.type->block_elements > 1)
+    metadata.emplace_back("general.quantization_version", kQuantisation);
+  GgufMetadata tokenizer = TokenizerToGguf(options.tokenizer_files, form.config.vocab_size);
+  AddTokenIds(form.config, tokenizer);
+  std::move(tokenizer.begin(), tokenizer.end(), std::back_inserter(metadata));
+  return metadata;
+}
+
 }  // namespace
 
 ModelWeights LoadGguf(const std::string& path) {
@@ -91,6 +214,33 @@ ModelWeights LoadGguf(const std::string& path) {
   }
   for (const InGguf& tensor : stored) ReadRows(tensor, reader);
   return model;
+}
+
+uint64_t SaveGguf(const std::string& path, const ModelWeights& model, const GgufOptions& options) {
+  PUZZLE_CHECK(options.type != nullptr, "a type for the matrices");
+  const at::NoGradGuard no_grad;
+  const GgufForm form = GgufFormOf(model.config);
+  ModelWeights in_form = InForm(model, form);
+  const std::vector<InGguf> stored = TensorsInGguf(in_form);
+  const GgmlType* const f32 = FindWritableGgmlType("F32");
+  std::vector<GgufTensorToWrite> tensors;
+  std::vector<float> rope_factors;
+  if (form.config.rope.type == RopeConfig::Type::kLlama3) {
+    rope_factors = Llama3RopeFactors(form.config.rope, form.config.head_dim);
+    tensors.push_back({kGgufRopeFactors, {static_cast<int64_t>(rope_factors.size())}, f32});
+  }
+  for (const InGguf& tensor : stored) {
+    const Shape shape = ShapeInGguf(tensor);
+    const bool is_matrix = shape.size() > 1 && !tensor.name.starts_with("position_embd");
+    tensors.push_back({tensor.name, shape, is_matrix ? options.type : f32});
+  }
+  GgufWriter writer(path, MetadataOf(form, options), std::move(tensors));
+  if (!rope_factors.empty()) writer.Append(rope_factors);
+  for (const InGguf& tensor : stored) {
+    const Tensor rows = RowsFor(tensor);
+    writer.Append({rows.data_ptr<float>(), static_cast<size_t>(rows.numel())});
+  }
+  return writer.Commit();
 }
 
 }  // namespace puzzle

@@ -1,8 +1,11 @@
 // Checkpoints in GGUF files. Thread-safe (no shared state).
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <string>
 
+#include "io/ggml_types.h"
 #include "model/weights.h"
 
 namespace puzzle {
@@ -11,5 +14,18 @@ namespace puzzle {
 /// give, dequantised to fp32, rows of q and k in their order. Tensor by tensor, so that beside the
 /// model no more than one of them is held. Throws Error naming file and tensor, as LoadCheckpoint.
 [[nodiscard]] ModelWeights LoadGguf(const std::string& path);
+
+struct GgufOptions {
+  const GgmlType* type = nullptr;  // of matrices; vectors and learned positions are F32
+  std::string name = {};           // general.name; empty: none
+  std::map<std::string, std::string> tokenizer_files = {};  // name -> bytes; may be empty
+};
+
+/// Writes a model in the form of model/files/gguf_form.h, its tokenizer and chat template inside;
+/// returns the bytes of the file. One tensor at a time is copied and converted. The file appears
+/// whole or not at all. Throws Error, before anything is written, for what GGUF has no word for and
+/// for a type whose blocks do not divide the rows of a matrix; and for values that are too large
+/// for the type.
+uint64_t SaveGguf(const std::string& path, const ModelWeights& model, const GgufOptions& options);
 
 }  // namespace puzzle

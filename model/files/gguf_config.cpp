@@ -18,7 +18,6 @@ namespace puzzle {
 namespace {
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kRopeFactors = "rope_freqs.weight";
 constexpr const char* kEmbedding = "token_embd.weight";
 constexpr const char* kHead = "output.weight";
 
@@ -88,35 +87,23 @@ class Keys {
   std::string prefix_;
 };
 
-/// The factors by which llama.cpp divides the frequencies of Llama 3.
-std::vector<float> Llama3Factors(const RopeConfig& rope, int64_t head_dim) {
-  RopeConfig plain = rope;
-  plain.type = RopeConfig::Type::kPlain;
-  const std::vector<double> before = plain.InverseFrequencies(head_dim);
-  const std::vector<double> after = rope.InverseFrequencies(head_dim);
-  std::vector<float> factors;
-  for (size_t i = 0; i < before.size(); ++i)
-    factors.push_back(static_cast<float>(before[i] / after[i]));
-  return factors;
-}
-
 /// Llama 3's scaling comes as a tensor of factors. What they were made from is found by trying: all
 /// published models have frequency factors 1 and 4 and a power of two as the first context.
 Json Llama3Scaling(const GgufReader& reader, double theta, int64_t head_dim) {
   const Shape shape = {head_dim / 2};
-  if (reader.ShapeOf(kRopeFactors) != shape)
+  if (reader.ShapeOf(kGgufRopeFactors) != shape)
     throw Error(fmt::format("{}: tensor {} has shape {}, the metadata implies {}", reader.path(),
-                            kRopeFactors, ShapeString(reader.ShapeOf(kRopeFactors)),
+                            kGgufRopeFactors, ShapeString(reader.ShapeOf(kGgufRopeFactors)),
                             ShapeString(shape)));
   std::vector<float> factors(static_cast<size_t>(head_dim / 2));
-  reader.ReadF32(kRopeFactors, factors);
+  reader.ReadF32(kGgufRopeFactors, factors);
   RopeConfig rope;
   rope.type = RopeConfig::Type::kLlama3;
   rope.theta = theta;
   rope.factor = *std::max_element(factors.begin(), factors.end());
   for (int64_t context = 512; context <= 1 << 20; context *= 2) {
     rope.original_max_positions = context;
-    const std::vector<float> tried = Llama3Factors(rope, head_dim);
+    const std::vector<float> tried = Llama3RopeFactors(rope, head_dim);
     const bool same = std::equal(tried.begin(), tried.end(), factors.begin(), [](float a, float b) {
       return std::abs(a - b) <= 1e-5F * std::abs(b);
     });
@@ -130,7 +117,7 @@ Json Llama3Scaling(const GgufReader& reader, double theta, int64_t head_dim) {
   throw Error(
       fmt::format("{}: tensor {}: these factors are not those of Llama 3's rope scaling; "
                   "others are not supported",
-                  reader.path(), kRopeFactors));
+                  reader.path(), kGgufRopeFactors));
 }
 
 void AddRope(const GgufReader& reader, const Keys& keys, int64_t head_dim, Json& json) {
@@ -149,10 +136,10 @@ void AddRope(const GgufReader& reader, const Keys& keys, int64_t head_dim, Json&
   } else if (type != "none") {
     keys.Fail("rope.scaling.type", fmt::format("\"{}\" is not supported (none, linear)", type));
   }
-  if (!reader.Has(kRopeFactors)) return;
+  if (!reader.Has(kGgufRopeFactors)) return;
   if (json.contains("rope_scaling"))
     throw Error(fmt::format("{}: has both {} and {}", reader.path(), keys.Name("rope.scaling.type"),
-                            kRopeFactors));
+                            kGgufRopeFactors));
   json["rope_scaling"] = Llama3Scaling(reader, theta, head_dim);
 }
 
@@ -339,8 +326,19 @@ GgufPlace GgufPlaceOf(const ModelConfig& config, std::string_view name) {
   return place;
 }
 
+std::vector<float> Llama3RopeFactors(const RopeConfig& rope, int64_t head_dim) {
+  RopeConfig plain = rope;
+  plain.type = RopeConfig::Type::kPlain;
+  const std::vector<double> before = plain.InverseFrequencies(head_dim);
+  const std::vector<double> after = rope.InverseFrequencies(head_dim);
+  std::vector<float> factors;
+  for (size_t i = 0; i < before.size(); ++i)
+    factors.push_back(static_cast<float>(before[i] / after[i]));
+  return factors;
+}
+
 bool IsInGgufConfig(std::string_view name) {
-  return name == kRopeFactors;
+  return name == kGgufRopeFactors;
 }
 
 }  // namespace puzzle

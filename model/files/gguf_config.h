@@ -6,6 +6,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "io/gguf.h"
 #include "model/shape/config.h"
@@ -30,5 +31,10 @@ struct GgufPlace {
 [[nodiscard]] GgufPlace GgufPlaceOf(const ModelConfig& config, std::string_view name);
 /// Whether a tensor of the file is said by the config instead.
 [[nodiscard]] bool IsInGgufConfig(std::string_view name);
+
+/// That tensor, which says Llama 3's rope scaling: the factors by which llama.cpp divides the
+/// frequencies, [head_dim / 2].
+inline constexpr const char* kGgufRopeFactors = "rope_freqs.weight";
+[[nodiscard]] std::vector<float> Llama3RopeFactors(const RopeConfig& rope, int64_t head_dim);
 
 }  // namespace puzzle

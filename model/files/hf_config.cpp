@@ -75,8 +75,10 @@ FfnSpec ReadFfn(const HfFields& fields, int64_t hidden) {
 
 const Family& ReadFamily(const HfFields& fields) {
   const std::string type = fields.Text("model_type", "llama");
-  // The heterogeneous dialect of Llama; block_configs says the rest.
-  const Family* family = FindFamily(type == "nemotron-nas" ? "llama" : type);
+  // Where blocks differ; block_configs says the rest.
+  const Family* family = FindFamily(type == "nemotron-nas"     ? "llama"
+                                    : type == kPuzzleModelType ? fields.Text("base_model_type", "")
+                                                               : type);
   if (family == nullptr)
     throw Error(fmt::format("{}: model_type \"{}\" is not supported ({}, nemotron-nas)",
                             fields.where(), type, FamilyNames()));

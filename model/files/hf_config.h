@@ -17,6 +17,10 @@
 
 namespace puzzle {
 
+/// The model_type of children of other families than Llama in folders that we write
+/// (model/files/remote_code.h); `base_model_type` says the family.
+inline constexpr const char* kPuzzleModelType = "puzzle";
+
 /// Reads `path` (a config.json, or a folder that holds one). Throws Error "file: field: what" for
 /// unknown model types, missing or wrong fields, quantised checkpoints, and options of a family
 /// that are not supported.

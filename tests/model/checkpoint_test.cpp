@@ -16,7 +16,8 @@
 #include "model/files/checkpoint_digest.h"
 #include "model/files/hf_config.h"
 #include "model/transformer.h"
-#include "tests/io/temp_folder.h"
+#include "tests/io/file_size_limit.h"
+#include "tests/io/test_files.h"
 #include "tests/model/same_bits.h"
 #include "tests/model/tiny_model.h"
 
@@ -24,6 +25,7 @@ namespace puzzle {
 namespace {
 
 using at::Tensor;
+using testing::AllOf;
 using testing::HasSubstr;
 namespace fs = std::filesystem;
 
@@ -77,6 +79,7 @@ TEST_F(CheckpointTest, HeterogeneousModelComesBackBitForBit) {
   for (const auto& [name, bytes] : files)
     EXPECT_EQ(fs::file_size(fs::path(folder_) / name), bytes) << name;
   EXPECT_TRUE(files.contains("configuration_decilm.py"));
+  EXPECT_TRUE(files.contains("modeling_decilm.py"));
   EXPECT_TRUE(files.contains("byte_tokenizer.json"));
 }
 
@@ -87,6 +90,42 @@ TEST_F(CheckpointTest, UntouchedBf16WeightsAreBitIdenticalAfterAnExport) {
   const ModelWeights loaded = LoadCheckpoint(folder_);
   SaveCheckpoint(folder_ + "/again", loaded);
   ExpectEqual(LoadCheckpoint(folder_ + "/again"), loaded);
+}
+
+TEST_F(CheckpointTest, WhatCannotBeWrittenLeavesTheFolderAsItWas) {
+  ModelConfig config = TinyConfig();
+  config.stored_dtype = DType::kF16;
+  const ModelWeights model = TinyModel(config);
+  ModelWeights spoilt = Clone(model);
+  spoilt.blocks[1].ffn.down.select(0, 3).fill_(1e6);
+  const auto failure = [&](const std::string& folder) {
+    return ErrorOf([&] { SaveCheckpoint(folder, spoilt); });
+  };
+  const std::string name = "model.layers.1.mlp.down_proj.weight";
+  EXPECT_THAT(failure(folder_ + "/new"), AllOf(HasSubstr(name), HasSubstr("too large for f16")));
+  EXPECT_TRUE(fs::is_empty(folder_));
+  SaveCheckpoint(folder_, model);
+  const ModelWeights before = LoadCheckpoint(folder_);
+  EXPECT_THAT(failure(folder_), HasSubstr(name));
+  ExpectEqual(LoadCheckpoint(folder_), before);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 2) << "config.json and weights";
+}
+
+TEST_F(CheckpointTest, ADiskThatFillsUpLeavesTheFolderAsItWas) {
+  const FileSizeLimit limit(4096);
+  EXPECT_THAT(ErrorOf([&] { SaveCheckpoint(folder_ + "/new", TinyModel()); }),
+              HasSubstr("cannot write"));
+  EXPECT_TRUE(fs::is_empty(folder_));
+}
+
+TEST_F(CheckpointTest, WhatAnotherModelLeftIsReplaced) {
+  SaveCheckpoint(folder_, TinyModel(), {{"tokenizer.model", "old"}, {"notes.txt", "mine"}});
+  ModelConfig config = TinyConfig();
+  config.blocks[0].ffn.size = 24;
+  SaveCheckpoint(folder_, TinyModel(config));
+  EXPECT_FALSE(fs::exists(folder_ + "/tokenizer.model"));
+  EXPECT_TRUE(fs::exists(folder_ + "/notes.txt"));
+  EXPECT_EQ(LoadCheckpoint(folder_).config, config);
 }
 
 TEST_F(CheckpointTest, BadTensorsAreRefusedByName) {

@@ -56,6 +56,19 @@ TEST_P(FamilyTest, ParentsAndChildrenComeBackBitForBit) {
   }
 }
 
+// Which would fill up with random weights what is not there.
+TEST_P(FamilyTest, ChildrenAreNothingThatAStockClassTakes) {
+  const ModelWeights parent = RandomWeights(ConfigOf(GetParam()));
+  SaveCheckpoint(folder_, Child(parent));
+  const Json json = Json::parse(ReadWholeFile(folder_ + "/config.json", 1 << 20));
+  EXPECT_EQ(json["model_type"], parent.config.family == "llama" ? "nemotron-nas" : "puzzle");
+  for (const auto& [role, place] : json["auto_map"].items()) {
+    const std::string text = place, file = text.substr(0, text.find('.')) + ".py";
+    const std::string code = ReadWholeFile(folder_ + "/" + file, 1 << 20);
+    EXPECT_THAT(code, HasSubstr("class " + text.substr(text.find('.') + 1))) << role;
+  }
+}
+
 // What a reader sees that knows no `unpadded_heads`.
 TEST_P(FamilyTest, PrunedQueryHeadsAreZerosToOtherReaders) {
   const at::NoGradGuard no_grad;
