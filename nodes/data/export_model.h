@@ -1,5 +1,9 @@
-// `export`: a checkpoint as a Hugging Face folder.
+// `export`: a checkpoint as a Hugging Face folder or as a GGUF file.
 #pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
 
 #include "graph/kind/kind.h"
 #include "nodes/data/artifacts.h"
@@ -7,7 +11,22 @@
 
 namespace puzzle {
 
-/// Writes the folder (see model/files/checkpoint.h) and says what is in it.
+/// Throws Error unless at `out`, a folder or a GGUF file, nothing is lost but an older export.
+void CheckDestination(const std::string& format, const std::string& out);
+
+/// Writes a folder (model/files/checkpoint.h), the files of the tokenizer and
+/// generation_config.json included; returns name -> bytes. `dtype` is one of ExportDTypes that
+/// CheckExport accepts.
+[[nodiscard]] std::map<std::string, uint64_t> ExportFolder(const Checkpoint& checkpoint,
+                                                           const std::string& folder,
+                                                           const std::string& dtype);
+/// Writes a GGUF file (model/files/gguf_checkpoint.h) with `name` as general.name, if it is not
+/// empty; returns its bytes.
+[[nodiscard]] uint64_t ExportGguf(const Checkpoint& checkpoint, const std::string& path,
+                                  const std::string& dtype, const std::string& name = {});
+
+/// Either of them; a GGUF file is called model.gguf. Says what is in the folder. Throws Error as
+/// CheckDestination.
 [[nodiscard]] ExportManifest RunExport(const ExportParams& params, const Inputs& inputs,
                                        RunContext& context);
 

@@ -63,9 +63,15 @@ NodeKind TokenizeKind() {
 }
 
 NodeKind ExportKind() {
-  return Kind<ExportParams>("export", 2, "Writes a checkpoint as a Hugging Face folder.")
+  return Kind<ExportParams>("export", 3,
+                            "Writes a checkpoint as a Hugging Face folder, or as a GGUF file.")
       .In("model", "checkpoint", "what to write")
       .Param("folder", &ExportParams::folder, {Required(), OutputFolder()}, "where to")
+      .Param("format", &ExportParams::format, {OneOf(ExportFormats()), UnkeyedAs("hf")},
+             "a folder; dense: with all layers alike; gguf: model.gguf in it, for llama.cpp")
+      .Param("dtype", &ExportParams::dtype, {OneOf(ExportDTypes()), UnkeyedAs("same")},
+             "of the matrices; \"same\": as in the checkpoint that the model began as")
+      .Check([](const ExportParams& params) { return CheckExport(params.format, params.dtype); })
       .Out("export");
 }
 
@@ -118,6 +124,21 @@ NodeKind CommandKind(const char* name, const char* doc, Needs needs) {
 }
 
 }  // namespace
+
+std::vector<std::string> ExportFormats() {
+  return {"hf", "dense", "gguf"};
+}
+
+std::vector<std::string> ExportDTypes() {
+  return {"same", "f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"};
+}
+
+std::optional<std::string> CheckExport(const std::string& format, const std::string& dtype) {
+  if (format == "gguf" || !dtype.starts_with('q')) return std::nullopt;
+  return fmt::format(
+      "dtype \"{}\": a Hugging Face folder holds f32, f16 or bf16; format \"gguf\" has the others",
+      dtype);
+}
 
 std::vector<NodeKind> DataKinds() {
   return {SyntheticTextKind(),

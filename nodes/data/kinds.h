@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,8 @@ struct TokenizeParams {
 
 struct ExportParams {
   std::string folder;
+  std::string format = "hf";   // "dense", "gguf"
+  std::string dtype = "same";  // as the checkpoint's, or what the format can hold
 };
 
 struct CommandParams {
@@ -47,6 +50,13 @@ struct CommandParams {
   int64_t threads = 0;     // 0: as many as there are
   int64_t memory_mib = 0;  // 0: little
 };
+
+/// What an export's `format` and `dtype` can be.
+[[nodiscard]] std::vector<std::string> ExportFormats();
+[[nodiscard]] std::vector<std::string> ExportDTypes();
+/// The complaint when the format does not hold that type.
+[[nodiscard]] std::optional<std::string> CheckExport(const std::string& format,
+                                                     const std::string& dtype);
 
 /// The tables of this room's kinds.
 [[nodiscard]] std::vector<NodeKind> DataKinds();

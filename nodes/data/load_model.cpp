@@ -15,24 +15,28 @@ namespace {
 constexpr uint64_t kMaxGenerationConfigBytes = 1 << 20;
 }  // namespace
 
-Checkpoint RunLoadModel(const LoadModelParams& params, const Inputs&, RunContext& context) {
+Checkpoint ReadCheckpoint(const std::string& path,
+                          const std::function<void(const std::string&)>& warn) {
   Checkpoint checkpoint;
-  checkpoint.model = LoadCheckpoint(params.path);
-  const std::filesystem::path generation =
-      std::filesystem::path(params.path) / kGenerationConfigName;
+  checkpoint.model = LoadCheckpoint(path);
+  const std::filesystem::path generation = std::filesystem::path(path) / kGenerationConfigName;
   if (std::filesystem::exists(generation))
     checkpoint.generation_config = ReadWholeFile(generation.string(), kMaxGenerationConfigBytes);
-  if (const auto tokenizer = FindTokenizer(params.path)) {
+  if (const auto tokenizer = FindTokenizer(path)) {
     if (tokenizer->vocab_size() > checkpoint.model.config.vocab_size)
-      context.Warn(
+      warn(
           fmt::format("{}: the tokenizer has {} ids, the model a vocabulary of {}; text "
                       "with the others is refused",
-                      params.path, tokenizer->vocab_size(), checkpoint.model.config.vocab_size));
+                      path, tokenizer->vocab_size(), checkpoint.model.config.vocab_size));
     checkpoint.tokenizer_files = tokenizer->files();
   } else {
-    context.Warn(params.path + ": no tokenizer; only token files can be used with this model");
+    warn(path + ": no tokenizer; only token files can be used with this model");
   }
   return checkpoint;
+}
+
+Checkpoint RunLoadModel(const LoadModelParams& params, const Inputs&, RunContext& context) {
+  return ReadCheckpoint(params.path, [&](const std::string& message) { context.Warn(message); });
 }
 
 }  // namespace puzzle
