@@ -25,7 +25,10 @@ int main(int argc, char** argv) {
     puzzle::AddReportVerb(verbs, registry, hooks);
     puzzle::AddSearchVerb(verbs);
     puzzle::AddModelVerbs(verbs,
-                          {puzzle::EvalCommand, puzzle::GenerateCommand, puzzle::BenchCommand});
+                          {puzzle::EvalCommand, puzzle::GenerateCommand, puzzle::BenchCommand,
+                           [&registry, &hooks](const puzzle::ExportOptions& options) {
+                             return puzzle::ExportCommand(options, registry, hooks);
+                           }});
   };
   hooks.before_execute = [] { spdlog::debug("{}", puzzle::RuntimeDescription()); };
   hooks.on_lane_start = [](const puzzle::Device& device, int) {

@@ -31,7 +31,7 @@ int main(int argc, char** argv) {
     puzzle::AddReportVerb(verbs, registry, hooks);
     puzzle::AddSearchVerb(verbs);
     const auto become_engine = [argv](const auto&) -> int { BecomeEngine(argv); };
-    puzzle::AddModelVerbs(verbs, {become_engine, become_engine, become_engine});
+    puzzle::AddModelVerbs(verbs, {become_engine, become_engine, become_engine, become_engine});
   };
   hooks.before_execute = [argv] { BecomeEngine(argv); };
   hooks.environment = puzzle::MachineFacts;

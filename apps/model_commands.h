@@ -1,4 +1,4 @@
-// What `puzzle eval`, `generate` and `bench` do; needs libtorch.
+// What `puzzle eval`, `generate`, `bench` and `export` do; needs libtorch.
 #pragma once
 
 #include "apps/model_verbs.h"
@@ -14,5 +14,10 @@ namespace puzzle {
 /// Prints a table of speeds, or {"models": [{"model", "dtype", "prefill_tok_s", "decode_tok_s",
 /// "first_token_ms", "peak_mib", "ratio", "predicted_ratio", ...}], ...}.
 [[nodiscard]] int BenchCommand(const BenchVerbOptions& options);
+
+/// Writes the files and prints their names and sizes, and which programs load them. Throws Error,
+/// before anything is read, for a destination that holds what is no checkpoint.
+[[nodiscard]] int ExportCommand(const ExportOptions& options, const Registry& registry,
+                                const Hooks& hooks);
 
 }  // namespace puzzle

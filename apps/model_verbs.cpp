@@ -5,6 +5,7 @@
 
 #include "graph/run/lanes.h"
 #include "io/error.h"
+#include "nodes/data/kinds.h"
 
 namespace puzzle {
 
@@ -107,6 +108,36 @@ void AddBenchVerb(Verbs& verbs, const ModelCommands& commands) {
   verb.add_flag("--json", own->json, "print one JSON object");
 }
 
+void AddExportVerb(Verbs& verbs, const ModelCommands& commands) {
+  auto own = std::make_shared<ExportOptions>();
+  CLI::App& verb =
+      verbs.Add("export",
+                "Write a checkpoint as a Hugging Face folder, as one whose layers are all alike "
+                "(dense: filled "
+                "up with zeros), or as a GGUF file for llama.cpp with tokenizer and chat template "
+                "inside, and "
+                "say which programs load it. What a format cannot say is refused.",
+                "  puzzle export out/child child.gguf --format gguf\n"
+                "  puzzle export out/child child.gguf --format gguf --dtype q8_0\n"
+                "  puzzle export configs/demo.json:student child.gguf --format gguf --store store\n"
+                "  puzzle export model.gguf out/model --dtype bf16",
+                [own, commands] { return commands.export_model(*own); });
+  verb.add_option("MODEL", own->model,
+                  "checkpoint: a folder, a .gguf file, or GRAPH:STEP of a graph that ran")
+      ->required();
+  verb.add_option("OUT", own->out, "where to: a folder, for gguf a file")->required();
+  verb.add_option("--format", own->format, "what to write")
+      ->check(CLI::IsMember(ExportFormats()))
+      ->capture_default_str();
+  verb.add_option("--dtype", own->dtype, "type of the matrices; same: as they are stored now")
+      ->check(CLI::IsMember(ExportDTypes()))
+      ->capture_default_str();
+  verb.add_option("--store", own->store, "where GRAPH:STEP has its results")->capture_default_str();
+  verb.add_option("--set", own->settings, "of GRAPH:STEP, as the run had it")
+      ->allow_extra_args(false)
+      ->type_name("TARGET=VALUE");
+}
+
 }  // namespace
 
 void AddModelVerbs(Verbs& verbs, const ModelCommands& commands) {
@@ -161,6 +192,7 @@ void AddModelVerbs(Verbs& verbs, const ModelCommands& commands) {
 
   AddGenerateVerb(verbs, commands);
   AddBenchVerb(verbs, commands);
+  AddExportVerb(verbs, commands);
 }
 
 }  // namespace puzzle

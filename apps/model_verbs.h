@@ -58,11 +58,21 @@ struct BenchVerbOptions {
   bool json = false;
 };
 
+struct ExportOptions {
+  std::string model;  // a folder, a GGUF file, or GRAPH:STEP
+  std::string out;    // a folder, or a file for GGUF
+  std::string format = "hf";
+  std::string dtype = "same";
+  std::string store = "store";        // of GRAPH:STEP
+  std::vector<std::string> settings;  // likewise
+};
+
 /// What the verbs run; each returns an exit code.
 struct ModelCommands {
   std::function<int(const EvalOptions&)> eval;
   std::function<int(const GenerateOptions&)> generate;
   std::function<int(const BenchVerbOptions&)> bench;
+  std::function<int(const ExportOptions&)> export_model;
 };
 
 void AddModelVerbs(Verbs& verbs, const ModelCommands& commands);
