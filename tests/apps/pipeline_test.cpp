@@ -240,121 +240,122 @@ TEST_F(PipelineTest, BenchComparesModelsAndRefusesWhatDoesNotFit) {
   const ProgramResult large = with({"--batch", "1000000000"});
   EXPECT_EQ(large.status, 1);
   EXPECT_THAT(large.err, HasSubstr("the largest that fits is"));
+}
 
-  TEST_F(PipelineTest, TheChildBecomesAGgufThatComputesTheSame) {
-    const auto export_to = [](const std::string& model, const std::string& to,
-                              const std::vector<std::string>& options) {
-      std::vector<std::string> args = {"export", model, to};
-      args.insert(args.end(), options.begin(), options.end());
-      return Puzzle(args);
-    };
-    const ProgramResult written = export_to("out", "child.gguf", {"--format", "gguf"});
-    ASSERT_EQ(written.status, 0) << written.text();
-    EXPECT_THAT(written.out, StartsWith("child.gguf "));
-    EXPECT_THAT(written.out, HasSubstr("llama.cpp      yes"));
-    folder_->Write("text.txt", std::string(4000, 'a') + "\n<|endoftext|>\nTom saw a cat.");
-    const auto nll = [](const std::string& model) {
-      const ProgramResult eval =
-          Puzzle({"eval", model, "--text", "text.txt", "--positions", "100", "--json"});
-      EXPECT_EQ(eval.status, 0) << eval.text();
-      return json::parse(eval.out)["nll"].get<double>();
-    };
-    EXPECT_NEAR(nll("child.gguf"), nll("out"), 1e-4);
-    EXPECT_EQ(Puzzle({"generate", "child.gguf", "--prompt", "Tom", "--tokens", "5"}).status, 0);
-    // And back to a folder; what is there already is replaced.
-    for (int i = 0; i < 2; ++i)
-      EXPECT_EQ(export_to("child.gguf", "back", {"--dtype", "f32"}).status, 0);
-    EXPECT_NEAR(nll("back"), nll("out"), 1e-4);
-    EXPECT_EQ(export_to("out", "child.gguf", {"--format", "gguf", "--dtype", "f16"}).status, 0);
+TEST_F(PipelineTest, TheChildBecomesAGgufThatComputesTheSame) {
+  const auto export_to = [](const std::string& model, const std::string& to,
+                            const std::vector<std::string>& options) {
+    std::vector<std::string> args = {"export", model, to};
+    args.insert(args.end(), options.begin(), options.end());
+    return Puzzle(args);
+  };
+  const ProgramResult written = export_to("out", "child.gguf", {"--format", "gguf"});
+  ASSERT_EQ(written.status, 0) << written.text();
+  EXPECT_THAT(written.out, StartsWith("child.gguf "));
+  EXPECT_THAT(written.out, HasSubstr("llama.cpp      yes"));
+  folder_->Write("text.txt", std::string(4000, 'a') + "\n<|endoftext|>\nTom saw a cat.");
+  const auto nll = [](const std::string& model) {
+    const ProgramResult eval =
+        Puzzle({"eval", model, "--text", "text.txt", "--positions", "100", "--json"});
+    EXPECT_EQ(eval.status, 0) << eval.text();
+    return json::parse(eval.out)["nll"].get<double>();
+  };
+  EXPECT_NEAR(nll("child.gguf"), nll("out"), 1e-4);
+  EXPECT_EQ(Puzzle({"generate", "child.gguf", "--prompt", "Tom", "--tokens", "5"}).status, 0);
+  // And back to a folder; what is there already is replaced.
+  for (int i = 0; i < 2; ++i)
+    EXPECT_EQ(export_to("child.gguf", "back", {"--dtype", "f32"}).status, 0);
+  EXPECT_NEAR(nll("back"), nll("out"), 1e-4);
+  EXPECT_EQ(export_to("out", "child.gguf", {"--format", "gguf", "--dtype", "f16"}).status, 0);
+}
+
+TEST_F(PipelineTest, AStepsResultIsExportedFromTheStore) {
+  ASSERT_EQ(Run({}).status, 0);
+  const auto export_to = [](const std::string& to, const std::vector<std::string>& options) {
+    std::vector<std::string> args = {"export", "graph.json:student", to};
+    args.insert(args.end(), options.begin(), options.end());
+    return Puzzle(args);
+  };
+  const ProgramResult folder = export_to("student", {});
+  ASSERT_EQ(folder.status, 0) << folder.text();
+  EXPECT_EQ(folder_->Read("student/model.safetensors"), folder_->Read("out/model.safetensors"));
+  EXPECT_EQ(folder_->Read("student/config.json"), folder_->Read("out/config.json"));
+  EXPECT_THAT(folder.out, HasSubstr("transformers   yes"));
+  EXPECT_THAT(folder.out, HasSubstr("llama.cpp      no     reads GGUF: --format gguf"));
+
+  const ProgramResult stale = export_to("other", {"--set", "student.steps=31"});
+  EXPECT_NE(stale.status, 0);
+  EXPECT_THAT(stale.text(), HasSubstr("student has no result in store (params.steps: 30 -> 31); "
+                                      "make it with: puzzle run graph.json --until student"));
+  const std::pair<const char*, const char*> mistakes[] = {
+      {"graph.json:choice", "choice makes a choice, not a checkpoint"},
+      {"graph.json:blocks", "steps are meant, blocks[layer=0,variant="},
+      {"graph.json:studnet", "studnet"}};
+  for (const auto& [model, message] : mistakes) {
+    const ProgramResult refused = Puzzle({"export", model, "other"});
+    EXPECT_NE(refused.status, 0) << model;
+    EXPECT_THAT(refused.text(), HasSubstr(message));
   }
+  EXPECT_FALSE(fs::exists(folder_->path() + "/other"));
+}
 
-  TEST_F(PipelineTest, AStepsResultIsExportedFromTheStore) {
-    ASSERT_EQ(Run({}).status, 0);
-    const auto export_to = [](const std::string& to, const std::vector<std::string>& options) {
-      std::vector<std::string> args = {"export", "graph.json:student", to};
-      args.insert(args.end(), options.begin(), options.end());
-      return Puzzle(args);
-    };
-    const ProgramResult folder = export_to("student", {});
-    ASSERT_EQ(folder.status, 0) << folder.text();
-    EXPECT_EQ(folder_->Read("student/model.safetensors"), folder_->Read("out/model.safetensors"));
-    EXPECT_EQ(folder_->Read("student/config.json"), folder_->Read("out/config.json"));
-    EXPECT_THAT(folder.out, HasSubstr("transformers   yes"));
-    EXPECT_THAT(folder.out, HasSubstr("llama.cpp      no     reads GGUF: --format gguf"));
+TEST_F(PipelineTest, ExportsDestroyNothingAndSayWhatIsWrong) {
+  folder_->Write("text.txt", "words");
+  fs::create_directory(folder_->path() + "/mine");
+  folder_->Write("mine/text.txt", "words");
+  const auto refused = [](const std::vector<std::string>& arguments, const std::string& message) {
+    std::vector<std::string> args = {"export"};
+    args.insert(args.end(), arguments.begin(), arguments.end());
+    const ProgramResult result = Puzzle(args);
+    EXPECT_NE(result.status, 0);
+    EXPECT_THAT(result.text(), HasSubstr(message));
+  };
+  refused({"out", "out"}, "is the model itself");
+  refused({"out", "mine"}, "holds files and no config.json");
+  refused({"out", "text.txt"}, "is no folder");
+  refused({"out", "new.gguf"}, "add --format gguf");
+  refused({"out", "text.txt", "--format", "gguf"}, "is no GGUF file");
+  refused({"out", "mine", "--format", "gguf"}, "is a folder; give a file");
+  refused({"out", "new", "--dtype", "q8_0"}, "a Hugging Face folder holds f32, f16 or bf16");
+  refused({"out", "new", "--dtype", "q9"}, "q9");
+  refused({"nowhere", "new"}, "nowhere");
+  EXPECT_EQ(folder_->Read("text.txt"), "words");
+  EXPECT_EQ(folder_->Read("mine/text.txt"), "words");
+  EXPECT_FALSE(fs::exists(folder_->path() + "/new"));
+}
 
-    const ProgramResult stale = export_to("other", {"--set", "student.steps=31"});
-    EXPECT_NE(stale.status, 0);
-    EXPECT_THAT(stale.text(), HasSubstr("student has no result in store (params.steps: 30 -> 31); "
-                                        "make it with: puzzle run graph.json --until student"));
-    const std::pair<const char*, const char*> mistakes[] = {
-        {"graph.json:choice", "choice makes a choice, not a checkpoint"},
-        {"graph.json:blocks", "steps are meant, blocks[layer=0,variant="},
-        {"graph.json:studnet", "studnet"}};
-    for (const auto& [model, message] : mistakes) {
-      const ProgramResult refused = Puzzle({"export", model, "other"});
-      EXPECT_NE(refused.status, 0) << model;
-      EXPECT_THAT(refused.text(), HasSubstr(message));
-    }
-    EXPECT_FALSE(fs::exists(folder_->path() + "/other"));
+TEST_F(PipelineTest, EvalTakesSubBlocksAndBlocksOut) {
+  folder_->Write("text.txt", std::string(4000, 'a') + "\n<|endoftext|>\nTom saw a cat.");
+  auto without = [&](const std::vector<std::string>& removed) {
+    std::vector<std::string> args = {"eval", "out",         "--text", "text.txt", "--parent",
+                                     "out",  "--positions", "100",    "--json"};
+    for (const std::string& part : removed) args.insert(args.end(), {"--without", part});
+    return Puzzle(args);
+  };
+  const json whole = json::parse(without({}).out);
+  EXPECT_NEAR(whole["kl"].get<double>(), 0, 1e-6);
+  const json one = json::parse(without({"block:1"}).out);
+  EXPECT_EQ(one, json::parse(without({"attn:1", "ffn:1"}).out));
+  EXPECT_GT(one["nmse"].get<double>(), 0.01);
+  EXPECT_GT(one["nmse_tensor_se"].get<double>(), 0);
+  // Without any block the logits are those of the embeddings; nothing is left to take out.
+  const json none = json::parse(without({"block:0", "block:1"}).out);
+  EXPECT_EQ(none, json::parse(without({"block:0", "block:1", "ffn:0"}).out));
+  for (const char* wrong : {"attn:9", "block:2", "block:1x", "block", "mlp:1"}) {
+    const ProgramResult refused = without({wrong});
+    EXPECT_EQ(refused.status, 1) << wrong;
+    EXPECT_THAT(refused.text(), HasSubstr(std::string("--without ") + wrong +
+                                          ": expected attn:LAYER, ffn:LAYER or block:LAYER"));
   }
+}
 
-  TEST_F(PipelineTest, ExportsDestroyNothingAndSayWhatIsWrong) {
-    folder_->Write("text.txt", "words");
-    fs::create_directory(folder_->path() + "/mine");
-    folder_->Write("mine/text.txt", "words");
-    const auto refused = [](const std::vector<std::string>& arguments, const std::string& message) {
-      std::vector<std::string> args = {"export"};
-      args.insert(args.end(), arguments.begin(), arguments.end());
-      const ProgramResult result = Puzzle(args);
-      EXPECT_NE(result.status, 0);
-      EXPECT_THAT(result.text(), HasSubstr(message));
-    };
-    refused({"out", "out"}, "is the model itself");
-    refused({"out", "mine"}, "holds files and no config.json");
-    refused({"out", "text.txt"}, "is no folder");
-    refused({"out", "new.gguf"}, "add --format gguf");
-    refused({"out", "text.txt", "--format", "gguf"}, "is no GGUF file");
-    refused({"out", "mine", "--format", "gguf"}, "is a folder; give a file");
-    refused({"out", "new", "--dtype", "q8_0"}, "a Hugging Face folder holds f32, f16 or bf16");
-    refused({"out", "new", "--dtype", "q9"}, "q9");
-    refused({"nowhere", "new"}, "nowhere");
-    EXPECT_EQ(folder_->Read("text.txt"), "words");
-    EXPECT_EQ(folder_->Read("mine/text.txt"), "words");
-    EXPECT_FALSE(fs::exists(folder_->path() + "/new"));
-  }
-
-  TEST_F(PipelineTest, EvalTakesSubBlocksAndBlocksOut) {
-    folder_->Write("text.txt", std::string(4000, 'a') + "\n<|endoftext|>\nTom saw a cat.");
-    auto without = [&](const std::vector<std::string>& removed) {
-      std::vector<std::string> args = {"eval", "out",         "--text", "text.txt", "--parent",
-                                       "out",  "--positions", "100",    "--json"};
-      for (const std::string& part : removed) args.insert(args.end(), {"--without", part});
-      return Puzzle(args);
-    };
-    const json whole = json::parse(without({}).out);
-    EXPECT_NEAR(whole["kl"].get<double>(), 0, 1e-6);
-    const json one = json::parse(without({"block:1"}).out);
-    EXPECT_EQ(one, json::parse(without({"attn:1", "ffn:1"}).out));
-    EXPECT_GT(one["nmse"].get<double>(), 0.01);
-    EXPECT_GT(one["nmse_tensor_se"].get<double>(), 0);
-    // Without any block the logits are those of the embeddings; nothing is left to take out.
-    const json none = json::parse(without({"block:0", "block:1"}).out);
-    EXPECT_EQ(none, json::parse(without({"block:0", "block:1", "ffn:0"}).out));
-    for (const char* wrong : {"attn:9", "block:2", "block:1x", "block", "mlp:1"}) {
-      const ProgramResult refused = without({wrong});
-      EXPECT_EQ(refused.status, 1) << wrong;
-      EXPECT_THAT(refused.text(), HasSubstr(std::string("--without ") + wrong +
-                                            ": expected attn:LAYER, ffn:LAYER or block:LAYER"));
-    }
-  }
-
-  TEST_F(PipelineTest, AnExportThatWasDeletedIsWrittenAgain) {
-    fs::remove_all(folder_->path() + "/out");
-    const ProgramResult run = Run({});
-    ASSERT_EQ(run.status, 0) << run.text();
-    EXPECT_GE(Summary()["steps"]["ran"].get<int>(), 1);
-    EXPECT_TRUE(fs::exists(folder_->path() + "/out/model.safetensors"));
-  }
+TEST_F(PipelineTest, AnExportThatWasDeletedIsWrittenAgain) {
+  fs::remove_all(folder_->path() + "/out");
+  const ProgramResult run = Run({});
+  ASSERT_EQ(run.status, 0) << run.text();
+  EXPECT_GE(Summary()["steps"]["ran"].get<int>(), 1);
+  EXPECT_TRUE(fs::exists(folder_->path() + "/out/model.safetensors"));
+}
 
 }  // namespace
 }  // namespace puzzle::testing

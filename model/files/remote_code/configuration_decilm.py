@@ -23,7 +23,10 @@ class DeciLMConfig(PretrainedConfig):
 
     def __init__(self, block_configs=None, max_position_embeddings=2048, rope_theta=10000.0,
                  rope_scaling=None, rope_parameters=None, pad_token_id=None, **kwargs):
-        # Before super().__init__(), in which transformers 5 makes rope_parameters uniform.
+        # Before super().__init__(), in which transformers 5 makes rope_parameters uniform and checks
+        # them against sizes.
+        for name in ("hidden_size", "num_attention_heads", "head_dim"):
+            setattr(self, name, kwargs.get(name))
         self.max_position_embeddings = max_position_embeddings
         self.rope_theta = rope_theta
         rope = dict(rope_parameters or rope_scaling or {})
