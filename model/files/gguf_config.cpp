@@ -165,7 +165,7 @@ Json TokenIds(const GgufReader& reader) {
 
 /// The type in which exports of the model are stored: that of its matrices, fp32 if they are
 /// quantised, as their values are no numbers of a 16-bit type.
-const char* StoredType(const GgufReader& reader) {
+const char* TypeOfWeights(const GgufReader& reader) {
   const std::string_view type =
       reader.TypeOf(reader.Has("blk.0.ffn_up.weight") ? "blk.0.ffn_up.weight" : kEmbedding);
   return type == "F16" ? "float16" : type == "BF16" ? "bfloat16" : "float32";
@@ -264,7 +264,7 @@ ModelConfig ReadGgufConfig(const GgufReader& reader) {
   json["bos_token_id"] = nullptr;
   if (const auto bos = reader.FindInt("tokenizer.ggml.bos_token_id")) json["bos_token_id"] = *bos;
   json["eos_token_id"] = TokenIds(reader);
-  json["torch_dtype"] = StoredType(reader);
+  json["torch_dtype"] = TypeOfWeights(reader);
   return ModelConfigFromJson(json, reader.path());
 }
 

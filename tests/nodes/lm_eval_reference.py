@@ -78,7 +78,7 @@ def main():
     ours = json.loads(subprocess.run(
         [args.puzzle, "eval", args.model, "--tasks", args.tasks, "--task-data", args.data, "--limit",
          str(args.limit), "--json"], check=True, capture_output=True, text=True).stdout)["tasks"]
-    model = HFLM(pretrained=args.model, dtype="float32", device="cpu", batch_size=8)
+    model = HFLM(pretrained=args.model, dtype="float32", device="cpu", batch_size=8, trust_remote_code=True)
     results = lm_eval.simple_evaluate(
         model=model, tasks=[harness_task(name, args.data, args.limit) for name in names],
         limit=args.limit, bootstrap_iters=0)["results"]
