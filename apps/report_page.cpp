@@ -335,7 +335,7 @@ std::string ChoiceMap(const ReportData& data, int64_t layers, Rows& csv) {
     }
   }
   if (map.columns.empty()) return "";
-  return "<div><h3>What was chosen: the darker, the more is left</h3>" + Wide(HeatMapSvg(map)) +
+  return "<div><h3>What was chosen, and how much of it is left</h3>" + Wide(HeatMapSvg(map)) +
          "</div>";
 }
 
@@ -383,8 +383,7 @@ std::string LayersSection(const ReportData& data) {
     variants.Add({std::to_string(v.layer), v.variant, Exact(v.kl), Exact(v.kl_se), Exact(v.lm_loss),
                   Exact(v.init_loss), Exact(v.loss), Exact(v.parameters), Exact(v.memory_mib)});
   const std::string scores =
-      VariantMap(data, layers, "What a variant loses: KL, the darker the more (logarithmic)",
-                 &ReportedVariant::kl);
+      VariantMap(data, layers, "What a variant loses (KL, logarithmic)", &ReportedVariant::kl);
   const std::string chosen = ChoiceMap(data, layers, choices);
   if (chosen.empty() && scores.empty()) return "";
   return "<div class=\"beside\">" + chosen + scores + "</div>\n" +

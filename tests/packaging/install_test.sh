@@ -84,7 +84,7 @@ cpack -G DEB -B "$place/deb" --config "$build/CPackConfig.cmake" > deb.log 2>&1 
   fail "cpack: $(tail -20 deb.log)"
 package=$(ls "$place"/deb/*.deb)
 says "Package: puzzleflow" dpkg-deb -I "$package"
-for library in libtbb12 libhdf5 coinor-libcbc libc6; do
+for library in libtbb12 libhdf5 coinor-libcbc libtorch libopenblas0-pthread libc6; do
   says "$library" dpkg-deb -f "$package" Depends
 done
 dpkg-deb -x "$package" "$place/root"
