@@ -112,7 +112,8 @@ Cache::Cache(const ModelConfig& config, const DecoderOptions& options)
       positions_(PaddedTo(options.positions, kKeyBlock)),
       head_bytes_(HeadNumbers(config, options) * CacheBytes(options.bf16_cache)),
       bf16_(options.bf16_cache),
-      arena_(Bytes(config, options)) {
+      // Room for a whole context is mostly never written, a little of it for each head.
+      arena_(Bytes(config, options), options.positions < config.max_positions) {
   int64_t heads = 0;
   for (const BlockSpec& block : config.blocks) {
     first_head_.push_back(heads);

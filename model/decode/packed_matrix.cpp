@@ -14,11 +14,12 @@
 
 namespace puzzle::decode {
 
-Arena::Arena(size_t bytes) : bytes_(std::max<size_t>(bytes, 1)) {
-  void* data = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+Arena::Arena(size_t bytes, bool large_pages) : bytes_(std::max<size_t>(bytes, 1)) {
+  void* data = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data == MAP_FAILED)
     throw Error(fmt::format("no memory for {} MiB of weights or cache", bytes_ >> 20));
-  madvise(data, bytes_, MADV_HUGEPAGE);
+  if (large_pages) madvise(data, bytes_, MADV_HUGEPAGE);
   data_ = static_cast<char*>(data);
 }
 

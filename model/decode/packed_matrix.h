@@ -13,13 +13,14 @@
 
 namespace puzzle::decode {
 
-/// Zeroed memory in large pages where the system gives them: a stream through gigabytes of small
+/// Zeroed memory, in large pages where the system gives them: a stream through gigabytes of small
 /// pages waits for their addresses. Aligned to 64 bytes; given out front to back, freed as a whole.
 class Arena {
  public:
   Arena() = default;
-  /// Throws Error when the system does not give as much. What is not touched takes no memory.
-  explicit Arena(size_t bytes);
+  /// Throws Error when the system does not give as much. What is not touched takes no memory, but
+  /// for the rest of a page, which is 2 MiB where pages are large.
+  explicit Arena(size_t bytes, bool large_pages = true);
   ~Arena();
   Arena(Arena&& other) noexcept;
   Arena& operator=(Arena&& other) noexcept;
