@@ -1,7 +1,7 @@
 // What a step of global distillation costs: processor time and memory. The student is MODEL with
 // three quarters of every FFN's channels; nothing is held out, so that only training is measured.
 //
-//   build/gkd_bench MODEL TEXT [BATCH [STEPS [LENGTH [COMPUTE [RECOMPUTE [THREADS]]]]]]
+//   build/gkd_bench MODEL TEXT [BATCH [STEPS [LENGTH [COMPUTE [RECOMPUTE [THREADS [HEAD]]]]]]]
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -84,9 +84,10 @@ void Run(const std::string& folder, const std::string& text, const GkdParams& pa
     return all;
   };
   fmt::print(
-      "{}\n{} x {} tokens a step, {}, recompute {}; student {:.1f} M parameters; peak GiB {:.2f}\n",
-      RuntimeDescription(), params.batch, length, params.compute, params.recompute,
-      static_cast<double>(ByteSize(student.weights())) / 4e6, PeakGib());
+      "{}\n{} x {} tokens a step, {}, head {}, recompute {}; student {:.1f} M parameters; peak GiB "
+      "{:.2f}\n",
+      RuntimeDescription(), params.batch, length, params.compute, params.head_compute,
+      params.recompute, static_cast<double>(ByteSize(student.weights())) / 4e6, PeakGib());
   Context context;
   const double start = ProcessorSeconds();
   const GlobalDistillation end =
@@ -104,8 +105,9 @@ void Run(const std::string& folder, const std::string& text, const GkdParams& pa
 int main(int argc, char** argv) {
   puzzle::RestartUnlessBlasPrepared(argv);
   if (argc < 3) {
-    fmt::print(stderr,
-               "gkd_bench MODEL TEXT [BATCH [STEPS [LENGTH [COMPUTE [RECOMPUTE [THREADS]]]]]]\n");
+    fmt::print(
+        stderr,
+        "gkd_bench MODEL TEXT [BATCH [STEPS [LENGTH [COMPUTE [RECOMPUTE [THREADS [HEAD]]]]]]]\n");
     return 2;
   }
   const auto number = [&](int index, int otherwise) {
@@ -119,5 +121,6 @@ int main(int argc, char** argv) {
   params.compute = argc > 6 ? argv[6] : "bf16";
   params.recompute = argc > 7 ? argv[7] : "off";
   puzzle::SetThreads(number(8, 1));
+  params.head_compute = argc > 9 ? argv[9] : "fp32";
   puzzle::Run(argv[1], argv[2], params, number(5, 512));
 }

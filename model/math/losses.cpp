@@ -145,7 +145,8 @@ struct HeadLoss : Function<HeadLoss> {
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    auto scaled = [&](const Tensor& grad) { return grad.defined() ? grad * grads[0] : Tensor(); };
+    // In place: that of the matrix is as large as it. Asking for gradients twice is then an error.
+    auto scaled = [&](Tensor grad) { return grad.defined() ? grad.mul_(grads[0]) : Tensor(); };
     return {scaled(saved[0]), scaled(saved[1]), Tensor(), Tensor()};
   }
 };

@@ -62,12 +62,14 @@ Tensor GlobalLoss(const Transformer& teacher, const std::vector<Tensor>& states,
       cosine = cosine + CosineLoss(compared(x), compared(states[static_cast<size_t>(layer) + 1]));
     ++surviving;
   }
+  const at::ScalarType products =
+      ProductType(params.head_compute, student.weights().embedding.device().str());
   const HeadInput student_head{chosen(PredictingStates(student.FinalNorm(x))),
-                               student.weights().HeadMatrix()};
+                               student.weights().HeadMatrix(), products};
   Tensor loss = at::zeros({}, x.options());
   if (params.kl_weight > 0) {
     const HeadInput teacher_head{chosen(PredictingStates(teacher.FinalNorm(states.back()))),
-                                 teacher.weights().HeadMatrix()};
+                                 teacher.weights().HeadMatrix(), products};
     loss = loss + params.kl_weight * KlLoss(student_head, teacher_head);
   }
   if (params.cosine_weight > 0 && surviving > 0)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "graph/kind/unkeyed_as.h"
 #include "model/shape/variant.h"
 
 namespace puzzle {
@@ -143,6 +144,8 @@ NodeKind GkdKind() {
       .Param("steps", &GkdParams::steps, {AtLeast(1)}, "optimizer steps")
       .Param("compute", &GkdParams::compute, {OneOf({"fp32", "bf16"})},
              "type of the products in both models' blocks; bf16 only where the device is faster")
+      .Param("head_compute", &GkdParams::head_compute, {OneOf({"fp32", "bf16"}), UnkeyedAs("fp32")},
+             "type of the products with the vocabulary; what is held out is measured in fp32")
       .Param("recompute", &GkdParams::recompute, {OneOf({"auto", "on", "off"}), Unkeyed()},
              "blocks again for their gradients instead of keeping them (activation checkpointing): "
              "same bits, less memory, a fifth more time; auto: where the memory is short")

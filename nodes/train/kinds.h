@@ -63,6 +63,7 @@ struct GkdParams : TrainingParams, LossOn {
   GkdParams() { lr = 5e-4; }
   int64_t steps = 240;
   std::string compute = "fp32";
+  std::string head_compute = "fp32";
   std::string recompute = "auto";
   double kl_weight = 1.0;
   double cosine_weight = 1.0;

@@ -9,6 +9,7 @@
 
 #include "io/error.h"
 #include "io/hdf5_archive.h"
+#include "model/math/runtime.h"
 #include "model/surgery.h"
 #include "nodes/data/artifacts.h"
 #include "nodes/measure/artifacts.h"
@@ -591,6 +592,23 @@ TEST_F(GlobalTest, NeitherThreadsNorRecomputedBlocksChangeABit) {
       }
     }
   }
+}
+
+TEST_F(GlobalTest, ProductsWithTheVocabularyMayBeBf16) {
+  const auto distilled = [&](const std::string& head_compute) {
+    const Transformer student(Child());
+    GkdParams params;
+    params.steps = 40;
+    params.lr = 2e-3;
+    params.head_compute = head_compute;
+    FakeContext context;
+    return Distill(student, params, context);
+  };
+  const GlobalDistillation exact = distilled("fp32"), low = distilled("bf16");
+  EXPECT_EQ(low.held_out_before, exact.held_out_before);  // measured in fp32
+  EXPECT_LT(exact.held_out, 0.9 * exact.held_out_before);
+  EXPECT_NEAR(low.held_out, exact.held_out, 0.03 * exact.held_out_before);
+  if (HasFastBf16("cpu")) EXPECT_NE(low.held_out, exact.held_out);
 }
 
 TEST_F(GlobalTest, NeverReturnsAWorseChild) {

@@ -1,17 +1,21 @@
 // What was measured before `compute` came stays valid.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
 
 #include "graph/kind/params.h"
 #include "nodes/measure/kinds.h"
+#include "nodes/train/kinds.h"
 
 namespace puzzle {
 namespace {
 
 // What a step of this kind with these parameters has in its key.
 std::string Keyed(const std::string& name, const nlohmann::ordered_json& params) {
-  for (const NodeKind& kind : MeasureKinds()) {
+  std::vector<NodeKind> kinds = MeasureKinds();
+  for (NodeKind& kind : TrainKinds()) kinds.push_back(std::move(kind));
+  for (const NodeKind& kind : kinds) {
     if (kind.name != name) continue;
     const ParamBinder binder(kind, nullptr);
     std::vector<const nlohmann::ordered_json*> given(kind.params.size());
@@ -29,6 +33,14 @@ TEST(ScoreKeyTest, Fp32IsWhatAllScoresWereComputedIn) {
   EXPECT_EQ(Keyed("score", nlohmann::ordered_json::object()), "{}");
   EXPECT_EQ(Keyed("score", {{"compute", "fp32"}, {"batch", 4}}), "{}");
   EXPECT_EQ(Keyed("score", {{"compute", "bf16"}}), R"({"compute":"bf16"})");
+}
+
+TEST(ScoreKeyTest, AndTheVocabularyOfAllDistillations) {
+  const std::string before = Keyed("gkd", nlohmann::ordered_json::object());
+  EXPECT_THAT(before, testing::Not(testing::HasSubstr("head_compute")));
+  EXPECT_EQ(Keyed("gkd", {{"head_compute", "fp32"}, {"recompute", "on"}}), before);
+  EXPECT_THAT(Keyed("gkd", {{"head_compute", "bf16"}}),
+              testing::HasSubstr(R"("head_compute":"bf16")"));
 }
 
 TEST(ScoreKeyTest, AndAllEvaluations) {
