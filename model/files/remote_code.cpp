@@ -3,6 +3,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "io/error.h"
 #include "model/files/hf_config.h"
 
 namespace puzzle {
