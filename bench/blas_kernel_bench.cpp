@@ -5,6 +5,7 @@
 //   build/blas_kernel_bench
 #include <dlfcn.h>
 #include <fmt/format.h>
+#include <torch/optim/adamw.h>
 
 #include <algorithm>
 #include <chrono>

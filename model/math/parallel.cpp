@@ -8,6 +8,8 @@
 #include <numeric>
 #include <thread>
 
+#include <ATen/Parallel.h>
+
 #include "io/error.h"
 #include "model/pch.h"
 

@@ -6,7 +6,9 @@
 #include <string_view>
 #include <thread>
 
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
+#include <torch/cuda.h>
 
 #include "io/error.h"
 #include "model/math/compat.h"

@@ -1,6 +1,8 @@
 #include "model/importance.h"
 
 #include <gtest/gtest.h>
+#include <torch/nn/modules/linear.h>
+#include <torch/utils.h>
 
 #include "tests/model/tiny_model.h"
 

@@ -1,6 +1,8 @@
 #include "model/math/optim.h"
 
 #include <gtest/gtest.h>
+#include <torch/nn/utils/clip_grad.h>
+#include <torch/optim/adamw.h>
 
 #include "tests/model/tiny_model.h"
 
