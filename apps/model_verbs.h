@@ -1,6 +1,6 @@
-// `puzzle eval`, `generate`, `bench` and `export`: checkpoints without a graph. The verbs are declared
-// here without libtorch, so that help and errors are the same in the front program; what they do is
-// given by the program that has libtorch.
+// `puzzle eval`, `generate`, `bench` and `export`: checkpoints without a graph. The verbs are
+// declared here without libtorch, so that help and errors are the same in the front program; what
+// they do is given by the program that has libtorch.
 #pragma once
 
 #include <cstdint>

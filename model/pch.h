@@ -1,6 +1,6 @@
-// Precompiled header of everything that computes with tensors: tensors, their operations and autograd.
-// The whole of libtorch (torch/torch.h) would cost every source seconds more; what else is
-// needed of it is included where it is used.
+// Precompiled header of everything that computes with tensors: tensors, their operations and
+// autograd. The whole of libtorch (torch/torch.h) would cost every source seconds more; what else
+// is needed of it is included where it is used.
 #pragma once
 
 #include <ATen/ATen.h>

@@ -15,10 +15,10 @@ namespace puzzle::decode {
 struct SamplingOptions {
   double repetition_penalty = 1;  // logits of tokens that are there are divided by it, or
                                   // multiplied where they are negative
-  double temperature = 0;  // 0: the likeliest token, the one of lowest id among equals
-  int64_t top_k = 0;       // among the k likeliest, and those that equal the last of them; 0: all
-  double top_p = 1;        // among the likeliest that together have this probability
-  double min_p = 0;        // among those with at least this share of the likeliest's
+  double temperature = 0;         // 0: the likeliest token, the one of lowest id among equals
+  int64_t top_k = 0;  // among the k likeliest, and those that equal the last of them; 0: all
+  double top_p = 1;   // among the likeliest that together have this probability
+  double min_p = 0;   // among those with at least this share of the likeliest's
   uint64_t seed = 1;
 };
 

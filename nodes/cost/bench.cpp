@@ -1,5 +1,6 @@
 #include "nodes/cost/bench.h"
 
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 

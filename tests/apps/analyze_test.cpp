@@ -22,12 +22,12 @@ struct AnalyzeOutput {
 };
 
 AnalyzeOutput Analyzed(const AnalyzeOptions& options) {
-  testing::internal::CaptureStdout();
-  testing::internal::CaptureStderr();
+  ::testing::internal::CaptureStdout();
+  ::testing::internal::CaptureStderr();
   const int status = AnalyzeCommand(options);
   std::fflush(stdout);
-  std::string out = testing::internal::GetCapturedStdout();
-  return {status, std::move(out), testing::internal::GetCapturedStderr()};
+  std::string out = ::testing::internal::GetCapturedStdout();
+  return {status, std::move(out), ::testing::internal::GetCapturedStderr()};
 }
 
 AnalyzeOptions OptionsFor(const std::string& model) {

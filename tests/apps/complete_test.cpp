@@ -33,7 +33,8 @@ TEST_F(CompleteTest, VerbsOptionsAndTheirValues) {
   EXPECT_THAT(Offers({"pl"}), ElementsAre("plan"));
   EXPECT_THAT(Offers({"cache", "p"}), Contains("pin"));
   EXPECT_THAT(Offers({"run", "g.json", "--de"}), ElementsAre("--devices"));
-  EXPECT_THAT(Offers({"graph", "g.json", "--format", ""}), ElementsAre("dot", "makeflow", "mermaid"));
+  EXPECT_THAT(Offers({"graph", "g.json", "--format", ""}),
+              ElementsAre("dot", "makeflow", "mermaid"));
   EXPECT_THAT(Offers({"kinds", "conc"}), ElementsAre("concat"));
   // Files are the shell's.
   EXPECT_THAT(Offers({"run", ""}), IsEmpty());

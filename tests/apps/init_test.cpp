@@ -41,12 +41,12 @@ class InitTest : public ::testing::Test {
   }
 
   InitOutput Init() {
-    testing::internal::CaptureStdout();
-    testing::internal::CaptureStderr();
+    ::testing::internal::CaptureStdout();
+    ::testing::internal::CaptureStderr();
     const int status = InitCommand(options_, registry_, hooks_);
     std::fflush(stdout);
-    std::string out = testing::internal::GetCapturedStdout();
-    return {status, std::move(out), testing::internal::GetCapturedStderr()};
+    std::string out = ::testing::internal::GetCapturedStdout();
+    return {status, std::move(out), ::testing::internal::GetCapturedStderr()};
   }
 
   // A llama of two layers that differ, with a byte tokenizer; config alone is looked at.

@@ -1,4 +1,5 @@
 // Blockwise distillation, scores, evaluation and global distillation on a tiny model.
+#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -245,7 +246,7 @@ TEST_F(DistillTest, BldIsAFunctionOfItsSeedAndParameters) {
 
 TEST_F(DistillTest, DataTooLargeForTheMemoryTeachesTheSameFromFiles) {
   FakeInputs inputs;
-  inputs.Add("parent", "parent", Checkpoint{parent_.weights(), {}, {}});
+  inputs.Add("parent", "parent", Checkpoint{parent_.weights(), {}, {}, {}});
   inputs.Add("activations", "states", states_);
   BldParams params = QuickParams();
   params.layer = 1;
@@ -431,7 +432,7 @@ TEST_F(DistillTest, NanIsReportedWhereItArises) {
   EXPECT_THAT(ErrorOf([&] { (void)EvaluateModel(parent_, &model, tokens_, 0, 8, nothing); }),
               HasSubstr("the output of layer 1 of the parent"));
   FakeInputs inputs;
-  inputs.Add("parent", "broken", Checkpoint{broken, {}, {}})
+  inputs.Add("parent", "broken", Checkpoint{broken, {}, {}, {}})
       .Add("tokens", "tokens", tokens_)
       .Add("activations", "states", Capture(model, "broken", 0))
       .Add("block", "block",
@@ -467,8 +468,8 @@ TEST_F(DistillTest, OnlyParentsThatFitAreComparedWith) {
 TEST_F(DistillTest, GlobalDistillationRefusesStatesOfOtherTokensWhereverTheyDiffer) {
   const auto run = [&](const TokenSet& tokens) {
     FakeInputs inputs;
-    inputs.Add("teacher", "parent", Checkpoint{parent_.weights(), {}, {}})
-        .Add("student", "child", Checkpoint{parent_.weights(), {}, {}})
+    inputs.Add("teacher", "parent", Checkpoint{parent_.weights(), {}, {}, {}})
+        .Add("student", "child", Checkpoint{parent_.weights(), {}, {}, {}})
         .Add("tokens", "tokens", tokens)
         .Add("activations", "states", states_);
     GkdParams params;
@@ -608,7 +609,9 @@ TEST_F(GlobalTest, ProductsWithTheVocabularyMayBeBf16) {
   EXPECT_EQ(low.held_out_before, exact.held_out_before);  // measured in fp32
   EXPECT_LT(exact.held_out, 0.9 * exact.held_out_before);
   EXPECT_NEAR(low.held_out, exact.held_out, 0.03 * exact.held_out_before);
-  if (HasFastBf16("cpu")) EXPECT_NE(low.held_out, exact.held_out);
+  if (HasFastBf16("cpu")) {
+    EXPECT_NE(low.held_out, exact.held_out);
+  }
 }
 
 TEST_F(GlobalTest, NeverReturnsAWorseChild) {
