@@ -251,11 +251,13 @@ class LeasedRunsTest : public GraphTest {
   static std::string TextIn(const Store& store, const Record& record) {
     return store.Open(record)->Attribute("text").get<std::string>();
   }
-  Report RunOn(Store& store) {
+  Report RunOn(Store& store) { return RunOn(store, observer_); }
+  /// Runs at once need an observer each.
+  Report RunOn(Store& store, RecordingObserver& observer) {
     LocalLanesOptions lanes_options;
     lanes_options.devices = devices_;
     LocalLanes lanes(std::move(lanes_options));
-    return Execute(*plan_, MarkStale(*plan_, store), store, lanes, &observer_, options_);
+    return Execute(*plan_, MarkStale(*plan_, store), store, lanes, &observer, options_);
   }
 };
 
@@ -313,7 +315,10 @@ TEST_F(LeasedRunsTest, FourRunsAtOnceComputeEachStepOnce) {
   std::vector<std::thread> runs;
   std::vector<Report> reports(4);
   for (Report& report : reports) {
-    runs.emplace_back([&] { report = RunOn(*NewStore(kPatient)); });
+    runs.emplace_back([&] {
+      RecordingObserver observer;
+      report = RunOn(*NewStore(kPatient), observer);
+    });
   }
   for (std::thread& run : runs) run.join();
   for (StepId id = 0; id < plan_->steps.size(); ++id) {
