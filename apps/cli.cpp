@@ -92,7 +92,7 @@ int PuzzleMain(int argc, char** argv, const Registry& registry, const Hooks& hoo
   AddRunsVerb(verbs);
   AddDiffVerb(verbs);
   AddValidateVerb(verbs, registry, hooks);
-  AddGraphVerb(verbs, registry);
+  AddGraphVerb(verbs, registry, hooks);
   AddKindsVerb(verbs, registry);
   AddSchemaVerb(verbs, registry);
   AddCacheVerb(verbs);

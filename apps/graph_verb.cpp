@@ -31,8 +31,8 @@ std::string Makeflow(const GraphOptions& graph, const Plan& plan) {
 
 }  // namespace
 
-int GraphCommand(const GraphVerbOptions& options, const Registry& registry) {
-  const auto plan = LoadPlan(options.graph, registry, {}, /*memo=*/{});
+int GraphCommand(const GraphVerbOptions& options, const Registry& registry, const Hooks& hooks) {
+  const auto plan = LoadPlan(options.graph, registry, hooks, /*memo=*/{});
   if (!plan) return kExitBadInput;
   Print("{}", options.format == "dot"        ? DrawDot(*plan, options.steps)
               : options.format == "makeflow" ? Makeflow(options.graph, *plan)
@@ -40,7 +40,7 @@ int GraphCommand(const GraphVerbOptions& options, const Registry& registry) {
   return kExitDone;
 }
 
-void AddGraphVerb(Verbs& verbs, const Registry& registry) {
+void AddGraphVerb(Verbs& verbs, const Registry& registry, const Hooks& hooks) {
   auto options = std::make_shared<GraphVerbOptions>();
   CLI::App& verb =
       verbs.Add("graph", "Draw a graph as text for Graphviz or Mermaid.",
@@ -48,7 +48,7 @@ void AddGraphVerb(Verbs& verbs, const Registry& registry) {
                 "  puzzle graph configs/demo.json --format dot | dot -Tsvg > demo.svg\n"
                 "  puzzle graph configs/demo.json --format makeflow > demo.makeflow\n"
                 "  makeflow --json -T local demo.makeflow      # or -T wq, slurm, ...",
-                [options, &registry] { return GraphCommand(*options, registry); });
+                [options, &registry, &hooks] { return GraphCommand(*options, registry, hooks); });
   options->graph.Declare(verb, /*with_store=*/true);
   verb.add_option("--format", options->format,
                   "dot, mermaid, or makeflow: a rule per step for that engine")

@@ -14,7 +14,8 @@ struct GraphVerbOptions {
   bool steps = false;
 };
 
-[[nodiscard]] int GraphCommand(const GraphVerbOptions& options, const Registry& registry);
-void AddGraphVerb(Verbs& verbs, const Registry& registry);
+[[nodiscard]] int GraphCommand(const GraphVerbOptions& options, const Registry& registry,
+                               const Hooks& hooks);
+void AddGraphVerb(Verbs& verbs, const Registry& registry, const Hooks& hooks);
 
 }  // namespace puzzle

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
+#include "apps/number_checks.h"
 #include "graph/run/lanes.h"
 #include "io/error.h"
 #include "nodes/data/kinds.h"
@@ -44,14 +45,14 @@ void AddGenerateVerb(Verbs& verbs, const ModelCommands& commands) {
                 "each other");
   verb.add_option("--system", own->system, "what a chat begins with, if not as its template says");
   verb.add_option("--tokens", own->tokens, "how many at most, of each text")
-      ->check(CLI::PositiveNumber)
+      ->check(Positive())
       ->capture_default_str();
   verb.add_option("--stop", own->stops, "a text ends before this; may be given several times")
       ->allow_extra_args(false);
   verb.add_option("--temperature", own->temperature, "0: the likeliest token")
-      ->check(CLI::NonNegativeNumber);
+      ->check(NotNegative());
   verb.add_option("--top-k", own->top_k, "draw among the k likeliest; 0: all")
-      ->check(CLI::NonNegativeNumber);
+      ->check(NotNegative());
   verb.add_option("--top-p", own->top_p,
                   "draw among the likeliest that together have this probability; 1: all");
   verb.add_option(
@@ -64,12 +65,12 @@ void AddGenerateVerb(Verbs& verbs, const ModelCommands& commands) {
       ->check(CLI::IsMember({"fp32", "bf16", "int8"}))
       ->capture_default_str();
   verb.add_option("--batch", own->batch, "prompts at a time")
-      ->check(CLI::PositiveNumber)
+      ->check(Positive())
       ->capture_default_str();
   verb.add_option("--device", own->device, "cpu or cuda:N")
       ->check(OneDevice())
       ->capture_default_str();
-  verb.add_option("--threads", own->threads, "0: all cores")->check(CLI::NonNegativeNumber);
+  verb.add_option("--threads", own->threads, "0: all cores")->check(NotNegative());
   verb.add_flag("--json", own->json, "a JSON line for each text, when all are written");
 }
 
@@ -88,13 +89,13 @@ void AddBenchVerb(Verbs& verbs, const ModelCommands& commands) {
                   "with")
       ->required();
   verb.add_option("--batch", own->batch, "sequences side by side")
-      ->check(CLI::PositiveNumber)
+      ->check(Positive())
       ->capture_default_str();
   verb.add_option("--prefill", own->prefill, "tokens of a prompt")
-      ->check(CLI::PositiveNumber)
+      ->check(Positive())
       ->capture_default_str();
   verb.add_option("--decode", own->decode, "tokens written behind it")
-      ->check(CLI::PositiveNumber)
+      ->check(Positive())
       ->capture_default_str();
   verb.add_option("--dtype", own->dtype,
                   "weights in fp32, bf16 or int8 (keys and values in bf16 "
@@ -102,9 +103,9 @@ void AddBenchVerb(Verbs& verbs, const ModelCommands& commands) {
       ->check(CLI::IsMember({"fp32", "bf16", "int8"}))
       ->capture_default_str();
   verb.add_option("--rounds", own->rounds, "turns of each model; figures are their medians")
-      ->check(CLI::PositiveNumber)
+      ->check(Positive())
       ->capture_default_str();
-  verb.add_option("--threads", own->threads, "0: all cores")->check(CLI::NonNegativeNumber);
+  verb.add_option("--threads", own->threads, "0: all cores")->check(NotNegative());
   verb.add_flag("--json", own->json, "print one JSON object");
 }
 
@@ -164,20 +165,20 @@ void AddModelVerbs(Verbs& verbs, const ModelCommands& commands) {
       .add_option("--task-data", eval->task_data, "rows of the tasks, in folders of their names")
       ->capture_default_str();
   eval_verb.add_option("--limit", eval->limit, "questions of each task; 0: all")
-      ->check(CLI::NonNegativeNumber);
+      ->check(NotNegative());
   eval_verb.add_option("--parent", eval->parent, "checkpoint folder to compare with");
   eval_verb
       .add_option("--without", eval->without,
                   "remove a sub-block or a whole block: attn:LAYER, ffn:LAYER, block:LAYER")
       ->allow_extra_args(false);
   eval_verb.add_option("--positions", eval->positions, "predictions to measure; 0: all")
-      ->check(CLI::NonNegativeNumber);
+      ->check(NotNegative());
   eval_verb.add_option("--length", eval->length, "tokens in a sequence; 0: the model's context")
-      ->check(CLI::NonNegativeNumber);
+      ->check(NotNegative());
   eval_verb.add_option("--separator", eval->separator, "what stands between documents")
       ->capture_default_str();
   eval_verb.add_option("--batch", eval->batch, "sequences at a time")
-      ->check(CLI::PositiveNumber)
+      ->check(Positive())
       ->capture_default_str();
   eval_verb.add_option("--device", eval->device, "cpu or cuda:N")
       ->check(OneDevice())
@@ -187,7 +188,7 @@ void AddModelVerbs(Verbs& verbs, const ModelCommands& commands) {
                   "type of the products; bf16 only where the device is faster at it")
       ->check(CLI::IsMember({"fp32", "bf16"}))
       ->capture_default_str();
-  eval_verb.add_option("--threads", eval->threads, "0: all cores")->check(CLI::NonNegativeNumber);
+  eval_verb.add_option("--threads", eval->threads, "0: all cores")->check(NotNegative());
   eval_verb.add_flag("--json", eval->json, "print one JSON object");
 
   AddGenerateVerb(verbs, commands);

@@ -6,6 +6,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "apps/number_checks.h"
 #include "apps/output.h"
 #include "apps/signals.h"
 #include "io/error.h"
@@ -22,16 +23,6 @@ namespace {
 
 using nlohmann::json;
 using nlohmann::ordered_json;
-
-// CLI::PositiveNumber names the largest double there is instead of what it wants.
-CLI::Validator Positive() {
-  return {[](std::string& text) -> std::string {
-            double value = 0;
-            if (CLI::detail::lexical_cast(text, value) && value > 0) return "";
-            return fmt::format("expected a number above 0, got {}", text);
-          },
-          "POSITIVE"};
-}
 
 void Warn(const std::string& message) {
   Say("warning: {}\n", message);

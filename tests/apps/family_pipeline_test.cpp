@@ -210,6 +210,21 @@ TEST_F(FamilyPipelineTest, AGpt2IsCompressedExportedAndReadAgain) {
   EXPECT_EQ(folder_.Run({"generate", "out", "--prompt", "Tom", "--tokens", "5"}).status, 0);
 }
 
+TEST_F(FamilyPipelineTest, AGraphThatAsksACheckpointForItsLayersIsDrawn) {
+  for (const char* format : {"dot", "mermaid", "makeflow"}) {
+    const ProgramResult drawn = folder_.Run({"graph", "graph.json", "--format", format});
+    EXPECT_EQ(drawn.status, 0) << drawn.text();
+    EXPECT_THAT(drawn.out, HasSubstr("blocks"));
+  }
+}
+
+TEST_F(FamilyPipelineTest, NumbersOutOfRangeAreSaidInAFewWords) {
+  const ProgramResult run =
+      folder_.Run({"generate", "parent", "--prompt", "a", "--temperature", "-1"});
+  EXPECT_EQ(run.status, 2);
+  EXPECT_THAT(run.text(), HasSubstr("--temperature: expected a number of at least 0, got -1"));
+}
+
 TEST_F(FamilyPipelineTest, APhi3IsCompressedExportedAndReadAgain) {
   WritePhi3();
   CompressAndReadBack();
