@@ -11,7 +11,6 @@ bench`, then one of llama.cpp, --rounds times; printed are medians, ranges, and 
 of a round.
 """
 import argparse
-import ctypes
 import json
 import os
 import pathlib
@@ -30,36 +29,17 @@ import read_gguf  # noqa: E402
 PAIRS = [("fp32", "f32"), ("bf16", "bf16"), ("bf16", "f16"), ("int8", "q8_0")]
 
 
-class Peer:
+class Peer(read_gguf.LlamaCpp):
     """A model in llama.cpp, with its defaults but for threads."""
 
     def __init__(self, path, args):
-        stand_in = pathlib.Path(sys.prefix) / "stand-in.so"
-        if stand_in.exists():
-            ctypes.CDLL(str(stand_in), ctypes.RTLD_GLOBAL)
-        from llama_cpp_py_sync._cffi_bindings import get_ffi, get_lib
-
-        self.ffi, self.lib, self.args = get_ffi(), get_lib(), args
-        self.silence = self.ffi.callback("ggml_log_callback", lambda *_: None)
-        self.lib.llama_log_set(self.silence, self.ffi.NULL)
-        self.lib.llama_backend_init()
-        self.model = self.lib.llama_model_load_from_file(
-            str(path).encode(), self.lib.llama_model_default_params())
-        options = self.lib.llama_context_default_params()
-        options.n_ctx = args.prefill + args.decode
-        options.n_batch = args.prefill
-        options.n_threads = options.n_threads_batch = args.threads
-        self.context = self.lib.llama_init_from_model(self.model, options)
-        if self.ffi.NULL in (self.model, self.context):
-            sys.exit(f"llama.cpp cannot read {path}")
-        self.vocabulary = self.lib.llama_vocab_n_tokens(self.lib.llama_model_get_vocab(self.model))
+        super().__init__(path, n_ctx=args.prefill + args.decode, n_batch=args.prefill,
+                         n_threads=args.threads, n_threads_batch=args.threads)
+        self.args = args
+        self.vocabulary = self.lib.llama_vocab_n_tokens(self.vocab)
 
     def built_for(self):
         return self.ffi.string(self.lib.llama_print_system_info()).decode().strip()
-
-    def close(self):
-        self.lib.llama_free(self.context)
-        self.lib.llama_model_free(self.model)
 
     def decode(self, ids):
         tokens = self.ffi.new("llama_token[]", ids)

@@ -5,8 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <fstream>
+
+#include "io/clock.h"
 
 namespace puzzle {
 namespace {
@@ -16,10 +17,6 @@ uint64_t Gain(uint64_t now, uint64_t before) {
 }
 
 constexpr double kShare = 0.02;  // of the time, for asking
-
-double Now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 uint64_t AskAllocator() {
   const struct mallinfo2 info = ::mallinfo2();
@@ -46,7 +43,7 @@ uint64_t PeakResidentBytes() {
   return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
 }
 
-AllocatedBytes::AllocatedBytes() : AllocatedBytes(AskAllocator, Now_s) {}
+AllocatedBytes::AllocatedBytes() : AllocatedBytes(AskAllocator, MonotonicSeconds) {}
 
 AllocatedBytes::AllocatedBytes(std::function<uint64_t()> ask, std::function<double()> clock)
     : ask_(std::move(ask)), clock_(std::move(clock)), next_s_(clock_()) {}

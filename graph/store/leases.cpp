@@ -14,6 +14,7 @@
 #include <filesystem>
 
 #include "graph/store/leftovers.h"
+#include "io/clock.h"
 #include "io/error.h"
 #include "io/file.h"
 
@@ -33,10 +34,6 @@ namespace fs = std::filesystem;
 constexpr uint64_t kMaxText = 1024;
 constexpr char kRunPrefix[] = "run.";
 constexpr int64_t kDay_s = 86400;
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 Leases::Holder Parse(const std::string& text) {
   std::array<char, kMaxText + 1> token{}, process{}, place{}, host{};
@@ -150,7 +147,7 @@ bool Leases::Lives(const std::string& key, const Holder& holder) {
   const std::string& id = holder.token.empty() ? key : holder.token;
   const std::string beat =
       holder.token.empty() ? "" : ReadPlainFile(BeatPath(id), kMaxText).value_or("");
-  const double now_s = Now();
+  const double now_s = MonotonicSeconds();
   const auto [it, is_new] = seen_.try_emplace(id, Seen{beat, now_s});
   if (is_new) return true;
   if (it->second.beat != beat) it->second = {beat, now_s};

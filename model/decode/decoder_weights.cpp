@@ -85,17 +85,23 @@ class Packer {
   std::vector<Pending> waiting_;
 };
 
-void Prepare(const AttentionWeights& own, const AttentionSpec& spec, const ModelConfig& config,
-             PackedAttention& packed, Packer& packer) {
+// What every form has around its own matrices. False: that was all of it.
+template <typename Weights, typename Spec, typename Packed>
+bool PrepareFrame(const Weights& own, const Spec& spec, const ModelConfig& config, Packed& packed,
+                  Packer& packer) {
   packed.form = spec.form;
-  if (spec.is_none()) return;
+  if (spec.is_none()) return false;
   packed.norm = NormOf(own.norm, own.norm_bias, config);
   packed.post_norm = PostNormOf(own.post_norm, config);
-  if (spec.is_linear()) {
-    packer.Add(packed.out, {own.linear});
-    packed.out_bias = Numbers(own.linear_bias);
-    return;
-  }
+  if (!spec.is_linear()) return true;
+  packer.Add(packed.out, {own.linear});
+  packed.out_bias = Numbers(own.linear_bias);
+  return false;
+}
+
+void Prepare(const AttentionWeights& own, const AttentionSpec& spec, const ModelConfig& config,
+             PackedAttention& packed, Packer& packer) {
+  if (!PrepareFrame(own, spec, config, packed, packer)) return;
   packed.heads = QueryHeads(spec, config);
   packed.kv_heads = spec.n_kv_heads;
   packed.window = spec.window;
@@ -111,15 +117,7 @@ void Prepare(const AttentionWeights& own, const AttentionSpec& spec, const Model
 
 void Prepare(const FfnWeights& own, const FfnSpec& spec, const ModelConfig& config,
              PackedFfn& packed, Packer& packer) {
-  packed.form = spec.form;
-  if (spec.is_none()) return;
-  packed.norm = NormOf(own.norm, own.norm_bias, config);
-  packed.post_norm = PostNormOf(own.post_norm, config);
-  if (spec.is_linear()) {
-    packer.Add(packed.out, {own.linear});
-    packed.out_bias = Numbers(own.linear_bias);
-    return;
-  }
+  if (!PrepareFrame(own, spec, config, packed, packer)) return;
   if (own.gate.defined()) packer.Add(packed.gate, {own.gate});
   packer.Add(packed.up, {own.up});
   packer.Add(packed.out, {own.down});

@@ -1,17 +1,18 @@
 #include "nodes/cost/decode_bench.h"
 
 #include <algorithm>
-#include <chrono>
 #include <span>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "io/clock.h"
 #include "io/error.h"
 #include "io/random.h"
 #include "model/decode/packed_matrix.h"
 #include "model/decode/sampler.h"
 #include "model/decode/team.h"
+#include "nodes/cost/timing.h"
 
 namespace puzzle {
 
@@ -21,10 +22,6 @@ using decode::DecoderOptions;
 namespace {
 
 constexpr double kBenchMib = 1 << 20;
-
-double Clock() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // Times of one turn of a model.
 struct Turn {
@@ -61,14 +58,14 @@ Turn TakeTurn(Decoder& model, const BenchOptions& options, const std::function<v
     }
   };
   Turn turn;
-  double start = Clock();
+  double start = MonotonicSeconds();
   step();
-  turn.first_token_s = Clock() - start;
+  turn.first_token_s = MonotonicSeconds() - start;
   for (int64_t i = 0; i < options.decode; ++i) {
     poll();
-    start = Clock();
+    start = MonotonicSeconds();
     step();
-    turn.decode_s += Clock() - start;
+    turn.decode_s += MonotonicSeconds() - start;
   }
   return turn;
 }
@@ -84,13 +81,13 @@ class Machine {
 
   // Bytes in a second that all members read together.
   double Bandwidth() {
-    const double start = Clock();
+    const double start = MonotonicSeconds();
     std::vector<uint64_t> sums(static_cast<size_t>(team_.size()));
     team_.Run([&](int member) {
       const auto [first, last] = decode::ShareOf(kWords, member, team_.size());
       sums[static_cast<size_t>(member)] = decode::SumWords(words_ + first, last - first);
     });
-    const double took = Clock() - start;
+    const double took = MonotonicSeconds() - start;
     uint64_t sum = 0;
     for (const uint64_t part : sums) sum += part;
     PUZZLE_CHECK(sum == kWords, "memory that was read wrongly");
@@ -110,7 +107,7 @@ class Machine {
     std::vector<float> out(static_cast<size_t>(options_.batch * kRows));
     double best = 0;
     for (int64_t attempt = 0; attempt < 5; ++attempt) {
-      const double start = Clock();
+      const double start = MonotonicSeconds();
       team_.Run([&](int member) {
         const auto [first, last] = decode::ShareOf(matrix.lanes(), member, team_.size());
         for (int64_t i = 0; i < kTimes; ++i)
@@ -118,7 +115,7 @@ class Machine {
                                  first * decode::kLanes, last * decode::kLanes, out.data(), kRows);
       });
       best = std::max(best, 2.0 * kTimes * kRows * kColumns * static_cast<double>(options_.batch) /
-                                (Clock() - start));
+                                (MonotonicSeconds() - start));
     }
     return best;
   }
@@ -186,11 +183,8 @@ void CheckBench(const std::vector<ModelConfig>& models, const std::vector<std::s
 
 Measured MedianOf(std::vector<double> values) {
   PUZZLE_CHECK(!values.empty(), "no rounds");
-  std::sort(values.begin(), values.end());
-  const size_t middle = values.size() / 2;
-  const double median =
-      values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-  return {median, values.front(), values.back()};
+  const auto [low, high] = std::minmax_element(values.begin(), values.end());
+  return {Median(values), *low, *high};
 }
 
 std::vector<BenchResult> RunBench(const std::vector<Decoder*>& models,

@@ -1,11 +1,11 @@
 #include "nodes/cost/serving_time.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
 #include <fmt/format.h>
 
+#include "io/clock.h"
 #include "io/error.h"
 #include "model/math/parallel.h"
 #include "model/math/runtime.h"
@@ -20,10 +20,6 @@ namespace {
 constexpr size_t kMinRounds = 3;
 constexpr size_t kMaxRounds = 1000;
 constexpr double kShortest_s = 2e-3;  // a round is repeated until it takes this long
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 /// A forward pass over a batch in service, its sequences shared out among threads.
 class Pass {
@@ -44,7 +40,7 @@ class Pass {
   }
 
   double Seconds(const Part& part, int repeats) const {
-    const double begin = Now();
+    const double begin = MonotonicSeconds();
     for (int i = 0; i < repeats; ++i) {
       ParallelFor(static_cast<int64_t>(inputs_.size()), [&](int64_t index) {
         KvCache cache = caches_[static_cast<size_t>(index)];  // handles: every pass starts alike
@@ -52,7 +48,7 @@ class Pass {
       });
     }
     Synchronize(device_.str());
-    return (Now() - begin) / repeats;
+    return (MonotonicSeconds() - begin) / repeats;
   }
 
   /// Warms up, and tells how often to repeat a pass so that the clock does not matter.
@@ -71,8 +67,8 @@ class Pass {
 /// Adds rounds until the effort is spent.
 void Repeat(const TimingEffort& effort, const std::function<Round(size_t index)>& measure,
             std::vector<Round>& rounds) {
-  const double end = Now() + effort.seconds;
-  for (size_t i = 0; i < kMinRounds || (Now() < end && i < kMaxRounds); ++i) {
+  const double end = MonotonicSeconds() + effort.seconds;
+  for (size_t i = 0; i < kMinRounds || (MonotonicSeconds() < end && i < kMaxRounds); ++i) {
     rounds.push_back(measure(i));
     effort.poll();
   }

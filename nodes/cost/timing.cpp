@@ -8,16 +8,12 @@
 
 namespace puzzle {
 
-namespace {
-
 double Median(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
   std::nth_element(values.begin(), middle, values.end());
   if (values.size() % 2 == 1) return *middle;
   return (*middle + *std::max_element(values.begin(), middle)) / 2;
 }
-
-}  // namespace
 
 Timing Summarize(std::vector<Round> rounds) {
   PUZZLE_CHECK(!rounds.empty(), "no rounds");

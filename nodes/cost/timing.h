@@ -13,6 +13,9 @@ struct Timing {
   bool operator==(const Timing&) const = default;
 };
 
+/// The middle one, of an even number the mean of the two. REQUIRES: values not empty.
+[[nodiscard]] double Median(std::vector<double> values);
+
 /// One round of a measurement: the time it was made for, perhaps a difference, and how long the
 /// round took to measure it.
 struct Round {

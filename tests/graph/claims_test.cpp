@@ -2,14 +2,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
-#include <thread>
 
 #include "io/error.h"
 #include "tests/graph/graph_test_fixture.h"
+#include "tests/graph/races.h"
 
 namespace puzzle::testing {
 namespace {
@@ -147,35 +146,16 @@ TEST_F(ClaimsTest, EqualStepsOfOneGraphAreComputedOnce) {
 }
 
 TEST_F(ClaimsTest, FourRunsAtOnceComputeEachStepOnce) {
-  Load(R"({"puzzle": 1, "vars": {"n": {"range": [0, 20]}}, "nodes": {
-    "t": {"kind": "text", "foreach": {"i": "${n}"}, "params": {"value": "v${i}"}},
-    "s": {"kind": "sleep", "foreach": {"i": "${n}"}, "in": {"in": "t[i=${i}]"},
-          "params": {"value": "s"}},
-    "all": {"kind": "concat", "in": {"parts": ["s"]}}}})");
+  Load(kTwentyChains);
   Plan();
-  std::vector<std::thread> runs;
-  std::vector<Report> reports(4);
-  for (Report& report : reports) {
-    runs.emplace_back([&] {
-      Store store(folder() + "/store", format_);
-      store.AnnounceRun();
-      LocalLanesOptions lanes_options;
-      lanes_options.devices = devices_;
-      LocalLanes lanes(std::move(lanes_options));
-      const Forecast forecast = MarkStale(*plan_, store);
-      report = Execute(*plan_, forecast, store, lanes, nullptr, options_);
-    });
-  }
-  for (std::thread& run : runs) run.join();
-  for (StepId id = 0; id < plan_->steps.size(); ++id) {
-    int computed = 0;
-    for (const Report& report : reports) {
-      computed += report.steps[id].outcome == Outcome::kOk ? 1 : 0;
-      EXPECT_TRUE(report.steps[id].outcome == Outcome::kOk ||
-                  report.steps[id].outcome == Outcome::kCached);
-    }
-    EXPECT_EQ(computed, 1) << plan_->steps[id].name;
-  }
+  ExpectFourRunsComputeEachStepOnce(*plan_, [&] {
+    Store store(folder() + "/store", format_);
+    store.AnnounceRun();
+    LocalLanesOptions lanes_options;
+    lanes_options.devices = devices_;
+    LocalLanes lanes(std::move(lanes_options));
+    return Execute(*plan_, MarkStale(*plan_, store), store, lanes, nullptr, options_);
+  });
   EXPECT_THAT(rival_->locks().Others(), IsEmpty());
 }
 

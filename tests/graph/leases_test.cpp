@@ -17,6 +17,7 @@
 
 #include "graph/store/locks.h"
 #include "tests/graph/graph_test_fixture.h"
+#include "tests/graph/races.h"
 
 namespace puzzle::testing {
 namespace {
@@ -204,22 +205,7 @@ TEST_F(LeasesTest, ManyThreadsNeverHoldOneKeyTwice) {
   StoreLocks one(path()), two(path());
   Announce(one, kPatient);
   Announce(two, kPatient);
-  std::atomic<int> holders{0}, taken{0}, wrong{0};
-  std::vector<std::thread> threads;
-  for (int t = 0; t < 4; ++t) {
-    threads.emplace_back([&, t] {
-      for (int i = 0; i < 500; ++i) {
-        const auto attempt = (t % 2 == 0 ? one : two).TryClaim(kLeaseKey);
-        if (!attempt.claim) continue;
-        if (++holders != 1) ++wrong;
-        ++taken;
-        --holders;
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(wrong, 0);
-  EXPECT_GT(taken, 0);
+  ExpectOneHolderAtATime(one, two, kLeaseKey, 500);
 }
 
 TEST(IsOfOneMachineTest, KnowsTheFileSystemsOfThisMachine) {
@@ -306,28 +292,12 @@ TEST_F(LeasedRunsTest, AnArtifactWhoseRecordNeverCameIsReplaced) {
 }
 
 TEST_F(LeasedRunsTest, FourRunsAtOnceComputeEachStepOnce) {
-  Load(R"({"puzzle": 1, "vars": {"n": {"range": [0, 20]}}, "nodes": {
-    "t": {"kind": "text", "foreach": {"i": "${n}"}, "params": {"value": "v${i}"}},
-    "s": {"kind": "sleep", "foreach": {"i": "${n}"}, "in": {"in": "t[i=${i}]"},
-          "params": {"value": "s"}},
-    "all": {"kind": "concat", "in": {"parts": ["s"]}}}})");
+  Load(kTwentyChains);
   Plan();
-  std::vector<std::thread> runs;
-  std::vector<Report> reports(4);
-  for (Report& report : reports) {
-    runs.emplace_back([&] {
-      RecordingObserver observer;
-      report = RunOn(*NewStore(kPatient), observer);
-    });
-  }
-  for (std::thread& run : runs) run.join();
-  for (StepId id = 0; id < plan_->steps.size(); ++id) {
-    int computed = 0;
-    for (const Report& report : reports) {
-      computed += report.steps[id].outcome == Outcome::kOk ? 1 : 0;
-    }
-    EXPECT_EQ(computed, 1) << plan_->steps[id].name;
-  }
+  ExpectFourRunsComputeEachStepOnce(*plan_, [&] {
+    RecordingObserver observer;
+    return RunOn(*NewStore(kPatient), observer);
+  });
 }
 
 TEST_F(LeasedRunsTest, AResultThatShowsUpLateIsWaitedForAndNotComputedAgain) {

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "tests/graph/graph_test_fixture.h"
+#include "tests/graph/races.h"
 
 namespace puzzle::testing {
 namespace {
@@ -147,22 +148,7 @@ TEST_F(LocksTest, WhereNothingCanBeOpenedEverybodyGetsTheirClaims) {
 TEST_F(LocksTest, ManyThreadsNeverHoldOneKeyTwice) {
   one_.Announce();
   two_.Announce();
-  std::atomic<int> holders{0}, taken{0}, wrong{0};
-  std::vector<std::thread> threads;
-  for (int t = 0; t < 4; ++t) {
-    threads.emplace_back([&, t] {
-      for (int i = 0; i < 2000; ++i) {
-        const auto attempt = (t % 2 == 0 ? one_ : two_).TryClaim(kKey);
-        if (!attempt.claim) continue;
-        if (++holders != 1) ++wrong;
-        ++taken;
-        --holders;
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(wrong, 0);
-  EXPECT_GT(taken, 0);
+  ExpectOneHolderAtATime(one_, two_, kKey, 2000);
 }
 
 }  // namespace

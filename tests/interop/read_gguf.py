@@ -8,7 +8,6 @@ Linux on x86-64, kept for all build folders in ~/.cache/puzzle-tests. Exits with
 for skipped, where that cannot be had.
 """
 import ctypes
-import fcntl
 import json
 import os
 import pathlib
@@ -43,6 +42,9 @@ int __isoc23_sscanf(const char *s, const char *format, ...) {
   return count;
 }
 """
+# A context on one thread with a cache in F32.
+EXACT = {"n_ctx": 128, "n_batch": 128, "n_ubatch": 128, "n_threads": 1, "n_threads_batch": 1,
+         "type_k": 0, "type_v": 0, "flash_attn_type": 0}
 EXACT_TYPES = ["F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0"]
 
 
@@ -67,29 +69,23 @@ def stand_in_for_glibc(libraries, folder):
 
 
 def gguf_venv():
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    name = "-".join(f"{package}-{version}" for package, version in PACKAGES.items())
-    venv = cache / "puzzle-tests" / name
-    venv.parent.mkdir(parents=True, exist_ok=True)
-    with open(venv.parent / f"{name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (venv / "complete").exists():
-            make_references.install(
-                make_references.make_venv(venv), "--only-binary", ":all:", "safetensors",
-                *(f"{package}=={version}" for package, version in PACKAGES.items()))
-            if os.confstr("CS_GNU_LIBC_VERSION") < BUILT_WITH.lower().replace("_", " "):
-                if not shutil.which("cc"):
-                    make_references.skip("no cc to stand in for a newer C library")
-                stand_in_for_glibc(venv.glob("lib/python*/site-packages/llama_cpp_py_sync/*.so*"),
-                                   venv)
-            (venv / "complete").touch()
-    return venv
+    def fill(venv):
+        make_references.install(
+            make_references.make_venv(venv), "--only-binary", ":all:", "safetensors",
+            *(f"{package}=={version}" for package, version in PACKAGES.items()))
+        if os.confstr("CS_GNU_LIBC_VERSION") < BUILT_WITH.lower().replace("_", " "):
+            if not shutil.which("cc"):
+                make_references.skip("no cc to stand in for a newer C library")
+            stand_in_for_glibc(venv.glob("lib/python*/site-packages/llama_cpp_py_sync/*.so*"), venv)
+
+    return make_references.kept_venv(PACKAGES, fill)
 
 
 class LlamaCpp:
-    """A model in llama.cpp, computed in F32 on one thread, through its C interface."""
+    """A model in llama.cpp, through its C interface. With EXACT, or with llama.cpp's defaults but for
+    `options`, fields of its llama_context_params."""
 
-    def __init__(self, path, context=128):
+    def __init__(self, path, **options):
         stand_in = pathlib.Path(sys.prefix) / "stand-in.so"
         if stand_in.exists():
             ctypes.CDLL(str(stand_in), ctypes.RTLD_GLOBAL)
@@ -102,12 +98,10 @@ class LlamaCpp:
         self.model = self.lib.llama_model_load_from_file(
             str(path).encode(), self.lib.llama_model_default_params())
         assert self.model != self.ffi.NULL, f"{path}: llama.cpp does not load it"
-        options = self.lib.llama_context_default_params()
-        options.n_ctx = options.n_batch = options.n_ubatch = context
-        options.n_threads = options.n_threads_batch = 1
-        options.type_k = options.type_v = 0  # F32
-        options.flash_attn_type = 0
-        self.context = self.lib.llama_init_from_model(self.model, options)
+        params = self.lib.llama_context_default_params()
+        for name, value in (options or EXACT).items():
+            setattr(params, name, value)
+        self.context = self.lib.llama_init_from_model(self.model, params)
         assert self.context != self.ffi.NULL, f"{path}: llama.cpp makes no context for it"
         self.vocab = self.lib.llama_model_get_vocab(self.model)
 

@@ -156,26 +156,34 @@ def stand_in_for_cuda(torch_lib, folder):
                        input=code, text=True, check=True)
 
 
-def current_venv():
-    """The current torch and transformers, made once per machine and pair of versions."""
+def kept_venv(packages, fill):
+    """A virtual environment with these versions, made once per machine by fill(folder)."""
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    name = "-".join(f"{package}-{version}" for package, version in CURRENT.items())
+    name = "-".join(f"{package}-{version}" for package, version in packages.items())
     venv = cache / "puzzle-tests" / name
     venv.parent.mkdir(parents=True, exist_ok=True)
     with open(venv.parent / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (venv / "complete").exists():
-            missing = [tool for tool in ("cc", "readelf", "nm") if not shutil.which(tool)]
-            if missing:
-                skip(f"no {', '.join(missing)} to stand in for CUDA")
-            python = make_venv(venv)
-            install(python, "filelock", "fsspec", "jinja2", "networkx", "numpy", "setuptools", "sympy",
-                    "typing-extensions", f"transformers=={CURRENT['transformers']}")
-            install(python, "--no-deps", f"torch=={CURRENT['torch']}")
-            torch_lib = next(venv.glob("lib/python*/site-packages/torch/lib"))
-            stand_in_for_cuda(torch_lib, venv / "no-cuda")
+            fill(venv)
             (venv / "complete").touch()
     return venv
+
+
+def current_venv():
+    """The current torch and transformers."""
+    def fill(venv):
+        missing = [tool for tool in ("cc", "readelf", "nm") if not shutil.which(tool)]
+        if missing:
+            skip(f"no {', '.join(missing)} to stand in for CUDA")
+        python = make_venv(venv)
+        install(python, "filelock", "fsspec", "jinja2", "networkx", "numpy", "setuptools", "sympy",
+                "typing-extensions", f"transformers=={CURRENT['transformers']}")
+        install(python, "--no-deps", f"torch=={CURRENT['torch']}")
+        torch_lib = next(venv.glob("lib/python*/site-packages/torch/lib"))
+        stand_in_for_cuda(torch_lib, venv / "no-cuda")
+
+    return kept_venv(CURRENT, fill)
 
 
 def enter(venv, script, *arguments):
