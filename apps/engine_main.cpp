@@ -1,14 +1,14 @@
 // `puzzle-engine`: the same command line with the functions that compute. Started by `puzzle`.
 #include <spdlog/spdlog.h>
 
-#include "apps/analyze.h"
-#include "apps/blas_kernel.h"
 #include "apps/cli.h"
-#include "apps/environment.h"
-#include "apps/init.h"
-#include "apps/model_commands.h"
-#include "apps/report.h"
-#include "apps/search.h"
+#include "apps/machine/blas_kernel.h"
+#include "apps/machine/environment.h"
+#include "apps/models/analyze.h"
+#include "apps/models/model_commands.h"
+#include "apps/models/search.h"
+#include "apps/report/report.h"
+#include "apps/start/init.h"
 #include "model/files/checkpoint_config.h"
 #include "model/math/runtime.h"
 #include "nodes/catalogue.h"

@@ -1,14 +1,14 @@
 // `puzzle`, the front program. It serves everything that needs no tensors itself, at once, and
 // becomes `puzzle-engine` (apps/engine_main.cpp) when there is something to compute: loading
 // libtorch costs 0.4 s, and the BLAS behind it has to be told the right kernel before it loads.
-#include "apps/analyze.h"
-#include "apps/blas_kernel.h"
 #include "apps/cli.h"
-#include "apps/environment.h"
-#include "apps/init.h"
-#include "apps/model_verbs.h"
-#include "apps/report.h"
-#include "apps/search.h"
+#include "apps/machine/blas_kernel.h"
+#include "apps/machine/environment.h"
+#include "apps/models/analyze.h"
+#include "apps/models/model_verbs.h"
+#include "apps/models/search.h"
+#include "apps/report/report.h"
+#include "apps/start/init.h"
 #include "model/files/checkpoint_config.h"
 #include "nodes/catalogue.h"
 #include "nodes/workloads.h"

@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "apps/blas_kernel.h"
+#include "apps/machine/blas_kernel.h"
 #include "model/math/runtime.h"
 #include "model/pch.h"
 

@@ -19,7 +19,7 @@
 #include <thread>
 #include <vector>
 
-#include "apps/blas_kernel.h"
+#include "apps/machine/blas_kernel.h"
 #include "bench/capture.h"
 #include "model/math/runtime.h"
 #include "model/pch.h"

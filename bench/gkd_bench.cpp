@@ -9,7 +9,7 @@
 #include <ctime>
 #include <string>
 
-#include "apps/blas_kernel.h"
+#include "apps/machine/blas_kernel.h"
 #include "graph/run/memory_meter.h"
 #include "io/error.h"
 #include "io/file.h"

@@ -11,7 +11,7 @@
 #include <functional>
 #include <vector>
 
-#include "apps/blas_kernel.h"
+#include "apps/machine/blas_kernel.h"
 #include "model/math/losses.h"
 #include "model/math/product.h"
 #include "model/math/runtime.h"

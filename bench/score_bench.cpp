@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "apps/blas_kernel.h"
+#include "apps/machine/blas_kernel.h"
 #include "bench/capture.h"
 #include "io/file.h"
 #include "io/tokenizer.h"

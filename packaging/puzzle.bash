@@ -1,5 +1,5 @@
 # Completion of `puzzle` for bash. The program itself says what a word may become, from the tables
-# that it parses command lines with (apps/complete.h); where it says nothing, files are offered.
+# that it parses command lines with (apps/shell/complete.h); where it says nothing, files are offered.
 _puzzle() {
   local line=${COMP_LINE:0:COMP_POINT} words current candidate
   read -ra words <<< "$line"

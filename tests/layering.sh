@@ -30,14 +30,15 @@ layer model "model io"
 layer nodes "nodes graph model io"
 layer apps "apps nodes graph model io"
 # room FOLDER "MAY INCLUDE": the same within a layer, whose rooms are named without it. What rooms of
-# nodes/ hand to each other (artifacts.h) and the archive forms of it are everybody's.
+# nodes/ hand to each other (artifacts.h) and the archive forms of it are everybody's, and so is what a
+# verb is (apps/cli.h).
 room() {
   local top=${1%%/*} inside=() file
   for file in "${files[@]}"; do [[ $file == $1/* ]] && inside+=("$file"); done
   ((${#inside[@]})) || return 0
   complain "$1 may include of $top/ only: ${1#*/} $2" < <(
     grep -nH "^ *# *include *\"$top/" "${inside[@]}" |
-      grep -vE "include *\"$top/(${1#*/}|${2// /|})/|include *\"nodes/([a-z]+/artifacts|tensor_archive)\.h\"" || true)
+      grep -vE "include *\"$top/(${1#*/}|${2// /|})/|include *\"(nodes/([a-z]+/artifacts|tensor_archive)|apps/cli)\.h\"" || true)
 }
 room graph/language "-"
 room graph/store "language"
@@ -53,6 +54,14 @@ room nodes/train "data states"
 room nodes/measure "data states train"
 room nodes/cost "data"
 room nodes/search "data measure cost solver"
+room apps/machine "-"
+room apps/frame "machine"
+room apps/graphs "frame"
+room apps/running "frame graphs"
+room apps/models "frame"
+room apps/start "frame machine models"
+room apps/report "frame"
+room apps/shell "frame"
 
 layer tests/io "tests io"
 layer tests/graph "tests graph io"
@@ -75,10 +84,10 @@ home 'openssl/' 'io/fingerprint\.cpp'
 home 'oniguruma' 'io/regex\.cpp'
 home 'utf8proc' 'io/unicode_nfc\.cpp'
 home 'sentencepiece' 'tests/io/[^/]*\.cpp'
-home 'CLI/' 'apps/[^/]*\.cpp'
+home 'CLI/' 'apps/.*\.cpp'
 home 'oneapi/dnnl' 'model/math/product\.cpp'
 home 'torch/|ATen/|c10/' \
-  '(tests/)?(model|nodes)/.*|bench/[^/]*|apps/(eval|generate|engine_main)\.cpp'
+  '(tests/)?(model|nodes)/.*|bench/[^/]*|apps/(models/(model_commands|model_session|model_source|[a-z]*_command)|engine_main)\.cpp'
 home 'torch/torch\.h' 'nobody: it costs every source seconds (model/pch.h)'
 home 'nlohmann/json\.hpp' '.*\.cpp|nodes/[a-z]*/kinds\.h|tests/.*'
 

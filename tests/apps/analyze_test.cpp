@@ -1,5 +1,5 @@
 // `puzzle analyze` on real checkpoints where they are present, and on one that is written here.
-#include "apps/analyze.h"
+#include "apps/models/analyze.h"
 
 #include <gmock/gmock.h>
 

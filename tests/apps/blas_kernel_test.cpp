@@ -1,4 +1,4 @@
-#include "apps/blas_kernel.h"
+#include "apps/machine/blas_kernel.h"
 
 #include <gmock/gmock.h>
 

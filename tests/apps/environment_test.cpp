@@ -1,4 +1,4 @@
-#include "apps/environment.h"
+#include "apps/machine/environment.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

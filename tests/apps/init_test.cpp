@@ -1,12 +1,12 @@
 // `puzzle init`: what it writes is a graph without a mistake, for odd models, paths and texts too.
-#include "apps/init.h"
+#include "apps/start/init.h"
 
 #include <gmock/gmock.h>
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "apps/starter_graph.h"
+#include "apps/start/starter_graph.h"
 #include "graph/plan/plan.h"
 #include "io/json_text.h"
 #include "model/files/checkpoint_config.h"

@@ -1,12 +1,12 @@
 // The page of `puzzle report`: well-formed, without script whatever anything is called, every
 // figure as CSV, and honest about what is missing.
-#include "apps/report_page.h"
+#include "apps/report/report_page.h"
 
 #include <gmock/gmock.h>
 
 #include <limits>
 
-#include "apps/report_charts.h"
+#include "apps/report/report_charts.h"
 #include "nodes/catalogue.h"
 #include "tests/graph/xml_check.h"
 

@@ -1,6 +1,6 @@
 // `puzzle search` from flags to text: the published library where it is present, small ones written
 // here otherwise.
-#include "apps/search.h"
+#include "apps/models/search.h"
 
 #include <gmock/gmock.h>
 

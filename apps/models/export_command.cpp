@@ -1,0 +1,62 @@
+// `puzzle export`.
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <filesystem>
+
+#include "apps/frame/output.h"
+#include "apps/models/model_commands.h"
+#include "apps/models/model_source.h"
+#include "io/error.h"
+#include "io/gguf_tokenizer.h"
+#include "model/files/dense.h"
+#include "model/files/readers.h"
+#include "nodes/data/export_model.h"
+
+namespace puzzle {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// "child" of "out/child/" and "out/child.gguf", the step of GRAPH:STEP.
+std::string NameOfModel(const std::string& model) {
+  if (const auto step = StepOfGraph(model)) return *step;
+  const fs::path whole = fs::absolute(model).lexically_normal();
+  const fs::path last = whole.has_filename() ? whole : whole.parent_path();
+  return (last.extension() == ".gguf" ? last.stem() : last.filename()).string();
+}
+
+void PrintReaders(const std::vector<ReaderVerdict>& readers) {
+  Print("\n{:<14} {:<6} {}\n", "program", "loads", "with, or why not");
+  for (const auto& [reader, loads, note] : readers)
+    Print("{:<14} {:<6} {}\n", reader, loads ? "yes" : "no", note);
+}
+
+}  // namespace
+
+int ExportCommand(const ExportOptions& options, const Registry& registry, const Hooks& hooks) {
+  if (const auto complaint = CheckExport(options.format, options.dtype)) throw Error(*complaint);
+  std::error_code failure;
+  if (fs::equivalent(options.model, options.out, failure))
+    throw Error(options.out + ": is the model itself; give another place");
+  CheckDestination(options.format, options.out);
+  Checkpoint checkpoint =
+      ReadModel({options.model, options.store, options.settings}, registry, hooks);
+  if (options.format == "dense") checkpoint.model = MakeDense(checkpoint.model);
+  if (options.format == "gguf") {
+    const uint64_t bytes =
+        ExportGguf(checkpoint, options.out, options.dtype, NameOfModel(options.model));
+    Print("{} {} bytes\n", options.out, bytes);
+    if (const std::string loss = WhatGgufTokenizerLoses(checkpoint.tokenizer_files); !loss.empty())
+      spdlog::warn("{}: {}", options.out, loss);
+    PrintReaders(ReadersOfGguf(checkpoint.model.config));
+    return kExitDone;
+  }
+  for (const auto& [name, bytes] : ExportFolder(checkpoint, options.out, options.dtype))
+    Print("{} {} bytes\n", (fs::path(options.out) / name).string(), bytes);
+  PrintReaders(ReadersOfFolder(checkpoint.model.config));
+  return kExitDone;
+}
+
+}  // namespace puzzle
