@@ -121,18 +121,26 @@ std::vector<Device> LaneOptions::Devices() const {
 }
 
 std::optional<Plan> LoadPlan(const GraphOptions& options, const Registry& registry,
-                             const Hooks& hooks, const Memo& memo) {
+                             const Hooks& hooks, const Memo& memo, std::vector<ReadPath>* read) {
   FileDigester files(memo.path);
   PlanOptions plan_options;
   plan_options.files = &files;
   plan_options.environment = hooks.environment;
-  plan_options.layers_of = hooks.layers_of;
+  if (hooks.layers_of) {
+    plan_options.layers_of = [&](const std::string& checkpoint) {
+      if (read != nullptr) read->push_back({checkpoint, true});
+      return hooks.layers_of(checkpoint);
+    };
+  }
   if (options.strict_environment && hooks.numerics) plan_options.numerics = hooks.numerics();
   Diagnostics diagnostics;
   std::optional<Plan> plan;
   try {
     const auto text = std::make_shared<const JsonText>(ReadGraph(options.graph));
     const GraphSpec spec = ParseSpec(text, options.settings, diagnostics);
+    for (const FileSpec& file : spec.files) {
+      if (read != nullptr) read->push_back({file.text->source(), false});
+    }
     plan = MakePlan(spec, registry, plan_options, diagnostics);
   } catch (const Error& error) {
     Say("{}\n", error.what());
@@ -148,10 +156,10 @@ std::optional<Plan> LoadPlan(const GraphOptions& options, const Registry& regist
 
 std::optional<Prepared> Prepare(const GraphOptions& options, const Selection& selection,
                                 const Registry& registry, const Hooks& hooks, Store& store,
-                                bool for_run) {
+                                bool for_run, std::vector<ReadPath>* read) {
   const auto index = std::async(std::launch::async, [&store] { store.ReadIndex(); });
   std::optional<Plan> plan =
-      LoadPlan(options, registry, hooks, {options.store + "/files", for_run});
+      LoadPlan(options, registry, hooks, {options.store + "/files", for_run}, read);
   if (!plan) return std::nullopt;
   Diagnostics diagnostics;
   SelectedPlan selected = Select(std::move(*plan), selection, diagnostics);

@@ -62,10 +62,17 @@ struct Memo {
   bool make_folder = false;  // also when its folder does not exist yet
 };
 
+/// A file, or the folder or file of a checkpoint, that was read to make a plan.
+struct ReadPath {
+  std::string path;
+  bool is_folder = false;
+};
+
 /// Reads, checks and plans a graph. Prints every diagnostic to stderr and returns nullopt when
-/// something is wrong with it.
+/// something is wrong with it. `read` gets what was read besides the inputs of steps.
 [[nodiscard]] std::optional<Plan> LoadPlan(const GraphOptions& options, const Registry& registry,
-                                           const Hooks& hooks, const Memo& memo);
+                                           const Hooks& hooks, const Memo& memo,
+                                           std::vector<ReadPath>* read = nullptr);
 
 /// A plan and what the store knows about it: everything that a run decides before it begins.
 struct Prepared {
@@ -82,6 +89,7 @@ struct Prepared {
 /// announces the run in the store and remembers digests there, which makes its folder.
 [[nodiscard]] std::optional<Prepared> Prepare(const GraphOptions& options,
                                               const Selection& selection, const Registry& registry,
-                                              const Hooks& hooks, Store& store, bool for_run);
+                                              const Hooks& hooks, Store& store, bool for_run,
+                                              std::vector<ReadPath>* read = nullptr);
 
 }  // namespace puzzle

@@ -16,8 +16,10 @@
 #include "apps/graphs/plan.h"
 #include "apps/running/run_fleet.h"
 #include "apps/running/run_view.h"
+#include "apps/running/sealed.h"
 #include "graph/run/executor.h"
 #include "graph/run/machine.h"
+#include "graph/store/files.h"
 #include "graph/view/run_log.h"
 #include "io/error.h"
 
@@ -110,6 +112,11 @@ void SaveLog(const Plan& plan, const Report& report, const RunOptions& options) 
   }
 }
 
+void PrintHits(const HitsAnswer& answer, const RunOptions& options) {
+  PrintText(answer.display);
+  PrintText(options.quiet ? "" : "\n" + SummaryLine(answer.totals) + '\n');
+}
+
 std::string DefaultSsh() {
   const char* command = std::getenv("PUZZLE_SSH");
   return command == nullptr ? "ssh -o BatchMode=yes -o ServerAliveInterval=15" : command;
@@ -140,8 +147,14 @@ int RunCommand(const RunOptions& options, const Registry& registry, const Hooks&
   const std::unique_ptr<Store> opened = OpenStore(options.graph);
   Store& store = *opened;
   if (options.lost_after_s > 0) store.locks().UseLeases(LeasesFor(options.lost_after_s));
+  const int64_t begin_ns = FileClock_ns();
+  if (const auto answer = AnswerFromSeal(options, hooks, store)) {
+    PrintHits(*answer, options);
+    return kExitDone;
+  }
+  std::vector<ReadPath> read;
   auto prepared = Prepare(options.graph, options.selection, registry, hooks, store,
-                          /*for_run=*/true);
+                          /*for_run=*/true, &read);
   if (!prepared) return kExitBadInput;
   const auto& [plan, forecast] = *prepared;
   spdlog::debug("{} steps: {} in the store, {} to run, {} to decide", plan.steps.size(),
@@ -158,11 +171,17 @@ int RunCommand(const RunOptions& options, const Registry& registry, const Hooks&
       : by_workers  ? ExecuteOnFleet(plan, forecast, store, options, MemoryBudget(options), outputs)
                     : ExecutePlan(plan, forecast, store, options, hooks, outputs);
   if (options.worker.given()) return report.ExitCode();
-  if (!nothing_to_do) SaveLog(plan, report, options);
-  PrintText(DisplayText(plan, report));
-  const std::string failures = FailuresText(plan, report, options.command);
-  if (!failures.empty()) Say("\n{}", failures);
-  PrintText(options.quiet && nothing_to_do ? "" : "\n" + SummaryLine(report) + '\n');
+  if (nothing_to_do) {
+    const HitsAnswer answer{DisplayText(plan, report), TotalsOf(report)};
+    PrintHits(answer, options);
+    SealAnswer(options, hooks, *prepared, read, answer, begin_ns, store);
+  } else {
+    SaveLog(plan, report, options);
+    PrintText(DisplayText(plan, report));
+    const std::string failures = FailuresText(plan, report, options.command);
+    if (!failures.empty()) Say("\n{}", failures);
+    PrintText("\n" + SummaryLine(report) + '\n');
+  }
   outputs.Write(plan, report, store, options.graph.graph, options.command);
   return report.ExitCode();
 }

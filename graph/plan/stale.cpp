@@ -22,15 +22,10 @@ constexpr double kGuessHost_s = 0.05;
 
 /// The path of the first file of an output folder that is gone or has another size, or "".
 std::string LostOutput(const Step& step, const Record& record) {
-  const json files = RecordJson(record).value("output_files", json::object());
-  for (const auto& [param, folder] : step.params.output_paths) {
-    if (folder.empty()) continue;
-    for (const auto& [name, bytes] : files.items()) {
-      const std::string path = folder + '/' + name;
-      struct stat info {};
-      if (::stat(path.c_str(), &info) != 0) return path + " is gone";
-      if (bytes.is_number() && info.st_size != bytes.get<int64_t>()) return path + " changed";
-    }
+  for (const RecordedOutput& output : RecordedOutputs(step, record)) {
+    struct stat info {};
+    if (::stat(output.path.c_str(), &info) != 0) return output.path + " is gone";
+    if (output.bytes && info.st_size != *output.bytes) return output.path + " changed";
   }
   return {};
 }
@@ -156,6 +151,20 @@ void SortUnique(std::vector<std::string_view>& digests) {
   digests.erase(std::unique(digests.begin(), digests.end()), digests.end());
 }
 
+std::vector<RecordedOutput> RecordedOutputs(const Step& step, const Record& record) {
+  std::vector<RecordedOutput> outputs;
+  if (!record.has_output_files || step.params.output_paths.empty()) return outputs;
+  const json files = RecordJson(record).value("output_files", json::object());
+  for (const auto& [param, folder] : step.params.output_paths) {
+    if (folder.empty()) continue;
+    for (const auto& [name, bytes] : files.items()) {
+      outputs.push_back({folder + '/' + name, {}});
+      if (bytes.is_number()) outputs.back().bytes = bytes.get<int64_t>();
+    }
+  }
+  return outputs;
+}
+
 HitTest TestHit(const Plan& plan, StepId step, const std::string& key, Store& store) {
   HitTest test;
   const Lookup found = store.Find(key);
@@ -166,20 +175,18 @@ HitTest TestHit(const Plan& plan, StepId step, const std::string& key, Store& st
     if (found.presence != Presence::kAbsent) test.reason += " (" + store.PathOf(test.record) + ")";
     return test;
   }
-  if (test.record.has_output_files && !plan.steps[step].params.output_paths.empty()) {
-    std::string lost;
-    try {
-      lost = LostOutput(plan.steps[step], test.record);
-    } catch (const Error&) {  // a record that breaks a rule is none
-      test.presence = Presence::kAbsent;
-      test.reason = PresenceText(Presence::kAbsent);
-      return test;
-    }
-    if (!lost.empty()) {
-      test.outputs_lost = true;
-      test.reason = "output file " + lost;
-      return test;
-    }
+  std::string lost;
+  try {
+    lost = LostOutput(plan.steps[step], test.record);
+  } catch (const Error&) {  // a record that breaks a rule is none
+    test.presence = Presence::kAbsent;
+    test.reason = PresenceText(Presence::kAbsent);
+    return test;
+  }
+  if (!lost.empty()) {
+    test.outputs_lost = true;
+    test.reason = "output file " + lost;
+    return test;
   }
   test.hit = true;
   return test;

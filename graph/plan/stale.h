@@ -64,6 +64,14 @@ struct StepOrders {
 /// steps' own have changed.
 void AddUp(const Plan& plan, Forecast& forecast);
 
+/// A file that a step wrote besides its artifact, as its record says.
+struct RecordedOutput {
+  std::string path;
+  std::optional<int64_t> bytes;
+};
+/// Throws Error for a record that breaks a rule.
+[[nodiscard]] std::vector<RecordedOutput> RecordedOutputs(const Step& step, const Record& record);
+
 /// The hit test for a closed key: the record of a usable result, or why there is none.
 struct HitTest {
   bool hit = false;

@@ -78,20 +78,36 @@ std::vector<StepId> CriticalPath(const Plan& plan, const Report& report) {
   return path;
 }
 
+RunTotals TotalsOf(const Report& report) {
+  return {report.steps.size(),
+          report.Count(Outcome::kCached),
+          report.Count(Outcome::kOk),
+          report.Count(Outcome::kFailed),
+          report.Count(Outcome::kSkipped),
+          report.Count(Outcome::kCancelled),
+          report.saved_s,
+          report.wall_s,
+          report.critical_path_s};
+}
+
 std::string SummaryLine(const Report& report) {
-  std::string line =
-      fmt::format("{} step{}: {} cached", report.steps.size(), report.steps.size() == 1 ? "" : "s",
-                  report.Count(Outcome::kCached));
-  if (report.saved_s >= 0.05) line += " (saved " + DurationText(report.saved_s) + ")";
-  line += fmt::format(", {} run", report.Count(Outcome::kOk));
-  for (const Outcome outcome : {Outcome::kFailed, Outcome::kSkipped, Outcome::kCancelled}) {
-    if (const size_t n = report.Count(outcome); n > 0) {
-      line += fmt::format(", {} {}", n, OutcomeName(outcome));
-    }
+  return SummaryLine(TotalsOf(report));
+}
+
+std::string SummaryLine(const RunTotals& totals) {
+  std::string line = fmt::format("{} step{}: {} cached", totals.steps, totals.steps == 1 ? "" : "s",
+                                 totals.cached);
+  if (totals.saved_s >= 0.05) line += " (saved " + DurationText(totals.saved_s) + ")";
+  line += fmt::format(", {} run", totals.ran);
+  const std::pair<size_t, Outcome> bad[] = {{totals.failed, Outcome::kFailed},
+                                            {totals.skipped, Outcome::kSkipped},
+                                            {totals.cancelled, Outcome::kCancelled}};
+  for (const auto& [count, outcome] : bad) {
+    if (count > 0) line += fmt::format(", {} {}", count, OutcomeName(outcome));
   }
-  line += "; " + DurationText(report.wall_s);
-  if (report.critical_path_s >= 0.05) {
-    line += "; critical path " + DurationText(report.critical_path_s);
+  line += "; " + DurationText(totals.wall_s);
+  if (totals.critical_path_s >= 0.05) {
+    line += "; critical path " + DurationText(totals.critical_path_s);
   }
   return line;
 }

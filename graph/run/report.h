@@ -40,7 +40,16 @@ void SumUp(const Plan& plan, Report& report);
 /// The chain of steps that ran one after the other and took longest, in order: no number of lanes
 /// would have made the run shorter than this.
 [[nodiscard]] std::vector<StepId> CriticalPath(const Plan& plan, const Report& report);
+/// How many steps ended how, and how long it took.
+struct RunTotals {
+  size_t steps = 0, cached = 0, ran = 0, failed = 0, skipped = 0, cancelled = 0;
+  double saved_s = 0;
+  double wall_s = 0;
+  double critical_path_s = 0;
+};
+[[nodiscard]] RunTotals TotalsOf(const Report& report);
 /// "312 steps: 280 cached (saved 3h12m), 31 run, 1 failed; 14m02s; critical path 11m40s".
+[[nodiscard]] std::string SummaryLine(const RunTotals& totals);
 [[nodiscard]] std::string SummaryLine(const Report& report);
 /// Failed steps with their messages and what to do, one paragraph each; "" when there are none.
 /// `command` is the command line that was run.

@@ -23,16 +23,11 @@ namespace fs = std::filesystem;
 /// A file written so recently may change again without its time stamp moving.
 constexpr int64_t kRacyNs = 50'000'000;
 
-struct Signature {
-  std::string text;
-  int64_t newest_ns = 0;
-};
-
 int64_t Stamp_ns(const timespec& time) {
   return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
 }
 
-void AddFile(const std::string& path, const std::string& name, Signature& signature) {
+void AddFile(const std::string& path, const std::string& name, InputSignature& signature) {
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) {
     throw Error(fmt::format("cannot read \"{}\": {}", path, std::strerror(errno)));
@@ -44,26 +39,19 @@ void AddFile(const std::string& path, const std::string& name, Signature& signat
                                 info.st_ino, static_cast<uint64_t>(info.st_dev));
 }
 
-Signature SignatureOfFile(const std::string& path) {
-  Signature signature;
+InputSignature SignatureOfFile(const std::string& path) {
+  InputSignature signature;
   AddFile(path, "", signature);
   return signature;
 }
 
-int64_t Now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
 /// A change from now on moves the times.
-bool IsSettled(const Signature& signature) {
-  return signature.newest_ns + kRacyNs < Now_ns();
+bool IsSettled(const InputSignature& signature) {
+  return signature.IsOlderThan(FileClock_ns());
 }
 
-/// Of a file that stands for a folder's content all its parts count.
-Signature SignatureOfFolder(const std::string& path) {
-  Signature signature;
+InputSignature SignatureOfFolder(const std::string& path) {
+  InputSignature signature;
   std::error_code unknown;
   if (!fs::is_directory(path, unknown)) {
     for (const std::string& part : GgufParts(path)) AddFile(part, part, signature);
@@ -83,8 +71,8 @@ Signature SignatureOfFolder(const std::string& path) {
   return signature;
 }
 
-Signature SignatureOf(const DigestedInput& input) {
-  return input.is_folder ? SignatureOfFolder(input.path) : SignatureOfFile(input.path);
+InputSignature SignatureOf(const DigestedInput& input) {
+  return puzzle::SignatureOf(input.path, input.is_folder);
 }
 
 Error Changed(const DigestedInput& input, const char* when) {
@@ -101,6 +89,20 @@ std::string Absolute(const std::string& path) {
 }
 
 }  // namespace
+
+bool InputSignature::IsOlderThan(int64_t time_ns) const {
+  return newest_ns + kRacyNs < time_ns;
+}
+
+InputSignature SignatureOf(const std::string& path, bool is_folder) {
+  return is_folder ? SignatureOfFolder(path) : SignatureOfFile(path);
+}
+
+int64_t FileClock_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
 
 struct FileDigester::State {
   std::string memo_path;
@@ -125,7 +127,7 @@ struct FileDigester::State {
     const std::string here = id + '\n' + input.path;
     if (const auto it = seen.find(here); it != seen.end()) return it->second;
     Load();
-    const Signature before = SignatureOf(input);
+    const InputSignature before = SignatureOf(input);
     input.signature = before.text;
     const std::string absolute = Absolute(input.path);
     const std::string identity = FingerprintText(id + '\n' + absolute + '\n' + before.text);
@@ -194,7 +196,7 @@ std::shared_ptr<const DigestedInput> FileDigester::KnowFolder(
 
 InputWatch::InputWatch(const std::vector<std::shared_ptr<const DigestedInput>>& inputs) {
   for (const auto& input : inputs) {
-    const Signature now = SignatureOf(*input);
+    const InputSignature now = SignatureOf(*input);
     if ((now.text != input->signature || !input->settled) &&
         input->digest_again() != input->digest) {
       throw Changed(*input, "after the run was planned");

@@ -10,6 +10,19 @@
 
 namespace puzzle {
 
+/// How a file, or all files below a folder, look without reading them.
+struct InputSignature {
+  std::string text;       // sizes, times and inodes: another one means that they may have changed
+  int64_t newest_ns = 0;  // the latest of the times
+
+  /// Whether a change at `time_ns` (by the system's clock) or later shows in the text.
+  [[nodiscard]] bool IsOlderThan(int64_t time_ns) const;
+};
+/// Of a file that stands for a folder's content (a GGUF) all its parts count. Throws Error.
+[[nodiscard]] InputSignature SignatureOf(const std::string& path, bool is_folder);
+/// The system's clock, as it stamps files.
+[[nodiscard]] int64_t FileClock_ns();
+
 /// What a plan knows about an external file or folder. Immutable.
 struct DigestedInput {
   std::string path;

@@ -16,6 +16,7 @@
 
 #include "graph/store/draft_writer.h"
 #include "graph/store/leftovers.h"
+#include "graph/store/line_file.h"
 #include "graph/store/save_points.h"
 #include "io/error.h"
 #include "io/file.h"
@@ -303,6 +304,10 @@ void Store::Remember(std::string_view step, std::string_view key) {
 
 void Store::RememberAll(const StepKeys& results) {
   state_->own().RememberAll(results, state_->graph);
+}
+
+std::string Store::LastRemembered() const {
+  return LineFile::LastLine(folder() + "/last");
 }
 
 void Store::WorkOn(const std::string& graph) {

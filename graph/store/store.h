@@ -105,6 +105,9 @@ class Store {
   /// nothing.
   void RememberAll(const StepKeys& results);
 
+  /// Changes whenever a run of any graph remembers something else.
+  [[nodiscard]] std::string LastRemembered() const;
+
   /// Deletes what crashed processes left half-written. Never fails, and costs nothing where there
   /// is nothing.
   void RemoveLeftovers();

@@ -100,8 +100,14 @@ std::string PresenceText(Presence presence) {
 }
 
 std::optional<FileFacts> FactsOf(const std::string& path) {
+  return FactsOf(path.c_str(), AT_FDCWD);
+}
+
+std::optional<FileFacts> FactsOf(const char* path, int folder) {
   struct stat info {};
-  if (::lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return std::nullopt;
+  if (::fstatat(folder, path, &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(info.st_mode)) {
+    return std::nullopt;
+  }
   return FileFacts{static_cast<uint64_t>(info.st_size), Nanoseconds(info.st_mtim),
                    Nanoseconds(info.st_atim)};
 }

@@ -44,6 +44,8 @@ struct FileFacts {
   int64_t mtime_ns = 0;
   int64_t used_ns = 0;  // time of access: the store sets it, whatever the mount's options
 };
+/// `folder`: an open folder that a relative path begins in; AT_FDCWD is the current one.
+[[nodiscard]] std::optional<FileFacts> FactsOf(const char* path, int folder);
 [[nodiscard]] std::optional<FileFacts> FactsOf(const std::string& path);
 
 class StoreLayer {

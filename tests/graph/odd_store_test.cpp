@@ -176,9 +176,10 @@ class OddCollectTest : public OddStoreTest {
     store_.reset();
     cache_ = std::make_unique<Store>(folder() + "/store", format_);
     const timespec old[2] = {{1'000'000'000, 0}, {0, UTIME_OMIT}};
-    for (const auto& entry : fs::recursive_directory_iterator(folder() + "/store"))
-      if (entry.path().extension() == ".h5")
-        ASSERT_EQ(::utimensat(AT_FDCWD, entry.path().c_str(), old, 0), 0);
+    for (const auto& entry : fs::recursive_directory_iterator(folder() + "/store")) {
+      if (entry.path().extension() != ".h5") continue;
+      ASSERT_EQ(::utimensat(AT_FDCWD, entry.path().c_str(), old, 0), 0);
+    }
     inventory_ = TakeInventory(*cache_);
     plan_to_collect_ = PlanCollection(*cache_, inventory_, {0, {}}, Now());
     ASSERT_EQ(plan_to_collect_.results.size(), 2u);

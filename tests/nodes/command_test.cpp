@@ -120,7 +120,7 @@ TEST_F(CommandTest, InputsAreFilesAndFoldersThatOtherProgramsRead) {
   TokenSet tokens;
   tokens.ids = {1, 2, 3, 4, 5, 70000};
   tokens.length = 3;
-  inputs_.Add("model", "m", Checkpoint{TinyModel(), {{"tokenizer.json", "{}"}}, {}})
+  inputs_.Add("model", "m", Checkpoint{TinyModel(), {{"tokenizer.json", "{}"}}, {}, {}})
       .Add("tokens", "t", tokens)
       .Add("text", "x", TextArtifact{"some text"});
   CommandParams params;
