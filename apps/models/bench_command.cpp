@@ -40,7 +40,8 @@ int BenchCommand(const BenchVerbOptions& verb) {
       RunBench(borrowed, verb.models, options, [&](double part) { percentage.Show(part); });
   percentage.Show(1);
   if (verb.json) {
-    Print("{}\n", BenchJson(results, options).dump());
+    const auto json = BenchJson(results, options);
+    Print("{}\n", json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
   } else {
     Print("{}", BenchTable(results, options));
   }

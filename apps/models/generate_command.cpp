@@ -52,12 +52,13 @@ Decoder MakeDecoder(const GenerateOptions& options, ModelWeights weights, int th
   return {std::move(weights), how};
 }
 
-// What is printed of a text besides it.
-nlohmann::ordered_json TextJson(const std::string& prompt, const WrittenText& written) {
-  return {{"prompt", prompt},
-          {"text", written.text},
-          {"tokens", written.ids.size()},
-          {"end", decode::TextEndName(written.end)}};
+// A line of what is known of a text. A prompt that is not UTF-8 is repaired: JSON has no bytes.
+std::string TextJson(const std::string& prompt, const WrittenText& written) {
+  const nlohmann::ordered_json json = {{"prompt", prompt},
+                                       {"text", written.text},
+                                       {"tokens", written.ids.size()},
+                                       {"end", decode::TextEndName(written.end)}};
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
 }
 
 void PrintNow(std::string_view text) {
@@ -83,7 +84,7 @@ int Continue(const GenerateOptions& options, const Tokenizer& tokenizer, ModelWe
     throw Error(fmt::format("the prompt has {} tokens, the model {} positions", longest, context));
   Decoder decoder = MakeDecoder(options, std::move(weights), threads,
                                 std::min(options.batch, std::ssize(prompts)),
-                                std::min(longest + options.tokens, context));
+                                longest + std::min(options.tokens, context - longest));
   const bool streams = texts.size() == 1 && !options.json;
   decode::TextListener listener;
   if (streams) {
@@ -97,7 +98,7 @@ int Continue(const GenerateOptions& options, const Tokenizer& tokenizer, ModelWe
       WriteTexts(decoder, tokenizer, prompts, writing, listener);
   for (size_t i = 0; i < texts.size(); ++i) {
     if (options.json) {
-      Print("{}\n", TextJson(texts[i], written[i]).dump());
+      PrintNow(TextJson(texts[i], written[i]));
     } else if (streams) {
       if (written[i].text.empty()) PrintNow(texts[i]);
       PrintNow("\n");
@@ -135,7 +136,7 @@ class Chat {
     const WrittenText answer =
         decode::WriteTexts(decoder_, tokenizer_, prompts, writing_, listener).front();
     messages_.push_back({"assistant", answer.text});
-    PrintNow(options_.json ? TextJson(question, answer).dump() + "\n" : "\n");
+    PrintNow(options_.json ? TextJson(question, answer) : "\n");
   }
 
  private:

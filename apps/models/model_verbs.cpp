@@ -70,7 +70,7 @@ void AddGenerateVerb(Verbs& verbs, const ModelCommands& commands) {
   verb.add_option("--device", own->device, "cpu or cuda:N")
       ->check(OneDevice())
       ->capture_default_str();
-  verb.add_option("--threads", own->threads, "0: all cores")->check(NotNegative());
+  verb.add_option("--threads", own->threads, "0: all cores")->check(CLI::Range(0, 4096));
   verb.add_flag("--json", own->json, "a JSON line for each text, when all are written");
 }
 
@@ -105,7 +105,7 @@ void AddBenchVerb(Verbs& verbs, const ModelCommands& commands) {
   verb.add_option("--rounds", own->rounds, "turns of each model; figures are their medians")
       ->check(Positive())
       ->capture_default_str();
-  verb.add_option("--threads", own->threads, "0: all cores")->check(NotNegative());
+  verb.add_option("--threads", own->threads, "0: all cores")->check(CLI::Range(0, 4096));
   verb.add_flag("--json", own->json, "print one JSON object");
 }
 
@@ -188,7 +188,7 @@ void AddModelVerbs(Verbs& verbs, const ModelCommands& commands) {
                   "type of the products; bf16 only where the device is faster at it")
       ->check(CLI::IsMember({"fp32", "bf16"}))
       ->capture_default_str();
-  eval_verb.add_option("--threads", eval->threads, "0: all cores")->check(NotNegative());
+  eval_verb.add_option("--threads", eval->threads, "0: all cores")->check(CLI::Range(0, 4096));
   eval_verb.add_flag("--json", eval->json, "print one JSON object");
 
   AddGenerateVerb(verbs, commands);

@@ -21,6 +21,7 @@ using nlohmann::json;
 constexpr uint64_t kMaxEventBytes = uint64_t{1} << 30;
 constexpr size_t kMaxBlockCurves = 400;
 constexpr size_t kMaxPictures = 50;
+constexpr double kMaxLayers = 4096;  // a table of a store that says more is not drawn
 
 // Records and archives come from a store that others may have written: what has another form than
 // ours is left out, never believed.
@@ -33,6 +34,12 @@ std::optional<double> NumberIn(const json& object, const std::string& name) {
 std::string TextIn(const json& object, const std::string& name) {
   const auto found = object.find(name);
   return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+std::optional<int64_t> LayerIn(const json& object) {
+  const auto layer = NumberIn(object, "layer");
+  if (!layer || !(*layer >= 0 && *layer < kMaxLayers)) return std::nullopt;
+  return static_cast<int64_t>(*layer);
 }
 
 double Or0(std::optional<double> value) {
@@ -69,7 +76,7 @@ void AddTasks(const json& saved, ReportedModel& model) {
     reported.value = *value;
     const auto own = NumberIn(*figures, reported.metric + "_stderr");
     reported.error = own ? *own : Or0(NumberIn(*figures, "stderr"));
-    reported.n = static_cast<int64_t>(Or0(NumberIn(task, "n")));
+    reported.n = static_cast<int64_t>(std::clamp(Or0(NumberIn(task, "n")), 0.0, 1e15));
     model.tasks.push_back(std::move(reported));
   }
 }
@@ -89,9 +96,11 @@ ReportedChoice ChoiceOf(const std::string& step, const ArchiveReader& archive) {
   if (!picks.is_array()) return choice;
   for (const json& pick : picks) {
     const std::string variant = TextIn(pick, "variant");
+    const auto layer = LayerIn(pick);
+    if (!layer) continue;
     const bool both = variant == "none" || variant.find('+') != std::string::npos;
-    choice.picks.push_back({static_cast<int64_t>(Or0(NumberIn(pick, "layer"))), variant,
-                            both ? "block" : variant.substr(0, variant.find(':'))});
+    choice.picks.push_back(
+        {*layer, variant, both ? "block" : variant.substr(0, variant.find(':'))});
   }
   return choice;
 }
@@ -196,9 +205,9 @@ class Collector {
 
   void AddVariant(bool is_score, const json& scalars) {
     const std::string name = TextIn(scalars, "variant");
-    const auto layer = NumberIn(scalars, "layer");
+    const auto layer = LayerIn(scalars);
     if (name.empty() || !layer) return;
-    ReportedVariant& variant = VariantAt(static_cast<int64_t>(*layer), name);
+    ReportedVariant& variant = VariantAt(*layer, name);
     if (is_score) {
       if (variant.kl) return;  // scores in the context of a child come after those of the parent
       variant.kl = NumberIn(scalars, "kl_increase");
@@ -220,21 +229,19 @@ class Collector {
     const size_t parameters = column("block_parameters"), memory = column("memory_mib");
     for (const json& row : rows) {
       const auto costs = row.find("costs");
-      const auto layer = static_cast<int64_t>(Or0(NumberIn(row, "layer")));
-      if (costs == row.end() || costs->size() <= std::max(parameters, memory) || layer < 0)
-        continue;
+      const auto layer = LayerIn(row);
+      if (costs == row.end() || costs->size() <= std::max(parameters, memory) || !layer) continue;
       const double p = (*costs)[parameters], m = (*costs)[memory];
       const std::string name = TextIn(row, "variant");
       if (!row.value("parents_own", false)) {
-        ReportedVariant& variant = VariantAt(layer, name);
+        ReportedVariant& variant = VariantAt(*layer, name);
         variant.parameters = p;
         variant.memory_mib = m;
         continue;
       }
-      if (layer >= 1 << 20) continue;
-      if (data_.layers.size() <= static_cast<size_t>(layer))
-        data_.layers.resize(static_cast<size_t>(layer) + 1);
-      ReportedLayer& own = data_.layers[static_cast<size_t>(layer)];
+      const auto at = static_cast<size_t>(*layer);
+      if (data_.layers.size() <= at) data_.layers.resize(at + 1);
+      ReportedLayer& own = data_.layers[at];
       const bool attention = name.starts_with("attn:");
       (attention ? own.attention_parameters : own.ffn_parameters) = p;
       (attention ? own.attention_mib : own.ffn_mib) = m;

@@ -39,6 +39,13 @@ std::string LastLineOf(const std::string& path) {
   return text.substr(text.rfind('\n') + 1);  // npos + 1 is 0
 }
 
+/// "puzzle-0123456789abcdef", as submit names jobs. A store may hold what others put there.
+bool IsToken(const std::string& name) {
+  constexpr size_t kBegin = std::size(kTokenBegin) - 1;
+  return name.starts_with(kTokenBegin) && name.size() > kBegin &&
+         name.find_first_not_of("0123456789abcdef", kBegin) == std::string::npos;
+}
+
 /// "41 steps: ...", which a run prints when it ends.
 bool IsSummary(const std::string& line) {
   const size_t digits = line.find_first_not_of("0123456789");
@@ -80,7 +87,7 @@ std::vector<SentJob> SentJobs(const std::string& store) {
   for (fs::directory_iterator it(folder, failure), end; !failure && it != end;
        it.increment(failure)) {
     const std::string token = it->path().stem().string();
-    if (it->path().extension() != ".sh" || !token.starts_with(kTokenBegin)) continue;
+    if (it->path().extension() != ".sh" || !IsToken(token)) continue;
     std::error_code ignored;
     found.emplace_back(fs::last_write_time(it->path(), ignored),
                        SentJob{token, LastLineOf(fmt::format("{}/{}.out", folder, token))});

@@ -81,7 +81,13 @@ std::string Trimmed(std::string text) {
 
 void CheckWords(const SubmitOptions& options) {
   for (const std::string& word : options.sbatch_arguments) {
-    if (word.find('\n') != std::string::npos) throw Error("an option of sbatch with a line break");
+    if (word.find_first_of("\n\r") != std::string::npos) {
+      throw Error("an option of sbatch with a line break");
+    }
+  }
+  // sbatch reads lines; in the command below them a line break is a character like any other.
+  if (fs::absolute(options.graph.store).string().find_first_of("\n\r") != std::string::npos) {
+    throw Error("--store: sbatch cannot be told of a folder with a line break in its path");
   }
   if (options.selection.force_all || !options.selection.force.empty()) {
     throw Error("--force means one process: in a job every worker would run those steps");

@@ -161,9 +161,11 @@ std::vector<std::pair<std::string, std::string>> Figures(const json& record, Pre
 }  // namespace
 
 std::string ShellWord(const std::string& word) {
-  if (!word.empty() && word.find_first_of(" '\"$&|;<>()[]{}*?!`~#\\") == std::string::npos) {
-    return word;
-  }
+  const auto plain = [](char c) {  // to every shell; a line break, say, would begin a command
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("_-./:=,@%+^").find(c) != std::string_view::npos;
+  };
+  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
   std::string text = "'";
   for (const char c : word) text += c == '\'' ? "'\\''" : std::string(1, c);
   return text + '\'';

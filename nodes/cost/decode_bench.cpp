@@ -152,8 +152,12 @@ DecoderOptions DecoderFor(const BenchOptions& options) {
 
 void CheckBench(const std::vector<ModelConfig>& models, const std::vector<std::string>& names,
                 const BenchOptions& options, uint64_t free_bytes) {
+  constexpr int64_t kMostSequences = 1 << 20;  // more cannot even be multiplied with sizes
+  if (options.batch > kMostSequences)
+    throw Error(fmt::format("a batch of {}: at most {}", options.batch, kMostSequences));
   for (size_t i = 0; i < models.size(); ++i)
-    if (options.prefill + options.decode > models[i].max_positions)
+    if (options.decode > models[i].max_positions ||
+        options.prefill > models[i].max_positions - options.decode)
       throw Error(
           fmt::format("{}: a prompt of {} tokens and {} behind it: the model has {} positions; "
                       "choose --prefill "

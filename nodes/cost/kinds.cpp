@@ -17,9 +17,9 @@ template <class P>
 Kind<P>& AddServing(Kind<P>& kind) {
   return kind
       .Param("device", &P::device, {OneOf({"cpu", "cuda"})}, "the kind of lane to measure on")
-      .Param("batch", &P::batch, {AtLeast(1)}, "sequences served at once")
-      .Param("prefill", &P::prefill, {AtLeast(1)}, "tokens of every prompt")
-      .Param("generation", &P::generation, {AtLeast(1)}, "tokens decoded for every prompt")
+      .Param("batch", &P::batch, {Between(1, 1 << 20)}, "sequences served at once")
+      .Param("prefill", &P::prefill, {Between(1, 1 << 24)}, "tokens of every prompt")
+      .Param("generation", &P::generation, {Between(1, 1 << 24)}, "tokens decoded for every prompt")
       .Param("seconds", &P::seconds, {Between(0.001, 3600)}, "spent on every figure")
       .On(Needs::kQuietDevice)
       .Takes([](const P& p, const InputFacts&) {
@@ -35,11 +35,12 @@ NodeKind CostKind() {
       .In("parent", "checkpoint", "the model")
       .InOptional("latencies", "latencies", "measured times at the same batch and lengths")
       .Param("variants", &CostParams::variants, {Required()}, "as in bld")
-      .Param("multiple_of", &CostParams::multiple_of, {AtLeast(1), OncePerGraph()},
+      .Param("multiple_of", &CostParams::multiple_of, {Between(1, 1 << 20), OncePerGraph()},
              "rounds FFN percentages")
-      .Param("batch", &CostParams::batch, {AtLeast(1)}, "sequences served at once")
-      .Param("prefill", &CostParams::prefill, {AtLeast(1)}, "tokens of a prompt")
-      .Param("generation", &CostParams::generation, {AtLeast(0)}, "tokens generated after it")
+      .Param("batch", &CostParams::batch, {Between(1, 1 << 20)}, "sequences served at once")
+      .Param("prefill", &CostParams::prefill, {Between(1, 1 << 24)}, "tokens of a prompt")
+      .Param("generation", &CostParams::generation, {Between(0, 1 << 24)},
+             "tokens generated after it")
       .Param("weights", &CostParams::weights, {OneOf(dtypes)}, "type of weights when serving")
       .Param("activations", &CostParams::activations, {OneOf(dtypes)}, "type of hidden states")
       .Param("kv", &CostParams::kv, {OneOf(dtypes)}, "type of the KV cache")
@@ -60,7 +61,7 @@ NodeKind LatencyKind() {
                            "Measured prefill and decode times of every variant's shape.");
   kind.In("parent", "checkpoint", "the model whose shapes count; its weights do not")
       .Param("variants", &LatencyParams::variants, {Required()}, "as in bld")
-      .Param("multiple_of", &LatencyParams::multiple_of, {AtLeast(1), OncePerGraph()},
+      .Param("multiple_of", &LatencyParams::multiple_of, {Between(1, 1 << 20), OncePerGraph()},
              "rounds FFN percentages")
       .Param("copies", &LatencyParams::copies, {Between(0, 1024)},
              "how many copies a time is taken from; 0: one per layer, at most eight")
@@ -89,9 +90,9 @@ NodeKind BenchKind() {
       .Param("label", &BenchParams::label, {}, "its name in tables")
       .Param("dtype", &BenchParams::dtype, {OneOf({"fp32", "bf16", "int8"})},
              "weights; keys and values are bf16 but for fp32")
-      .Param("batch", &BenchParams::batch, {AtLeast(1)}, "sequences side by side")
-      .Param("prefill", &BenchParams::prefill, {AtLeast(1)}, "tokens of every prompt")
-      .Param("decode", &BenchParams::decode, {AtLeast(1)}, "tokens written behind it")
+      .Param("batch", &BenchParams::batch, {Between(1, 1 << 20)}, "sequences side by side")
+      .Param("prefill", &BenchParams::prefill, {Between(1, 1 << 24)}, "tokens of every prompt")
+      .Param("decode", &BenchParams::decode, {Between(1, 1 << 24)}, "tokens written behind it")
       .Param("rounds", &BenchParams::rounds, {Between(1, 1000)}, "turns of each model")
       .Param("threads", &BenchParams::threads, {Between(0, 4096)}, "0: as many as a step gets")
       .Out("bench")

@@ -45,7 +45,7 @@ NodeKind TokenizeKind() {
              "the model's own, or one id per byte")
       .Param("separator", &TokenizeParams::separator, {}, "what stands between documents")
       .Param("length", &TokenizeParams::length, {Between(2, 1 << 24)}, "tokens in a sequence")
-      .Param("sequences", &TokenizeParams::sequences, {AtLeast(0)}, "how many; 0: all")
+      .Param("sequences", &TokenizeParams::sequences, {Between(0, 1e9)}, "how many; 0: all")
       .Param("take", &TokenizeParams::take, {OneOf({"first", "last"})},
              "which, when there are more")
       .Check([](const TokenizeParams& params) -> std::optional<std::string> {
@@ -110,9 +110,9 @@ NodeKind CommandKind(const char* name, const char* doc, Needs needs) {
              "the JSON file in {out} whose scalars are the result's, or \"stdout\"")
       .Param("device", &CommandParams::device, {OneOf({"cpu", "cuda"})},
              "the kind of lane it takes")
-      .Param("threads", &CommandParams::threads, {AtLeast(0), Unkeyed()},
+      .Param("threads", &CommandParams::threads, {Between(0, 4096), Unkeyed()},
              "it uses at most so many; 0: all")
-      .Param("memory_mib", &CommandParams::memory_mib, {AtLeast(0), Unkeyed()},
+      .Param("memory_mib", &CommandParams::memory_mib, {Between(0, 1 << 30), Unkeyed()},
              "it needs on its device; 0: little")
       .Check(CheckCommand)
       .Out("command")

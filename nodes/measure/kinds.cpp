@@ -19,7 +19,7 @@ NodeKind ScoreKind() {
       .InOptional("context_activations", "activations", "the hidden states of that model")
       .Param("compute", &ScoreParams::compute, {OneOf({"fp32", "bf16"}), UnkeyedAs("fp32")},
              "type of the products, the head's too; bf16 only where the device is faster at it")
-      .Param("batch", &ScoreParams::batch, {AtLeast(1), Unkeyed()}, "sequences at a time")
+      .Param("batch", &ScoreParams::batch, {Between(1, 1 << 20), Unkeyed()}, "sequences at a time")
       .Out("score")
       .On(Needs::kDevice);
   return AddLossOn(kind);
@@ -52,7 +52,7 @@ NodeKind TasksKind() {
       .Param("data", &TasksParams::data, {Required(), InputFolder(DigestTaskRows)},
              "rows: a folder NAME for each task")
       .Param("tasks", &TasksParams::tasks, {Required()}, "names of tasks")
-      .Param("limit", &TasksParams::limit, {AtLeast(0)},
+      .Param("limit", &TasksParams::limit, {Between(0, 1e9)},
              "questions of each task (of a text: windows); 0: all")
       .Param("part", &TasksParams::part, {OneOf({"all", "even", "odd"})},
              "every other question, so that what a search looks at is not what judges it")
@@ -73,14 +73,15 @@ NodeKind EvaluateKind() {
           "compute", &EvaluateParams::compute, {OneOf({"fp32", "bf16"}), UnkeyedAs("fp32")},
           "type of the products, the parent's and those of tasks too; bf16 only where the device "
           "is faster at it. A sample is always written in fp32")
-      .Param("positions", &EvaluateParams::positions, {AtLeast(0)}, "predictions; 0: all")
-      .Param("batch", &EvaluateParams::batch, {AtLeast(1), Unkeyed()}, "sequences at a time")
+      .Param("positions", &EvaluateParams::positions, {Between(0, 1e12)}, "predictions; 0: all")
+      .Param("batch", &EvaluateParams::batch, {Between(1, 1 << 20), Unkeyed()},
+             "sequences at a time")
       .Param("questions", &EvaluateParams::questions, {InputFile()},
              "multiple-choice questions to answer: JSON lines (BLiMP pairs too) or CSV")
-      .Param("max_questions", &EvaluateParams::max_questions, {AtLeast(0)},
+      .Param("max_questions", &EvaluateParams::max_questions, {Between(0, 1e9)},
              "the first ones; 0: all")
       .Param("prompt", &EvaluateParams::prompt, {}, "start of a sample")
-      .Param("sample_tokens", &EvaluateParams::sample_tokens, {AtLeast(0)},
+      .Param("sample_tokens", &EvaluateParams::sample_tokens, {Between(0, 1 << 24)},
              "tokens to continue it by")
       .Out("evaluation")
       .On(Needs::kDevice);

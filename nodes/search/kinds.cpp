@@ -69,10 +69,10 @@ NodeKind SearchKind() {
              "loader reads the child")
       .Param("time_limit_s", &SearchParams::time_limit_s, {AtLeast(0.01)}, "for the solver")
       .Param("seed", &SearchParams::seed, {}, "for random, evolution and policy")
-      .Param("pool", &SearchParams::pool, {AtLeast(1)}, "solutions to look for, best first")
-      .Param("distance", &SearchParams::distance, {AtLeast(1)},
+      .Param("pool", &SearchParams::pool, {Between(1, 1e6)}, "solutions to look for, best first")
+      .Param("distance", &SearchParams::distance, {Between(1, 1e6)},
              "in how many sub-blocks each of them differs from all before")
-      .Param("rank", &SearchParams::rank, {AtLeast(1)}, "which of them to take")
+      .Param("rank", &SearchParams::rank, {Between(1, 1e6)}, "which of them to take")
       .Param("compare", &SearchParams::compare, {},
              "report what other methods find, with free layers; not made for the inverse question")
       .Check([](const SearchParams& p) -> std::optional<std::string> {

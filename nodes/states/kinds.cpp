@@ -15,9 +15,10 @@ NodeKind ActivationsKind() {
              "type of the products; bf16 only where the device is faster at it")
       .Param("keep", &ActivationsParams::keep, {OneOf({"all", "online"})},
              "online stores nothing but the tokens: what is needed is computed when it is needed")
-      .Param("max_mib", &ActivationsParams::max_mib, {AtLeast(0)},
+      .Param("max_mib", &ActivationsParams::max_mib, {Between(0, 1 << 30)},
              "keep only every k-th state, so that they fit into this; 0: no limit")
-      .Param("batch", &ActivationsParams::batch, {AtLeast(1), Unkeyed()}, "sequences at a time")
+      .Param("batch", &ActivationsParams::batch, {Between(1, 1 << 20), Unkeyed()},
+             "sequences at a time")
       .Out("activations")
       .On(Needs::kDevice);
 }
@@ -31,9 +32,9 @@ NodeKind ImportanceKind() {
              {OneOf({"iterative", "independent", "l2_norm", "truncate", "random"})},
              "of ranking FFN channels: iterative or independent contribution, l2 norm of activity; "
              "the first ones or any, to compare with")
-      .Param("batches", &ImportanceParams::batches, {AtLeast(1)},
+      .Param("batches", &ImportanceParams::batches, {Between(1, 1 << 20)},
              "batches, and rounds of the iterative method")
-      .Param("batch", &ImportanceParams::batch, {AtLeast(1)}, "sequences in a batch")
+      .Param("batch", &ImportanceParams::batch, {Between(1, 1 << 20)}, "sequences in a batch")
       .Param("seed", &ImportanceParams::seed, {Between(0, 1 << 30)}, "of method random")
       .Out("importance")
       .On(Needs::kDevice);

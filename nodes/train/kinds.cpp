@@ -23,7 +23,7 @@ Kind<P>& AddTraining(Kind<P>& kind) {
       .Param("warmup", &P::warmup, {Between(0, 1)}, "part of the steps until the peak")
       .Param("weight_decay", &P::weight_decay, {Between(0, 1)}, "of matrices")
       .Param("clip", &P::clip, {AtLeast(0)}, "largest gradient norm; 0: no clipping")
-      .Param("batch", &P::batch, {AtLeast(1)},
+      .Param("batch", &P::batch, {Between(1, 1 << 20)},
              "sequences in a step; gradients accumulate over pieces of it that fit the caches")
       .Param("seed", &P::seed, {}, "order of the data and random starts");
 }
@@ -32,11 +32,11 @@ NodeKind PretrainKind() {
   Kind<PretrainParams> kind("pretrain", 1, "A small Llama trained from scratch: a parent.");
   kind.In("tokens", "tokens", "training text; its length is the model's context")
       .Param("layers", &PretrainParams::layers, {Between(1, 256)}, "blocks")
-      .Param("hidden", &PretrainParams::hidden, {AtLeast(2)}, "hidden size")
-      .Param("heads", &PretrainParams::heads, {AtLeast(1)}, "query heads")
-      .Param("kv_heads", &PretrainParams::kv_heads, {AtLeast(1)}, "key/value heads")
-      .Param("ffn", &PretrainParams::ffn, {AtLeast(1)}, "intermediate size of the FFN")
-      .Param("steps", &PretrainParams::steps, {AtLeast(1)}, "optimizer steps")
+      .Param("hidden", &PretrainParams::hidden, {Between(2, 1 << 20)}, "hidden size")
+      .Param("heads", &PretrainParams::heads, {Between(1, 1 << 16)}, "query heads")
+      .Param("kv_heads", &PretrainParams::kv_heads, {Between(1, 1 << 16)}, "key/value heads")
+      .Param("ffn", &PretrainParams::ffn, {Between(1, 1 << 20)}, "intermediate size of the FFN")
+      .Param("steps", &PretrainParams::steps, {Between(1, 1e12)}, "optimizer steps")
       .Check([](const PretrainParams& p) -> std::optional<std::string> {
         if (p.hidden % (2 * p.heads) != 0) return "hidden must be a multiple of 2 * heads";
         if (p.heads % p.kv_heads != 0) return "kv_heads must divide heads";
@@ -61,11 +61,11 @@ NodeKind BldKind() {
       .InOptional("importance", "importance",
                   "which FFN channels and kv heads to keep; else the first ones")
       .InOptional("start", "block", "trains this one further, not a variant made from the parent")
-      .Param("layer", &BldParams::layer, {Required(), AtLeast(0)}, "of the parent")
+      .Param("layer", &BldParams::layer, {Required(), Between(0, 1 << 16)}, "of the parent")
       .Param("variant", &BldParams::variant, {Required()},
              "attn:kvN attn:kvNqM attn:linear attn:none ffn:N ffn:P% ffn:linear ffn:none; a whole "
              "block: attn:kvN+ffn:P%, none; or start: that of the port")
-      .Param("multiple_of", &BldParams::multiple_of, {AtLeast(1), OncePerGraph()},
+      .Param("multiple_of", &BldParams::multiple_of, {Between(1, 1 << 20), OncePerGraph()},
              "rounds FFN percentages")
       .Param("kv_merge", &BldParams::kv_merge, {OneOf({"average", "first"})},
              "what fewer kv heads start from: each run's mean, or its first head")
@@ -74,9 +74,9 @@ NodeKind BldKind() {
       .Param("compute", &BldParams::compute, {OneOf({"fp32", "bf16"})},
              "type of the training's products; bf16 only where the device is faster at it")
       .Param("epochs", &BldParams::epochs, {AtLeast(0)}, "passes over the calibration tokens")
-      .Param("holdout", &BldParams::holdout, {AtLeast(1)},
+      .Param("holdout", &BldParams::holdout, {Between(1, 1e9)},
              "last sequences kept for the reported loss")
-      .Param("refit_tokens", &BldParams::refit_tokens, {AtLeast(0)},
+      .Param("refit_tokens", &BldParams::refit_tokens, {Between(0, 1e12)},
              "tokens for the closed-form start of the output matrix; 0: none")
       .Check([](const BldParams& p) {
         return p.variant == kVariantOfStart ? std::nullopt : CheckVariantName(p.variant);
@@ -98,9 +98,9 @@ NodeKind JoinKind() {
                           "training begins.")
       .In("parent", "checkpoint", "the model")
       .InList("blocks", "block", "trained sub-blocks; the parent's own need none")
-      .Param("layer", &JoinParams::layer, {Required(), AtLeast(0)}, "of the parent")
+      .Param("layer", &JoinParams::layer, {Required(), Between(0, 1 << 16)}, "of the parent")
       .Param("variant", &JoinParams::variant, {Required()}, "attn:kvN+ffn:P%")
-      .Param("multiple_of", &JoinParams::multiple_of, {AtLeast(1), OncePerGraph()},
+      .Param("multiple_of", &JoinParams::multiple_of, {Between(1, 1 << 20), OncePerGraph()},
              "rounds FFN percentages")
       .Check([](const JoinParams& p) -> std::optional<std::string> {
         if (auto complaint = CheckVariantName(p.variant)) return complaint;
@@ -118,8 +118,8 @@ NodeKind ShortlistKind() {
       .In("parent", "checkpoint", "the model")
       .InList("blocks", "block", "trained sub-blocks")
       .InList("choices", "choice", "searches over them: several budgets, a pool")
-      .Param("layer", &ShortlistParams::layer, {Required(), AtLeast(0)}, "of the parent")
-      .Param("rank", &ShortlistParams::rank, {AtLeast(1)},
+      .Param("layer", &ShortlistParams::layer, {Required(), Between(0, 1 << 16)}, "of the parent")
+      .Param("rank", &ShortlistParams::rank, {Between(1, 1e6)},
              "1: what most of them take there; beyond the last one the parent's own block")
       .Out("block");
 }
@@ -141,7 +141,7 @@ NodeKind GkdKind() {
       .In("tokens", "tokens", "training text")
       .InOptional("activations", "activations",
                   "the teacher's states on the same tokens: saves its forward pass")
-      .Param("steps", &GkdParams::steps, {AtLeast(1)}, "optimizer steps")
+      .Param("steps", &GkdParams::steps, {Between(1, 1e12)}, "optimizer steps")
       .Param("compute", &GkdParams::compute, {OneOf({"fp32", "bf16"})},
              "type of the products in both models' blocks; bf16 only where the device is faster")
       .Param("head_compute", &GkdParams::head_compute, {OneOf({"fp32", "bf16"}), UnkeyedAs("fp32")},
@@ -154,7 +154,7 @@ NodeKind GkdKind() {
              "of the hidden states' cosine loss")
       .Param("lm_weight", &GkdParams::lm_weight, {AtLeast(0)}, "of the cross entropy")
       .Param(
-          "holdout", &GkdParams::holdout, {AtLeast(0)},
+          "holdout", &GkdParams::holdout, {Between(0, 1e9)},
           "last sequences, a quarter at most, by whose KL the best state is kept, the child as it "
           "was included; 0: the last state is the result")
       .Out("checkpoint")

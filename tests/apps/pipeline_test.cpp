@@ -194,6 +194,13 @@ TEST_F(PipelineTest, TextsAreContinuedSideBySideAndEndWhereTheyAreToldTo) {
   EXPECT_EQ(stopped["text"], text.substr(0, text.find(text.substr(2, 2))));
 }
 
+TEST_F(PipelineTest, AnAnswerAsJsonIsJsonWhateverWasAsked) {
+  const ProgramResult odd = Puzzle({"generate", "out", "--prompt", "Tom \xff", "--json", "--tokens",
+                                    "9223372036854775807", "--stop", "a", "--stop", "e"});
+  ASSERT_EQ(odd.status, 0) << odd.text();
+  EXPECT_EQ(json::parse(odd.out)["prompt"], "Tom \xef\xbf\xbd");
+}
+
 TEST_F(PipelineTest, WhatGenerateCannotDoIsSaidInOneLine) {
   const auto complaint = [&](std::vector<std::string> arguments, int status = 1) {
     arguments.insert(arguments.begin(), {"generate", "out"});
@@ -209,6 +216,7 @@ TEST_F(PipelineTest, WhatGenerateCannotDoIsSaidInOneLine) {
   EXPECT_THAT(complaint({"--prompt", "a", "--system", "b"}), HasSubstr("add --chat"));
   EXPECT_THAT(complaint({"--prompt", "a", "--chat"}), HasSubstr("no chat template"));
   EXPECT_THAT(complaint({"--prompt", "a", "--dtype", "int4"}, 2), HasSubstr("--dtype"));
+  EXPECT_THAT(complaint({"--prompt", "a", "--threads", "1000000"}, 2), HasSubstr("--threads"));
 }
 
 TEST_F(PipelineTest, BenchComparesModelsAndRefusesWhatDoesNotFit) {

@@ -5,10 +5,14 @@
 #include <gmock/gmock.h>
 
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "apps/report/report_charts.h"
+#include "graph/store/store.h"
+#include "io/hdf5_archive.h"
 #include "nodes/catalogue.h"
 #include "tests/graph/xml_check.h"
+#include "tests/io/temp_folder.h"
 
 namespace puzzle {
 namespace {
@@ -129,6 +133,36 @@ TEST_F(ReportPageTest, AnEmptyStoreIsAShortPageThatSaysWhatToRun) {
   EXPECT_THAT(page, HasSubstr("2 steps have no result yet"));
   EXPECT_THAT(page, HasSubstr("puzzle run g.json"));
   EXPECT_THAT(page, Not(HasSubstr("id=\"models\"")));
+}
+
+// A store that others wrote says what it likes: a table of 10^15 rows is not made of it.
+TEST_F(ReportPageTest, LayersThatNoModelHasAreLeftOut) {
+  const TempFolder folder;
+  Store store(folder / "store", Hdf5Format());
+  const std::vector<nlohmann::json> layers = {1e15, 1e300, -1, 4096, "3", 3};
+  std::vector<Record> records;
+  for (size_t i = 0; i < layers.size(); ++i) {
+    auto draft = store.Begin();
+    draft->writer().SetAttribute("variant", "ffn:50%");
+    draft->writer().SetAttribute("layer", layers[i]);
+    draft->writer().SetAttribute("kl_increase", 0.5);
+    draft->Close();
+    RecordDraft record;
+    record.key = std::string(63, 'a') + std::to_string(i);
+    record.step = "stories";
+    record.kind = record.type = "score";
+    record.recipe_json = "{}";
+    record.scalars_json = draft->scalars_json();
+    records.push_back(store.Publish(std::move(draft), std::move(record), {}));
+  }
+  for (size_t i = 0; i < layers.size(); ++i) {
+    forecast_.steps[0].fate = Fate::kHit;
+    forecast_.steps[0].record = records[i];
+    data_ = CollectReport(plan_, forecast_, store, "");
+    EXPECT_EQ(data_.variants.size(), layers[i] == 3 ? 1u : 0u) << layers[i];
+    EXPECT_EQ(data_.steps[0].state, "found");
+    (void)Page();
+  }
 }
 
 TEST(ReportChartTest, OddNumbersAreDrawnAllTheSame) {

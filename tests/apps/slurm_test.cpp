@@ -41,6 +41,23 @@ TEST_F(CliTest, ATaskCountOfTheUserStays) {
               HasSubstr("#SBATCH --gpus-per-node a100:8\n#SBATCH --ntasks-per-node=8\n"));
 }
 
+// sbatch reads its options by line, the shell the rest: a line break must not begin a command
+// there.
+TEST_F(CliTest, ALineBreakInABatchScriptIsQuotedOrRefused) {
+  Write("g.json", kGraph);
+  const Result set = Puzzle({"submit", "g.json", "-n", "--set", "vars.n=[1\n,2]"});
+  EXPECT_THAT(set.out, HasSubstr(" run g.json --set 'vars.n=[1\n,2]' --on slurm\n"));
+  for (const std::vector<std::string>& odd :
+       {std::vector<std::string>{"--store", "a\nb"}, {"--", "-N", "1\n2"}}) {
+    std::vector<std::string> words = {"submit", "g.json", "-n"};
+    words.insert(words.end(), odd.begin(), odd.end());
+    const Result refused = Puzzle(words);
+    EXPECT_EQ(refused.status, 2);
+    EXPECT_THAT(refused.err, HasSubstr("line break"));
+    EXPECT_EQ(refused.out, "");
+  }
+}
+
 TEST_F(CliTest, WhatIsWrongWithAGraphIsSaidBeforeTheJobIsQueued) {
   Write("bad.json", R"({"puzzle": 1, "nodes": {"f": {"kind": "fial"}}})");
   const Result bad = Puzzle({"submit", "bad.json", "--", "-N", "2"});
@@ -94,6 +111,17 @@ TEST_F(JobsTest, WhenSlurmDoesNotAnswerNothingIsCalledLost) {
   EXPECT_THAT(jobs.err, HasSubstr("squeue does not answer"));
   EXPECT_THAT(jobs.err, HasSubstr("Unable to contact slurm controller"));
   EXPECT_EQ(jobs.out, "");
+}
+
+// Who can write into a store puts names there that no submit gives.
+TEST_F(JobsTest, OtherNamesInTheFolderAreNoJobs) {
+  Sent("puzzle-aa", "");
+  Sent("puzzle-aa,root --states=x", "");
+  Sent("puzzle-", "");
+  const Result jobs = Jobs("exit 0");
+  EXPECT_EQ(jobs.status, 0) << jobs.err;
+  EXPECT_EQ(CountOf("puzzle-", jobs.out), 1u) << jobs.out;
+  EXPECT_THAT(Read("asked"), HasSubstr("--name=puzzle-aa\n"));
 }
 
 TEST_F(JobsTest, WithoutJobsSlurmIsNotAsked) {

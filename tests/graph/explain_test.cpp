@@ -242,6 +242,9 @@ TEST_F(ExplainTest, WordsAreQuotedForTheShellWhenTheyHaveTo) {
   EXPECT_EQ(ShellWord("a[i=1]"), "'a[i=1]'");
   EXPECT_EQ(ShellWord("it's"), "'it'\\''s'");
   EXPECT_EQ(ShellWord(""), "''");
+  EXPECT_EQ(ShellWord("vars.x=1,2%"), "vars.x=1,2%");
+  for (const char* word : {"a\nb", "a\tb", "a\rb", "a=~b", "ä"})  // "a\nb" was two commands
+    EXPECT_EQ(ShellWord(word), std::string("'") + word + "'");
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include <nlohmann/json.hpp>
 
@@ -56,6 +57,15 @@ TEST(DecodeBenchTest, WhatDoesNotFitTheContextIsSaid) {
   EXPECT_THAT(
       BenchComplaint({.prefill = 40, .decode = 25}, 0),
       HasSubstr("small: a prompt of 40 tokens and 25 behind it: the model has 64 positions"));
+}
+
+// Their sum has no 64 bits, and neither have the bytes of such a batch.
+TEST(DecodeBenchTest, HugeNumbersAreRefusedBeforeTheyAreAddedUp) {
+  constexpr int64_t kHuge = std::numeric_limits<int64_t>::max();
+  EXPECT_THAT(BenchComplaint({.prefill = kHuge, .decode = kHuge}, 0), HasSubstr("64 positions"));
+  EXPECT_THAT(BenchComplaint({.prefill = 1, .decode = kHuge}, 0), HasSubstr("64 positions"));
+  EXPECT_THAT(BenchComplaint({.batch = kHuge, .prefill = 40, .decode = 24}, 1 << 30),
+              HasSubstr("at most 1048576"));
 }
 
 TEST(DecodeBenchTest, ABatchThatDoesNotFitNamesTheLargestThatDoes) {
