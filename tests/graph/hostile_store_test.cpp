@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "graph/store/collect.h"
@@ -56,10 +57,13 @@ class HostileStoreTest : public GraphTest {
   std::string RecordFile() const { return Shard(key_) + '/' + key_ + ".json"; }
   /// Gives the record of "a" another value of a member, with a checksum that fits, and no index.
   void Forge(const std::string& member, const json& value) {
+    ForgeAs([&](json& record) { record[member] = value; });
+  }
+  void ForgeAs(const std::function<void(json&)>& change) {
     std::string text = Contents(RecordFile());
     json record = json::parse(text);
     record.erase("sum");
-    record[member] = value;
+    change(record);
     text = record.dump();
     text.pop_back();
     WriteAll(RecordFile(), text + ",\"sum\":\"" + Checksum(text) + "\"}\n");
@@ -74,6 +78,19 @@ class HostileStoreTest : public GraphTest {
 TEST_F(HostileStoreTest, ARecordAsItIsCounts) {
   Forge("tool", "another program");
   EXPECT_EQ(Fresh().Find(key_).presence, Presence::kWhole);
+}
+
+TEST_F(HostileStoreTest, ARecordThatLacksWhatEveryRecordHasDoesNotCount) {
+  const std::string honest = Contents(RecordFile());
+  for (const char* member :
+       {"key", "digest", "step", "kind", "type", "bytes", "mtime_ns", "wall_s", "recipe"}) {
+    WriteAll(RecordFile(), honest);
+    ForgeAs([&](json& record) { EXPECT_EQ(record.erase(member), 1u) << member; });
+    Store& store = Fresh();
+    EXPECT_EQ(store.FindRecord(key_), std::nullopt) << member;
+    EXPECT_THAT(store.TakeComplaints(), ElementsAre(HasSubstr(key_ + ".json: is no record")))
+        << member;
+  }
 }
 
 TEST_F(HostileStoreTest, ARecordThatBreaksARuleDoesNotCountAndIsToldOnce) {

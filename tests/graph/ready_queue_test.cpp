@@ -74,6 +74,13 @@ TEST_F(ReadyQueueTest, TheRarestSharedInputDecides) {
   EXPECT_THAT(Order(), ElementsAre(1, 4, 2, 3));
 }
 
+TEST_F(ReadyQueueTest, OfEquallyUrgentWorksTheOneForTheLanesOwnDeviceComesFirst) {
+  Work(1, 5);
+  Work(2, 5).device_type = "cpu";
+  Work(3, 6);
+  EXPECT_THAT(Order(), ElementsAre(3, 2, 1));
+}
+
 TEST_F(ReadyQueueTest, LanesTakeOnlyWhatTheirDeviceCanRun) {
   Work(1, 9).device_type = "cuda";
   Work(2, 5);
