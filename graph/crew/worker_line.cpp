@@ -1,5 +1,6 @@
 #include "graph/crew/worker_line.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "io/fingerprint.h"
@@ -53,9 +54,13 @@ std::optional<WorkerEvent> ParseWorkerEvent(std::string_view line) {
     event.next = text("next");
     event.waits_for = text("for");
     event.key = text("key");
-    event.fraction = value.value("fraction", 0.0);
-    event.wall_s = value.value("wall_s", 0.0);
-    event.memory_mib = value.value("memory_mib", 0.0);
+    // What a program on another machine writes becomes bars, estimates and whole numbers of bytes.
+    const auto number = [&](const char* name, double most) {
+      return std::clamp(value.value(name, 0.0), 0.0, most);
+    };
+    event.fraction = number("fraction", 1);
+    event.wall_s = number("wall_s", 1e9);
+    event.memory_mib = number("memory_mib", 1e9);
     event.exit = value.value("exit", 0);
     return event;
   } catch (const json::exception&) {

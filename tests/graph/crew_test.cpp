@@ -83,6 +83,19 @@ constexpr const char* kThree = R"({"puzzle": 1, "nodes": {
   "b": {"kind": "text", "params": {"value": "vb"}},
   "all": {"kind": "concat", "in": {"parts": ["a", "b"]}}}})";
 
+TEST(WorkerLineTest, NumbersOutOfRangeAreCutAndOtherTypesAreNoEvent) {
+  const auto event = ParseWorkerEvent(
+      R"({"event": "step_done", "fraction": 7.5, "wall_s": -3, "memory_mib": 1e300})");
+  ASSERT_TRUE(event);
+  EXPECT_EQ(event->fraction, 1);
+  EXPECT_EQ(event->wall_s, 0);
+  EXPECT_EQ(event->memory_mib, 1e9);
+  EXPECT_EQ(ParseWorkerEvent(R"({"event": "step_progress", "fraction": 0.25})")->fraction, 0.25);
+  for (const char* line : {R"({"event": "step_done", "wall_s": "1"})", R"({"event": 1})", "[]",
+                           R"({"wall_s": 1})", R"({"event": "step_done", "key": null})", ""})
+    EXPECT_FALSE(ParseWorkerEvent(line)) << line;
+}
+
 TEST_F(CrewTest, LinesOfTwoWorkersBecomeOneRun) {
   Begin(kThree);
   Hello("local#1", "n1", 11);
