@@ -42,6 +42,7 @@ const std::vector<GgufBpeRules>& AllGgufBpeRules() {
       {{"gpt-2", "phi-2"}, "null", kByteLevel, false, false},
       {{"smollm", "starcoder", "refact"}, "null", kDigitsAndByteLevel, false, false},
       {{"llama-bpe", "llama3", "llama-v3"}, "null", SplitsAndBytes({kLlama3Pattern}), true, true},
+      {{"dbrx"}, "null", SplitsAndBytes({kLlama3Pattern}), false, false},  // Phi-4
       {{"qwen2"}, R"({"type":"NFC"})", SplitsAndBytes({kQwen2Pattern}), false, false},
       {{"tekken"}, "null", SplitsAndBytes({kTekkenPattern}), true, true},
       {{"gpt-4o"}, "null", SplitsAndBytes({kO200kPattern}), false, false},

@@ -193,7 +193,8 @@ class MessageWriter {
 };
 
 /// A tokenizer.model; the numbers are those of sentencepiece_model.proto.
-std::string SentencePieceBytes(const GgufReader& reader, const Vocabulary& vocabulary) {
+std::string SentencePieceBytes(const GgufReader& reader, const Vocabulary& vocabulary,
+                               SentencePieceAlgorithm algorithm) {
   const auto* scores = reader.FindNumbers("tokenizer.ggml.scores");
   if (scores == nullptr || scores->size() != vocabulary.size())
     vocabulary.Fail("scores",
@@ -210,7 +211,7 @@ std::string SentencePieceBytes(const GgufReader& reader, const Vocabulary& vocab
     model.Bytes(1, piece.message());
   }
   MessageWriter trainer;
-  trainer.Varint(3, static_cast<uint64_t>(SentencePieceAlgorithm::kBpe));
+  trainer.Varint(3, static_cast<uint64_t>(algorithm));
   trainer.Varint(35, has_bytes ? 1 : 0);
   for (const auto& [number, role] : {std::pair{46, "bos"}, {47, "eos"}})
     if (const std::string text = vocabulary.Special(role); !text.empty())
@@ -226,18 +227,30 @@ std::string SentencePieceBytes(const GgufReader& reader, const Vocabulary& vocab
   return model.message();
 }
 
+/// Whether blanks behind the token belong to it: in Phi-3, behind all but three of those that
+/// stand for something, which files do not say and llama.cpp knows by the model's name.
+bool TakesBlanksBehind(const GgufReader& reader, const std::string& token) {
+  return reader.FindText("general.architecture") == "phi3" && token != "<unk>" && token != "<s>" &&
+         token != "<|endoftext|>";
+}
+
 /// `added_tokens_decoder`: the tokens that are found in text before anything else.
-Json AddedTokensDecoder(const Vocabulary& vocabulary) {
+Json AddedTokensDecoder(const GgufReader& reader, const Vocabulary& vocabulary) {
   Json table = Json::object();
-  for (size_t id = 0; id < vocabulary.size(); ++id)
-    if (IsSpecial(vocabulary.type(id)))
+  for (size_t id = 0; id < vocabulary.size(); ++id) {
+    const std::string& text = vocabulary.text(id);
+    const bool takes_blanks = TakesBlanksBehind(reader, text);
+    const bool is_found = IsSpecial(vocabulary.type(id)) ||
+                          (takes_blanks && vocabulary.type(id) == PieceType::kUserDefined);
+    if (is_found)
       table.push_back({std::to_string(id),
-                       {{"content", vocabulary.text(id)},
+                       {{"content", text},
                         {"lstrip", false},
                         {"normalized", false},
-                        {"rstrip", false},
+                        {"rstrip", takes_blanks},
                         {"single_word", false},
-                        {"special", true}}});
+                        {"special", IsSpecial(vocabulary.type(id))}}});
+  }
   return table;
 }
 
@@ -258,7 +271,7 @@ std::string ConfigJson(const GgufReader& reader, const Vocabulary& vocabulary, b
     if (!IsUtf8(*chat)) throw Error(reader.path() + ": tokenizer.chat_template: is not UTF-8");
     config["chat_template"] = *chat;
   }
-  if (is_sentencepiece) config["added_tokens_decoder"] = AddedTokensDecoder(vocabulary);
+  if (is_sentencepiece) config["added_tokens_decoder"] = AddedTokensDecoder(reader, vocabulary);
   return config.dump(2) + "\n";
 }
 
@@ -267,16 +280,20 @@ std::string ConfigJson(const GgufReader& reader, const Vocabulary& vocabulary, b
 std::map<std::string, std::string> TokenizerFilesFromGguf(const GgufReader& reader) {
   const std::string model = reader.FindText("tokenizer.ggml.model").value_or("none");
   if (model == "none" || model == "no_vocab") return {};
-  if (model != "gpt2" && model != "llama")
-    throw Error(fmt::format("{}: tokenizer.ggml.model \"{}\" is not supported (gpt2, llama)",
+  if (model != "gpt2" && model != "llama" && model != "t5")
+    throw Error(fmt::format("{}: tokenizer.ggml.model \"{}\" is not supported (gpt2, llama, t5)",
                             reader.path(), model));
   const Vocabulary vocabulary(reader);
-  const bool is_sentencepiece = model == "llama";
+  const bool is_sentencepiece = model != "gpt2";
+  if (reader.metadata().count("tokenizer.ggml.precompiled_charsmap") != 0)
+    vocabulary.Fail("precompiled_charsmap", "rules of normalisation are not supported");
   const auto says_bos = reader.FindBool("tokenizer.ggml.add_bos_token");
   std::map<std::string, std::string> files;
   bool adds_bos = says_bos.value_or(true);
   if (is_sentencepiece) {
-    files["tokenizer.model"] = SentencePieceBytes(reader, vocabulary);
+    files["tokenizer.model"] = SentencePieceBytes(
+        reader, vocabulary,
+        model == "t5" ? SentencePieceAlgorithm::kUnigram : SentencePieceAlgorithm::kBpe);
   } else {
     const GgufBpeRules& rules = RulesFor(reader);
     adds_bos = says_bos.value_or(rules.adds_bos);

@@ -11,8 +11,9 @@
 namespace puzzle {
 
 /// File name -> bytes, for MakeTokenizer and for exports: `tokenizer.json` (byte-level BPE,
-/// `tokenizer.ggml.model` "gpt2") or `tokenizer.model` (SentencePiece, "llama"), with a
-/// `tokenizer_config.json` that holds BOS, EOS and the chat template. Empty when the file has none.
+/// `tokenizer.ggml.model` "gpt2") or `tokenizer.model` (SentencePiece: BPE as "llama", unigram as
+/// "t5"), with a `tokenizer_config.json` that holds BOS, EOS and the chat template. Empty when the
+/// file has none.
 /// Throws Error naming file and key for other models, pre-tokenizers that are not known, and lists
 /// that do not fit together.
 [[nodiscard]] std::map<std::string, std::string> TokenizerFilesFromGguf(const GgufReader& reader);

@@ -14,6 +14,7 @@
 #include "io/gguf_write.h"
 #include "model/files/gguf_config.h"
 #include "model/files/gguf_form.h"
+#include "model/files/gguf_rope.h"
 #include "model/files/zeros.h"
 #include "model/pch.h"
 
@@ -65,6 +66,7 @@ void ReadRows(const InGguf& stored, const GgufReader& reader) {
     const int64_t rows = slot->size(0);
     const Tensor own = stored.parts.size() == 1 ? whole : whole.narrow(0, first, rows).clone();
     *slot = place.rotated > 0 ? InHalves(own, place.rotated) : own;
+    if (place.is_plus_one) slot->sub_(1.0);
     first += rows;
   }
 }
@@ -81,7 +83,9 @@ Tensor RowsFor(const InGguf& stored) {
   std::vector<Tensor> parts;
   for (const auto& [place, slot] : stored.parts) {
     const Tensor rows = slot->detach().to(at::kCPU, at::kFloat);
-    parts.push_back(place.rotated > 0 ? Interleaved(rows, place.rotated) : rows);
+    parts.push_back(place.rotated > 0   ? Interleaved(rows, place.rotated)
+                    : place.is_plus_one ? rows + 1.0
+                                        : rows);
   }
   return (parts.size() == 1 ? parts.front() : at::cat(parts)).contiguous();
 }
@@ -207,7 +211,7 @@ ModelWeights LoadGguf(const std::string& path) {
   }
   for (const std::string& name : reader.Names()) {
     const bool is_copy = name == "output.weight" && config.tied_embeddings;
-    if (!used.contains(name) && !IsInGgufConfig(name) && !is_copy)
+    if (!used.contains(name) && !IsGgufRopeFactors(name) && !is_copy)
       throw Error(
           fmt::format("{}: tensor {} does not belong to the model that the metadata describes",
                       reader.FileOf(name), name));
@@ -224,18 +228,16 @@ uint64_t SaveGguf(const std::string& path, const ModelWeights& model, const Gguf
   const std::vector<InGguf> stored = TensorsInGguf(in_form);
   const GgmlType* const f32 = FindWritableGgmlType("F32");
   std::vector<GgufTensorToWrite> tensors;
-  std::vector<float> rope_factors;
-  if (form.config.rope.type == RopeConfig::Type::kLlama3) {
-    rope_factors = Llama3RopeFactors(form.config.rope, form.config.head_dim);
-    tensors.push_back({kGgufRopeFactors, {static_cast<int64_t>(rope_factors.size())}, f32});
-  }
+  const auto rope = RopeFactorsForGguf(form.config.rope, form.config.head_dim);
+  for (const auto& [name, factors] : rope)
+    tensors.push_back({name, {static_cast<int64_t>(factors.size())}, f32});
   for (const InGguf& tensor : stored) {
     const Shape shape = ShapeInGguf(tensor);
     const bool is_matrix = shape.size() > 1 && !tensor.name.starts_with("position_embd");
     tensors.push_back({tensor.name, shape, is_matrix ? options.type : f32});
   }
   GgufWriter writer(path, MetadataOf(form, options), std::move(tensors));
-  if (!rope_factors.empty()) writer.Append(rope_factors);
+  for (const GgufRopeFactors& factors : rope) writer.Append(factors.factors);
   for (const InGguf& tensor : stored) {
     const Tensor rows = RowsFor(tensor);
     writer.Append({rows.data_ptr<float>(), static_cast<size_t>(rows.numel())});

@@ -1,7 +1,8 @@
 // What the metadata of a GGUF file says of a model, and where its tensors lie there. Torch-free;
 // thread-safe (pure functions).
 //
-// Architectures: llama and deci (Llama; deci is its heterogeneous form), qwen2, qwen3, gpt2.
+// Architectures: llama and deci (Llama; deci is its heterogeneous form), qwen2, qwen3, gpt2, phi3,
+// gemma2, gemma3.
 #pragma once
 
 #include <string>
@@ -25,16 +26,10 @@ struct GgufPlace {
   std::string name;
   int part = 0;         // of the tensors that are stacked, output rows first, under this name
   int64_t rotated = 0;  // heads whose rows are interleaved for the rotation of llama.cpp; 0: none
+  bool is_plus_one = false;  // the file has 1 + weight
 };
 
 /// `name` is ours, as in Slots of model/weights.h ("model.layers.3.mlp.up_proj.weight").
 [[nodiscard]] GgufPlace GgufPlaceOf(const ModelConfig& config, std::string_view name);
-/// Whether a tensor of the file is said by the config instead.
-[[nodiscard]] bool IsInGgufConfig(std::string_view name);
-
-/// That tensor, which says Llama 3's rope scaling: the factors by which llama.cpp divides the
-/// frequencies, [head_dim / 2].
-inline constexpr const char* kGgufRopeFactors = "rope_freqs.weight";
-[[nodiscard]] std::vector<float> Llama3RopeFactors(const RopeConfig& rope, int64_t head_dim);
 
 }  // namespace puzzle

@@ -6,6 +6,7 @@
 
 #include "io/error.h"
 #include "model/families/family.h"
+#include "model/files/gguf_rope.h"
 
 namespace puzzle {
 
@@ -13,6 +14,9 @@ namespace {
 
 constexpr int64_t kZeroChannels = 32;   // as wide as a block of quantised types
 constexpr size_t kMaxGgufLayers = 512;  // of llama.cpp
+// Of llama.cpp's Gemma 3: every so many layers see all positions, the others are rotated like this.
+constexpr size_t kGemmaPattern = 6;
+constexpr double kGemmaWindowTheta = 10000.0;
 
 [[noreturn]] void Refuse(const std::string& what) {
   throw Error("cannot be written as GGUF: " + what);
@@ -23,15 +27,44 @@ bool IsLlamaOrMistral(const ModelConfig& config) {
 }
 
 void RefuseRope(const ModelConfig& config) {
+  using Type = RopeConfig::Type;
   const RopeConfig& rope = config.rope;
-  if (rope.type != RopeConfig::Type::kPlain && rope.type != RopeConfig::Type::kLinear &&
-      rope.type != RopeConfig::Type::kLlama3)
-    Refuse("its rope scaling is none of those that are written (none, linear, llama3)");
-  if (rope.RotatedDims(config.head_dim) != config.head_dim)
+  const bool is_phi3 = config.family == "phi3", is_gemma = config.family == "gemma3_text";
+  const bool is_written = rope.type == Type::kPlain || (rope.type == Type::kLinear && !is_phi3) ||
+                          (rope.type == Type::kLlama3 && !is_phi3 && !is_gemma) ||
+                          (rope.type == Type::kLongRope && is_phi3);
+  if (rope.type == Type::kLlama3 && config.family == "qwen3")
+    Refuse("llama.cpp has Llama 3's rope scaling for Llama only");
+  if (!is_written)
+    Refuse(fmt::format("its rope scaling is none of those that are written ({})",
+                       is_phi3    ? "none, longrope"
+                       : is_gemma ? "none, linear"
+                                  : "none, linear, llama3"));
+  if (rope.RotatedDims(config.head_dim) != config.head_dim && !is_phi3)
     Refuse(fmt::format("{} of {} dimensions of a head are rotated, llama.cpp rotates all",
                        rope.RotatedDims(config.head_dim), config.head_dim));
-  if (rope.type == RopeConfig::Type::kLlama3 && config.family == "qwen3")
-    Refuse("llama.cpp has Llama 3's rope scaling for Llama only");
+}
+
+/// What llama.cpp takes for granted of Gemma 3. `config` has the layers of the file, all alike but
+/// for their windows.
+void RefuseGemma(const ModelConfig& config) {
+  const AttentionSpec& first = config.blocks.front().attention;
+  for (size_t i = 0; i < config.blocks.size(); ++i)
+    if (config.blocks[i].attention.window != ((i + 1) % kGemmaPattern != 0 ? first.window : 0))
+      Refuse(
+          fmt::format("layer {} has not the window that llama.cpp expects, all but every {}th "
+                      "layer's",
+                      i, kGemmaPattern));
+  if (first.window == 0) Refuse("llama.cpp expects windows in Gemma 3, and this one has none");
+  const bool is_largest = config.n_layers() == 62;
+  const auto expected =
+      static_cast<double>(is_largest ? config.hidden_size / config.n_heads : config.head_dim);
+  if (config.arch.query_scalar != expected)
+    Refuse(fmt::format("scores are divided by the root of {}, llama.cpp takes {}",
+                       config.arch.query_scalar, expected));
+  if (config.window_rope->theta != kGemmaWindowTheta)
+    Refuse(fmt::format("the rotation under windows has base {}, llama.cpp's {}",
+                       config.window_rope->theta, kGemmaWindowTheta));
 }
 
 /// What sub-blocks are made of must be what the family's are, but for biases.
@@ -40,30 +73,39 @@ void RefuseArchitecture(const ModelConfig& config) {
   usual.qkv_bias = config.arch.qkv_bias;
   usual.o_bias = config.arch.o_bias;
   usual.ffn_bias = config.arch.ffn_bias;
+  usual.embedding_scale = config.arch.embedding_scale;  // always the root of the width
+  usual.query_scalar = config.arch.query_scalar;        // see RefuseGemma
   if (!(usual == config.arch))
     Refuse(
         fmt::format("an activation \"{}\", or how attention is scaled, is not what llama.cpp "
                     "computes for {}",
                     ActivationName(config.arch.activation), config.family));
-  if (config.family == "qwen3" && (config.arch.qkv_bias || config.arch.o_bias))
-    Refuse("llama.cpp's Qwen3 has no biases of attention");
+  const bool has_no_biases = config.family == "qwen3" || config.family == "gemma3_text";
+  if (has_no_biases && (config.arch.qkv_bias || config.arch.o_bias))
+    Refuse(fmt::format("llama.cpp's {} has no biases of attention", config.family));
 }
 
 void RefuseUnsayable(const ModelConfig& config) {
-  if (!IsLlamaOrMistral(config) && config.family != "qwen2" && config.family != "qwen3" &&
-      config.family != "gpt2")
-    Refuse(
-        fmt::format("family {} is none of those that are written (llama, mistral, qwen2, qwen3, "
-                    "gpt2)",
-                    config.family));
+  constexpr std::string_view kWritten[] = {"llama", "mistral", "qwen2",      "qwen3",
+                                           "gpt2",  "phi3",    "gemma3_text"};
+  if (config.family == "gemma2")
+    Refuse("llama.cpp caps the logits of every Gemma 2, and those of this one have no cap");
+  if (std::find(std::begin(kWritten), std::end(kWritten), config.family) == std::end(kWritten))
+    Refuse(fmt::format("family {} is none of those that are written ({})", config.family,
+                       fmt::join(kWritten, ", ")));
   RefuseArchitecture(config);
   if (config.arch.positions == Architecture::Positions::kRotary) RefuseRope(config);
   for (size_t i = 0; i < config.blocks.size(); ++i) {
     const AttentionSpec& attention = config.blocks[i].attention;
-    if (attention.is_full() && attention.window > 0 && attention.window < config.max_positions)
-      Refuse(fmt::format("queries of layer {} see {} positions only, which {} has no key for", i,
-                         attention.window, config.family));
+    if (config.family != "gemma3_text" && attention.is_full() && attention.window > 0 &&
+        attention.window < config.max_positions)
+      Refuse(fmt::format("queries of layer {} see {} positions only, which {}", i, attention.window,
+                         config.family == "phi3" ? "llama.cpp does not do in Phi-3"
+                                                 : config.family + " has no key for"));
   }
+  if (config.family == "phi3" && config.n_heads * config.head_dim != config.hidden_size)
+    Refuse(fmt::format("{} heads of {} dimensions; llama.cpp expects the hidden size, {}, in all",
+                       config.n_heads, config.head_dim, config.hidden_size));
 }
 
 std::vector<GgufLayer> Pack(const std::vector<BlockSpec>& blocks) {
@@ -88,6 +130,7 @@ AttentionSpec AttentionIn(const GgufLayer& layer, bool is_first, const ModelConf
     made.form = SubBlockForm::kFull;
     made.n_kv_heads = own.n_kv_heads;
     made.n_query_heads = QueryHeads(own, config);
+    if (config.family == "gemma3_text") made.window = own.window;
   } else if (layer.attention || layer.linear_ffn || is_first) {
     made.form = SubBlockForm::kLinear;
   }
@@ -116,11 +159,14 @@ void PutBlocks(const ModelConfig& config, GgufForm& form) {
     if (block.attention.n_query_heads == most) block.attention.n_query_heads = 0;
 }
 
+/// But for windows, which have been looked at.
 bool IsUniform(const ModelConfig& config) {
-  const BlockSpec& first = config.blocks.front();
+  BlockSpec first = config.blocks.front();
   return first.attention.is_full() &&
-         std::all_of(config.blocks.begin(), config.blocks.end(),
-                     [&](const BlockSpec& block) { return block == first; });
+         std::all_of(config.blocks.begin(), config.blocks.end(), [&](const BlockSpec& block) {
+           first.attention.window = block.attention.window;
+           return block == first;
+         });
 }
 
 /// llama.cpp expects a bias of q as long as the hidden state.
@@ -164,7 +210,8 @@ GgufForm GgufFormOf(const ModelConfig& config) {
     if (!is_uniform)
       Refuse(fmt::format("its layers differ, which llama.cpp knows of Llama only, not of {}",
                          config.family));
-    form.architecture = config.family;
+    if (config.family == "gemma3_text") RefuseGemma(form.config);
+    form.architecture = config.family == "gemma3_text" ? "gemma3" : config.family;
   }
   const AttentionSpec& first = form.config.blocks.front().attention;
   if (FamilyOf(form.config).fields.kv_heads == nullptr && first.n_kv_heads != form.config.n_heads)
@@ -205,13 +252,11 @@ GgufMetadata GgufKeysOf(const GgufForm& form) {
   const bool is_rms = config.arch.norm == Architecture::Norm::kRms;
   add(is_rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon",
       config.norm_eps);
-  if (config.arch.positions != Architecture::Positions::kRotary) return keys;
-  add("rope.dimension_count", config.head_dim);
-  add("rope.freq_base", config.rope.theta);
-  if (config.rope.type == RopeConfig::Type::kLinear) {
-    add("rope.scaling.type", std::string("linear"));
-    add("rope.scaling.factor", config.rope.factor);
-  }
+  if (config.arch.positions == Architecture::Positions::kRotary)
+    AddRopeKeys(form.architecture, config, keys);
+  if (form.architecture == "gemma3")
+    add("attention.sliding_window", config.blocks.front().attention.window);
+  if (form.architecture == "phi3") add("attention.sliding_window", int64_t{0});
   return keys;
 }
 

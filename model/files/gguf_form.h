@@ -29,7 +29,7 @@ struct GgufLayer {
 };
 
 struct GgufForm {
-  std::string architecture;  // general.architecture: "llama", "deci", "qwen2", "qwen3" or "gpt2"
+  std::string architecture;  // general.architecture: "llama", "deci", "qwen2", "qwen3", "gpt2", ...
   std::vector<GgufLayer> layers;
   /// As our reader reads the file; it has the layers above. Mistral becomes Llama, and so does a
   /// Qwen2 whose layers differ.
@@ -37,7 +37,8 @@ struct GgufForm {
 };
 
 /// Throws Error with what GGUF, or llama.cpp that reads it, has no word for: other families,
-/// windows, other rope scalings, layers that differ in Qwen3 or GPT-2, a model without attention.
+/// windows but those of Gemma 3, other rope scalings, layers that differ outside of Llama, Mistral
+/// and Qwen2, a model without attention.
 [[nodiscard]] GgufForm GgufFormOf(const ModelConfig& config);
 
 /// The keys that describe the model, without those of tokenizer and types.

@@ -44,6 +44,7 @@ struct Export {
   ModelWeights model;
   std::map<std::string, std::string> tokenizer_files = {};
   bool has_gguf = true;
+  bool has_hf = true;
   bool is_trained = false;
 };
 
@@ -133,7 +134,7 @@ void WriteAll(const Export& made) {
   const fs::path folder = FolderOf(made.name);
   fs::remove_all(folder);
   const auto files = TokenizerFilesForOthers(made.tokenizer_files);
-  SaveCheckpoint(folder / "hf", made.model, files);
+  if (made.has_hf) SaveCheckpoint(folder / "hf", made.model, files);
   if (made.is_trained) {
     ModelWeights halved = made.model;
     halved.config.stored_dtype = DType::kBF16;
@@ -266,6 +267,39 @@ INSTANTIATE_TEST_SUITE_P(Families, FamilyExportsTest,
                                          "gemma3_text", "gpt2", "gpt_neo", "opt"),
                          [](const auto& info) { return std::string(info.param); });
 
+/// Outside of Llama llama.cpp knows layers that are alike only.
+class UniformGgufTest : public testing::TestWithParam<const char*> {};
+
+TEST_P(UniformGgufTest, AreWritten) {
+  ModelConfig config = LlamaConfig();
+  config.family = GetParam();
+  config.arch = FamilyOf(config).arch;
+  config.blocks.assign(7, {Kv(config.family == "gpt2" ? 4 : 2), Ffn(96)});
+  if (config.family == "gemma3_text") {
+    config.arch.query_scalar = 16;
+    config.arch.embedding_scale = 8;
+    config.rope.theta = 1e6;
+    config.rope.type = RopeConfig::Type::kLinear;
+    config.rope.factor = 8;
+    config.window_rope.emplace();
+    for (size_t i = 0; i < config.blocks.size(); ++i)
+      if (i != 5) config.blocks[i].attention.window = 6;
+  }
+  if (config.family == "phi3") {
+    config.rope.type = RopeConfig::Type::kLongRope;
+    config.rope.dims = 12;
+    config.rope.original_max_positions = 8;
+    config.rope.attention_factor = 1.25;
+    config.rope.short_factors = {1.0, 1.0, 1.25, 1.25, 1.5, 1.5};
+    config.rope.long_factors = {1.0, 1.5, 2.0, 2.5, 3.0, 4.0};
+  }
+  WriteAll({"uniform_" + config.family, Random(config), {}, true, /*has_hf=*/false});
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, UniformGgufTest,
+                         testing::Values("qwen2", "qwen3", "gpt2", "phi3", "gemma3_text"),
+                         [](const auto& info) { return std::string(info.param); });
+
 TEST(ByteExportsTest, AreWritten) {
   ModelConfig config = LlamaConfig();
   config.vocab_size = 258;
@@ -289,7 +323,7 @@ TEST(TrainedExportsTest, AreWritten) {
     const VariantSpec spec = ResolveVariant(name, parent.config, layer);
     Replace(child, layer, spec, InitVariant(parent, layer, spec));
   }
-  WriteAll({"stories3M", child, LoadTokenizer(path)->files(), true, true});
+  WriteAll({"stories3M", child, LoadTokenizer(path)->files(), true, true, true});
 }
 
 }  // namespace

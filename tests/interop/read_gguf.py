@@ -22,6 +22,9 @@ import make_references  # noqa: E402
 
 PACKAGES = {"gguf": "0.19.0", "llama-cpp-py-sync": "0.11739"}
 TOLERANCE = 1e-5  # of the largest logit
+# llama.cpp looks GELU up in a table of 16-bit floats.
+GELU_TOLERANCE = 1e-3
+GELU = {"uniform_gemma3_text", "uniform_gpt2"}
 # The C library that the package's libraries were built with, and what they take of it that Debian
 # 12's has under another name.
 BUILT_WITH = "GLIBC_2.38"
@@ -137,7 +140,7 @@ def check_run(folder, said):
     logits, wanted = model.logits(ids), expected["logits"][0, -1]
     relative = abs(logits - wanted).max() / abs(wanted).max()
     print(f"{folder.name}: last logits differ by {relative:.1e}", flush=True)
-    assert relative < TOLERANCE, folder
+    assert relative < (GELU_TOLERANCE if folder.name in GELU else TOLERANCE), folder
     text = []
     for _ in said["greedy"]:
         text.append(int(logits.argmax()))

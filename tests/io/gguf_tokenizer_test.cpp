@@ -103,6 +103,41 @@ TEST(GgufTokenizerTest, SentencePieceIsThatOfAFolder) {
   EXPECT_EQ(tokenizer->leading_id(), 1);
 }
 
+/// Its pieces are cut otherwise by merges than by likelihood.
+std::vector<std::string> SentencePieceEntries(const std::string& model) {
+  return {
+      GgufString("tokenizer.ggml.model", model),
+      GgufStrings("tokenizer.ggml.tokens",
+                  {"<unk>", "<s>", "</s>", "<|user|>", "a", "b", "c", "ab", "bc", "\xE2\x96\x81"}),
+      GgufI32s("tokenizer.ggml.token_type", {kUnknown, kControl, kControl, kUserDefined, kNormal,
+                                             kNormal, kNormal, kNormal, kNormal, kNormal}),
+      GgufF32s("tokenizer.ggml.scores", {0, 0, 0, -1000, -1, -9, -9, -2, -3, -5}),
+      GgufBool("tokenizer.ggml.add_space_prefix", false),
+      GgufU32("tokenizer.ggml.bos_token_id", 1)};
+}
+
+TEST(GgufTokenizerTest, T5sScoresAreLikelihoodsAndLlamasAreTheOrderOfMerges) {
+  // By merges ab comes first; a + bc sums up to -4, ab + c to -11.
+  EXPECT_THAT(MakeTokenizer(FilesOf(SentencePieceEntries("llama")))->Encode("abc"),
+              ElementsAre(7, 6));
+  EXPECT_THAT(MakeTokenizer(FilesOf(SentencePieceEntries("t5")))->Encode("abc"), ElementsAre(4, 8));
+  EXPECT_THAT(ErrorOf([] {
+                (void)FilesOf(With(SentencePieceEntries("t5"),
+                                   GgufI32s("tokenizer.ggml.precompiled_charsmap", {1, 2})));
+              }),
+              HasSubstr("precompiled_charsmap: rules of normalisation are not supported"));
+}
+
+TEST(GgufTokenizerTest, Phi3sMarksTakeTheBlanksBehindThem) {
+  const auto encode = [](const std::string& architecture, const std::string& text) {
+    return MakeTokenizer(FilesOf(With(SentencePieceEntries("llama"),
+                                      GgufString("general.architecture", architecture))))
+        ->Encode(text);
+  };
+  EXPECT_THAT(encode("llama", "<|user|> a</s> b<s> a"), ElementsAre(3, 9, 4, 2, 9, 5, 1, 9, 4));
+  EXPECT_THAT(encode("phi3", "<|user|> a</s> b<s> a"), ElementsAre(3, 4, 2, 5, 1, 9, 4));
+}
+
 TEST(GgufTokenizerTest, NoneIsNone) {
   EXPECT_TRUE(FilesOf({}).empty());
   EXPECT_TRUE(FilesOf({GgufString("tokenizer.ggml.model", "none")}).empty());

@@ -48,6 +48,15 @@ ModelConfig FamilyConfig(const std::string& family) {
   config.arch = FamilyOf(config).arch;
   if (family == "gpt2")
     for (BlockSpec& block : config.blocks) block.attention.n_kv_heads = 4;
+  if (family == "gemma3_text") {
+    config.blocks.assign(7, config.blocks[0]);
+    for (size_t i = 0; i < config.blocks.size(); ++i)
+      if (i != 5) config.blocks[i].attention.window = 12;
+    config.arch.query_scalar = 8;
+    config.arch.embedding_scale = std::sqrt(32.0);
+    config.rope.theta = 1e6;
+    config.window_rope = RopeConfig();
+  }
   return config;
 }
 
@@ -115,6 +124,69 @@ TEST_P(GgufSaveFamilyTest, AUniformModelComesBackBitForBit) {
 INSTANTIATE_TEST_SUITE_P(Families, GgufSaveFamilyTest,
                          testing::Values("llama", "qwen2", "qwen3", "gpt2"),
                          [](const auto& info) { return std::string(info.param); });
+
+TEST_F(GgufSaveTest, Phi3ComesBackWithItsStacksAndFactors) {
+  ModelConfig config = FamilyConfig("phi3");
+  for (const bool is_long : {false, true}) {
+    if (is_long) {
+      config.rope.type = RopeConfig::Type::kLongRope;
+      config.rope.dims = 6;
+      config.rope.original_max_positions = 4;
+      config.rope.attention_factor = 1.25;
+      config.rope.short_factors = {1.0, 1.25, 1.5};
+      config.rope.long_factors = {1.0, 2.0, 4.0};
+    }
+    ModelWeights model = TinyModel(config);
+    ModelWeights loaded = Through(model);
+    EXPECT_EQ(loaded.config, model.config);
+    ExpectSameBits(Slots(loaded), Slots(model));
+  }
+}
+
+TEST_F(GgufSaveTest, Gemma3ComesBackWithItsWindows) {
+  for (const bool is_scaled : {false, true}) {
+    ModelConfig config = FamilyConfig("gemma3_text");
+    if (is_scaled) {
+      config.rope.type = RopeConfig::Type::kLinear;
+      config.rope.factor = 8;
+    }
+    const ModelWeights model = TinyModel(config);
+    const ModelWeights loaded = Through(model);
+    EXPECT_EQ(GgufReader::Open(path_).FindText("general.architecture"), "gemma3");
+    EXPECT_EQ(loaded.config, model.config);
+    ExpectSameLogits(loaded, model);
+  }
+}
+
+TEST_F(GgufSaveTest, WhatLlamaCppTakesForGrantedOfAFamilyIsHeldAgainstIt) {
+  ModelConfig config = FamilyConfig("gemma3_text");
+  config.blocks[3].attention.window = 0;
+  EXPECT_THAT(RefusalOf(config), HasSubstr("layer 3 has not the window that llama.cpp expects"));
+  config = FamilyConfig("gemma3_text");
+  config.blocks.pop_back();
+  config.blocks[0].attention = kNoAttention;  // the windows of the others move
+  config.blocks[0].ffn = kNoFfn;
+  EXPECT_THAT(RefusalOf(config), HasSubstr("layer 4 has not the window"));
+  config = FamilyConfig("gemma3_text");
+  config.arch.query_scalar = 12;
+  EXPECT_THAT(RefusalOf(config), HasSubstr("divided by the root of 12, llama.cpp takes 8"));
+  config = FamilyConfig("gemma3_text");
+  config.window_rope->theta = 5000;
+  EXPECT_THAT(RefusalOf(config), HasSubstr("has base 5000, llama.cpp's 10000"));
+  for (BlockSpec& block : config.blocks) block.attention.window = 0;
+  EXPECT_THAT(RefusalOf(config), HasSubstr("expects windows in Gemma 3"));
+  config = FamilyConfig("phi3");
+  config.blocks[0].attention.window = 8;
+  EXPECT_THAT(RefusalOf(config), HasSubstr("which llama.cpp does not do in Phi-3"));
+  config = FamilyConfig("phi3");
+  config.head_dim = 10;
+  EXPECT_THAT(RefusalOf(config), HasSubstr("4 heads of 10 dimensions"));
+  config = FamilyConfig("phi3");
+  config.rope.type = RopeConfig::Type::kLinear;
+  config.rope.factor = 2;
+  EXPECT_THAT(RefusalOf(config), HasSubstr("those that are written (none, longrope)"));
+  EXPECT_THAT(RefusalOf(FamilyConfig("gemma2")), HasSubstr("caps the logits of every Gemma 2"));
+}
 
 TEST_F(GgufSaveTest, MistralIsLlama) {
   ModelWeights model = TinyModel(FamilyConfig("mistral"));
@@ -343,9 +415,9 @@ TEST_F(GgufSaveTest, WhatTheFormatCannotSayIsRefused) {
   config = TinyConfig();
   config.arch.activation = Architecture::Activation::kGelu;
   EXPECT_THAT(RefusalOf(config), HasSubstr("activation \"gelu\""));
-  for (const char* family : {"opt", "gpt_neo", "phi3", "gemma2"})
+  for (const char* family : {"opt", "gpt_neo"})
     EXPECT_THAT(RefusalOf(FamilyConfig(family)), HasSubstr(std::string("family ") + family));
-  for (const char* family : {"qwen3", "gpt2"}) {
+  for (const char* family : {"qwen3", "gpt2", "phi3", "gemma3_text"}) {
     config = FamilyConfig(family);
     config.blocks[1].ffn.size = 40;
     EXPECT_THAT(RefusalOf(config), HasSubstr(std::string("its layers differ")));

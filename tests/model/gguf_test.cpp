@@ -108,24 +108,33 @@ void Add(std::vector<GgufData>& all, const std::string& name, const Tensor& tens
   if (tensor.defined()) all.push_back(F32(name, tensor));
 }
 
+/// What files of Gemma have of its norms.
+Tensor InFile(const Tensor& norm, const ModelConfig& config) {
+  return norm.defined() && config.arch.norms_add_one ? norm + 1.0 : norm;
+}
+
 /// The tensors of a model under the names of llama.cpp; `rotates`: as for arch llama.
 std::vector<GgufData> TensorsOf(const ModelWeights& model, bool rotates) {
   std::vector<GgufData> all;
   Add(all, "token_embd.weight", model.embedding);
   Add(all, "position_embd.weight", model.positions);
-  Add(all, "output_norm.weight", model.norm);
+  Add(all, "output_norm.weight", InFile(model.norm, model.config));
   Add(all, "output_norm.bias", model.norm_bias);
   Add(all, "output.weight", model.head);
   for (size_t i = 0; i < model.blocks.size(); ++i) {
     const std::string blk = "blk." + std::to_string(i) + ".";
     const auto& [attention, ffn] = model.blocks[i];
     const AttentionSpec& spec = model.config.blocks[i].attention;
-    Add(all, blk + "attn_norm.weight", attention.norm);
+    Add(all, blk + "attn_norm.weight", InFile(attention.norm, model.config));
+    Add(all, blk + "post_attention_norm.weight", InFile(attention.post_norm, model.config));
+    Add(all, blk + "post_ffw_norm.weight", InFile(ffn.post_norm, model.config));
     Add(all, blk + "attn_norm.bias", attention.norm_bias);
     if (spec.form == SubBlockForm::kFull && model.config.family == "gpt2") {
       Add(all, blk + "attn_qkv.weight", at::cat({attention.q, attention.k, attention.v}));
       Add(all, blk + "attn_qkv.bias",
           at::cat({attention.q_bias, attention.k_bias, attention.v_bias}));
+    } else if (model.config.family == "phi3") {
+      Add(all, blk + "attn_qkv.weight", at::cat({attention.q, attention.k, attention.v}));
     } else if (spec.form == SubBlockForm::kFull) {
       const int64_t heads = QueryHeads(spec, model.config);
       Add(all, blk + "attn_q.weight", rotates ? Interleaved(attention.q, heads) : attention.q);
@@ -139,17 +148,18 @@ std::vector<GgufData> TensorsOf(const ModelWeights& model, bool rotates) {
           rotates && attention.k_bias.defined() ? Interleaved(attention.k_bias, spec.n_kv_heads)
                                                 : attention.k_bias);
       Add(all, blk + "attn_v.bias", attention.v_bias);
-      Add(all, blk + "attn_q_norm.weight", attention.q_norm);
-      Add(all, blk + "attn_k_norm.weight", attention.k_norm);
+      Add(all, blk + "attn_q_norm.weight", InFile(attention.q_norm, model.config));
+      Add(all, blk + "attn_k_norm.weight", InFile(attention.k_norm, model.config));
     }
     Add(all, blk + "attn_output.weight",
         attention.linear.defined() ? attention.linear : attention.o);
     Add(all, blk + "attn_output.bias", attention.o_bias);
-    Add(all, blk + "ffn_norm.weight", ffn.norm);
+    Add(all, blk + "ffn_norm.weight", InFile(ffn.norm, model.config));
     Add(all, blk + "ffn_norm.bias", ffn.norm_bias);
-    Add(all, blk + "ffn_gate.weight", ffn.gate);
+    const bool stacks = model.config.family == "phi3";
+    if (!stacks) Add(all, blk + "ffn_gate.weight", ffn.gate);
     Add(all, blk + "ffn_gate.bias", ffn.gate_bias);
-    Add(all, blk + "ffn_up.weight", ffn.up);
+    Add(all, blk + "ffn_up.weight", stacks ? at::cat({ffn.gate, ffn.up}) : ffn.up);
     Add(all, blk + "ffn_up.bias", ffn.up_bias);
     Add(all, blk + "ffn_down.weight", ffn.down);
     Add(all, blk + "ffn_down.bias", ffn.down_bias);
@@ -190,14 +200,22 @@ std::vector<std::string> KeysOf(const ModelConfig& config, const std::string& ar
   keys.push_back(
       GgufF32(key("attention.layer_norm_rms_epsilon"), static_cast<float>(config.norm_eps)));
   keys.push_back(GgufU32(key("attention.key_length"), static_cast<uint32_t>(config.head_dim)));
-  keys.push_back(GgufU32(key("rope.dimension_count"), static_cast<uint32_t>(config.head_dim)));
+  keys.push_back(GgufU32(key("rope.dimension_count"),
+                         static_cast<uint32_t>(config.rope.RotatedDims(config.head_dim))));
   keys.push_back(GgufF32(key("rope.freq_base"), static_cast<float>(config.rope.theta)));
+  if (arch == "phi3" || arch.starts_with("gemma"))
+    keys.push_back(GgufU32(key("attention.sliding_window"),
+                           static_cast<uint32_t>(config.blocks[0].attention.window)));
+  if (arch == "gemma2") {
+    keys.push_back(GgufF32(key("attn_logit_softcapping"), 30.0F));
+    keys.push_back(GgufF32(key("final_logit_softcapping"), 0.0F));
+  }
   return keys;
 }
 
 ModelWeights ModelOf(const std::string& arch) {
   ModelConfig config = TinyConfig();
-  config.family = arch == "deci" ? "llama" : arch;
+  config.family = arch == "deci" ? "llama" : arch == "gemma3" ? "gemma3_text" : arch;
   config.n_heads = 4;
   config.head_dim = 10;  // not hidden / heads
   config.rope.theta = 500000.0;
@@ -215,6 +233,19 @@ ModelWeights ModelOf(const std::string& arch) {
     for (BlockSpec& block : config.blocks) block.attention.n_kv_heads = 4;
   }
   if (arch == "qwen2") config.tied_embeddings = false;
+  if (arch == "phi3") {
+    config.rope.dims = 6;
+    for (BlockSpec& block : config.blocks) block.attention.window = 5;
+  }
+  if (arch.starts_with("gemma")) {
+    config.arch.query_scalar = 10;
+    config.arch.embedding_scale = std::sqrt(32.0);
+    if (arch == "gemma2") config.arch.attention_cap = 30;
+    if (arch == "gemma3") config.window_rope = RopeConfig();
+    config.blocks.assign(7, config.blocks[0]);
+    for (size_t i = 0; i < config.blocks.size(); ++i)
+      config.blocks[i].attention.window = (i + 1) % (arch == "gemma2" ? 2 : 6) != 0 ? 5 : 0;
+  }
   return TinyModel(config);
 }
 
@@ -235,11 +266,16 @@ TEST_P(GgufArchitectureTest, ModelsComeBackBitForBit) {
   ModelWeights loaded = LoadCheckpoint(
       Write(KeysOf(model.config, arch), TensorsOf(model, arch == "llama" || arch == "deci")));
   EXPECT_EQ(loaded.config, model.config);
-  ExpectSameBits(Slots(loaded), Slots(model));
+  if (!model.config.arch.norms_add_one) return ExpectSameBits(Slots(loaded), Slots(model));
+  const auto slots = Slots(model), read = Slots(loaded);
+  ASSERT_EQ(read.size(), slots.size());
+  for (size_t i = 0; i < slots.size(); ++i)
+    EXPECT_TENSORS_NEAR(*read[i].second, *slots[i].second, 1e-6);
 }
 
 INSTANTIATE_TEST_SUITE_P(Architectures, GgufArchitectureTest,
-                         testing::Values("llama", "deci", "qwen2", "qwen3", "gpt2"),
+                         testing::Values("llama", "deci", "qwen2", "qwen3", "gpt2", "phi3",
+                                         "gemma2", "gemma3"),
                          [](const auto& info) { return std::string(info.param); });
 
 class GgufModelTest : public GgufArchitectureTest {
@@ -345,6 +381,96 @@ TEST_F(GgufModelTest, WhatIsNotSupportedOrDoesNotFitIsRefusedByName) {
   tensors = tensors_;
   tensors.back() = F32(tensors.back().name, at::ones({3, 4}));
   EXPECT_THAT(ErrorOf(keys_, tensors), HasSubstr("has shape [3, 4], the metadata implies"));
+}
+
+/// A file of another architecture, with what is added to it or put in a key's place.
+class GgufFamilyKeysTest : public GgufModelTest {
+ protected:
+  void Take(const std::string& arch) {
+    model_ = ModelOf(arch);
+    keys_ = KeysOf(model_.config, arch);
+    tensors_ = TensorsOf(model_, false);
+  }
+  [[nodiscard]] std::vector<std::string> With(const std::string& key,
+                                              const std::string& entry) const {
+    auto keys = keys_;
+    std::erase_if(keys, [&](const std::string& e) { return e.starts_with(GgufText(key)); });
+    if (!entry.empty()) keys.push_back(entry);
+    return keys;
+  }
+};
+
+TEST_F(GgufFamilyKeysTest, Phi3sFactorsBecomeLongRope) {
+  Take("phi3");
+  const Tensor short_factors = at::tensor({1.0F, 1.25F, 1.5F});
+  const Tensor long_factors = at::tensor({1.0F, 2.0F, 4.0F});
+  const std::string original = "phi3.rope.scaling.original_context_length";
+  auto tensors = tensors_;
+  tensors.push_back(F32("rope_factors_short.weight", short_factors));
+  EXPECT_THAT(ErrorOf(With(original, GgufU32(original, 16)), tensors),
+              HasSubstr("tensor rope_factors_long.weight is missing, of two"));
+  tensors.push_back(F32("rope_factors_long.weight", long_factors));
+  EXPECT_THAT(ErrorOf(keys_, tensors), HasSubstr(original + ": missing"));
+  const RopeConfig rope =
+      LoadCheckpoint(Write(With(original, GgufU32(original, 16)), tensors)).config.rope;
+  EXPECT_EQ(rope.type, RopeConfig::Type::kLongRope);
+  EXPECT_EQ(rope.dims, 6);
+  EXPECT_EQ(rope.original_max_positions, 16);
+  EXPECT_EQ(rope.short_factors, (std::vector<double>{1.0, 1.25, 1.5}));
+  EXPECT_EQ(rope.long_factors, (std::vector<double>{1.0, 2.0, 4.0}));
+  EXPECT_NEAR(rope.attention_factor, std::sqrt(1 + std::log(64.0 / 16.0) / std::log(16.0)), 1e-12);
+
+  tensors.back() = F32("rope_factors_long.weight", at::tensor({1.0F, 2.0F}));
+  EXPECT_THAT(ErrorOf(With(original, GgufU32(original, 16)), tensors),
+              HasSubstr("rope_factors_long.weight has shape [2], the metadata implies [3]"));
+  tensors.back() = F32("rope_factors_long.weight", at::tensor({1.0F, -2.0F, 1.0F}));
+  EXPECT_THAT(ErrorOf(With(original, GgufU32(original, 16)), tensors),
+              HasSubstr("-2 is no positive factor"));
+}
+
+TEST_F(GgufFamilyKeysTest, WhatPhi3CannotMeanIsRefused) {
+  Take("phi3");
+  const std::string dims = "phi3.rope.dimension_count";
+  for (const uint32_t wrong : {0U, 5U, 12U})
+    EXPECT_THAT(ErrorOf(With(dims, GgufU32(dims, wrong)), tensors_),
+                HasSubstr("expected an even number up to 10"));
+  auto tensors = tensors_;
+  for (GgufData& tensor : tensors)
+    if (tensor.name == "blk.1.ffn_up.weight") tensor = F32(tensor.name, at::ones({48, 32}));
+  EXPECT_THAT(ErrorOf(keys_, tensors),
+              HasSubstr("blk.1.ffn_up.weight has shape [48, 32], the metadata implies [96, 32]"));
+}
+
+TEST_F(GgufFamilyKeysTest, GemmasUsualValuesAreThoseOfLlamaCpp) {
+  Take("gemma2");
+  EXPECT_THAT(ErrorOf(With("gemma2.final_logit_softcapping", ""), tensors_),
+              HasSubstr("final_logit_softcapping: 30 is not supported"));
+  const ModelConfig gemma2 =
+      LoadCheckpoint(Write(With("gemma2.attn_logit_softcapping", ""), tensors_)).config;
+  EXPECT_EQ(gemma2.arch.attention_cap, 50);
+  Take("gemma3");
+  const std::string window = "gemma3.attention.sliding_window";
+  const std::string pattern = window + "_pattern";
+  const auto windows = [&](const std::vector<std::string>& keys) {
+    std::vector<int64_t> all;
+    for (const BlockSpec& block : LoadCheckpoint(Write(keys, tensors_)).config.blocks)
+      all.push_back(block.attention.window);
+    return all;
+  };
+  EXPECT_THAT(windows(keys_), testing::ElementsAre(5, 5, 5, 5, 5, 0, 5));
+  EXPECT_THAT(windows(With(window, "")), testing::Each(0));
+  EXPECT_THAT(windows(With(pattern, GgufU32(pattern, 3))),
+              testing::ElementsAre(5, 5, 0, 5, 5, 0, 5));
+  EXPECT_THAT(windows(With(pattern, GgufI32s(pattern, {0, 1, 0, 1, 1, 1, 0}))),
+              testing::ElementsAre(0, 5, 0, 5, 5, 5, 0));
+  EXPECT_THAT(ErrorOf(With(pattern, GgufU32(pattern, 0)), tensors_),
+              HasSubstr("sliding_window_pattern: expected a positive number"));
+  EXPECT_THAT(ErrorOf(With(pattern, GgufI32s(pattern, {0, 1})), tensors_),
+              HasSubstr("has 2 numbers for 7 layers"));
+  const std::string theta = "gemma3.rope.freq_base_swa";
+  EXPECT_EQ(LoadCheckpoint(Write(With(theta, GgufF32(theta, 5000.0F)), tensors_))
+                .config.window_rope->theta,
+            5000.0);
 }
 
 TEST_F(GgufModelTest, AttentionWithoutAnFfnMeansTwoThingsAndIsRefused) {

@@ -1,6 +1,8 @@
 #include "model/math/optim.h"
 
 #include <gtest/gtest.h>
+#include <torch/types.h>  // which the next one takes for granted
+
 #include <torch/nn/utils/clip_grad.h>
 #include <torch/optim/adamw.h>
 

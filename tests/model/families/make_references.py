@@ -75,6 +75,13 @@ CURRENT_MODELS = {
     "gemma2": ("Gemma2", GEMMA | {"attn_logit_softcapping": 3.0, "final_logit_softcapping": None}),
     "gemma3": ("Gemma3", GEMMA | {"num_hidden_layers": 4, "layer_types": [
         "sliding_attention", "full_attention", "sliding_attention", "full_attention"]}),
+    # With what llama.cpp takes for granted.
+    "gemma2_usual": ("Gemma2", GEMMA | {"query_pre_attn_scalar": 16, "attn_logit_softcapping": 3.0,
+                                        "final_logit_softcapping": None}),
+    "gemma3_usual": ("Gemma3", GEMMA | {
+        "query_pre_attn_scalar": 16, "num_hidden_layers": 7, "rope_parameters": {
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 1e4}}}),
 }
 
 
