@@ -70,6 +70,7 @@ layer tests/interop "tests model io"
 layer tests/fuzz "tests nodes graph model io"
 layer tests/nodes "tests nodes graph model io"
 layer tests/apps "tests apps nodes graph model io"
+layer tests/bench "tests bench nodes graph model io"
 layer bench "bench apps nodes graph model io"
 
 # home "HEADERS" "FILES": angled includes of these headers appear only in these files.
@@ -84,7 +85,7 @@ home 'openssl/' 'io/fingerprint\.cpp'
 home 'oniguruma' 'io/regex\.cpp'
 home 'utf8proc' 'io/unicode_nfc\.cpp'
 home 'sentencepiece' 'tests/io/[^/]*\.cpp'
-home 'CLI/' 'apps/.*\.cpp'
+home 'CLI/' 'apps/.*\.cpp|bench/simulate/simulate\.cpp'
 home 'oneapi/dnnl' 'model/math/product\.cpp'
 home 'torch/|ATen/|c10/' \
   '(tests/)?(model|nodes)/.*|bench/[^/]*|apps/(models/(model_commands|model_session|model_source|[a-z]*_command)|engine_main)\.cpp'

@@ -11,6 +11,8 @@
 #include <optional>
 #include <utility>
 
+#include "graph/plan/step_loads.h"
+
 namespace puzzle {
 namespace {
 
@@ -25,10 +27,10 @@ class Prediction {
  public:
   Prediction(const Plan& plan, const WorkloadFunction& workload,
              const std::function<MachineSpeed()>& speed, size_t lanes)
-      : plan_(plan), speed_(speed), lanes_(static_cast<double>(std::max<size_t>(lanes, 1))) {
-    works_.resize(plan.steps.size());
-    for (const StepId id : plan.order) works_[id] = WorkOf(id, workload);
-  }
+      : plan_(plan),
+        speed_(speed),
+        lanes_(static_cast<double>(std::max<size_t>(lanes, 1))),
+        works_(LoadsOfSteps(plan, workload)) {}
 
   [[nodiscard]] const Workload& work(StepId id) const { return works_[id]; }
 
@@ -69,15 +71,6 @@ class Prediction {
     if (work.flops + work.bf16_flops == 0) return 0;
     if (!measured_) measured_ = speed_();
     return work.flops / measured_->flops + work.bf16_flops / measured_->bf16_flops;
-  }
-
-  Workload WorkOf(StepId id, const WorkloadFunction& workload) const {
-    const Step& step = plan_.steps[id];
-    PortWorkloads inputs(step.inputs.size());
-    for (size_t p = 0; p < step.inputs.size(); ++p) {
-      for (const StepId input : step.inputs[p]) inputs[p].push_back(&works_[input]);
-    }
-    return workload(plan_.kind(id), step.params.value.get(), inputs);
   }
 
   const Plan& plan_;
