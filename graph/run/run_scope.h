@@ -2,6 +2,9 @@
 #pragma once
 
 #include <atomic>
+#include <mutex>
+#include <set>
+#include <string>
 
 #include "graph/run/announcer.h"
 #include "graph/run/executor.h"
@@ -9,6 +12,24 @@
 #include "graph/run/resident.h"
 
 namespace puzzle {
+
+/// Devices that are of no use to this run any more. Thread-safe.
+class LostDevices {
+ public:
+  /// False when that is known already.
+  bool Add(const Device& device) {
+    const std::scoped_lock lock(mutex_);
+    return names_.insert(device.name()).second;
+  }
+  [[nodiscard]] bool Contains(const Device& device) const {
+    const std::scoped_lock lock(mutex_);
+    return !names_.empty() && names_.contains(device.name());
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::set<std::string> names_;
+};
 
 /// Plan, forecast, store and options outlive it.
 struct RunScope {
@@ -33,6 +54,7 @@ struct RunScope {
   Announcer announcer;
   ResidentCaches caches;
   AllocatedBytes allocated;
+  LostDevices lost;
   std::vector<StepResult> results;   // per step; written once, before its successors begin
   std::atomic<bool> failed = false;  // some step did
 };

@@ -78,18 +78,31 @@ void AnnounceRetry(RunScope& run, StepId id, const std::string& message, const s
   run.announcer.Emit(event);
 }
 
+/// The device of a lane is of no use any more: said once, whatever else fails on it.
+void GiveUpDevice(RunScope& run, StepId id, Lane& lane, const std::string& message) {
+  lane.Retire();
+  if (!run.lost.Add(lane.device())) return;
+  run.announcer.Warn(std::nullopt,
+                     fmt::format("{} on {} is lost, found by {}: {}", lane.device().name(),
+                                 HostName(), run.plan.steps[id].name, message));
+}
+
 /// Decides whether a step that failed on a lane gets another chance, once for each cause.
 Verdict Judge(RunScope& run, StepId id, Lane& lane, Flight& flight) {
   const FailureKind kind = Classify(flight.failure, run.options);
   if (kind == FailureKind::kOrdinary) return Verdict::kFinish;
   const bool alone = kind == FailureKind::kOutOfMemory;
   const std::string message = MessageOf(flight.failure);
-  if (!alone) {
-    lane.Retire();
-    run.announcer.Warn(std::nullopt, fmt::format("lane {} retires: {}", lane.name(), message));
-  }
+  if (!alone) GiveUpDevice(run, id, lane, message);
   bool& tried = alone ? flight.tried_alone : flight.changed_lane;
-  if (tried || run.Stopping()) return Verdict::kFinish;
+  if (run.Stopping()) return Verdict::kFinish;
+  if (tried) {
+    if (alone) {
+      flight.failure = std::make_exception_ptr(Error(
+          fmt::format("{}: {}, also with nothing else on it", lane.device().name(), message)));
+    }
+    return Verdict::kFinish;
+  }
   tried = true;
   flight.failure = nullptr;
   flight.product = {};
@@ -104,6 +117,10 @@ Verdict Judge(RunScope& run, StepId id, Lane& lane, Flight& flight) {
 
 StepWork::Verdict ComputeStep(RunScope& run, StepId id, Lane& lane, Flight& flight) {
   const bool host = OnHost(run, id);
+  if (!host && run.lost.Contains(lane.device())) {  // another lane of it found that out
+    lane.Retire();
+    return Verdict::kTryAnotherLane;
+  }
   flight.lane = lane.device().name();
   const double begin_s = run.announcer.Now();
   const double cpu_begin_s = ThreadSeconds();

@@ -162,7 +162,8 @@ TEST_F(SchedulingTest, OutOfMemoryEvenAloneFailsTheStep) {
   Run();
   EXPECT_EQ(failed(), Steps("s[i=1]"));
   EXPECT_EQ(ran(), Steps("s[i=2]"));
-  EXPECT_EQ(report().steps[Find("s[i=1]")].message, "out of memory");
+  EXPECT_EQ(report().steps[Find("s[i=1]")].message,
+            "cpu: out of memory, also with nothing else on it");
   EXPECT_EQ(std::count(observer_.lines.begin(), observer_.lines.end(), "start s[i=1]"), 2);
 }
 
@@ -204,7 +205,8 @@ TEST_F(LostDeviceTest, RetiresItsLaneAndTheStepGoesToAnotherOne) {
   EXPECT_EQ(ran().size(), 10u);
   EXPECT_THAT(observer_.lines, Contains("again s[i=2]: on another lane"));
   EXPECT_THAT(observer_.warnings,
-              ElementsAre(fmt::format("lane {} retires: CUDA error: lost", bad_lane)));
+              ElementsAre(fmt::format("{} on {} is lost, found by s[i=2]: CUDA error: lost",
+                                      bad_lane.substr(0, bad_lane.find('#')), HostName())));
   const auto begin =
       std::find(observer_.lines.begin(), observer_.lines.end(), "again s[i=2]: on another lane");
   for (auto line = begin; line != observer_.lines.end(); ++line) {
