@@ -199,6 +199,21 @@ void GgufWriter::State::PutPiece(const GgufTensorToWrite& tensor, std::span<cons
   Put(blocks.data(), blocks.size());
 }
 
+uint64_t GgufWriter::TensorBytes(const GgufTensorToWrite& tensor) {
+  return Aligned(BytesOf(tensor, "tensor " + tensor.name));
+}
+
+uint64_t GgufWriter::FileBytes(const GgufMetadata& metadata,
+                               std::vector<GgufTensorToWrite> tensors) {
+  State state;
+  state.path = "GGUF file";
+  state.tensors = std::move(tensors);
+  state.MakeHeader(metadata);
+  uint64_t bytes = Aligned(state.header.size());
+  for (const GgufTensorToWrite& tensor : state.tensors) bytes += TensorBytes(tensor);
+  return bytes;
+}
+
 GgufWriter::GgufWriter(const std::string& path, const GgufMetadata& metadata,
                        std::vector<GgufTensorToWrite> tensors)
     : state_(std::make_unique<State>()) {

@@ -1,6 +1,7 @@
 // Writing GGUF files (version 3), tensor by tensor. A writer belongs to one thread.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -28,6 +29,11 @@ struct GgufTensorToWrite {
 /// is written, and beside the tensor at hand a few MiB are held.
 class GgufWriter {
  public:
+  /// Bytes of a tensor in a file, padded, and of the whole file. Throw Error as the constructor.
+  [[nodiscard]] static uint64_t TensorBytes(const GgufTensorToWrite& tensor);
+  [[nodiscard]] static uint64_t FileBytes(const GgufMetadata& metadata,
+                                          std::vector<GgufTensorToWrite> tensors);
+
   /// Begins a file under a temporary name beside `path`. Throws Error, naming key or tensor, before
   /// a file is made for what readers refuse: keys and names that are empty, too long or there
   /// twice, integers that do not fit, tensors without elements, and rows that are no whole blocks

@@ -209,12 +209,17 @@ ModelWeights LoadCheckpoint(const std::string& folder) {
 std::map<std::string, uint64_t> SaveCheckpoint(
     const std::string& folder, const ModelWeights& model,
     const std::map<std::string, std::string>& extra_files) {
+  return SaveCheckpoint(folder, model, extra_files, FolderJson(model.config));
+}
+
+std::map<std::string, uint64_t> SaveCheckpoint(
+    const std::string& folder, const ModelWeights& model,
+    const std::map<std::string, std::string>& extra_files, const nlohmann::ordered_json& config) {
   for (const auto& [name, unused] : extra_files) {
     if (!IsPlainFileName(name))
       throw Error(fmt::format("{}: \"{}\" is no name for a file in it", folder, name));
   }
   StagedFolder staged(folder);
-  const nlohmann::ordered_json config = FolderJson(model.config);
   WriteTensors(staged.path(), model, NamingOf(config));
   std::map<std::string, std::string> texts = extra_files;
   texts[kConfigName] = config.dump(2) + "\n";

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "model/weights.h"
@@ -26,5 +27,10 @@ namespace puzzle {
 std::map<std::string, uint64_t> SaveCheckpoint(
     const std::string& folder, const ModelWeights& model,
     const std::map<std::string, std::string>& extra_files = {});
+/// The same with a config.json of another dialect that ReadHfConfig reads back as the model's
+/// config (model/files/anymodel.h), its `model_type` being the family's.
+std::map<std::string, uint64_t> SaveCheckpoint(
+    const std::string& folder, const ModelWeights& model,
+    const std::map<std::string, std::string>& extra_files, const nlohmann::ordered_json& config);
 
 }  // namespace puzzle

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <iterator>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
+#include <string_view>
 
 #include "io/error.h"
 #include "io/gguf.h"
@@ -181,12 +183,72 @@ GgufMetadata MetadataOf(const GgufForm& form, const GgufOptions& options) {
   if (const auto type = FileTypeOf(*options.type))
     metadata.emplace_back("general.file_type", *type);
   constexpr int64_t kQuantisation = 2;
-  if (options.type->block_elements > 1)
+  if (options.type->block_elements > 1 || !options.types.empty())
     metadata.emplace_back("general.quantization_version", kQuantisation);
   GgufMetadata tokenizer = TokenizerToGguf(options.tokenizer_files, form.config.vocab_size);
   AddTokenIds(form.config, tokenizer);
   std::move(tokenizer.begin(), tokenizer.end(), std::back_inserter(metadata));
   return metadata;
+}
+
+// The part of the model that a tensor of the file belongs to; "" for what is nobody's: the final
+// norm, zeros that a layer is filled up with.
+std::string PartInGguf(const std::string& name, const GgufForm& form) {
+  if (name == "token_embd.weight") return kEmbeddingPart;
+  if (name == "output.weight") return kHeadPart;
+  constexpr std::string_view kBlocks = "blk.";
+  if (!name.starts_with(kBlocks)) return "";
+  const size_t index = std::stoull(name.substr(kBlocks.size()));
+  const GgufLayer& layer = form.layers.at(index);
+  const bool is_ffn = name.find(".ffn_") != std::string::npos;
+  const std::optional<size_t>& own = is_ffn ? layer.ffn : layer.attention;
+  if (own)
+    return SubBlockPart(static_cast<int64_t>(*own), is_ffn ? SubBlock::kFfn : SubBlock::kAttention);
+  if (!is_ffn && layer.linear_ffn)
+    return SubBlockPart(static_cast<int64_t>(*layer.linear_ffn), SubBlock::kFfn);
+  return "";
+}
+
+// What a file consists of. Refers to `model`, whose tensors `stored` points to.
+struct GgufContents {
+  ModelWeights model;  // in the form of the file
+  GgufMetadata metadata;
+  std::vector<InGguf> stored;
+  std::vector<std::string> parts;  // one for each of `stored`
+  std::vector<GgufRopeFactors> rope_factors;
+  std::vector<GgufTensorToWrite> tensors;  // those factors, if any, and then `stored`
+};
+
+void CheckTypes(const ModelConfig& config, const StoredTypes& types) {
+  std::set<std::string> parts;
+  for (const ModelPart& part : StoredParts(config)) parts.insert(part.name);
+  for (const auto& [name, type] : types)
+    if (!parts.contains(name))
+      throw Error(fmt::format("a type for \"{}\", where the model has no matrices", name));
+}
+
+std::unique_ptr<GgufContents> ContentsOf(const ModelWeights& model, const GgufOptions& options) {
+  PUZZLE_CHECK(options.type != nullptr, "a type for the matrices");
+  CheckTypes(model.config, options.types);
+  const GgufForm form = GgufFormOf(model.config);
+  auto contents = std::make_unique<GgufContents>();
+  contents->model = InForm(model, form);
+  contents->metadata = MetadataOf(form, options);
+  contents->stored = TensorsInGguf(contents->model);
+  const GgmlType* const f32 = FindWritableGgmlType("F32");
+  contents->rope_factors = RopeFactorsForGguf(form.config.rope, form.config.head_dim);
+  for (const auto& [name, factors] : contents->rope_factors)
+    contents->tensors.push_back({name, {static_cast<int64_t>(factors.size())}, f32});
+  for (const InGguf& tensor : contents->stored) {
+    const Shape shape = ShapeInGguf(tensor);
+    const std::string part = PartInGguf(tensor.name, form);
+    const auto own = options.types.find(part);
+    const bool is_matrix = shape.size() > 1 && !tensor.name.starts_with("position_embd");
+    const GgmlType* const type = own == options.types.end() ? options.type : own->second;
+    contents->tensors.push_back({tensor.name, shape, is_matrix ? type : f32});
+    contents->parts.push_back(part);
+  }
+  return contents;
 }
 
 }  // namespace
@@ -220,25 +282,23 @@ ModelWeights LoadGguf(const std::string& path) {
   return model;
 }
 
+GgufSizes SizesInGguf(const ModelWeights& model, const GgufOptions& options) {
+  const auto contents = ContentsOf(model, options);
+  GgufSizes sizes;
+  sizes.file = GgufWriter::FileBytes(contents->metadata, contents->tensors);
+  const size_t before = contents->tensors.size() - contents->stored.size();
+  for (size_t i = 0; i < contents->stored.size(); ++i)
+    if (!contents->parts[i].empty())
+      sizes.parts[contents->parts[i]] += GgufWriter::TensorBytes(contents->tensors[before + i]);
+  return sizes;
+}
+
 uint64_t SaveGguf(const std::string& path, const ModelWeights& model, const GgufOptions& options) {
-  PUZZLE_CHECK(options.type != nullptr, "a type for the matrices");
   const at::NoGradGuard no_grad;
-  const GgufForm form = GgufFormOf(model.config);
-  ModelWeights in_form = InForm(model, form);
-  const std::vector<InGguf> stored = TensorsInGguf(in_form);
-  const GgmlType* const f32 = FindWritableGgmlType("F32");
-  std::vector<GgufTensorToWrite> tensors;
-  const auto rope = RopeFactorsForGguf(form.config.rope, form.config.head_dim);
-  for (const auto& [name, factors] : rope)
-    tensors.push_back({name, {static_cast<int64_t>(factors.size())}, f32});
-  for (const InGguf& tensor : stored) {
-    const Shape shape = ShapeInGguf(tensor);
-    const bool is_matrix = shape.size() > 1 && !tensor.name.starts_with("position_embd");
-    tensors.push_back({tensor.name, shape, is_matrix ? options.type : f32});
-  }
-  GgufWriter writer(path, MetadataOf(form, options), std::move(tensors));
-  for (const GgufRopeFactors& factors : rope) writer.Append(factors.factors);
-  for (const InGguf& tensor : stored) {
+  const auto contents = ContentsOf(model, options);
+  GgufWriter writer(path, contents->metadata, contents->tensors);
+  for (const GgufRopeFactors& factors : contents->rope_factors) writer.Append(factors.factors);
+  for (const InGguf& tensor : contents->stored) {
     const Tensor rows = RowsFor(tensor);
     writer.Append({rows.data_ptr<float>(), static_cast<size_t>(rows.numel())});
   }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "io/ggml_types.h"
+#include "model/files/stored_parts.h"
 #include "model/weights.h"
 
 namespace puzzle {
@@ -19,13 +20,23 @@ struct GgufOptions {
   const GgmlType* type = nullptr;  // of matrices; vectors and learned positions are F32
   std::string name = {};           // general.name; empty: none
   std::map<std::string, std::string> tokenizer_files = {};  // name -> bytes; may be empty
+  StoredTypes types = {};  // of the matrices of some parts, in place of `type`
 };
+
+/// Bytes of a file that was not written.
+struct GgufSizes {
+  uint64_t file = 0;
+  std::map<std::string, uint64_t> parts;  // by name, with the vectors that lie beside the matrices
+};
+/// Throws Error as SaveGguf, but for values. What no part accounts for (metadata, tokenizer, norms,
+/// zeros that llama.cpp needs) does not depend on the types, if `types` names one.
+[[nodiscard]] GgufSizes SizesInGguf(const ModelWeights& model, const GgufOptions& options);
 
 /// Writes a model in the form of model/files/gguf_form.h, its tokenizer and chat template inside;
 /// returns the bytes of the file. One tensor at a time is copied and converted. The file appears
-/// whole or not at all. Throws Error, before anything is written, for what GGUF has no word for and
-/// for a type whose blocks do not divide the rows of a matrix; and for values that are too large
-/// for the type.
+/// whole or not at all. Throws Error, before anything is written, for what GGUF has no word for,
+/// for a type whose blocks do not divide the rows of a matrix, and for types of parts that are not
+/// there; and for values that are too large for the type.
 uint64_t SaveGguf(const std::string& path, const ModelWeights& model, const GgufOptions& options);
 
 }  // namespace puzzle

@@ -110,6 +110,14 @@ std::vector<ReaderVerdict> ReadersOfFolder(const ModelConfig& config) {
   return all;
 }
 
+std::vector<ReaderVerdict> ReadersOfAnyModel() {
+  return {{"ModelOpt", true, "its puzzletron, from block_configs"},
+          {"vLLM", false, "in no release yet; its pull request 36512 reads it"},
+          {"transformers", false,
+           "5.14 and later read per_layer_config and still build layers that are alike"},
+          {"others", false, "--format hf, dense or gguf"}};
+}
+
 std::vector<ReaderVerdict> ReadersOfGguf(const ModelConfig& config) {
   const GgufForm form = GgufFormOf(config);
   const bool is_deci = form.architecture == "deci";

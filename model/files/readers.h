@@ -18,6 +18,8 @@ struct ReaderVerdict {
 
 /// Of a Hugging Face folder that SaveCheckpoint writes.
 [[nodiscard]] std::vector<ReaderVerdict> ReadersOfFolder(const ModelConfig& config);
+/// Of such a folder with the config.json of AnyModelJson.
+[[nodiscard]] std::vector<ReaderVerdict> ReadersOfAnyModel();
 /// Of a file that SaveGguf writes.
 [[nodiscard]] std::vector<ReaderVerdict> ReadersOfGguf(const ModelConfig& config);
 

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <iterator>
 
 #include "io/error.h"
 #include "io/file.h"
@@ -288,6 +289,108 @@ INSTANTIATE_TEST_SUITE_P(
             {2, 0, 0, 2},
             {32, 32, 32, 40}}),
     [](const auto& info) { return info.param.name; });
+
+// Types in turn for all parts of a model.
+StoredTypes MixedTypes(const ModelConfig& config) {
+  const char* names[] = {"Q5_1", "Q4_0", "F16", "Q8_0", "Q4_1", "Q5_0", "BF16"};
+  StoredTypes types;
+  for (const ModelPart& part : StoredParts(config))
+    types[part.name] = FindWritableGgmlType(names[types.size() % std::size(names)]);
+  return types;
+}
+
+TEST_F(GgufSaveTest, PartsHaveTypesOfTheirOwn) {
+  const std::vector<BlockSpec> blocks = {{kNoAttention, Channels(64)},
+                                         {KvHeads(2), kNoFfn},
+                                         {kNoAttention, kNoFfn},
+                                         {kLinearAttention, kLinearFfn},
+                                         {KvHeads(1), Channels(32)}};
+  for (const bool tied : {false, true}) {
+    ModelConfig config = LlamaOf(blocks);
+    config.tied_embeddings = tied;
+    const ModelWeights model = TinyModel(config);
+    const StoredTypes types = MixedTypes(config);
+    EXPECT_EQ(types.size(), tied ? 7u : 8u);
+    const GgufOptions options{FindWritableGgmlType("F32"), {}, {}, types};
+    const GgufSizes sizes = SizesInGguf(model, options);
+    EXPECT_EQ(SaveGguf(path_, model, options), sizes.file);
+    EXPECT_EQ(std::filesystem::file_size(path_), sizes.file);
+    ExpectSameLogits(LoadCheckpoint(path_), StoredAs(model, types));
+    const GgufReader reader = GgufReader::Open(path_);
+    EXPECT_EQ(reader.TypeOf("token_embd.weight"), types.at("embed")->name);
+    EXPECT_EQ(reader.Has("output.weight"), !tied);
+    if (!tied) {
+      EXPECT_EQ(reader.TypeOf("output.weight"), types.at("head")->name);
+    }
+    // Layer 0 there has zeros in the place of an attention; the linear FFN has a layer of its own.
+    EXPECT_EQ(reader.TypeOf("blk.0.attn_output.weight"), "F32");
+    EXPECT_EQ(reader.TypeOf("blk.0.ffn_up.weight"), types.at("layer 0 ffn")->name);
+    EXPECT_EQ(reader.TypeOf("blk.1.attn_k.weight"), types.at("layer 1 attn")->name);
+    EXPECT_EQ(reader.TypeOf("blk.2.attn_output.weight"), types.at("layer 3 attn")->name);
+    EXPECT_EQ(reader.TypeOf("blk.3.attn_output.weight"), types.at("layer 3 ffn")->name);
+    EXPECT_EQ(reader.TypeOf("blk.4.ffn_down.weight"), types.at("layer 4 ffn")->name);
+    EXPECT_EQ(reader.TypeOf("blk.4.ffn_norm.weight"), "F32");
+    EXPECT_EQ(reader.FindInt("general.quantization_version"), 2);
+    std::filesystem::remove(path_);
+  }
+}
+
+TEST_F(GgufSaveTest, WhatAFileTakesBesideItsPartsDoesNotDependOnTheirTypes) {
+  const ModelWeights model = TinyModel(LlamaOf({{KvHeads(2), Channels(64)}}));
+  const auto rest = [&](const StoredTypes& types) {
+    const GgufSizes sizes = SizesInGguf(model, {FindWritableGgmlType("F16"), {}, {}, types});
+    uint64_t bytes = sizes.file;
+    for (const auto& [part, own] : sizes.parts) bytes -= own;
+    return bytes;
+  };
+  const auto all = [&](const char* name) {
+    StoredTypes types;
+    for (const ModelPart& part : StoredParts(model.config))
+      types[part.name] = FindWritableGgmlType(name);
+    return types;
+  };
+  EXPECT_EQ(rest(all("F16")), rest(all("Q4_0")));
+  EXPECT_EQ(rest(all("F16")), rest(MixedTypes(model.config)));
+}
+
+TEST_F(GgufSaveTest, OneTypeForAllPartsIsTheFileOfThatType) {
+  ModelWeights model = TinyModel(LlamaOf({{KvHeads(2), Channels(64)}, {KvHeads(1), Channels(32)}}));
+  for (const char* name : {"F16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0"}) {
+    StoredTypes types;
+    for (const ModelPart& part : StoredParts(model.config))
+      types[part.name] = FindWritableGgmlType(name);
+    ModelWeights stored = StoredAs(model, types);
+    ModelWeights loaded = Through(model, name);
+    ExpectSameBits(Slots(loaded), Slots(stored));
+    ModelWeights twice = Through(stored, name);  // what is on the grid stays there
+    ExpectSameBits(Slots(twice), Slots(stored));
+    std::filesystem::remove(path_);
+  }
+}
+
+TEST_F(GgufSaveTest, PartsAndTypesThatDoNotFitAreRefused) {
+  const ModelWeights model = TinyModel();  // FFN of 48 channels
+  const GgmlType* const q8 = FindWritableGgmlType("Q8_0");
+  EXPECT_THAT(WhyNotStoredAs(model.config, "layer 1 ffn", *q8).value_or(""),
+              HasSubstr("model.layers.1.mlp.down_proj.weight: rows of 48 elements"));
+  EXPECT_EQ(WhyNotStoredAs(model.config, "layer 1 attn", *q8), std::nullopt);
+  const auto refusal = [&](const StoredTypes& types) {
+    try {
+      (void)SaveGguf(path_, model, {FindWritableGgmlType("F16"), {}, {}, types});
+    } catch (const Error& e) {
+      EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
+      return std::string(e.what());
+    }
+    return std::string("accepted");
+  };
+  EXPECT_THAT(refusal({{"layer 0 ffn", q8}}), HasSubstr("rows of 48 elements"));
+  EXPECT_THAT(refusal({{"head", q8}}), HasSubstr("\"head\", where the model has no matrices"));
+  EXPECT_THROW((void)StoredAs(model, {{"layer 7 attn", q8}}), Error);
+  EXPECT_THROW((void)StoredAs(model, {{"layer 0 ffn", q8}}), Error);
+  ModelWeights large = Clone(model);
+  large.blocks[1].attention.o.select(0, 3).fill_(7e4);
+  EXPECT_THROW((void)StoredAs(large, {{"layer 1 attn", FindWritableGgmlType("F16")}}), Error);
+}
 
 TEST_F(GgufSaveTest, ChildrenThatAreUniformWhenPackedAreOrdinaryLlamas) {
   ModelConfig config = LlamaOf({{KvHeads(1, 2), kNoFfn},
