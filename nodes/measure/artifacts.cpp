@@ -8,6 +8,7 @@
 
 #include "io/error.h"
 #include "model/pch.h"
+#include "nodes/measure/metrics_json.h"
 #include "nodes/tensor_archive.h"
 
 namespace puzzle {
@@ -17,17 +18,6 @@ using nlohmann::json;
 
 namespace {
 
-json Sums(const TokenMetrics& m) {
-  return {{"tokens", m.tokens},
-          {"sum", m.sum},
-          {"squares", m.squares},
-          {"nmse_products", m.nmse_products}};
-}
-
-TokenMetrics MetricsFromSums(const json& sums) {
-  return {sums.at("tokens"), sums.at("sum"), sums.at("squares"), sums.at("nmse_products")};
-}
-
 // A mean and its standard error, for records and summaries.
 void SaveMean(ArchiveWriter& out, const std::string& name, const TokenMetrics& m, Metric metric) {
   out.SetAttribute(name, m.Mean(metric));
@@ -35,7 +25,7 @@ void SaveMean(ArchiveWriter& out, const std::string& name, const TokenMetrics& m
 }
 
 void SaveMetrics(ArchiveWriter& out, const TokenMetrics& m, bool with_parent) {
-  out.SetAttribute("sums", Sums(m));
+  out.SetAttribute("sums", ToJson(m));
   out.SetAttribute("positions", m.tokens);
   for (const MetricInfo& info : AllMetrics())
     if (with_parent || !info.needs_parent) SaveMean(out, std::string(info.name), m, info.metric);
@@ -74,7 +64,7 @@ TaskResult QuestionsResult(int64_t n, int64_t right) {
 }
 
 TokenMetrics LoadMetrics(const ArchiveReader& in) {
-  return MetricsFromSums(in.Attribute("sums"));
+  return MetricsFromJson(in.Attribute("sums"));
 }
 
 }  // namespace
@@ -84,7 +74,7 @@ void Score::Save(ArchiveWriter& out) const {
   out.SetAttribute("variant", variant);
   out.SetAttribute("spec", ToJson(spec));
   SaveMetrics(out, metrics, /*with_parent=*/true);
-  out.SetAttribute("increase_sums", Sums(increase));
+  out.SetAttribute("increase_sums", ToJson(increase));
   if (products != Score().products) out.SetAttribute("products", products);
   for (const MetricInfo& info : AllMetrics())
     SaveMean(out, fmt::format("{}_increase", info.objective), increase, info.metric);
@@ -96,7 +86,7 @@ Score Score::Load(std::shared_ptr<const ArchiveReader> in) {
   score.variant = in->Attribute("variant");
   score.spec = VariantFromJson(in->Attribute("spec"));
   score.metrics = LoadMetrics(*in);
-  score.increase = MetricsFromSums(in->Attribute("increase_sums"));
+  score.increase = MetricsFromJson(in->Attribute("increase_sums"));
   if (in->HasAttribute("products")) score.products = in->Attribute("products");
   return score;
 }

@@ -9,11 +9,10 @@
 #include "model/math/parallel.h"
 #include "model/math/runtime.h"
 #include "model/pch.h"
-#include "nodes/data/artifacts.h"
 #include "nodes/data/counted_predictions.h"
+#include "nodes/measure/score_setting.h"
 #include "nodes/states/finite.h"
 #include "nodes/states/layer_input.h"
-#include "nodes/states/sub_block_data.h"
 #include "nodes/train/artifacts.h"
 #include "nodes/train/join.h"
 
@@ -92,16 +91,6 @@ TokenFigures MeasureAll(const Transformer& model, const Captured& captured,
   return {at::cat(figures, 1)};
 }
 
-void CheckSameTokens(const Activations& a, const Activations& b) {
-  const auto same_masks = [&] {
-    const Tensor own = a.Mask(), other = b.Mask();
-    return own.defined() == other.defined() && (!own.defined() || own.equal(other));
-  };
-  if (a.sequences() != b.sequences() || a.length() != b.length() ||
-      !a.Ids(0, a.sequences()).equal(b.Ids(0, b.sequences())) || !same_masks())
-    throw Error("the activations of parent and context were captured on different tokens");
-}
-
 }  // namespace
 
 Transformer WithMatricesIn(at::ScalarType type, const Transformer& model) {
@@ -167,6 +156,18 @@ TokenFigures ScoreReplacement(const Captured& model, const Replacement& replacem
       poll);
 }
 
+TokenFigures ScoreFromTokens(const Captured& model, const Transformer& changed,
+                             const FoldedParent& parent, int64_t batch,
+                             const std::function<void(double)>& poll) {
+  return MeasureAll(
+      changed, model, parent, batch,
+      [&](int64_t first, int64_t count) {
+        const Tensor ids = model.states.Ids(first, count).to(changed.weights().embedding.device());
+        return changed.Blocks(changed.Embed(ids), 0, changed.config().n_layers());
+      },
+      poll);
+}
+
 TokenFigures ScoreAsIs(const Captured& model, const FoldedParent& parent, int64_t batch) {
   return MeasureAll(
       model.model, model, parent, batch,
@@ -176,133 +177,27 @@ TokenFigures ScoreAsIs(const Captured& model, const FoldedParent& parent, int64_
       [](double) {});
 }
 
-namespace {
-
-// A checkpoint's model on the step's device; converted matrices are kept for the next candidates.
-std::shared_ptr<const Transformer> Model(const Input<Checkpoint>& checkpoint,
-                                         at::ScalarType products, RunContext& context) {
-  const std::string device = context.device().name();
-  const auto make = [&] {
-    return std::make_shared<const Transformer>(
-        WithMatricesIn(products, Transformer(ToDevice(checkpoint.Load()->model, device))));
-  };
-  if (products == at::kFloat) return make();
-  return context.Resident<Transformer>(
-      fmt::format("score model {} {}", checkpoint.digest(), at::toString(products)), [&] {
-        auto model = make();
-        size_t bytes = 0;
-        for (const Tensor& matrix : Parameters(model->weights()))
-          if (matrix.scalar_type() == products) bytes += matrix.nbytes();
-        return SizedValue{std::move(model), bytes};
-      });
-}
-
-// A checkpoint and the activations captured from it.
-struct Source {
-  Source(const Input<Checkpoint>& checkpoint, const Input<Activations>& activations,
-         at::ScalarType products, bool answers_only, RunContext& context)
-      : kept(Model(checkpoint, products, context)),
-        model(*kept),
-        states(activations.Load()),
-        name(fmt::format("{} {} {}", checkpoint.digest(), activations.digest(),
-                         at::toString(products))),
-        answers_only(answers_only) {
-    CheckActivations(*states, checkpoint.digest(), model.config());
-  }
-  std::shared_ptr<const Transformer> kept;
-  const Transformer& model;
-  std::shared_ptr<const Activations> states;
-  std::string name;  // of the content
-  bool answers_only;
-
-  [[nodiscard]] Captured captured() const { return {model, *states, answers_only}; }
-};
-
-// What all scores of one model share.
-struct Reference {
-  FoldedParent parent;
-  TokenFigures as_is;
-};
-
-// What of a captured model is not finite on its tokens, batch by batch.
-std::string NotFiniteIn(const Captured& model, int64_t batch) {
-  std::string what;
-  ForEachBatch(model.states, batch, [&](int64_t first, int64_t count) {
-    if (what.empty()) what = FirstNotFinite(model.model, model.states.Ids(first, count));
-  });
-  return what.empty() ? "its answers" : what;
-}
-
-SizedValue MakeReference(const Captured& model, const Captured& parent, int64_t batch) {
-  FoldedParent folded = FoldCaptured(model.model, parent, batch);
-  if (!AllFinite(folded.negentropy) || !AllFinite(folded.expected_row))
-    ThrowNotFinite(NotFiniteIn(parent, batch) + " of the parent");
-  TokenFigures as_is = ScoreAsIs(model, folded, batch);
-  if (!AllFinite(as_is.rows))
-    ThrowNotFinite(NotFiniteIn(model, batch) + " of the model around the replacement");
-  const auto bytes = static_cast<size_t>(folded.hidden.nbytes() + folded.expected_row.nbytes() +
-                                         folded.negentropy.nbytes() + as_is.rows.nbytes());
-  return {std::make_shared<const Reference>(Reference{std::move(folded), std::move(as_is)}), bytes};
-}
-
-// What the candidates for a layer's FFN share; undefined when it is too large to be kept: then each
-// finds it batch by batch.
-Tensor SharedStatesBeforeFfn(const Source& source, int64_t layer, int64_t batch,
-                             RunContext& context) {
-  const Activations& states = *source.states;
-  const auto bytes =
-      sizeof(float) * static_cast<size_t>(states.sequences() * states.length() * states.hidden());
-  if (bytes > context.resident_bytes()) return {};
-  return *context.Resident<Tensor>(
-      fmt::format("score states before ffn {} {}", layer, source.name), [&] {
-        return SizedValue{
-            std::make_shared<const Tensor>(StatesBeforeFfn(source.captured(), layer, batch)),
-            bytes};
-      });
-}
-
-}  // namespace
-
 Score RunScore(const ScoreParams& params, const Inputs& inputs, RunContext& context) {
   const at::ScalarType products = ProductType(params.compute, context.device().name());
-  const Source parent(inputs.One<Checkpoint>("parent"), inputs.One<Activations>("activations"),
-                      products, params.answers_only(), context);
-  std::optional<Source> child;
-  if (inputs.Has("context") != inputs.Has("context_activations"))
-    throw Error("the ports `context` and `context_activations` belong together");
-  if (inputs.Has("context")) {
-    child.emplace(inputs.One<Checkpoint>("context"), inputs.One<Activations>("context_activations"),
-                  products, params.answers_only(), context);
-    CheckSameTokens(*parent.states, *child->states);
-    const ModelConfig &own = child->model.config(), &parents = parent.model.config();
-    if (own.hidden_size != parents.hidden_size || own.vocab_size != parents.vocab_size)
-      throw Error(
-          fmt::format("`context` is no child of the parent: hidden size {} and vocabulary "
-                      "{}, the parent's are {} and {}",
-                      own.hidden_size, own.vocab_size, parents.hidden_size, parents.vocab_size));
-  }
-  const Source& source = child ? *child : parent;
-  const Captured model = source.captured();
+  const ScoreSetting setting(inputs, products, params.answers_only(), params.batch, context);
   const auto block = inputs.Get<Block>("block");
-  const auto reference = context.Resident<Reference>(
-      fmt::format("score reference {} {} {}", source.name, parent.name, params.on),
-      [&] { return MakeReference(model, parent.captured(), params.batch); });
-  Replacement replacement{block->layer, block->spec, WeightsOf(*block, parent.model.weights()), {}};
+  Replacement replacement{
+      block->layer, block->spec, WeightsOf(*block, setting.parent().model.weights()), {}};
   if (WhichSubBlock(block->spec) == SubBlock::kFfn)
-    replacement.before_ffn = SharedStatesBeforeFfn(source, block->layer, params.batch, context);
+    replacement.before_ffn = setting.BeforeFfn(block->layer);
   Score score;
   score.products = products == at::kFloat ? "fp32" : "bf16";
   score.layer = block->layer;
   score.variant = block->variant;
   score.spec = block->spec;
   const TokenFigures replaced =
-      ScoreReplacement(model, replacement, reference->parent, params.batch,
+      ScoreReplacement(setting.model(), replacement, setting.folded(), params.batch,
                        [&](double fraction) { context.Poll(fraction); });
   if (!AllFinite(replaced.rows))
     ThrowNotFinite(
         fmt::format("the answers of the model with {} in layer {}", score.variant, score.layer));
   score.metrics = replaced.Sum();
-  score.increase = reference->as_is.IncreaseTo(replaced).Sum();
+  score.increase = setting.Increase(replaced);
   return score;
 }
 

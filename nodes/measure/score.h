@@ -51,6 +51,12 @@ struct Replacement {
                                             const FoldedParent& parent, int64_t batch,
                                             const std::function<void(double)>& poll);
 
+/// The same of `changed`, a model of other weights throughout, from the tokens on. REQUIRES:
+/// `parent` was folded for it.
+[[nodiscard]] TokenFigures ScoreFromTokens(const Captured& model, const Transformer& changed,
+                                           const FoldedParent& parent, int64_t batch,
+                                           const std::function<void(double)>& poll);
+
 /// The same of the model as it is, from its cached last state.
 [[nodiscard]] TokenFigures ScoreAsIs(const Captured& model, const FoldedParent& parent,
                                      int64_t batch);
