@@ -5,6 +5,7 @@
 #include "nodes/cost/kinds.h"
 #include "nodes/data/kinds.h"
 #include "nodes/measure/kinds.h"
+#include "nodes/precision/kinds.h"
 #include "nodes/search/kinds.h"
 #include "nodes/states/kinds.h"
 #include "nodes/train/kinds.h"
@@ -13,7 +14,8 @@ namespace puzzle {
 
 std::vector<NodeKind> PuzzleKinds() {
   std::vector<NodeKind> all;
-  for (auto room : {CostKinds, DataKinds, MeasureKinds, SearchKinds, StatesKinds, TrainKinds}) {
+  for (auto room :
+       {CostKinds, DataKinds, MeasureKinds, PrecisionKinds, SearchKinds, StatesKinds, TrainKinds}) {
     std::vector<NodeKind> kinds = room();
     std::move(kinds.begin(), kinds.end(), std::back_inserter(all));
   }

@@ -4,6 +4,7 @@
 #include "nodes/cost/kinds.h"
 #include "nodes/data/kinds.h"
 #include "nodes/measure/kinds.h"
+#include "nodes/precision/kinds.h"
 #include "nodes/search/kinds.h"
 #include "nodes/states/kinds.h"
 #include "nodes/train/kinds.h"
@@ -29,7 +30,8 @@ Body Plainly(Body body) {
 
 std::map<std::string, Body> PuzzleBodies() {
   std::map<std::string, Body> all;
-  for (auto room : {CostBodies, DataBodies, MeasureBodies, SearchBodies, StatesBodies, TrainBodies})
+  for (auto room : {CostBodies, DataBodies, MeasureBodies, PrecisionBodies, SearchBodies,
+                    StatesBodies, TrainBodies})
     all.merge(room());
   for (auto& [kind, body] : all) body = Plainly(std::move(body));
   return all;

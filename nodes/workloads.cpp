@@ -15,6 +15,7 @@
 #include "nodes/data/documents.h"
 #include "nodes/data/kinds.h"
 #include "nodes/measure/kinds.h"
+#include "nodes/precision/kinds.h"
 #include "nodes/states/kinds.h"
 #include "nodes/train/kinds.h"
 
@@ -311,6 +312,27 @@ Workload Of(const ScoreParams& p, const Ports& ports) {
   return work;
 }
 
+Workload Of(const PrecisionScoreParams& p, const Ports& ports) {
+  const Facts* states = ports.Get("activations");
+  const Facts* model = ports.Get(ports.Has("context") ? "context" : "parent");
+  if (states == nullptr || model == nullptr) return {};
+  const ModelConfig& config = *model->model;
+  Workload work = Known({});
+  const bool is_sub_block = p.part == "attn" || p.part == "ffn";
+  const double blocks = BlockFlops(config, states->length, is_sub_block ? p.layer : 0);
+  AddProducts(Double(std::ssize(p.types)) * states->tokens() * (blocks + HeadFlops(config)), config,
+              "fp32", work);
+  work.disk_bytes = 1e5;
+  work.shared_bytes = WeightBytes(config) + 4 * states->tokens() * Double(2 * config.hidden_size);
+  work.memory_bytes = 0.3e9 + WeightBytes(config);
+  return work;
+}
+
+Workload Of(const QuantizeParams&, const Ports& ports) {
+  const Facts* model = ports.Get("model");
+  return model == nullptr ? Workload() : Written(*model);
+}
+
 Workload Of(const GkdParams& p, const Ports& ports) {
   const Facts *teacher = ports.Get("teacher"), *student = ports.Get("student"),
               *tokens = ports.Get("tokens");
@@ -403,6 +425,9 @@ const std::map<std::string, KindLoad, std::less<>>& Loads() {
       {"importance", As<ImportanceParams>},
       {"bld", As<BldParams>},
       {"score", As<ScoreParams>},
+      {"precision_score", As<PrecisionScoreParams>},
+      {"precision", Small},
+      {"quantize", As<QuantizeParams>},
       {"gkd", As<GkdParams>},
       {"evaluate", As<EvaluateParams>},
       {"export", As<ExportParams>},

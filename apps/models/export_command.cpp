@@ -53,9 +53,11 @@ int ExportCommand(const ExportOptions& options, const Registry& registry, const 
     PrintReaders(ReadersOfGguf(checkpoint.model.config));
     return kExitDone;
   }
-  for (const auto& [name, bytes] : ExportFolder(checkpoint, options.out, options.dtype))
+  for (const auto& [name, bytes] :
+       ExportFolder(checkpoint, options.out, options.dtype, options.format))
     Print("{} {} bytes\n", (fs::path(options.out) / name).string(), bytes);
-  PrintReaders(ReadersOfFolder(checkpoint.model.config));
+  PrintReaders(options.format == "anymodel" ? ReadersOfAnyModel()
+                                            : ReadersOfFolder(checkpoint.model.config));
   return kExitDone;
 }
 

@@ -1,18 +1,22 @@
 #include "nodes/data/export_model.h"
 
-#include <algorithm>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <system_error>
+#include <vector>
 
 #include "io/byte_tokenizer_json.h"
 #include "io/error.h"
 #include "io/ggml_types.h"
 #include "io/gguf.h"
 #include "io/gguf_tokenizer.h"
+#include "model/files/anymodel.h"
 #include "model/files/checkpoint.h"
 #include "model/files/checkpoint_config.h"
 #include "model/files/dense.h"
 #include "model/files/gguf_checkpoint.h"
+#include "model/files/hf_config.h"
+#include "nodes/precision/artifacts.h"
 
 namespace puzzle {
 
@@ -21,12 +25,44 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kSameType = "same";
+constexpr const char* kDenseFormat = "dense";
+constexpr const char* kAnyModelFormat = "anymodel";
 constexpr const char* kGgufName = "model.gguf";
 
-void CreateFolderFor(const std::string& folder) {
-  std::error_code failure;
-  fs::create_directories(folder, failure);
-  if (failure) throw Error(folder + ": cannot create the folder: " + failure.message());
+// A folder for a file to come. What had to be made for it goes again unless the file came.
+class FolderForFile {
+ public:
+  explicit FolderForFile(const std::string& folder) {
+    std::error_code failure;
+    for (fs::path path = fs::absolute(folder).lexically_normal();
+         !path.empty() && !fs::exists(path, failure); path = path.parent_path())
+      made_.push_back(path);
+    fs::create_directories(folder, failure);
+    if (!failure) return;
+    Remove();
+    throw Error(folder + ": cannot create the folder: " + failure.message());
+  }
+  FolderForFile(const FolderForFile&) = delete;
+  FolderForFile& operator=(const FolderForFile&) = delete;
+  ~FolderForFile() { Remove(); }
+  void Keep() { made_.clear(); }
+
+ private:
+  void Remove() {
+    std::error_code ignored;  // of a folder that somebody else put something into
+    for (const fs::path& path : made_) fs::remove(path, ignored);
+    made_.clear();
+  }
+  std::vector<fs::path> made_;  // the innermost first
+};
+
+// Whether a folder with this config.json is a model's.
+bool IsModelConfig(const fs::path& path) {
+  try {
+    return ParseHfJson(path.string()).value().contains("model_type");
+  } catch (const Error&) {
+    return false;
+  }
 }
 
 }  // namespace
@@ -44,14 +80,21 @@ void CheckDestination(const std::string& format, const std::string& out) {
     throw Error(out + ": is a name for a GGUF file; add --format gguf, or give a folder");
   if (fs::exists(out, failure) && !is_folder)
     throw Error(out + ": is there and is no folder; give another name");
-  if (is_folder && !fs::is_empty(out, failure) && !fs::exists(fs::path(out) / "config.json"))
+  if (!is_folder || fs::is_empty(out, failure)) return;
+  const fs::path config = fs::path(out) / "config.json";
+  if (!fs::exists(config, failure))
     throw Error(out +
                 ": holds files and no config.json, so it is no checkpoint to be replaced; give "
+                "another folder");
+  if (!IsModelConfig(config))
+    throw Error(out +
+                ": its config.json is none of a model, so it is no checkpoint to be replaced; give "
                 "another folder");
 }
 
 std::map<std::string, uint64_t> ExportFolder(const Checkpoint& checkpoint,
-                                             const std::string& folder, const std::string& dtype) {
+                                             const std::string& folder, const std::string& dtype,
+                                             const std::string& format) {
   std::map<std::string, std::string> files = TokenizerFilesForOthers(checkpoint.tokenizer_files);
   if (!checkpoint.generation_config.empty())
     files[kGenerationConfigName] = checkpoint.generation_config;
@@ -61,34 +104,53 @@ std::map<std::string, uint64_t> ExportFolder(const Checkpoint& checkpoint,
     PUZZLE_CHECK(type.has_value(), "a type of a folder");
     model.config.stored_dtype = *type;
   }
+  if (format == kAnyModelFormat)
+    return SaveCheckpoint(folder, model, files, AnyModelJson(model.config));
   return SaveCheckpoint(folder, model, files);
 }
 
 uint64_t ExportGguf(const Checkpoint& checkpoint, const std::string& path, const std::string& dtype,
-                    const std::string& name) {
-  std::string type(dtype == kSameType ? DTypeName(checkpoint.model.config.stored_dtype) : dtype);
-  std::transform(type.begin(), type.end(), type.begin(), [](char c) {
-    return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
-  });
-  const GgmlType* const ggml = FindWritableGgmlType(type);
-  PUZZLE_CHECK(ggml != nullptr, "a type of GGUF");
-  return SaveGguf(path, checkpoint.model, {ggml, name, checkpoint.tokenizer_files});
+                    const std::string& name, const StoredTypes& types) {
+  const std::string own(DTypeName(checkpoint.model.config.stored_dtype));
+  const GgmlType& type = StoredTypeNamed(dtype == kSameType ? own : dtype);
+  return SaveGguf(path, checkpoint.model, {&type, name, checkpoint.tokenizer_files, types});
 }
+
+namespace {
+
+// The types that the parts of `model` were given; none where nobody chose them.
+StoredTypes TypesAt(const Inputs& inputs, const ExportParams& params) {
+  if (!inputs.Has("precision")) return {};
+  if (params.format != "gguf")
+    throw Error("format \"" + params.format +
+                "\" has one type for all matrices; a precision needs \"gguf\"");
+  if (params.dtype != kSameType)
+    throw Error("dtype \"" + params.dtype + "\" and a precision: give one of them");
+  const auto precision = inputs.Get<Precision>("precision");
+  precision->CheckModel(inputs.One<Checkpoint>("model").digest());
+  return precision->Types();
+}
+
+}  // namespace
 
 ExportManifest RunExport(const ExportParams& params, const Inputs& inputs, RunContext& context) {
   const auto checkpoint = inputs.Get<Checkpoint>("model");
+  const StoredTypes types = TypesAt(inputs, params);
   if (params.format != "gguf") {
     CheckDestination(params.format, params.folder);
     Checkpoint written = *checkpoint;  // shares the tensors
-    if (params.format == "dense") written.model = MakeDense(written.model);
-    return {params.folder, ExportFolder(written, params.folder, params.dtype)};
+    if (params.format == kDenseFormat) written.model = MakeDense(written.model);
+    return {params.folder, ExportFolder(written, params.folder, params.dtype, params.format)};
   }
-  CreateFolderFor(params.folder);
+  FolderForFile folder(params.folder);
   const std::string path = (fs::path(params.folder) / kGgufName).string();
   CheckDestination(params.format, path);
   if (const std::string loss = WhatGgufTokenizerLoses(checkpoint->tokenizer_files); !loss.empty())
     context.Warn(loss);
-  return {params.folder, {{kGgufName, ExportGguf(*checkpoint, path, params.dtype)}}};
+  const std::string dtype = types.empty() ? params.dtype : kRestType;
+  const uint64_t bytes = ExportGguf(*checkpoint, path, dtype, {}, types);
+  folder.Keep();
+  return {params.folder, {{kGgufName, bytes}}};
 }
 
 }  // namespace puzzle

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "graph/kind/kind.h"
+#include "model/files/stored_parts.h"
 #include "nodes/data/artifacts.h"
 #include "nodes/data/kinds.h"
 
@@ -16,17 +17,21 @@ void CheckDestination(const std::string& format, const std::string& out);
 
 /// Writes a folder (model/files/checkpoint.h), the files of the tokenizer and
 /// generation_config.json included; returns name -> bytes. `dtype` is one of ExportDTypes that
-/// CheckExport accepts.
+/// CheckExport accepts. With `format` "anymodel" config.json is AnyModelJson's; other formats are
+/// folders like "hf". Throws Error for what the format cannot say.
 [[nodiscard]] std::map<std::string, uint64_t> ExportFolder(const Checkpoint& checkpoint,
                                                            const std::string& folder,
-                                                           const std::string& dtype);
+                                                           const std::string& dtype,
+                                                           const std::string& format = "hf");
 /// Writes a GGUF file (model/files/gguf_checkpoint.h) with `name` as general.name, if it is not
-/// empty; returns its bytes.
+/// empty, and parts of the model in `types`; returns its bytes.
 [[nodiscard]] uint64_t ExportGguf(const Checkpoint& checkpoint, const std::string& path,
-                                  const std::string& dtype, const std::string& name = {});
+                                  const std::string& dtype, const std::string& name = {},
+                                  const StoredTypes& types = {});
 
 /// Either of them; a GGUF file is called model.gguf. Says what is in the folder. Throws Error as
-/// CheckDestination.
+/// CheckDestination, for a precision of another model, and for one where the format has no such
+/// types.
 [[nodiscard]] ExportManifest RunExport(const ExportParams& params, const Inputs& inputs,
                                        RunContext& context);
 

@@ -66,9 +66,12 @@ NodeKind ExportKind() {
   return Kind<ExportParams>("export", 3,
                             "Writes a checkpoint as a Hugging Face folder, or as a GGUF file.")
       .In("model", "checkpoint", "what to write")
+      .InOptional("precision", "precision", "gguf: a type for each part in place of `dtype`")
       .Param("folder", &ExportParams::folder, {Required(), OutputFolder()}, "where to")
-      .Param("format", &ExportParams::format, {OneOf(ExportFormats()), UnkeyedAs("hf")},
-             "a folder; dense: with all layers alike; gguf: model.gguf in it, for llama.cpp")
+      .Param(
+          "format", &ExportParams::format, {OneOf(ExportFormats()), UnkeyedAs("hf")},
+          "a folder; dense: with all layers alike; anymodel: with a config.json as ModelOpt writes "
+          "it; gguf: model.gguf in it, for llama.cpp")
       .Param("dtype", &ExportParams::dtype, {OneOf(ExportDTypes()), UnkeyedAs("same")},
              "of the matrices; \"same\": as in the checkpoint that the model began as")
       .Check([](const ExportParams& params) { return CheckExport(params.format, params.dtype); })
@@ -126,7 +129,7 @@ NodeKind CommandKind(const char* name, const char* doc, Needs needs) {
 }  // namespace
 
 std::vector<std::string> ExportFormats() {
-  return {"hf", "dense", "gguf"};
+  return {"hf", "dense", "anymodel", "gguf"};
 }
 
 std::vector<std::string> ExportDTypes() {

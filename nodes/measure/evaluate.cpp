@@ -16,6 +16,7 @@
 #include "nodes/data/tokenize.h"
 #include "nodes/measure/answer_tasks.h"
 #include "nodes/measure/score.h"
+#include "nodes/precision/artifacts.h"
 #include "nodes/search/artifacts.h"
 
 namespace puzzle {
@@ -123,6 +124,8 @@ Evaluation RunEvaluate(const EvaluateParams& params, const Inputs& inputs, RunCo
   evaluation.parameters = evaluation.block_parameters + CountNonBlockParameters(config);
   evaluation.weights_mib = static_cast<double>(evaluation.parameters) *
                            static_cast<double>(ElementSize(config.stored_dtype)) / (1 << 20);
+  if (const auto file = checkpoint->figures.find(kFileMib); file != checkpoint->figures.end())
+    evaluation.weights_mib = file->second;
   std::shared_ptr<const Tokenizer> tokenizer;
   const std::vector<Task> tasks = TasksOf(params, inputs);
   if (!tasks.empty() || params.sample_tokens > 0) {

@@ -15,6 +15,7 @@
 #include "io/tokenizer.h"
 #include "model/files/checkpoint.h"
 #include "nodes/data/load_model.h"
+#include "tests/io/file_size_limit.h"
 #include "tests/io/temp_folder.h"
 #include "tests/nodes/fake_inputs.h"
 
@@ -124,6 +125,56 @@ TEST_F(ExportTest, AFolderOfSomethingElseIsLeftAlone) {
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_ / "out"), {}), 1);
   WriteWholeFile(folder_ / "out/model.gguf", "mine");
   EXPECT_THAT(Refusal("gguf"), HasSubstr("model.gguf: is there and is no GGUF file"));
+}
+
+TEST_F(ExportTest, AConfigOfSomethingElseIsLeftAlone) {
+  fs::create_directories(folder_ / "out");
+  for (const char* text : {R"({"compilerOptions": {}})", "[1]", "no JSON"}) {
+    WriteWholeFile(folder_ / "out/config.json", text);
+    EXPECT_THAT(Refusal("hf"), HasSubstr("out: its config.json is none of a model"));
+    EXPECT_EQ(ReadWholeFile(folder_ / "out/config.json", 100), text);
+  }
+}
+
+// What GGUF cannot say, values that its types cannot hold, and a disk that fills up.
+TEST_F(ExportTest, NothingIsLeftOfWhatFailed) {
+  const auto failure = [&](const Checkpoint& checkpoint, const std::string& dtype) {
+    FakeInputs inputs;
+    inputs.Add("model", "1", checkpoint);
+    FakeContext context;
+    try {
+      (void)RunExport({folder_ / "deep/out", "gguf", dtype}, inputs, context);
+    } catch (const Error& e) {
+      EXPECT_TRUE(fs::is_empty(folder_.path())) << e.what();
+      return std::string(e.what());
+    }
+    return std::string("none");
+  };
+  Checkpoint without_attention = Small();
+  for (BlockSpec& block : without_attention.model.config.blocks)
+    block.attention = {SubBlockForm::kNone, 0};
+  without_attention.model = RandomModel(without_attention.model.config, 1);
+  EXPECT_THAT(failure(without_attention, "same"), HasSubstr("a layer with attention"));
+  Checkpoint large = Small();
+  large.model.embedding.select(0, 7).fill_(1e5);
+  EXPECT_THAT(failure(large, "f16"), HasSubstr("too large for F16"));
+  Checkpoint odd = Small();
+  odd.model.config.blocks[0].ffn.size = 40;
+  odd.model = RandomModel(odd.model.config, 1);
+  EXPECT_THAT(failure(odd, "q8_0"), HasSubstr("rows of 40 elements"));
+  const FileSizeLimit limit(20000);
+  EXPECT_THAT(failure(Small(), "f32"), HasSubstr("model.gguf"));
+}
+
+TEST_F(ExportTest, AnAnyModelFolderIsAFolderWithAnotherConfig) {
+  const ExportManifest manifest = Export("anymodel", "bf16");
+  EXPECT_TRUE(manifest.files.contains("config.json"));
+  EXPECT_FALSE(manifest.files.contains("modeling_decilm.py"));
+  const std::string text = ReadWholeFile(folder_ / "out/config.json", 1 << 20);
+  EXPECT_THAT(text, HasSubstr("per_layer_config"));
+  const ModelWeights loaded = LoadCheckpoint(folder_ / "out");
+  EXPECT_EQ(loaded.config.blocks, Small().model.config.blocks);
+  EXPECT_EQ(loaded.config.stored_dtype, DType::kBF16);
 }
 
 TEST_F(ExportTest, AFolderHasTheTypeThatIsAskedFor) {
