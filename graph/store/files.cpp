@@ -71,8 +71,8 @@ InputSignature SignatureOfFolder(const std::string& path) {
   return signature;
 }
 
-InputSignature SignatureOf(const DigestedInput& input) {
-  return puzzle::SignatureOf(input.path, input.is_folder);
+InputSignature SignatureOfInput(const DigestedInput& input) {
+  return SignatureOf(input.path, input.is_folder);
 }
 
 Error Changed(const DigestedInput& input, const char* when) {
@@ -127,7 +127,7 @@ struct FileDigester::State {
     const std::string here = id + '\n' + input.path;
     if (const auto it = seen.find(here); it != seen.end()) return it->second;
     Load();
-    const InputSignature before = SignatureOf(input);
+    const InputSignature before = SignatureOfInput(input);
     input.signature = before.text;
     const std::string absolute = Absolute(input.path);
     const std::string identity = FingerprintText(id + '\n' + absolute + '\n' + before.text);
@@ -143,7 +143,7 @@ struct FileDigester::State {
   }
 
   void Learn(const DigestedInput& input, const std::string& identity, std::string absolute) {
-    if (!memo || !input.settled || SignatureOf(input).text != input.signature ||
+    if (!memo || !input.settled || SignatureOfInput(input).text != input.signature ||
         input.digest.find_first_of(" \n") != std::string::npos) {
       return;
     }
@@ -196,7 +196,7 @@ std::shared_ptr<const DigestedInput> FileDigester::KnowFolder(
 
 InputWatch::InputWatch(const std::vector<std::shared_ptr<const DigestedInput>>& inputs) {
   for (const auto& input : inputs) {
-    const InputSignature now = SignatureOf(*input);
+    const InputSignature now = SignatureOfInput(*input);
     if ((now.text != input->signature || !input->settled) &&
         input->digest_again() != input->digest) {
       throw Changed(*input, "after the run was planned");
@@ -207,7 +207,7 @@ InputWatch::InputWatch(const std::vector<std::shared_ptr<const DigestedInput>>& 
 
 void InputWatch::Check() const {
   for (const Seen& seen : seen_) {
-    if (SignatureOf(*seen.input).text != seen.signature ||
+    if (SignatureOfInput(*seen.input).text != seen.signature ||
         (!seen.settled && seen.input->digest_again() != seen.input->digest)) {
       throw Changed(*seen.input, "while the step read it");
     }

@@ -24,17 +24,17 @@ namespace puzzle {
 namespace {
 
 /// A key as 32 bytes: half the memory of its text, and its own hash.
-using KeyBytes = std::array<uint8_t, 32>;
+using ParsedKey = std::array<uint8_t, 32>;
 
 struct KeyHash {
-  size_t operator()(const KeyBytes& key) const {
+  size_t operator()(const ParsedKey& key) const {
     size_t hash;
     std::memcpy(&hash, key.data(), sizeof hash);
     return hash;
   }
 };
 
-bool ParseKey(std::string_view hex, KeyBytes& key) {
+bool ParseKey(std::string_view hex, ParsedKey& key) {
   static constexpr uint8_t kNone = 0xFF;
   static constexpr auto kDigits = [] {
     std::array<uint8_t, 256> digits{};
@@ -120,7 +120,7 @@ struct StoreLayer::State {
   std::shared_mutex mutex;  // guards everything below; look-ups in the index share it
   std::unique_ptr<LineFile> index;
   std::pmr::monotonic_buffer_resource nodes;  // of `lines`: one by one they are half its time
-  std::pmr::unordered_map<KeyBytes, std::string_view, KeyHash> lines{&nodes};  // key -> index line
+  std::pmr::unordered_map<ParsedKey, std::string_view, KeyHash> lines{&nodes};  // key -> index line
   bool last_loaded = false;
   std::unique_ptr<LineFile> last;
   std::unordered_map<std::string_view, std::string_view> last_keys;    // marked name -> key
@@ -148,7 +148,7 @@ struct StoreLayer::State {
       index = std::make_unique<LineFile>(options.folder + "/index");
       index->Read([this](std::string_view line) {
         if (lines.empty()) lines.reserve(index->bytes() / std::max<size_t>(line.size(), 64));
-        KeyBytes key;
+        ParsedKey key;
         if (ParseKey(line.substr(0, line.find(' ')), key)) lines[key] = line;
       });
     });
@@ -160,7 +160,7 @@ struct StoreLayer::State {
     last = std::make_unique<LineFile>(options.folder + "/last");
     last->Read([&](std::string_view line) {  // key ' ' step name
       if (last_keys.empty()) last_keys.reserve(last->bytes() / std::max<size_t>(line.size(), 64));
-      KeyBytes key;
+      ParsedKey key;
       if (line.size() > 65 && line[64] == ' ' && ParseKey(line.substr(0, 64), key)) Note(line);
     });
   }
@@ -262,7 +262,7 @@ Record StoreLayer::Keep(std::string index_line) {
   std::optional<Record> parsed = ParseIndexLine(line);
   PUZZLE_CHECK(parsed.has_value(), "a line of the index that is none");
   Record record = *parsed;
-  KeyBytes key;
+  ParsedKey key;
   if (ParseKey(record.key, key)) state_->lines[key] = line;
   if (state_->options.writable) state_->index->Append(line);
   record.layer = state_->options.number;
@@ -270,7 +270,7 @@ Record StoreLayer::Keep(std::string index_line) {
 }
 
 std::optional<Record> StoreLayer::FindRecord(std::string_view key) {
-  KeyBytes bytes;
+  ParsedKey bytes;
   if (!ParseKey(key, bytes)) return std::nullopt;
   state_->LoadIndex();
   {
@@ -303,7 +303,7 @@ std::optional<std::string> StoreLayer::ReadRecord(std::string_view key) {
 }
 
 bool StoreLayer::IsInside(std::string_view key) {
-  KeyBytes bytes;
+  ParsedKey bytes;
   if (!ParseKey(key, bytes)) return false;
   std::atomic<bool>& known = state_->inside[bytes[0]];
   if (known.load(std::memory_order_relaxed)) return true;
