@@ -44,7 +44,7 @@ class BpeTokenizer final : public Tokenizer {
   void TakeAdded(std::vector<AddedToken> added, const std::string& where);
   int32_t IdOf(const std::string& text, const char* role, const std::string& where) const;
   /// What is no added token, in words, in tokens.
-  void EncodePlain(std::string text, bool is_first, std::vector<int32_t>& ids) const;
+  void EncodePlain(std::string_view text, bool is_first, std::vector<int32_t>& ids) const;
   std::string DecodeBytes(std::span<const int32_t> ids) const;
   std::string DecodeCharacters(std::span<const int32_t> ids) const;
 
@@ -120,19 +120,23 @@ int32_t BpeTokenizer::IdOf(const std::string& text, const char* role,
 }
 
 std::vector<int32_t> BpeTokenizer::Encode(std::string_view text) const {
-  const std::string repaired = RepairUtf8(text);
+  // Documents may be large: what changes nothing makes no copy.
+  std::string repaired;
+  if (!IsUtf8(text)) text = repaired = RepairUtf8(text);
   std::vector<int32_t> ids;
   bool is_first = true;
-  for (const AddedTokens::Part& part : raw_.Split(repaired)) {
+  for (const AddedTokens::Part& part : raw_.Split(text)) {
     if (part.id >= 0) {
       ids.push_back(part.id);
     } else {
-      const std::string normal = normalizer_.Apply(part.text);
+      std::string changed;
+      if (!normalizer_.empty()) changed = normalizer_.Apply(part.text);
+      const std::string_view normal = normalizer_.empty() ? part.text : changed;
       for (const AddedTokens::Part& inner : normalized_.Split(normal)) {
         if (inner.id >= 0) {
           ids.push_back(inner.id);
         } else {
-          EncodePlain(std::string(inner.text), is_first, ids);
+          EncodePlain(inner.text, is_first, ids);
         }
         is_first = false;
       }
@@ -142,25 +146,41 @@ std::vector<int32_t> BpeTokenizer::Encode(std::string_view text) const {
   return ids;
 }
 
-void BpeTokenizer::EncodePlain(std::string text, bool is_first, std::vector<int32_t>& ids) const {
-  const std::string prepared = pre_tokenizer_.Prepare(std::move(text), is_first);
-  const std::vector<std::string_view> words = pre_tokenizer_.Words(prepared);
-  // Most words occur again and again: each is encoded once.
+void BpeTokenizer::EncodePlain(std::string_view text, bool is_first,
+                               std::vector<int32_t>& ids) const {
+  constexpr size_t kPieceBytes = 1 << 20;
+  constexpr size_t kMaxKnown = 1 << 17;
+  std::string prepared;
+  if (pre_tokenizer_.prepares())
+    text = prepared = pre_tokenizer_.Prepare(std::string(text), is_first);
+  // Most words occur again and again: each is encoded once, as long as there are not too many.
   std::unordered_map<std::string_view, std::pair<size_t, size_t>> known;  // range in `ids`
-  for (const std::string_view word : words) {
-    const auto [entry, is_new] = known.try_emplace(word);
-    const size_t begin = ids.size();
-    if (is_new) {
-      model_.Encode(word, ids);
-      entry->second = {begin, ids.size()};
-    } else {
-      const auto [first, last] = entry->second;
-      ids.resize(begin + last - first);
-      std::copy(ids.begin() + static_cast<ptrdiff_t>(first),
-                ids.begin() + static_cast<ptrdiff_t>(last),
-                ids.begin() + static_cast<ptrdiff_t>(begin));
+  size_t encoded_bytes = 0;
+  const size_t before = ids.size();
+  pre_tokenizer_.WordsInPieces(text, kPieceBytes, [&](const auto& words) {
+    if (known.size() > kMaxKnown) known.clear();
+    for (const std::string_view word : words) {
+      const auto [entry, is_new] = known.try_emplace(word);
+      const size_t begin = ids.size();
+      if (is_new) {
+        model_.Encode(word, ids);
+        entry->second = {begin, ids.size()};
+      } else {
+        const auto [first, last] = entry->second;
+        ids.resize(begin + last - first);
+        std::copy(ids.begin() + static_cast<ptrdiff_t>(first),
+                  ids.begin() + static_cast<ptrdiff_t>(last),
+                  ids.begin() + static_cast<ptrdiff_t>(begin));
+      }
+      encoded_bytes += word.size();
     }
-  }
+    // Room for the rest, if it is like what was seen: growing by doubling takes three times as
+    // much.
+    if (encoded_bytes > 0 && encoded_bytes < text.size())
+      ids.reserve(before + static_cast<size_t>(1.02 * static_cast<double>(ids.size() - before) *
+                                               static_cast<double>(text.size()) /
+                                               static_cast<double>(encoded_bytes)));
+  });
 }
 
 std::string BpeTokenizer::Decode(std::span<const int32_t> ids) const {

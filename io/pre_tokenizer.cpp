@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -71,6 +72,25 @@ std::string Replaced(std::string_view text, std::string_view pattern, std::strin
     if (result.size() > limit) return result;
     at = found + pattern.size();
   }
+}
+
+// The last space in `text`, written as `space`, between two ASCII letters. No rule of ours looks
+// farther there than to the letter behind: runs of letters and of blanks end, and nothing else
+// touches them. So the words before it are those of the whole text.
+std::optional<size_t> LastSafeSpace(std::string_view text, std::string_view space) {
+  const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  for (size_t at = text.rfind(space); at != std::string_view::npos && at > 0;
+       at = text.rfind(space, at - 1)) {
+    const size_t behind = at + space.size();
+    if (behind < text.size() && is_letter(text[at - 1]) && is_letter(text[behind])) return at;
+  }
+  return std::nullopt;
+}
+
+// The first `size` bytes of a text without a part of a character.
+std::string_view Head(std::string_view text, size_t size) {
+  while (size > 0 && (static_cast<unsigned char>(text[size]) & 0xC0) == 0x80) --size;
+  return text.substr(0, size);
 }
 
 }  // namespace
@@ -292,6 +312,36 @@ std::vector<std::string_view> PreTokenizer::Words(std::string_view prepared) con
     words = std::move(shorter);
   }
   return words;
+}
+
+void PreTokenizer::WordsInPieces(
+    std::string_view prepared, size_t piece_bytes,
+    const std::function<void(const std::vector<std::string_view>&)>& take) const {
+  size_t size = std::max<size_t>(piece_bytes, 1);
+  while (size < prepared.size() && !cuts_.empty()) {
+    const std::string_view piece = Head(prepared, size);
+    const auto space = LastSafeSpace(piece, space_);
+    if (!space) {
+      size *= 2;
+      continue;
+    }
+    // A word ends before the space, or behind it where spaces belong to the word before.
+    const char* const first = piece.data() + *space;
+    std::vector<std::string_view> words = Words(piece);
+    const auto begins_behind = [&](std::string_view word) { return word.data() >= first; };
+    const auto next = std::find_if(words.begin(), words.end(), begins_behind);
+    const bool is_parted = next != words.end() && next->data() <= first + space_.size();
+    if (!is_parted || next->data() == prepared.data()) {
+      size *= 2;
+      continue;
+    }
+    const auto done = static_cast<size_t>(next->data() - prepared.data());
+    words.erase(next, words.end());
+    take(words);
+    prepared.remove_prefix(done);
+    size = std::max<size_t>(piece_bytes, 1);
+  }
+  take(Words(prepared));
 }
 
 }  // namespace puzzle

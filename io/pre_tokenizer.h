@@ -2,6 +2,8 @@
 // it into words. Immutable, so thread-safe.
 #pragma once
 
+#include <cstddef>
+#include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -53,8 +55,15 @@ class PreTokenizer {
   /// What is cut in the place of `text`: spaces are added and said as the rules want. `is_first`:
   /// nothing of the text came before.
   [[nodiscard]] std::string Prepare(std::string text, bool is_first) const;
+  /// Whether Prepare may change a text.
+  [[nodiscard]] bool prepares() const { return space_ != " " || prefix_ != Prefix::kNever; }
   /// The words of a prepared text, which point into it.
   [[nodiscard]] std::vector<std::string_view> Words(std::string_view prepared) const;
+  /// The same words, but no more of them held than a piece of about so many bytes has: `take` gets
+  /// those of one piece after the other. Texts are parted between words only, at a space between
+  /// two letters; where there is none, or no word ends, pieces become longer.
+  void WordsInPieces(std::string_view prepared, size_t piece_bytes,
+                     const std::function<void(const std::vector<std::string_view>&)>& take) const;
 
  private:
   enum class Prefix { kNever, kFirst, kAlways };
