@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <string>
+#include <utility>
 
 #include "apps/machine/blas_kernel.h"
 #include "graph/run/memory_meter.h"
@@ -71,18 +72,14 @@ ModelWeights Narrowed(ModelWeights model) {
 
 void Run(const std::string& folder, const std::string& text, const GkdParams& params,
          int64_t length) {
-  const Transformer parent(LoadCheckpoint(folder));
-  const Transformer teacher = parent.WithProductsIn(ProductType(params.compute, "cpu"));
+  Transformer parent(LoadCheckpoint(folder));
   const Transformer student(Narrowed(parent.weights()));
+  const Transformer teacher =
+      std::exchange(parent, student).WithProductsIn(ProductType(params.compute, "cpu"));
   const auto tokenizer = FindTokenizer(folder);
   const TokenSet tokens = PackTokens(ReadWholeFile(text, 1 << 30), *tokenizer,
                                      {.length = length, .sequences = params.batch * params.steps});
-  const TeacherStates states = [&](const std::vector<int64_t>& rows) {
-    std::vector<at::Tensor> all = {teacher.Embed(tokens.Rows(rows))};
-    for (int64_t layer = 0; layer < teacher.config().n_layers(); ++layer)
-      all.push_back(teacher.Blocks(all.back(), layer, layer + 1));
-    return all;
-  };
+  const TeacherStates states = StatesOf(teacher, tokens);
   fmt::print(
       "{}\n{} x {} tokens a step, {}, head {}, recompute {}; student {:.1f} M parameters; peak GiB "
       "{:.2f}\n",
@@ -121,6 +118,6 @@ int main(int argc, char** argv) {
   params.compute = argc > 6 ? argv[6] : "bf16";
   params.recompute = argc > 7 ? argv[7] : "off";
   puzzle::SetThreads(number(8, 1));
-  params.head_compute = argc > 9 ? argv[9] : "fp32";
+  params.head_compute = argc > 9 ? argv[9] : "auto";
   puzzle::Run(argv[1], argv[2], params, number(5, 512));
 }

@@ -16,9 +16,10 @@ namespace {
 // A block of a model as a function of tensors: its input and its weights, in the order of Slots.
 class BlockFunction : public torch::CustomClassHolder {
  public:
-  BlockFunction(const Transformer& model, int64_t layer)
+  BlockFunction(const Transformer& model, int64_t layer, RoundedBlocks rounded)
       : model_(model),
         layer_(layer),
+        rounded_(std::move(rounded)),
         spec_(ParentVariant(model.config(), layer, SubBlock::kBoth)),
         weights_(SubBlockOf(model.weights(), layer, SubBlock::kBoth)) {}
 
@@ -34,6 +35,10 @@ class BlockFunction : public torch::CustomClassHolder {
     auto next = inputs.begin();
     const Tensor& x = *next++;
     for (const auto& [name, slot] : Slots(weights, spec_)) *slot = *next++;
+    if (rounded_ != nullptr)
+      return FusedBlock(std::get<BlockWeights>(weights), std::get<BlockSpec>(spec_),
+                        (*rounded_)[static_cast<size_t>(layer_)], model_.config(), model_.rotary(),
+                        x);
     ModelWeights model = model_.weights();
     Replace(model, layer_, spec_, weights);
     return Transformer(std::move(model)).Blocks(x, layer_, layer_ + 1);
@@ -42,6 +47,7 @@ class BlockFunction : public torch::CustomClassHolder {
  private:
   Transformer model_;
   int64_t layer_;
+  RoundedBlocks rounded_;
   VariantSpec spec_;
   SubBlockWeights weights_;
 };
@@ -83,10 +89,11 @@ struct Recomputed : Function<Recomputed> {
 
 }  // namespace
 
-Tensor RecomputedBlocks(const Transformer& model, Tensor x, int64_t first, int64_t last) {
+Tensor RecomputedBlocks(const Transformer& model, Tensor x, int64_t first, int64_t last,
+                        const RoundedBlocks& rounded) {
   for (int64_t layer = first; layer < last; ++layer) {
     if (IsNone(ParentVariant(model.config(), layer, SubBlock::kBoth))) continue;
-    const auto block = c10::make_intrusive<BlockFunction>(model, layer);
+    const auto block = c10::make_intrusive<BlockFunction>(model, layer, rounded);
     const variable_list inputs = block->Inputs(x);
     x = Recomputed::apply(block, at::TensorList(inputs));  // a vector would count as no tensors
   }

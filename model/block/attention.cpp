@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "model/block/score_scale.h"
 #include "model/importance.h"
 #include "model/pch.h"
 
@@ -55,15 +56,12 @@ void Visit(AttentionWeights& weights, const SlotVisitor& visit) {
   visit("self_attn.post_norm.weight", weights.post_norm);
 }
 
-namespace {
-
-// 0: the usual one.
-double ScoreScale(const Architecture& arch) {
+double ScoreScale(const ModelConfig& config) {
+  const Architecture& arch = config.arch;
   if (!arch.scaled_attention) return 1.0;
-  return arch.query_scalar > 0 ? 1.0 / std::sqrt(arch.query_scalar) : 0.0;
+  return 1.0 / std::sqrt(arch.query_scalar > 0 ? arch.query_scalar
+                                               : static_cast<double>(config.head_dim));
 }
-
-}  // namespace
 
 Tensor Features(const AttentionWeights& weights, const AttentionSpec& spec,
                 const Surroundings& around, const Tensor& x) {
@@ -83,7 +81,7 @@ Tensor Features(const AttentionWeights& weights, const AttentionSpec& spec,
   Tensor k = placed(heads(weights.k, weights.k_bias, spec.n_kv_heads), weights.k_norm);
   Tensor v = heads(weights.v, weights.v_bias, spec.n_kv_heads);
   if (around.cache != nullptr) std::tie(k, v) = around.cache->Append(k, v, spec.window);
-  const AttentionScores scores{ScoreScale(config.arch), config.arch.attention_cap};
+  const AttentionScores scores{ScoreScale(config), config.arch.attention_cap};
   return CausalAttention(q, k, v, spec.window, scores).reshape({batch, seq, -1});
 }
 

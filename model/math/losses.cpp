@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "io/error.h"
+#include "model/math/block_kernels.h"
 #include "model/math/kernels.h"
 #include "model/math/product.h"
 #include "model/pch.h"
@@ -164,6 +165,37 @@ struct SquaredErrorFunction : Function<SquaredErrorFunction> {
   }
 };
 
+// Of rows x and y, of which one may be 0: x y / max(|x| |y|, least).
+struct CosineFunction : Function<CosineFunction> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& student, const Tensor& teacher) {
+    const Tensor x = student.detach().contiguous(), y = teacher.detach().contiguous();
+    const int64_t n = x.size(-1), rows = x.numel() / n;
+    const Tensor sums = at::empty({3, rows}, x.options());
+    RowDots(Floats(x), Floats(y), rows, n, Floats(sums[0]), Floats(sums[1]), Floats(sums[2]));
+    const Tensor lengths = (sums[1] * sums[2]).sqrt_().clamp_min_(kLeastLengths);
+    const Tensor cosines = sums[0] / lengths;
+    ctx->save_for_backward({x, y, lengths, cosines, sums[1]});
+    return cosines.mean();
+  }
+  // (y / (|x| |y|) - cos x / |x|^2) / rows.
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &x = saved[0], &y = saved[1];
+    const Tensor scale = grads[0] / static_cast<double>(saved[2].size(0));
+    const auto column = [&](const Tensor& of_rows) {
+      std::vector<int64_t> shape(x.sizes().begin(), x.sizes().end());
+      shape.back() = 1;
+      return of_rows.view(shape);
+    };
+    const Tensor towards = scale / saved[2];
+    const Tensor along = scale * saved[3] / saved[4].clamp_min(kLeastLengths);
+    return {(y * column(towards)).addcmul_(x, column(along), -1.0), Tensor()};
+  }
+
+ private:
+  static constexpr double kLeastLengths = 1e-8;
+};
+
 }  // namespace
 
 TokenMetrics TokenFigures::Sum() const {
@@ -261,7 +293,8 @@ Tensor KlLoss(const HeadInput& student, const HeadInput& teacher) {
 }
 
 Tensor CosineLoss(const Tensor& student, const Tensor& teacher) {
-  return 1.0 - at::cosine_similarity(student, teacher, -1).mean();
+  if (!student.device().is_cpu()) return 1.0 - at::cosine_similarity(student, teacher, -1).mean();
+  return 1.0 - CosineFunction::apply(student, teacher);
 }
 
 Tensor WeightedSquaredError(const Tensor& output, const Tensor& target, const Tensor& weight) {

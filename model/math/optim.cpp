@@ -8,11 +8,16 @@
 
 #include "io/error.h"
 #include "model/math/kernels.h"
+#include "model/math/parallel.h"
 #include "model/pch.h"
 
 namespace puzzle {
 
 using at::Tensor;
+
+namespace {
+constexpr int64_t kElementsTogether = int64_t{1} << 22;  // for one thread
+}  // namespace
 
 AdamW::AdamW(std::vector<Tensor> parameters, const AdamWOptions& options)
     : options_(options), parameters_(std::move(parameters)) {
@@ -86,8 +91,12 @@ void AdamW::Apply(const Update& update, int64_t first, int64_t count) {
         static_cast<float>(options_.beta2),    static_cast<float>(update.keep),
         static_cast<float>(update.step_size),  static_cast<float>(update.square_scale),
         static_cast<float>(options_.eps)};
-    ApplyAdamW(exact, grads.data_ptr<float>(), values.data_ptr<float>(), mean.data_ptr<float>(),
-               square.data_ptr<float>(), count);
+    ParallelFor((count + kElementsTogether - 1) / kElementsTogether, [&](int64_t piece) {
+      const int64_t begin = piece * kElementsTogether;
+      const auto at = [&](const Tensor& all) { return all.data_ptr<float>() + begin; };
+      ApplyAdamW(exact, at(grads), at(values), at(mean), at(square),
+                 std::min(kElementsTogether, count - begin));
+    });
     return;
   }
   const Tensor scaled = grads * update.grad_scale;

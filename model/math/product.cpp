@@ -23,6 +23,8 @@ void MultiplyByLibtorch(const Tensor& a, const Tensor& b, Tensor out, Into into)
   const Tensor left = a.to(at::kFloat), right = b.to(at::kFloat);
   if (into == Into::kAdd) {
     out.addmm_(left, right);
+  } else if (out.scalar_type() != at::kFloat) {
+    out.copy_(at::mm(left, right));
   } else {
     at::mm_out(out, left, right);
   }
@@ -92,11 +94,14 @@ void MultiplyByOneDnn(const Tensor& a, const Tensor& b, const Tensor& out, Into 
 void Multiply(const Tensor& a, const Tensor& b, const Tensor& out, Into into) {
   PUZZLE_CHECK(a.dim() == 2 && b.dim() == 2 && a.size(1) == b.size(0) && out.size(0) == a.size(0) &&
                    out.size(1) == b.size(1) && a.scalar_type() == b.scalar_type() &&
-                   out.scalar_type() == at::kFloat && (out.is_contiguous() || out.stride(1) == 1),
+                   (out.scalar_type() == at::kFloat ||
+                    (out.scalar_type() == at::kBFloat16 && into == Into::kOverwrite)) &&
+                   (out.is_contiguous() || out.stride(1) == 1),
                "operands of a product");
   if (out.numel() == 0) return;
 #ifdef PUZZLE_HAS_ONEDNN
-  const bool known = a.scalar_type() == at::kFloat || HasFastBf16("cpu");
+  const bool known =
+      (a.scalar_type() == at::kFloat && out.scalar_type() == at::kFloat) || HasFastBf16("cpu");
   if (a.device().is_cpu() && a.size(1) > 0 && known && SameOneDnn())
     return MultiplyByOneDnn(a, b, out, into);
 #endif

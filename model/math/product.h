@@ -14,8 +14,9 @@ namespace puzzle {
 enum class Into { kOverwrite, kAdd };
 
 /// out = a * b, or out += a * b. a [m, k] and b [k, n] are both fp32 or both bf16, row-major or
-/// transposed views of such; out [m, n] is fp32 and row-major. Products and sums are taken in fp32:
-/// bf16 operands lose nothing that their rounding has not. REQUIRES: one device; `out` is neither.
+/// transposed views of such; out [m, n] is row-major and fp32, or bf16 where it is overwritten.
+/// Products and sums are taken in fp32: bf16 operands lose nothing that their rounding has not.
+/// REQUIRES: one device; `out` is neither.
 void Multiply(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out,
               Into into = Into::kOverwrite);
 

@@ -12,13 +12,12 @@
 
 #include "graph/run/machine.h"
 #include "io/error.h"
-#include "model/block/counts.h"
+#include "model/fused_blocks.h"
 #include "model/math/losses.h"
 #include "model/math/optim.h"
 #include "model/math/parallel.h"
 #include "model/math/runtime.h"
 #include "model/pch.h"
-#include "model/recompute.h"
 #include "nodes/data/counted_predictions.h"
 #include "nodes/data/tokenize.h"
 #include "nodes/states/activations.h"
@@ -26,6 +25,9 @@
 #include "nodes/states/layer_input.h"
 #include "nodes/states/sub_block_data.h"
 #include "nodes/train/best_state.h"
+#include "nodes/train/global_loss.h"
+#include "nodes/train/step_memory.h"
+#include "nodes/train/trained_parts.h"
 #include "nodes/train/training_loop.h"
 
 namespace puzzle {
@@ -33,51 +35,6 @@ namespace puzzle {
 using at::Tensor;
 
 namespace {
-
-bool Survives(const BlockSpec& block) {
-  return !block.attention.is_none() || !block.ffn.is_none();
-}
-
-// The training loss of some sequences; only of the predictions that count, unless `counted` is
-// null.
-Tensor GlobalLoss(const Transformer& teacher, const std::vector<Tensor>& states,
-                  const Transformer& student, const Tensor& ids, const GkdParams& params,
-                  bool recompute, const CountedPredictions* counted) {
-  // Of values one for each prediction.
-  const auto chosen = [&](const Tensor& values) {
-    return counted == nullptr ? values : counted->Select(values, 0, ids.size(0));
-  };
-  const auto compared = [&](const Tensor& hidden) {
-    return counted == nullptr ? hidden : chosen(PredictingStates(hidden));
-  };
-  const int64_t layers = student.config().n_layers();
-  Tensor x = student.Embed(ids);
-  Tensor cosine = at::zeros({}, x.options());
-  int64_t surviving = 0;
-  for (int64_t layer = 0; layer < layers; ++layer) {
-    if (!Survives(student.config().blocks[static_cast<size_t>(layer)])) continue;
-    x = recompute ? RecomputedBlocks(student, x, layer, layer + 1)
-                  : student.Blocks(x, layer, layer + 1);
-    if (params.cosine_weight > 0)
-      cosine = cosine + CosineLoss(compared(x), compared(states[static_cast<size_t>(layer) + 1]));
-    ++surviving;
-  }
-  const at::ScalarType products =
-      ProductType(params.head_compute, student.weights().embedding.device().str());
-  const HeadInput student_head{chosen(PredictingStates(student.FinalNorm(x))),
-                               student.weights().HeadMatrix(), products};
-  Tensor loss = at::zeros({}, x.options());
-  if (params.kl_weight > 0) {
-    const HeadInput teacher_head{chosen(PredictingStates(teacher.FinalNorm(states.back()))),
-                                 teacher.weights().HeadMatrix(), products};
-    loss = loss + params.kl_weight * KlLoss(student_head, teacher_head);
-  }
-  if (params.cosine_weight > 0 && surviving > 0)
-    loss = loss + params.cosine_weight / static_cast<double>(surviving) * cosine;
-  if (params.lm_weight > 0)
-    loss = loss + params.lm_weight * CrossEntropyLoss(student_head, chosen(NextTokens(ids)));
-  return loss;
-}
 
 void CheckPair(const ModelConfig& teacher, const ModelConfig& student) {
   const auto shape = [](const ModelConfig& config) {
@@ -127,23 +84,36 @@ class Answers {
   int64_t sequences_ = 0;
 };
 
-// Whether blocks are computed again for their gradients: where what they keep of the sequences in
-// work would take more than a quarter of the memory that is free.
-bool RecomputesBlocks(const GkdParams& params, const ModelConfig& config, int64_t length,
+// Whether blocks are computed again for their gradients. Throws Error when the batch does not fit.
+bool RecomputesBlocks(const GkdParams& params, const Transformer& student, int64_t length,
                       const at::Device& device) {
-  if (params.recompute != "auto") return params.recompute == "on";
-  if (!device.is_cpu()) return false;
-  const int64_t parts = RowParts(params.batch, device);
-  const int64_t at_once = std::min<int64_t>(parts, AvailableCores());
-  const int64_t tokens = at_once * ((params.batch + parts - 1) / parts) * length;
+  if (!device.is_cpu()) return params.recompute == "on";
+  StepShape shape{.batch = params.batch,
+                  .length = length,
+                  .parts = RowParts(params.batch, device),
+                  .threads = AvailableCores()};
+  for (const Tensor& parameter : Parameters(student.weights()))
+    shape.parameters += parameter.numel();
   const uint64_t free = AvailableMemory();
-  return free > 0 && block::KeptForGradients(config, tokens) > static_cast<double>(free) / 4;
+  const bool recompute =
+      params.recompute == "on" ||
+      (params.recompute == "auto" && WantsRecompute(student.config(), shape, free));
+  CheckBatchFits(student.config(), shape, recompute, free);
+  return recompute;
 }
 
 std::vector<Tensor> StatesWithoutGradients(const TeacherStates& states,
                                            const std::vector<int64_t>& rows) {
   const at::NoGradGuard no_grad;
   return states(rows);
+}
+
+bool IsInBf16(const Transformer& model) {
+  ModelWeights weights = model.weights();
+  const auto slots = Slots(weights);
+  return std::any_of(slots.begin(), slots.end(), [](const NamedSlot& slot) {
+    return slot.second->scalar_type() == at::kBFloat16;
+  });
 }
 
 // Sequences that are not learned from, and the teacher's final states of what counts in them.
@@ -160,13 +130,17 @@ class HeldOut {
   }
 
   [[nodiscard]] bool empty() const { return sequences_.empty(); }
-  // Mean KL(teacher || student).
-  [[nodiscard]] double Kl(const Transformer& student) const {
+  // Mean KL(teacher || student), whose blocks are computed as in training, and its head in fp32.
+  [[nodiscard]] double Kl(const Transformer& model, at::ScalarType products,
+                          const RoundedBlocks& rounded) const {
+    const at::NoGradGuard not_recorded;
+    const Transformer student = rounded ? model : model.WithProductsIn(products);
     std::vector<TokenMetrics> sums(sequences_.size());
     ParallelFor(std::ssize(sequences_), [&](int64_t i) {
       const at::NoGradGuard no_grad;
       const Sequence& sequence = sequences_[static_cast<size_t>(i)];
-      const Tensor x = student.Blocks(student.Embed(sequence.ids), 0, student.config().n_layers());
+      const Tensor x = FusedBlocks(student, rounded, student.Embed(sequence.ids), 0,
+                                   student.config().n_layers());
       const HeadInput child{sequence.Chosen(PredictingStates(student.FinalNorm(x))),
                             student.weights().HeadMatrix()};
       const HeadInput parent{sequence.teacher, teacher_head_};
@@ -196,41 +170,78 @@ class HeldOut {
 
 }  // namespace
 
+TeacherStates StatesOf(const Transformer& model, const TokenSet& tokens) {
+  const bool in_bf16 = IsInBf16(model);
+  return [model, &tokens,
+          rounded = in_bf16 ? Rounded(model) : RoundedBlocks()](const std::vector<int64_t>& rows) {
+    std::vector<Tensor> all = {
+        model.Embed(tokens.Rows(rows).to(model.weights().embedding.device()))};
+    for (int64_t layer = 0; layer < model.config().n_layers(); ++layer)
+      all.push_back(FusedBlocks(model, rounded, all.back(), layer, layer + 1));
+    return all;
+  };
+}
+
 GlobalDistillation DistillGlobally(const Transformer& teacher, const TeacherStates& teacher_states,
                                    const Transformer& student, const TokenSet& tokens,
                                    const GkdParams& params, uint64_t seed, RunContext& context) {
   const at::AutoGradMode with_gradients(true);
   const at::Device device = student.weights().embedding.device();
-  AdamW optimizer(Parameters(student.weights()),
+  TrainedParts parts(params, teacher.weights(), student, seed);
+  AdamW optimizer(parts.parameters(),
                   {.weight_decay = params.weight_decay, .clip_norm = params.clip});
-  DataParallel gradients(student);
+  GradientParts gradients(parts.parameters(), std::numeric_limits<int64_t>::max());
+  std::vector<Tensor> sums;
+  for (const Tensor& parameter : parts.parameters()) sums.push_back(parameter.mutable_grad());
   const at::ScalarType products = ProductType(params.compute, device.str());
   const Answers answers = params.answers_only() ? Answers(tokens.Mask()) : Answers(tokens);
-  const bool recompute = RecomputesBlocks(params, student.config(), tokens.length, device);
+  const bool recompute = RecomputesBlocks(params, student, tokens.length, device);
   const int64_t trained_on =
       answers.sequences() - std::min(params.holdout, answers.sequences() / 4);
   std::vector<int64_t> last(static_cast<size_t>(answers.sequences() - trained_on));
   std::iota(last.begin(), last.end(), trained_on);
   const HeldOut held_out(teacher, teacher_states, tokens, answers, answers.Rows(last));
-  BestState best(optimizer, [&] { return held_out.Kl(student.WithProductsIn(products)); });
+  // With products in bf16 the parameters are rounded once for all parts of a batch.
+  const auto rounded = [&](const Transformer& model) {
+    return products == at::kBFloat16 ? Rounded(model) : RoundedBlocks();
+  };
+  const auto now = [&] {
+    const at::NoGradGuard no_grad;
+    return parts.Now();
+  };
+  BestState best(optimizer, [&] {
+    const Transformer model = now();
+    return held_out.Kl(model, products, rounded(model));
+  });
+  BrokenTerm broken;
   const TrainingLoop loop{.what = "global distillation",
                           .steps = params.steps,
                           .sequences = trained_on,
                           .seed = seed,
-                          .best = held_out.empty() ? nullptr : &best};
+                          .best = held_out.empty() ? nullptr : &best,
+                          .considerations = params.checks,
+                          .patience = params.patience,
+                          .blame = [&] { return broken.Blame(); }};
+  TrainingParams schedule = params;
+  schedule.lr = params.PeakRate(student.config().hidden_size);
   GlobalDistillation result;
   result.loss =
-      RunTrainingLoop(loop, params, optimizer, context, [&](const std::vector<int64_t>& order) {
+      RunTrainingLoop(loop, schedule, optimizer, context, [&](const std::vector<int64_t>& order) {
         const std::vector<int64_t> batch = answers.Rows(order);
-        return gradients.Backward(batch, [&](const Transformer& part,
-                                             const std::vector<int64_t>& rows) {
+        const RoundedBlocks blocks = rounded(now());
+        const auto loss_of = [&](int64_t part, const std::vector<int64_t>& rows) {
+          const Transformer own = parts.With(gradients.Leaves(part));
           const auto counted = answers.Of(rows);
-          const Tensor loss = GlobalLoss(
-              teacher, StatesWithoutGradients(teacher_states, rows), part.WithProductsIn(products),
-              tokens.Rows(rows).to(device), params, recompute, counted ? &*counted : nullptr);
-          return counted ? loss * answers.Share(rows, batch) : loss;
-        });
+          const double share = counted ? answers.Share(rows, batch) : 1.0;
+          return GlobalLoss(teacher, StatesWithoutGradients(teacher_states, rows),
+                            blocks ? own : own.WithProductsIn(products), blocks,
+                            tokens.Rows(rows).to(device), params, recompute,
+                            counted ? &*counted : nullptr, broken) *
+                 (share * static_cast<double>(rows.size()) / static_cast<double>(batch.size()));
+        };
+        return gradients.AddGradients(batch, loss_of, sums);
       });
+  parts.Merge();
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   result.held_out_before = held_out.empty() ? kNone : best.first();
   result.held_out = held_out.empty() ? kNone : best.best();
@@ -272,22 +283,28 @@ Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& con
       return LayerInputs(teacher, *activations, rows);
     };
   } else {
-    states = [&](const std::vector<int64_t>& rows) {
-      std::vector<Tensor> all = {teacher.Embed(tokens->Rows(rows).to(at::Device(device)))};
-      for (int64_t layer = 0; layer < teacher.config().n_layers(); ++layer)
-        all.push_back(teacher.Blocks(all.back(), layer, layer + 1));
-      return all;
-    };
+    states = StatesOf(teacher, *tokens);
   }
   const GlobalDistillation end =
       DistillGlobally(teacher, states, student, *tokens, params,
                       context.seed() + static_cast<uint64_t>(params.seed), context);
   result.model = Clone(ToDevice(student.weights(), "cpu"));
-  result.figures = {{"loss", end.loss}, {"best_step", static_cast<double>(end.best_step)}};
+  const auto bits = [](at::ScalarType type) { return type == at::kBFloat16 ? 16.0 : 32.0; };
+  result.figures = {{"loss", end.loss},
+                    {"best_step", static_cast<double>(end.best_step)},
+                    {"lr", params.PeakRate(student.config().hidden_size)},
+                    {"product_bits", bits(ProductType(params.compute, device))},
+                    {"head_product_bits", bits(HeadProducts(params, device))}};
   if (!std::isnan(end.held_out)) {
     result.figures["held_out_kl_before"] = end.held_out_before;
     result.figures["held_out_kl"] = end.held_out;
   }
+  const double of_guesses = std::log(static_cast<double>(student.config().vocab_size));
+  if (end.held_out_before > of_guesses)
+    context.Warn(fmt::format(
+        "before the distillation the child's KL to the teacher was {:.4f}, more than that of words "
+        "taken at random ({:.4f}): is it a child of this teacher?",
+        end.held_out_before, of_guesses));
   if (end.best_step == 0)
     context.Warn(fmt::format(
         "no state of the distillation was better than the child as it was (KL {:.4f} on text held "

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <string_view>
 
 #include "graph/kind/kind.h"
@@ -15,6 +16,11 @@ namespace puzzle {
 /// behind the last block. Called from several threads at once.
 using TeacherStates = std::function<std::vector<at::Tensor>(const std::vector<int64_t>& rows)>;
 
+/// States of a teacher that are computed when they are asked for, as the student's steps compute
+/// theirs (`compute` of GkdParams). `model` with WithProductsIn that type; `tokens` has to live as
+/// long.
+[[nodiscard]] TeacherStates StatesOf(const Transformer& model, const TokenSet& tokens);
+
 /// How a distillation ended.
 struct GlobalDistillation {
   double loss = 0;  // of the training, smoothed over the last steps
@@ -24,14 +30,15 @@ struct GlobalDistillation {
   int64_t best_step = 0;  // 0: nothing was better than the student as it was
 };
 
-/// Trains the student in place: kl_weight * KL(teacher || student) over the vocabulary
+/// Trains the student in place, or what `params.train` takes of it: kl_weight * KL(teacher ||
+/// student) over the vocabulary
 /// + cosine_weight * mean over surviving layers of (1 - cos of the hidden states behind them)
 /// + lm_weight * cross entropy. With `params.on` "answers" all three are means over the places that
 /// predict a token of an answer, of those sequences that hold one. Keeps save points in `context`.
 /// The last min(params.holdout, a quarter) of the sequences are not trained on: of the states
 /// before, during and after the training the one with the least KL there is the result. Without
-/// any, a loss that is not finite is an Error. Throws Error when answers are wanted that are not
-/// there.
+/// any, a loss that is not finite is an Error; what is said names its term. Throws Error when
+/// answers are wanted that are not there, and when a step does not fit the memory.
 GlobalDistillation DistillGlobally(const Transformer& teacher, const TeacherStates& teacher_states,
                                    const Transformer& student, const TokenSet& tokens,
                                    const GkdParams& params, uint64_t seed, RunContext& context);

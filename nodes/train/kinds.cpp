@@ -1,6 +1,8 @@
 #include "nodes/train/kinds.h"
 
 #include <algorithm>
+#include <string>
+#include <utility>
 
 #include "graph/kind/unkeyed_as.h"
 #include "model/shape/variant.h"
@@ -18,8 +20,8 @@ Resources Occupies(double bytes) {
 
 // The optimizer's part of a table, for every kind that trains.
 template <class P>
-Kind<P>& AddTraining(Kind<P>& kind) {
-  return kind.Param("lr", &P::lr, {Between(0, 1)}, "peak learning rate of AdamW")
+Kind<P>& AddTraining(Kind<P>& kind, std::string lr = "peak learning rate of AdamW") {
+  return kind.Param("lr", &P::lr, {Between(0, 1)}, std::move(lr))
       .Param("warmup", &P::warmup, {Between(0, 1)}, "part of the steps until the peak")
       .Param("weight_decay", &P::weight_decay, {Between(0, 1)}, "of matrices")
       .Param("clip", &P::clip, {AtLeast(0)}, "largest gradient norm; 0: no clipping")
@@ -133,7 +135,7 @@ NodeKind AssembleKind() {
 }
 
 NodeKind GkdKind() {
-  Kind<GkdParams> kind("gkd", 3,
+  Kind<GkdParams> kind("gkd", 4,
                        "Global knowledge distillation: repairs an assembled child (Puzzle, "
                        "section 5).");
   kind.In("teacher", "checkpoint", "the parent")
@@ -142,10 +144,21 @@ NodeKind GkdKind() {
       .InOptional("activations", "activations",
                   "the teacher's states on the same tokens: saves its forward pass")
       .Param("steps", &GkdParams::steps, {Between(1, 1e12)}, "optimizer steps")
+      .Param("train", &GkdParams::train, {OneOf({"all", "changed", "norms", "adapters"})},
+             "the whole child; its sub-blocks that are not the teacher's; norms, biases and the "
+             "last matrices of sub-blocks; low-rank adapters of all matrices of blocks, merged at "
+             "the end")
+      .Param("rank", &GkdParams::rank, {Between(1, 1 << 20)}, "of adapters")
+      .Param("checks", &GkdParams::checks, {Between(1, 1 << 20)},
+             "how often the KL held out is taken and the best state kept, beside the first time")
+      .Param("patience", &GkdParams::patience, {Between(0, 1 << 20)},
+             "ends after so many checks without a better state; 0: makes all steps")
       .Param("compute", &GkdParams::compute, {OneOf({"fp32", "bf16"})},
              "type of the products in both models' blocks; bf16 only where the device is faster")
-      .Param("head_compute", &GkdParams::head_compute, {OneOf({"fp32", "bf16"}), UnkeyedAs("fp32")},
-             "type of the products with the vocabulary; what is held out is measured in fp32")
+      .Param("head_compute", &GkdParams::head_compute,
+             {OneOf({"auto", "fp32", "bf16"}), UnkeyedAs("auto")},
+             "type of the products with the vocabulary, auto: as `compute`; what is held out is "
+             "measured in fp32")
       .Param("recompute", &GkdParams::recompute, {OneOf({"auto", "on", "off"}), Unkeyed()},
              "blocks again for their gradients instead of keeping them (activation checkpointing): "
              "same bits, less memory, a fifth more time; auto: where the memory is short")
@@ -162,7 +175,8 @@ NodeKind GkdKind() {
       .Takes([](const GkdParams&, const InputFacts& in) {
         return Occupies(kTrainedCopies * static_cast<double>(in.Bytes("student")));
       });
-  return AddTraining(AddLossOn(kind));
+  return AddTraining(AddLossOn(kind),
+                     "peak learning rate of AdamW; 0: 0.1 / hidden size, at most 5e-4");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // a user can write under "params". kinds.cpp says what each means. Plain values, no libtorch.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -60,10 +61,19 @@ struct ShortlistParams {
 struct AssembleParams {};
 
 struct GkdParams : TrainingParams, LossOn {
-  GkdParams() { lr = 5e-4; }
+  GkdParams() { lr = 0; }
+  /// Peak learning rate for a model of that hidden size: `lr`, or what suits it where that is 0.
+  [[nodiscard]] double PeakRate(int64_t hidden) const {
+    return lr > 0 ? lr : std::min(5e-4, 0.1 / static_cast<double>(hidden));
+  }
+
   int64_t steps = 240;
+  std::string train = "all";
+  int64_t rank = 16;     // of adapters
+  int64_t checks = 5;    // of the KL held out, behind the first
+  int64_t patience = 0;  // checks; 0: all steps are made
   std::string compute = "fp32";
-  std::string head_compute = "fp32";
+  std::string head_compute = "auto";
   std::string recompute = "auto";
   double kl_weight = 1.0;
   double cosine_weight = 1.0;

@@ -51,6 +51,13 @@ bool IsConsidered(const TrainingLoop& loop, int64_t step) {
   return step * loop.considerations / loop.steps != (step - 1) * loop.considerations / loop.steps;
 }
 
+/// Whether the best state is so old that no better one is expected.
+bool IsWaitedFor(const TrainingLoop& loop, int64_t step) {
+  if (loop.best == nullptr || loop.patience == 0) return true;
+  const auto considered = [&](int64_t at) { return at * loop.considerations / loop.steps; };
+  return considered(step) - considered(loop.best->best_step()) < loop.patience;
+}
+
 }  // namespace
 
 double RunTrainingLoop(const TrainingLoop& loop, const TrainingParams& params, AdamW& optimizer,
@@ -65,17 +72,23 @@ double RunTrainingLoop(const TrainingLoop& loop, const TrainingParams& params, A
   std::string held_out;
   SequenceOrder order(loop.sequences, loop.seed);
   order.Skip(progress.step, params.batch);
-  while (progress.step < loop.steps) {
+  while (progress.step < loop.steps && IsWaitedFor(loop, progress.step)) {
     const double value = backward(order.Next(params.batch));
+    std::string complaint;
     if (!std::isfinite(value)) {
+      complaint = fmt::format("loss {}{}", value, loop.blame ? loop.blame() : "");
+    } else {
+      const double norm = optimizer.Step(
+          CosineSchedule(progress.step, loop.steps, params.lr, params.warmup, loop.final_ratio));
+      if (!std::isfinite(norm)) complaint = fmt::format("loss {:.4f}, gradient {}", value, norm);
+    }
+    if (!complaint.empty()) {
       const std::string what =
-          fmt::format("{} diverged at step {}: loss {}", loop.what, progress.step, value);
+          fmt::format("{} diverged at step {}: {}", loop.what, progress.step, complaint);
       if (loop.best == nullptr) throw Error(what);
       context.Warn(what + "; the best state before is kept");
       break;
     }
-    optimizer.Step(
-        CosineSchedule(progress.step, loop.steps, params.lr, params.warmup, loop.final_ratio));
     optimizer.ZeroGrad();
     progress.smooth_loss = progress.step == 0 ? value : 0.95 * progress.smooth_loss + 0.05 * value;
     ++progress.step;

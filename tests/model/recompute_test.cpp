@@ -26,16 +26,17 @@ ModelConfig AllFormsConfig() {
 // What a training computes: the loss of the states behind all blocks, which are looked at as well,
 // and the gradients of all tensors.
 std::vector<Tensor> LossAndGradients(const ModelWeights& weights, at::ScalarType products,
-                                     bool recompute) {
+                                     bool recompute, bool fused = false) {
   const at::AutoGradMode with_gradients(true);
   ModelWeights leaves = Clone(weights);
   for (const auto& [name, slot] : Slots(leaves)) slot->requires_grad_(true);
-  const Transformer model = Transformer(leaves).WithProductsIn(products);
+  const Transformer model = Transformer(leaves).WithProductsIn(fused ? at::kFloat : products);
+  const RoundedBlocks rounded = fused ? Rounded(model) : RoundedBlocks();
   const Tensor ids = at::arange(2 * 12, at::kLong).view({2, 12});
   Tensor x = model.Embed(ids), loss = at::zeros({});
   for (int64_t layer = 0; layer < model.config().n_layers(); ++layer) {
-    x = recompute ? RecomputedBlocks(model, x, layer, layer + 1)
-                  : model.Blocks(x, layer, layer + 1);
+    x = recompute ? RecomputedBlocks(model, x, layer, layer + 1, rounded)
+                  : FusedBlocks(model, rounded, x, layer, layer + 1);
     loss = loss + x.sigmoid().mean();
   }
   loss = loss + model.FinalNorm(x).cos().mean();
@@ -47,16 +48,19 @@ std::vector<Tensor> LossAndGradients(const ModelWeights& weights, at::ScalarType
 
 TEST(RecomputeTest, ValuesAndGradientsHaveTheBitsOfBlocksThatAreKept) {
   const ModelWeights weights = TinyModel(AllFormsConfig());
-  for (const at::ScalarType products : {at::kFloat, at::kBFloat16}) {
-    const std::vector<Tensor> kept = LossAndGradients(weights, products, false);
-    const std::vector<Tensor> recomputed = LossAndGradients(weights, products, true);
+  const auto expect_same = [&](at::ScalarType products, bool fused) {
+    const std::vector<Tensor> kept = LossAndGradients(weights, products, false, fused);
+    const std::vector<Tensor> recomputed = LossAndGradients(weights, products, true, fused);
     ASSERT_EQ(kept.size(), recomputed.size());
     for (size_t i = 0; i < kept.size(); ++i) {
       ASSERT_EQ(kept[i].defined(), recomputed[i].defined()) << i;
       if (!kept[i].defined()) continue;  // of the block that is not there
       EXPECT_TRUE(kept[i].equal(recomputed[i])) << i;
     }
-  }
+  };
+  expect_same(at::kFloat, false);
+  expect_same(at::kBFloat16, false);
+  expect_same(at::kBFloat16, true);
 }
 
 TEST(RecomputeTest, SeveralBlocksAtOnceOnSeveralThreads) {

@@ -1,0 +1,33 @@
+// Blocks of a training whose products are in bf16, on the CPU: sub-blocks of the usual form as one
+// function each (model/block/fused.h). Thread-safe on different inputs.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "model/transformer.h"
+
+namespace puzzle {
+
+/// The blocks of a model with their matrices in bf16, without history.
+using RoundedBlocks = std::shared_ptr<const std::vector<BlockWeights>>;
+
+/// Of a model as it is now; null where not all of its full sub-blocks are of the usual form, or it
+/// is not on a CPU: then WithProductsIn serves.
+[[nodiscard]] RoundedBlocks Rounded(const Transformer& model);
+
+/// A whole block of weights that `rounded` has the values of, differentiable in x and `weights`.
+/// Linear forms are computed by plain operators, in bf16 too.
+[[nodiscard]] at::Tensor FusedBlock(const BlockWeights& weights, const BlockSpec& spec,
+                                    const BlockWeights& rounded, const ModelConfig& config,
+                                    const RotaryTable& rotary, at::Tensor x);
+
+/// model.Blocks(x, first, last) with `rounded`, which is of a model with these values: made once,
+/// it serves all parts of a batch. Null: model.Blocks itself.
+[[nodiscard]] at::Tensor FusedBlocks(const Transformer& model, const RoundedBlocks& rounded,
+                                     at::Tensor x, int64_t first, int64_t last);
+
+}  // namespace puzzle

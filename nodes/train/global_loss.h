@@ -1,0 +1,40 @@
+// The loss of global distillation (`gkd`). Thread-safe.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <atomic>
+#include <string>
+#include <vector>
+
+#include "model/fused_blocks.h"
+#include "nodes/data/counted_predictions.h"
+#include "nodes/train/kinds.h"
+
+namespace puzzle {
+
+/// Which term of a loss was no finite number: of several the first that was found.
+class BrokenTerm {
+ public:
+  void Look(const char* term, const at::Tensor& value);
+  /// " (its KL)"; empty where there was none.
+  [[nodiscard]] std::string Blame() const;
+
+ private:
+  std::atomic<const char*> term_{nullptr};
+};
+
+/// The type of the products with the vocabulary.
+[[nodiscard]] at::ScalarType HeadProducts(const GkdParams& params, const std::string& device);
+
+/// The training loss of some sequences `ids`: kl_weight * KL(teacher || student) + cosine_weight *
+/// the mean over surviving layers of (1 - cos of the states behind them) + lm_weight * cross
+/// entropy; only of the predictions that count, unless `counted` is null. `states` are the
+/// teacher's (TeacherStates of gkd.h); the student's blocks are FusedBlocks with `rounded`.
+[[nodiscard]] at::Tensor GlobalLoss(const Transformer& teacher,
+                                    const std::vector<at::Tensor>& states,
+                                    const Transformer& student, const RoundedBlocks& rounded,
+                                    const at::Tensor& ids, const GkdParams& params, bool recompute,
+                                    const CountedPredictions* counted, BrokenTerm& broken);
+
+}  // namespace puzzle

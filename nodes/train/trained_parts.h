@@ -1,0 +1,48 @@
+// Which of a child's weights a global distillation trains (`train` of `gkd`). Belongs to one
+// thread.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "model/transformer.h"
+#include "nodes/train/kinds.h"
+
+namespace puzzle {
+
+/// A student in training and the tensors that are trained:
+///   all       every weight;
+///   changed   sub-blocks that are not the teacher's, each whole;
+///   norms     norms, biases, and the last matrix of every sub-block;
+///   adapters  W + B A for every matrix W of a block, of B [out, rank] and A [rank, in] only, which
+///             Merge adds at the end. B begins with zeros, A with normal numbers / sqrt(in).
+/// The rest stays as it is, bit for bit, and gradients of it are not computed.
+class TrainedParts {
+ public:
+  /// Throws Error when there is nothing to train. Weights are the student's own storage.
+  TrainedParts(const GkdParams& params, const ModelWeights& teacher, const Transformer& student,
+               uint64_t seed);
+
+  /// What an optimizer takes over.
+  [[nodiscard]] const std::vector<at::Tensor>& parameters() const { return parameters_; }
+  /// The student with `tensors`, in the order of the parameters, in their place; differentiable in
+  /// them.
+  [[nodiscard]] Transformer With(const std::vector<at::Tensor>& tensors) const;
+  /// As it is now.
+  [[nodiscard]] Transformer Now() const { return With(parameters_); }
+  /// Puts what was trained into the student's weights, once.
+  void Merge();
+
+ private:
+  [[nodiscard]] bool IsAdapted() const { return !adapted_.empty(); }
+
+  Transformer student_;
+  std::vector<size_t> trained_;  // places among the student's Slots, in their order
+  std::vector<size_t> adapted_;  // the same, of matrices with adapters
+  std::vector<at::Tensor> parameters_;
+};
+
+}  // namespace puzzle

@@ -1,0 +1,209 @@
+// What a global distillation trains, when it ends, and what it complains about. Its losses and bits
+// are in distill_test.cpp.
+#include "nodes/train/gkd.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <ATen/Parallel.h>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "io/error.h"
+#include "model/surgery.h"
+#include "nodes/train/training_loop.h"
+#include "tests/model/same_bits.h"
+#include "tests/model/tiny_model.h"
+#include "tests/nodes/fake_inputs.h"
+
+namespace puzzle {
+namespace {
+
+using at::Tensor;
+using testing::HasSubstr;
+
+class CountingContext final : public FakeContext {
+ public:
+  void Poll(double, std::string_view) override { ++rounds; }
+  int rounds = 0;
+};
+
+class RepairTest : public testing::Test {
+ protected:
+  RepairTest() : parent_(TinyModel()) {
+    tokens_.length = 16;
+    tokens_.vocab_size = 40;
+    for (int i = 0; i < 16 * 40; ++i) tokens_.ids.push_back((i * i + 7 * i / 3) % 40);
+    params_.steps = 40;
+    params_.lr = 2e-3;
+  }
+
+  // The parent with a narrow FFN in its last layer.
+  ModelWeights Child() {
+    ModelWeights child = Clone(parent_.weights());
+    const VariantSpec spec = ResolveVariant("ffn:25%", parent_.config(), 1);
+    Replace(child, 1, spec, InitVariant(parent_.weights(), 1, spec));
+    return Clone(child);
+  }
+  GlobalDistillation Distill(const ModelWeights& child, RunContext& context) {
+    const Transformer teacher =
+        parent_.WithProductsIn(params_.compute == "bf16" ? at::kBFloat16 : at::kFloat);
+    return DistillGlobally(teacher, StatesOf(teacher, tokens_), Transformer(child), tokens_,
+                           params_, 1, context);
+  }
+  // The names of the tensors of which a distillation changed a bit; it makes the child better.
+  std::vector<std::string> ChangedBy(const std::string& train) {
+    params_.train = train;
+    ModelWeights before = Child();
+    trained_ = Clone(before);
+    FakeContext context;
+    const GlobalDistillation end = Distill(trained_, context);
+    EXPECT_LT(end.held_out, 0.95 * end.held_out_before) << train;
+    std::vector<std::string> names;
+    const auto old = Slots(before), now = Slots(trained_);
+    for (size_t i = 0; i < old.size(); ++i)
+      if (!old[i].second->equal(*now[i].second)) names.push_back(old[i].first);
+    return names;
+  }
+
+  Transformer parent_;
+  TokenSet tokens_;
+  GkdParams params_;
+  ModelWeights trained_;
+};
+
+TEST_F(RepairTest, ChangedSubBlocksAloneAreTrained) {
+  for (const char* compute : {"fp32", "bf16"}) {
+    params_.compute = compute;
+    EXPECT_THAT(ChangedBy("changed"),
+                testing::ElementsAre("model.layers.1.post_attention_layernorm.weight",
+                                     "model.layers.1.mlp.gate_proj.weight",
+                                     "model.layers.1.mlp.up_proj.weight",
+                                     "model.layers.1.mlp.down_proj.weight"));
+  }
+}
+
+TEST_F(RepairTest, NormsAndOutputsAloneAreTrained) {
+  const std::vector<std::string> names = ChangedBy("norms");
+  EXPECT_EQ(names.size(), 9U);
+  for (const std::string& name : names)
+    EXPECT_THAT(name,
+                testing::AnyOf(HasSubstr("norm"), HasSubstr("o_proj"), HasSubstr("down_proj")));
+}
+
+TEST_F(RepairTest, AdaptersChangeMatricesOfBlocksByTheirRank) {
+  params_.rank = 3;
+  params_.weight_decay = 0;
+  const std::vector<std::string> names = ChangedBy("adapters");
+  EXPECT_EQ(names.size(), 14U);
+  ModelWeights before = Child();
+  const auto old = Slots(before), now = Slots(trained_);
+  for (size_t i = 0; i < old.size(); ++i) {
+    if (old[i].second->dim() != 2 || old[i].first.find("layers") == std::string::npos) {
+      EXPECT_TRUE(now[i].second->equal(*old[i].second)) << old[i].first;
+      continue;
+    }
+    const Tensor values = at::linalg_svdvals(*now[i].second - *old[i].second);
+    EXPECT_GT(values[0].item<double>(), 1e-4) << old[i].first;
+    EXPECT_LT(values[3].item<double>(), 1e-3 * values[0].item<double>()) << old[i].first;
+  }
+}
+
+TEST_F(RepairTest, WhatIsTrainedDoesNotDependOnTheThreads) {
+  const int threads = at::get_num_threads();
+  params_.steps = 3;
+  params_.batch = 7;
+  for (const char* train : {"changed", "norms", "adapters"}) {
+    params_.train = train;
+    std::vector<ModelWeights> results;
+    for (const int with_threads : {1, 2}) {
+      ModelWeights student = Child();
+      FakeContext context;
+      at::set_num_threads(with_threads);
+      (void)Distill(student, context);
+      at::set_num_threads(threads);
+      results.push_back(student);
+    }
+    ExpectSameBits(Slots(results[1]), Slots(results[0]));
+  }
+}
+
+TEST_F(RepairTest, NothingToTrainIsAnError) {
+  params_.train = "changed";
+  FakeContext context;
+  try {
+    (void)Distill(Clone(parent_.weights()), context);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("no sub-block that is not the teacher's"));
+  }
+}
+
+TEST_F(RepairTest, EndsWhenNoBetterStateComes) {
+  params_.lr = 0.9;  // the child as it was stays the best
+  params_.steps = 40;
+  params_.checks = 10;
+  CountingContext patient, hasty;
+  (void)Distill(Child(), patient);
+  EXPECT_EQ(patient.rounds, 40);
+  params_.patience = 2;
+  EXPECT_EQ(Distill(Child(), hasty).best_step, 0);
+  EXPECT_EQ(hasty.rounds, 8);
+}
+
+TEST_F(RepairTest, ALearningRateOfNoneIsThatOfTheRule) {
+  const auto trained = [&](double rate) {
+    params_.lr = rate;
+    params_.steps = 3;
+    ModelWeights child = Child();
+    FakeContext context;
+    (void)Distill(child, context);
+    return child;
+  };
+  ModelWeights by_rule = trained(0), given = trained(5e-4);
+  ExpectSameBits(Slots(by_rule), Slots(given));
+  EXPECT_DOUBLE_EQ(GkdParams().PeakRate(2048), 0.1 / 2048);
+}
+
+TEST_F(RepairTest, AnotherModelsChildIsAskedAbout) {
+  ModelWeights other = Clone(parent_.weights());
+  other.embedding.mul_(-20.0);
+  const auto warnings = [&](const ModelWeights& student) {
+    FakeInputs inputs;
+    inputs.Add("teacher", "parent", Checkpoint{parent_.weights(), {}, {}, {}})
+        .Add("student", "child", Checkpoint{student, {}, {}, {}})
+        .Add("tokens", "tokens", tokens_);
+    params_.steps = 1;
+    FakeContext context;
+    const Checkpoint result = RunGkd(params_, inputs, context);
+    EXPECT_EQ(result.figures.at("product_bits"), 32);
+    return context.warnings;
+  };
+  EXPECT_THAT(warnings(other), testing::Contains(HasSubstr("is it a child of this teacher?")));
+  EXPECT_THAT(warnings(Child()),
+              testing::Not(testing::Contains(HasSubstr("is it a child of this teacher?"))));
+}
+
+TEST(TrainingLoopTest, AGradientThatIsNotFiniteEndsTheTraining) {
+  const Tensor matrix = RandomTensor({2, 2}, 1);
+  AdamW optimizer({matrix}, {});
+  TrainingParams params;
+  params.batch = 1;
+  FakeContext context;
+  const auto backward = [&](const std::vector<int64_t>&) {
+    const at::AutoGradMode with_gradients(true);
+    (matrix * std::numeric_limits<float>::infinity()).sum().backward();
+    return 1.0;
+  };
+  const TrainingLoop loop{.what = "a training", .steps = 3, .sequences = 4};
+  try {
+    (void)RunTrainingLoop(loop, params, optimizer, context, backward);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("a training diverged at step 0: loss 1.0000, gradient "));
+  }
+}
+
+}  // namespace
+}  // namespace puzzle
