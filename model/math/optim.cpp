@@ -31,19 +31,26 @@ AdamW::AdamW(std::vector<Tensor> parameters, const AdamWOptions& options)
     if (p.dim() > 1) decayed_ += p.numel();
   }
   values_ = at::empty({total}, parameters_.front().options().requires_grad(false));
-  grads_ = at::zeros_like(values_);
-  mean_ = at::zeros_like(values_);
-  square_ = at::zeros_like(values_);
-  int64_t offset = 0;
-  for (Tensor& p : parameters_) {
-    const int64_t count = p.numel();
+  const auto for_each_place = [&](const auto& use) {
+    int64_t offset = 0;
+    for (Tensor& p : parameters_) {
+      use(p, offset, p.numel());
+      offset += p.numel();
+    }
+  };
+  for_each_place([&](Tensor& p, int64_t offset, int64_t count) {
     Tensor view = values_.narrow(0, offset, count).view(p.sizes());
     view.copy_(p);
     p.set_data(view);
     p.requires_grad_(true);
+  });
+  // Only now: these may lie where the parameters did.
+  grads_ = at::zeros_like(values_);
+  mean_ = at::zeros_like(values_);
+  square_ = at::zeros_like(values_);
+  for_each_place([&](Tensor& p, int64_t offset, int64_t count) {
     p.mutable_grad() = grads_.narrow(0, offset, count).view(p.sizes());
-    offset += count;
-  }
+  });
 }
 
 void AdamW::ZeroGrad() {
