@@ -148,6 +148,12 @@ void WriteAll(const Export& made) {
   for (const char* type : types)
     (void)SaveGguf((folder / (std::string(type) + ".gguf")).string(), made.model,
                    {FindWritableGgmlType(type), made.name, made.tokenizer_files});
+  if (!made.is_trained) return;
+  StoredTypes mixed;
+  for (const ModelPart& part : StoredParts(made.model.config))
+    mixed[part.name] = FindWritableGgmlType(types[1 + mixed.size() % (types.size() - 1)]);
+  (void)SaveGguf((folder / "mixed.gguf").string(), made.model,
+                 {FindWritableGgmlType("F16"), made.name, made.tokenizer_files, mixed});
 }
 
 /// Weights large enough that every sub-block is seen in the logits, norms and biases that are not

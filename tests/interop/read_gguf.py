@@ -177,6 +177,31 @@ def check_types(folder):
         model = LlamaCpp(folder / f"{name}.gguf")
         assert np.isfinite(model.logits([1, 2, 3])).all()
         model.close()
+    check_mixture(folder, full)
+
+
+def check_mixture(folder, full):
+    """Every part in a type of its own: the same bits, and llama.cpp's logits near those of its F16."""
+    import gguf
+    import numpy as np
+
+    kinds = set()
+    for tensor in gguf.GGUFReader(folder / "mixed.gguf").tensors:
+        wanted = np.array(full[tensor.name])
+        if wanted.ndim > 1:
+            kinds.add(tensor.tensor_type.name)
+            wanted = gguf.quantize(wanted, tensor.tensor_type)
+        assert tensor.data.tobytes() == wanted.tobytes(), f"{folder}: {tensor.name} in the mixture"
+    assert kinds == set(EXACT_TYPES), f"{folder}: the mixture has {kinds}"
+    logits = []
+    for name in ["mixed", "F16"]:
+        model = LlamaCpp(folder / f"{name}.gguf")
+        logits.append(model.logits([1, 2, 3]))
+        model.close()
+    mixed, near = logits
+    correlation = np.corrcoef(mixed, near)[0, 1]
+    print(f"{folder.name}: a mixture of {len(kinds)} types, logits correlate by {correlation:.3f}")
+    assert correlation > 0.9, folder
 
 
 def main():
