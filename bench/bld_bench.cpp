@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "apps/machine/blas_kernel.h"
+#include "bench/bld_work.h"
 #include "bench/capture.h"
 #include "model/math/runtime.h"
 #include "model/pch.h"
@@ -63,33 +64,6 @@ double Median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-// Products of one token, forward and backward; inputs need no gradient.
-double UsefulFlop(const VariantSpec& spec, const ModelConfig& config) {
-  const auto d = static_cast<double>(config.hidden_size);
-  if (const auto* ffn = std::get_if<FfnSpec>(&spec)) {
-    const double product = 2 * d * static_cast<double>(ffn->size);
-    return 3 * product + 4 * product;  // backward: three matrices and the gated channels
-  }
-  const auto& attention = std::get<AttentionSpec>(spec);
-  const auto q = static_cast<double>(config.n_heads * config.head_dim);
-  const auto kv = static_cast<double>(attention.n_kv_heads * config.head_dim);
-  const double matrices = 2 * d * (2 * q + 2 * kv), scores = 2 * q * (kLength + 1) / 2;
-  return 2 * matrices + 2 * d * q + 2 * scores + 4 * scores;
-}
-
-SubBlockData RandomData(const Transformer& parent, SubBlock which) {
-  const at::NoGradGuard no_grad;
-  const Shape shape = {kSequences, kLength, parent.config().hidden_size};
-  SubBlockData data;
-  data.input = at::randn(shape).to(at::kBFloat16);
-  data.target = SubBlockOutput(SubBlockOf(parent.weights(), 0, which),
-                               ParentVariant(parent.config(), 0, which), parent.config(),
-                               parent.rotary(), data.input.to(at::kFloat))
-                    .to(at::kBFloat16);
-  data.power = data.target.to(at::kFloat).square().sum(-1);
-  return data;
-}
-
 // One lane: trains every variant for some steps. Made before the clock starts.
 class Lane {
  public:
@@ -104,7 +78,8 @@ class Lane {
       const SubBlockData& data = WhichSubBlock(spec) == SubBlock::kFfn ? ffn : attention;
       trainees_.emplace_back(InitVariant(parent.weights(), 0, spec), spec, parent, data, params,
                              "cpu");
-      flop_ += UsefulFlop(spec, parent.config()) * kBatch * kLength * static_cast<double>(steps_);
+      flop_ += UsefulFlop(spec, parent.config(), kLength) * kBatch * kLength *
+               static_cast<double>(steps_);
     }
     Train(1);  // warm-up: optimizer states and pages
   }
@@ -140,8 +115,8 @@ struct Rates {
 void MeasureSize(const Size& size, const std::string& compute, int rounds) {
   const int64_t hidden = size.config.hidden_size, ffn = size.config.blocks[0].ffn.size;
   const Transformer parent(RandomModel(size.config, 1));
-  const SubBlockData attention_data = RandomData(parent, SubBlock::kAttention);
-  const SubBlockData ffn_data = RandomData(parent, SubBlock::kFfn);
+  const SubBlockData attention_data = RandomData(parent, SubBlock::kAttention, kSequences, kLength);
+  const SubBlockData ffn_data = RandomData(parent, SubBlock::kFfn, kSequences, kLength);
   Lane first(size, parent, attention_data, ffn_data, compute);
   Lane second(size, parent, attention_data, ffn_data, compute);
   Rates rates;

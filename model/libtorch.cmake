@@ -22,13 +22,11 @@ string(REGEX REPLACE "^__version__ = '([0-9.]*[0-9]).*'$" "\\1" Torch_VERSION "$
 file(STRINGS ${libtorch_version_file} libtorch_cuda REGEX "^cuda.* = '")
 string(REGEX REPLACE "^.*'(.*)'$" "\\1" CUDA_VERSION "${libtorch_cuda}")
 
-# Headers of libraries that libtorch brings in other versions than those we link come first.
+# libtorch brings the headers of another fmt than the one we link: ours come first.
 set(libtorch_first ${CMAKE_BINARY_DIR}/libtorch_first)
 file(MAKE_DIRECTORY ${libtorch_first})
 find_path(FMT_INCLUDE_DIR fmt/format.h REQUIRED NO_PACKAGE_ROOT_PATH PATHS /usr/include)
 file(CREATE_LINK ${FMT_INCLUDE_DIR}/fmt ${libtorch_first}/fmt SYMBOLIC)
-find_path(ONEAPI_INCLUDE_DIR oneapi/tbb/flow_graph.h REQUIRED)
-file(CREATE_LINK ${ONEAPI_INCLUDE_DIR}/oneapi ${libtorch_first}/oneapi SYMBOLIC)
 set(TORCH_INCLUDE_DIRS $<BUILD_INTERFACE:${libtorch_first}> ${PUZZLE_LIBTORCH}/include
                        ${PUZZLE_LIBTORCH}/include/torch/csrc/api/include)
 
