@@ -40,8 +40,13 @@ out=out/gpu
 rm -rf "$out"
 mkdir -p "$out"
 report=$out/report.md
-shape=small
-[[ $device == cpu ]] || shape=8b
+shape=8b
+smaller=()
+if [[ $device == cpu ]]; then
+  shape=small
+  smaller=(--set parent.steps=20 --set student.steps=4 --set vars.budget=80% --set
+    'vars.variants=["attn:kv1","attn:none","ffn:50%","ffn:none"]')
+fi
 failed=()
 {
   echo "# bench/gpu/run.sh, $(date -u +%Y-%m-%d), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
@@ -61,7 +66,7 @@ cat "$out/device.log" >>"$report"
 step "configs/demo.json on two lanes"
 begin=$SECONDS
 if timeout 400 "$build/puzzle" run configs/demo.json --store "$out/store" \
-  --devices "$device,$device" >"$out/demo.log" 2>&1; then
+  --devices "$device,$device" "${smaller[@]}" >"$out/demo.log" 2>&1; then
   tail -n 1 "$out/demo.log"
 else
   failed+=("demo: $(tail -n 1 "$out/demo.log")")
