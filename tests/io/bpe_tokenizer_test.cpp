@@ -93,6 +93,9 @@ TEST(BpeTokenizerTest, IgnoringMergesTakesWholeWords) {
   EXPECT_THAT(Make(json)->Encode("abc"), ElementsAre(0, 9));
   json["model"]["ignore_merges"] = true;
   EXPECT_THAT(Make(json)->Encode("abc"), ElementsAre(5));
+  json["model"]["vocab"]["a"] = 5;
+  json["model"]["vocab"]["abc"] = 0;  // an id like any other
+  EXPECT_THAT(Make(json)->Encode("abc"), ElementsAre(0));
 }
 
 TEST(BpeTokenizerTest, AddedTokensComeFirstAndSpecialOnesAreNotDecoded) {

@@ -257,6 +257,11 @@ TEST(VariantTableTest, ThroughputBoundsTheRuntime) {
   const auto faster = ReadLimits(table, json{{"throughput", "200%"}}, json{{"runtime_ms", 4}});
   EXPECT_DOUBLE_EQ(faster[0].high, 4);  // the tighter of 4 and 5
   EXPECT_DOUBLE_EQ(TotalsByName(table, {0, 1}).at("throughput"), 400 / 0.006);
+  VariantTable one = table;
+  one.tokens = 1;
+  EXPECT_DOUBLE_EQ(TotalsByName(one, {0, 1}).at("throughput"), 1 / 0.006);
+  one.tokens = 0;  // not known
+  EXPECT_FALSE(TotalsByName(one, {0, 1}).contains("throughput"));
 }
 
 TEST(VariantTableTest, ScoresAreWeightedDamagesAgainstTheParentsOwn) {

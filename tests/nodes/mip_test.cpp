@@ -43,6 +43,7 @@ TEST(MipTest, GivesUpTheLeastForTheBudget) {
   EXPECT_EQ(solution.status, SolveStatus::kOptimal);
   EXPECT_EQ(solution.objective, 1);
   EXPECT_THAT(solution.totals, ElementsAre(18));
+  EXPECT_GT(solution.time_s, 0);
 }
 
 TEST(MipTest, NeedsNoLimits) {
