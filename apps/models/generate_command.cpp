@@ -16,6 +16,7 @@
 #include "model/decode/decoder.h"
 #include "model/decode/writer.h"
 #include "model/files/checkpoint.h"
+#include "model/files/checkpoint_config.h"
 #include "model/transformer.h"
 #include "nodes/measure/evaluate.h"
 
@@ -189,6 +190,7 @@ int GenerateCommand(const GenerateOptions& options) {
   (void)WritingOf(options);  // complains before anything is loaded
   if (!options.chat && !options.system.empty())
     throw Error("--system belongs to a chat; add --chat");
+  (void)ReadCheckpointConfig(options.model);  // what is no checkpoint has no tokenizer either
   const int threads = PrepareThread(options.device, options.threads);
   const auto tokenizer = LoadTokenizer(options.model);
   ModelWeights weights = LoadCheckpoint(options.model);

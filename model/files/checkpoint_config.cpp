@@ -4,6 +4,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "io/error.h"
 #include "io/gguf.h"
 #include "io/safetensors.h"
 #include "model/files/gguf_config.h"
@@ -30,11 +31,21 @@ DType TypeOfMost(const SafetensorsReader& reader) {
   return most;
 }
 
+// People name model.safetensors, or a pipe.
+void RefuseOtherFiles(const fs::path& path) {
+  std::error_code failure;
+  if (fs::exists(path, failure) && !fs::is_directory(path, failure))
+    throw Error(path.string() +
+                ": is no checkpoint; name the folder with config.json and safetensors, or a GGUF "
+                "file");
+}
+
 }  // namespace
 
 ModelConfig ReadCheckpointConfig(const std::string& path) {
   if (IsGgufPath(path)) return ReadGgufConfig(GgufReader::Open(path));
   const fs::path folder(path);
+  RefuseOtherFiles(folder);
   const JsonText json = ParseHfJson((folder / "config.json").string());
   ModelConfig config = ModelConfigFromJson(json.value(), json.source());
   if (!SaysDType(json.value())) config.stored_dtype = TypeOfMost(SafetensorsReader::Open(path));
@@ -48,7 +59,9 @@ ModelConfig ReadCheckpointConfig(const std::string& path) {
 }
 
 int64_t CountLayers(const std::string& path) {
-  return IsGgufPath(path) ? CountGgufLayers(GgufReader::Open(path)) : ReadHfLayerCount(path);
+  if (IsGgufPath(path)) return CountGgufLayers(GgufReader::Open(path));
+  RefuseOtherFiles(path);
+  return ReadHfLayerCount(path);
 }
 
 }  // namespace puzzle

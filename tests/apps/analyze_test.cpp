@@ -98,6 +98,10 @@ TEST(AnalyzeTest, WhatIsWrongIsOneMessageThatSaysWhatToDo) {
   EXPECT_EQ(missing.out, "");
   EXPECT_THAT(missing.err, HasSubstr("/none: there is no such folder or file"));
   PUZZLE_REQUIRE_DATA("models/stories260K");
+  for (const char* file : {"config.json", "model.safetensors"}) {
+    options.model = DataPath("models/stories260K/") + file;
+    EXPECT_THAT(Analyzed(options).err, HasSubstr("is no checkpoint; name the folder"));
+  }
   options.model = DataPath("models/stories260K");
   options.budgets = {"75"};
   EXPECT_THAT(Analyzed(options).err, HasSubstr("--budget 75: expected per cent"));

@@ -12,7 +12,6 @@
 #include <thread>
 
 #include "io/error.h"
-#include "io/quantity.h"
 #include "tests/graph/graph_test_fixture.h"
 
 namespace puzzle::testing {
@@ -273,24 +272,6 @@ TEST_F(CollectTest, AStoreThatIsNotThereIsNamed) {
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), HasSubstr("there is no store \"" + folder() + "/none\""));
   }
-}
-
-TEST(QuantityTest, SizesAndSpansAreReadAndWritten) {
-  EXPECT_EQ(ParseSize("20G"), uint64_t{20} << 30);
-  EXPECT_EQ(ParseSize("1.5KiB"), 1536u);
-  EXPECT_EQ(ParseSize("7"), 7u);
-  EXPECT_EQ(ParseSize("3MB"), uint64_t{3} << 20);
-  for (const char* bad : {"", "G", "-1G", "1X", "1GG", "nan", "1e400", "99999999T"}) {
-    EXPECT_EQ(ParseSize(bad), std::nullopt) << bad;
-  }
-  EXPECT_EQ(ParseSpan("30d"), 30 * 86400.0);
-  EXPECT_EQ(ParseSpan("1.5h"), 5400.0);
-  for (const char* bad : {"", "30", "d", "-1d", "1y", "1dd"}) {
-    EXPECT_EQ(ParseSpan(bad), std::nullopt) << bad;
-  }
-  EXPECT_EQ(SizeText(1), "1 byte");
-  EXPECT_EQ(SizeText(1536), "1.5 KiB");
-  EXPECT_EQ(SizeText(uint64_t{20} << 30), "20.0 GiB");
 }
 
 }  // namespace

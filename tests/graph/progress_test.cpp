@@ -1,7 +1,6 @@
 // What a run looks like.
 #include "graph/view/progress.h"
 
-#include "io/quantity.h"
 #include "tests/graph/graph_test_fixture.h"
 
 namespace puzzle::testing {
@@ -177,14 +176,6 @@ TEST_F(ProgressTest, NothingToDoIsSilent) {
   const auto plain = MakePlainView(progress_);
   Watch(*plain);
   EXPECT_EQ(written_, "");
-}
-
-TEST_F(ProgressTest, DurationsAreShort) {
-  EXPECT_EQ(DurationText(0.04), "0.0s");
-  EXPECT_EQ(DurationText(4.25), "4.2s");
-  EXPECT_EQ(DurationText(41.2), "41s");
-  EXPECT_EQ(DurationText(842), "14m02s");
-  EXPECT_EQ(DurationText(11520), "3h12m");
 }
 
 }  // namespace

@@ -95,9 +95,16 @@ TEST(GgufTest, ATensorLargerThanAPieceIsReadWhole) {
   std::string data;
   for (size_t block = 0; block < kBlocks; ++block)
     data += Raw<uint16_t>(0x3C00) + std::string(32, static_cast<char>(block % 127));
-  WriteBytes(folder / "large.gguf", GgufFile({}, {{"t", {32, kBlocks}, kQ8_0, data}}));
+  std::string other = data;
+  other.back() ^= 1;
+  WriteBytes(folder / "large.gguf", GgufFile({}, {{"t", {32, kBlocks}, kQ8_0, data},
+                                                  {"same", {32, kBlocks}, kQ8_0, data},
+                                                  {"other", {32, kBlocks}, kQ8_0, other}}));
   std::vector<float> values(kBlocks * 32);
-  GgufReader::Open(folder / "large.gguf").ReadF32("t", values);
+  const GgufReader reader = GgufReader::Open(folder / "large.gguf");
+  reader.ReadF32("t", values);
+  EXPECT_TRUE(reader.SameBytes("t", "same"));
+  EXPECT_FALSE(reader.SameBytes("t", "other"));
   for (size_t i = 0; i < values.size(); i += 31)
     ASSERT_EQ(values[i], static_cast<float>(i / 32 % 127)) << i;
 }

@@ -282,6 +282,34 @@ void ExpectFrequencies(const std::vector<double>& actual, const std::vector<doub
 }
 
 // Figures of transformers 5.24, modeling_rope_utils.py.
+TEST(RopeTest, OddScalingsAreRefusedOneFieldAtATime) {
+  const auto refusal = [](const std::string& field, double value) -> std::string {
+    Json scaling = {{"rope_type", "yarn"},   {"factor", 4.0},
+                    {"beta_fast", 32.0},     {"beta_slow", 1.0},
+                    {"attention_factor", 1}, {"original_max_position_embeddings", 64}};
+    scaling[field] = value;
+    try {
+      (void)WithScaling(scaling.dump().c_str());
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_EQ(refusal("factor", 4), "");
+  EXPECT_EQ(refusal("beta_fast", 1), "");  // both alike
+  for (const auto& [field, value] :
+       std::vector<std::pair<std::string, double>>{{"factor", 0},
+                                                   {"factor", -1},
+                                                   {"attention_factor", -1},
+                                                   {"beta_slow", 0},
+                                                   {"beta_slow", -1},
+                                                   {"beta_slow", 33},
+                                                   {"beta_fast", 0.5},
+                                                   {"original_max_position_embeddings", 1}}) {
+    EXPECT_NE(refusal(field, value), "") << field << ' ' << value;
+  }
+}
+
 TEST(RopeTest, YarnIsThatOfTheReference) {
   const RopeConfig usual =
       WithScaling(R"({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64})")

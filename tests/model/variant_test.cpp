@@ -44,6 +44,13 @@ TEST(VariantTest, NamesResolveToShapesOfTheParentsLayer) {
   EXPECT_EQ(VariantName(ResolveVariant("attn:linear", parent, 0)), "attn:linear");
 }
 
+TEST(VariantTest, EveryPartOfABlockHasAName) {
+  const ModelConfig parent = Uniform(100, 192, 6, 32, 2, 512, 6, true);
+  EXPECT_EQ(SubBlockName(WhichSubBlock(ResolveVariant("attn:kv1", parent, 0))), "attn");
+  EXPECT_EQ(SubBlockName(WhichSubBlock(ResolveVariant("ffn:50%", parent, 0))), "ffn");
+  EXPECT_EQ(SubBlockName(WhichSubBlock(ResolveVariant("none", parent, 0))), "block");
+}
+
 TEST(VariantTest, WindowsArePartOfTheName) {
   ModelConfig parent = Uniform(100, 192, 6, 32, 2, 512, 6, true);
   parent.blocks[1].attention.window = 64;

@@ -9,6 +9,7 @@
 namespace puzzle {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::UnorderedElementsAre;
 
@@ -104,6 +105,21 @@ std::vector<uint32_t> Kept(const Labels& labels, const std::vector<RowSense>& se
   for (uint32_t id = 0; id < labels.size(); ++id) ids.push_back(id);
   KeepUndominated(labels, senses, ids);
   return ids;
+}
+
+TEST(LabelsTest, ALabelMovesWithAllThatItSays) {
+  Labels labels = LabelsOf({1, 2, 3}, {10, 11, 20, 21, 30, 31});
+  labels.excess = {0.1, 0.2, 0.3};
+  labels.parent = {4, 5, 6};
+  labels.group = {7, 8, 9};
+  labels.column = {13, 14, 15};
+  labels.Move(2, 0);
+  EXPECT_THAT(labels.score, ElementsAre(3, 2, 3));
+  EXPECT_THAT(labels.excess, ElementsAre(0.3, 0.2, 0.3));
+  EXPECT_THAT(labels.parent, ElementsAre(6, 5, 6));
+  EXPECT_THAT(labels.group, ElementsAre(9, 8, 9));
+  EXPECT_THAT(labels.column, ElementsAre(15, 14, 15));
+  EXPECT_THAT(labels.totals, ElementsAre(30, 31, 20, 21, 30, 31));
 }
 
 TEST(DominanceTest, ALabelGoesWhenAnotherIsNoWorseInAnything) {
