@@ -112,6 +112,20 @@ TEST(HfConfigTest, FfnMultReturnsTheExactSizeForEveryMultipleOf256) {
   }
 }
 
+TEST(HfConfigTest, BlocksOfOtherFamiliesThanLlamaAreWrittenAndRead) {
+  Json json = Llama();
+  json["model_type"] = "mistral";
+  json["architectures"] = {"MistralForCausalLM"};
+  ModelConfig config = ModelConfigFromJson(json, "c");
+  config.blocks[1] = {{SubBlockForm::kFull, 2}, {SubBlockForm::kNone, 0}};
+  config.blocks[2].ffn.size = 40;
+  const Json written = ToHfJson(config);
+  ASSERT_EQ(written["block_configs"].size(), 3u);
+  EXPECT_EQ(written["block_configs"][1]["attention"]["num_key_value_heads"], 2);
+  EXPECT_EQ(written["block_configs"][2]["ffn"]["intermediate_size"], 40);
+  EXPECT_EQ(ModelConfigFromJson(written, "c"), config);
+}
+
 TEST(HfConfigTest, AnyModelDialectIsRead) {
   Json json = Llama();
   json["block_configs"] = Json::array();
@@ -318,6 +332,14 @@ TEST(RopeTest, YarnIsThatOfTheReference) {
                     {1.0, 0.237170815, 0.049999997, 0.00790569466, 0.00249999994, 0.000790569466,
                      0.000250000012, 7.90569466e-05});
   EXPECT_NEAR(usual.attention_factor, 1.138629436111989, 1e-12);
+  // A ramp that begins behind the first pairs.
+  const RopeConfig longer =
+      WithScaling(
+          R"({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 4096})")
+          .rope;
+  ExpectFrequencies(longer.InverseFrequencies(16),
+                    {1.0, 0.31622776601683794, 0.1, 0.02569350598886808, 0.00625,
+                     0.0013834964763236657, 0.00025, 7.905694150420948e-05});
   const RopeConfig unusual =
       WithScaling(R"({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64,
                       "truncate": false, "beta_fast": 16.0, "mscale": 0.7, "mscale_all_dim": 0.5})")

@@ -210,6 +210,7 @@ TEST(QuestionTest, EqualLayersSayWhatTheyCost) {
   const TableAnswer answer = AskTable(TwoLayers(), question, kSilent);
   EXPECT_DOUBLE_EQ(answer.solutions[0].objective, 0.4);
   EXPECT_DOUBLE_EQ(answer.free->objective, 0.1);
+  EXPECT_GT(answer.solutions[0].time_s, 0);
   EXPECT_THAT(AnswerText(TwoLayers(), answer, "exact"),
               testing::EndsWith("\nthe same in all layers: 2 kv heads, 6 channels; loss 0.400000, "
                                 "+0.3 (+300.00 %) against free layers\n"));
