@@ -29,7 +29,7 @@ constexpr size_t kPieceBytes = 4 << 20;
 
 /// Calls `use(pointer, bytes)` for the tensor's data, piece by piece.
 template <typename Use>
-void ForEachPiece(const InputFile& file, const StoredTensor& tensor, Use use) {
+void ForEachPiece(const InputFile& file, const SafetensorsTensor& tensor, Use use) {
   std::vector<char> piece(std::min<uint64_t>(kPieceBytes, tensor.bytes));
   for (uint64_t done = 0; done < tensor.bytes; done += piece.size()) {
     const size_t count = std::min<uint64_t>(piece.size(), tensor.bytes - done);
@@ -40,7 +40,8 @@ void ForEachPiece(const InputFile& file, const StoredTensor& tensor, Use use) {
 
 /// Reads elements of type T and writes `convert` of each to `out`.
 template <typename T, typename Convert>
-void ReadConverted(const InputFile& file, const StoredTensor& tensor, float* out, Convert convert) {
+void ReadConverted(const InputFile& file, const SafetensorsTensor& tensor, float* out,
+                   Convert convert) {
   static_assert(kPieceBytes % sizeof(T) == 0);
   ForEachPiece(file, tensor, [&](const char* data, size_t bytes) {
     // A vector<char> is aligned for every T.
@@ -99,7 +100,7 @@ fs::path ShardPath(const fs::path& folder, const std::string& name) {
 struct SafetensorsReader::State {
   struct Entry {
     size_t file;  // index into `files`
-    StoredTensor tensor;
+    SafetensorsTensor tensor;
   };
 
   std::string path;
@@ -109,7 +110,7 @@ struct SafetensorsReader::State {
 
   void OpenFolder(const fs::path& folder);
   void OpenShards(const fs::path& folder);
-  std::vector<StoredTensor> AddFile(const fs::path& file);
+  std::vector<SafetensorsTensor> AddFile(const fs::path& file);
 
   const Entry& Find(const std::string& name) const;
   const InputFile& FileOf(const Entry& entry) const { return files[entry.file]; }
@@ -118,10 +119,10 @@ struct SafetensorsReader::State {
 };
 
 /// Opens a file, adds its tensors and returns them.
-std::vector<StoredTensor> SafetensorsReader::State::AddFile(const fs::path& file) {
+std::vector<SafetensorsTensor> SafetensorsReader::State::AddFile(const fs::path& file) {
   files.emplace_back(file.string());
-  std::vector<StoredTensor> tensors = ReadSafetensorsHeader(files.back());
-  for (const StoredTensor& tensor : tensors) {
+  std::vector<SafetensorsTensor> tensors = ReadSafetensorsHeader(files.back());
+  for (const SafetensorsTensor& tensor : tensors) {
     const auto [entry, is_new] = entries.emplace(tensor.name, Entry{files.size() - 1, tensor});
     if (!is_new) {
       throw Error(fmt::format("{}: tensor '{}': is in {} as well", file.string(), tensor.name,
@@ -151,7 +152,7 @@ void SafetensorsReader::State::OpenShards(const fs::path& folder) {
     if (!shard_paths.contains(shard)) shard_paths.emplace(shard, ShardPath(folder, shard));
   }
   for (const auto& [shard, shard_path] : shard_paths) {
-    for (const StoredTensor& tensor : AddFile(shard_path)) {
+    for (const SafetensorsTensor& tensor : AddFile(shard_path)) {
       const auto indexed = shard_of.find(tensor.name);
       if (indexed == shard_of.end()) {
         throw Error(fmt::format("{}: tensor '{}': is not in {}", shard_path.string(), tensor.name,
@@ -248,7 +249,7 @@ void SafetensorsReader::Read(const std::string& name, void* out) const {
 std::vector<float> SafetensorsReader::ReadF32(const std::string& name, bool check_finite) const {
   const State::Entry& entry = state_->Find(name);
   const InputFile& file = state_->FileOf(entry);
-  const StoredTensor& tensor = entry.tensor;
+  const SafetensorsTensor& tensor = entry.tensor;
   std::vector<float> values(static_cast<size_t>(NumElements(tensor.shape)));
   if (tensor.dtype == DType::kF32) {
     file.ReadAt(tensor.offset, values.data(), tensor.bytes);

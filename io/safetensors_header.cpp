@@ -118,13 +118,13 @@ uint64_t TensorBytes(const FormatType& type, const Shape& shape) {
 }
 
 /// The declaration of one tensor, its offset still relative to the data.
-StoredTensor ParseTensor(const std::string& name, const Json& declaration) {
+SafetensorsTensor ParseTensor(const std::string& name, const Json& declaration) {
   if (!declaration.is_object()) throw Error("not an object");
   const Json& dtype_name = Member(declaration, "dtype");
   if (!dtype_name.is_string()) throw Error("dtype is not a string");
   const FormatType& type = TypeNamed(dtype_name.get<std::string>());
 
-  StoredTensor tensor{name, std::string(type.name), type.dtype, {}};
+  SafetensorsTensor tensor{name, std::string(type.name), type.dtype, {}};
   tensor.shape = Integers(Member(declaration, "shape"), kMaxRank, "shape");
   tensor.bytes = TensorBytes(type, tensor.shape);
 
@@ -143,10 +143,10 @@ StoredTensor ParseTensor(const std::string& name, const Json& declaration) {
 }
 
 /// Checks that tensors in the order of the data leave no byte of it unused or used twice.
-void CheckLayout(const std::vector<StoredTensor>& tensors, uint64_t data_bytes,
+void CheckLayout(const std::vector<SafetensorsTensor>& tensors, uint64_t data_bytes,
                  const std::string& path) {
   uint64_t end = 0;
-  for (const StoredTensor& tensor : tensors) {
+  for (const SafetensorsTensor& tensor : tensors) {
     if (tensor.offset != end) {
       throw Error(fmt::format("{}: tensor '{}': begins at {}, {} the end of the one before at {}",
                               path, tensor.name, tensor.offset,
@@ -190,12 +190,12 @@ std::string ReadHeaderText(const InputFile& file) {
 
 }  // namespace
 
-std::vector<StoredTensor> ReadSafetensorsHeader(const InputFile& file) {
+std::vector<SafetensorsTensor> ReadSafetensorsHeader(const InputFile& file) {
   const std::string text = ReadHeaderText(file);
   const JsonLimits limits{.max_depth = 8, .max_bytes = kMaxHeaderBytes, .allow_comments = false};
   const JsonText header = JsonText::Parse(text, file.path() + ": header", limits);
 
-  std::vector<StoredTensor> tensors;
+  std::vector<SafetensorsTensor> tensors;
   for (const auto& [name, declaration] : header.value().items()) {
     CheckName(name, file.path());
     try {
@@ -208,12 +208,12 @@ std::vector<StoredTensor> ReadSafetensorsHeader(const InputFile& file) {
       throw WithContext(fmt::format("{}: tensor '{}'", file.path(), name), e);
     }
   }
-  std::ranges::sort(tensors, {}, [](const StoredTensor& tensor) {
+  std::ranges::sort(tensors, {}, [](const SafetensorsTensor& tensor) {
     return std::tuple(tensor.offset, tensor.bytes);
   });
   const uint64_t data_begin = kLengthBytes + text.size();
   CheckLayout(tensors, file.size() - data_begin, file.path());
-  for (StoredTensor& tensor : tensors) tensor.offset += data_begin;
+  for (SafetensorsTensor& tensor : tensors) tensor.offset += data_begin;
   return tensors;
 }
 

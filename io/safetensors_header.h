@@ -17,7 +17,7 @@ inline constexpr const char* kSafetensorsName = "model.safetensors";
 inline constexpr const char* kSafetensorsIndexName = "model.safetensors.index.json";
 
 /// A tensor as its file declares it.
-struct StoredTensor {
+struct SafetensorsTensor {
   std::string name;
   std::string dtype_name;      // as in the file: "F32", "F8_E4M3", ...
   std::optional<DType> dtype;  // nullopt: a type of the format that we do not know
@@ -28,6 +28,6 @@ struct StoredTensor {
 
 /// Reads and checks the header of an open file; the result is in the order of the data. Throws
 /// Error naming file and tensor for everything that io/README.md lists.
-[[nodiscard]] std::vector<StoredTensor> ReadSafetensorsHeader(const InputFile& file);
+[[nodiscard]] std::vector<SafetensorsTensor> ReadSafetensorsHeader(const InputFile& file);
 
 }  // namespace puzzle

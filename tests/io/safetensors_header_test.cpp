@@ -173,7 +173,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 class SafetensorsHeaderTest : public testing::Test {
  protected:
-  std::vector<StoredTensor> Read(const std::string& bytes) const {
+  std::vector<SafetensorsTensor> Read(const std::string& bytes) const {
     WriteBytes(folder_ / "file", bytes);
     return ReadSafetensorsHeader(InputFile(folder_ / "file"));
   }
@@ -228,7 +228,7 @@ TEST_F(SafetensorsHeaderTest, DamagedFilesNeverCrash) {
       damaged[random() % damaged.size()] = static_cast<char>(random());
     }
     try {
-      for (const StoredTensor& tensor : Read(damaged)) {
+      for (const SafetensorsTensor& tensor : Read(damaged)) {
         EXPECT_LE(tensor.offset + tensor.bytes, damaged.size());
       }
     } catch (const Error& e) {
