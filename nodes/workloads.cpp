@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "io/error.h"
+#include "io/percentage.h"
 #include "model/block/counts.h"
 #include "model/files/checkpoint_config.h"
 #include "model/shape/config.h"
@@ -183,17 +184,24 @@ Workload Of(const TokenizeParams& p, const Ports& ports) {
   return work;
 }
 
-Workload Of(const PretrainParams& p, const Ports& ports) {
-  const Facts* tokens = ports.Get("tokens");
-  if (tokens == nullptr || tokens->vocab == 0) return {};
+// Of a parent of its own.
+ModelConfig ShapeOf(const PretrainParams& p, const Facts& tokens) {
   ModelConfig config;
-  config.vocab_size = tokens->vocab;
+  config.vocab_size = tokens.vocab;
   config.hidden_size = p.hidden;
   config.n_heads = p.heads;
   config.head_dim = p.hidden / p.heads;
-  config.max_positions = static_cast<int64_t>(tokens->length);
+  config.max_positions = static_cast<int64_t>(tokens.length);
   config.blocks.assign(static_cast<size_t>(p.layers),
                        {{SubBlockForm::kFull, p.kv_heads}, {SubBlockForm::kFull, p.ffn}});
+  return config;
+}
+
+Workload Of(const PretrainParams& p, const Ports& ports) {
+  const Facts *tokens = ports.Get("tokens"), *like = ports.Get("like");
+  if (tokens == nullptr || (ports.Has("like") && like == nullptr)) return {};
+  if (like == nullptr && tokens->vocab == 0) return {};
+  const ModelConfig config = like != nullptr ? *like->model : ShapeOf(p, *tokens);
   Facts facts;
   facts.model = config;
   Workload work = Known(facts);
@@ -333,6 +341,26 @@ Workload Of(const QuantizeParams&, const Ports& ports) {
   return model == nullptr ? Workload() : Written(*model);
 }
 
+// Each removal runs every candidate from its layer on: half the blocks, and the head.
+Workload Of(const RemoveBlocksParams& p, const Ports& ports) {
+  const Facts *parent = ports.Get("parent"), *tokens = ports.Get("tokens");
+  const auto part = ParsePercentage(p.block_parameters);
+  if (parent == nullptr || tokens == nullptr || !part) return {};
+  const ModelConfig& config = *parent->model;
+  Workload work = Known(*parent);
+  const double candidates = Double(config.n_layers()) * (p.unit == "block" ? 1 : 2);
+  const double removals = std::ceil(std::max(0.0, 1 - *part) * candidates);
+  const double tried = candidates * (1 + *part) / 2;  // of those that are left, on average
+  AddProducts(removals * tried * tokens->tokens() *
+                  (BlockFlops(config, tokens->length) * (1 + *part) / 4 + HeadFlops(config)),
+              config, p.compute, work);
+  work.disk_bytes = WeightBytes(config);
+  work.shared_bytes = WeightBytes(config) * (p.compute == "bf16" ? 1.5 : 1);
+  work.memory_bytes =
+      0.3e9 + 4 * Double(p.batch) * tokens->length * Double(config.hidden_size * config.n_layers());
+  return work;
+}
+
 Workload Of(const GkdParams& p, const Ports& ports) {
   const Facts *teacher = ports.Get("teacher"), *student = ports.Get("student"),
               *tokens = ports.Get("tokens");
@@ -428,6 +456,7 @@ const std::map<std::string, KindLoad, std::less<>>& Loads() {
       {"precision_score", As<PrecisionScoreParams>},
       {"precision", Small},
       {"quantize", As<QuantizeParams>},
+      {"remove_blocks", As<RemoveBlocksParams>},
       {"gkd", As<GkdParams>},
       {"evaluate", As<EvaluateParams>},
       {"export", As<ExportParams>},

@@ -3,6 +3,7 @@
 #include "nodes/measure/best.h"
 #include "nodes/measure/evaluate.h"
 #include "nodes/measure/kinds.h"
+#include "nodes/measure/remove_blocks.h"
 #include "nodes/measure/report.h"
 #include "nodes/measure/score.h"
 #include "nodes/measure/tasks.h"
@@ -10,9 +11,13 @@
 namespace puzzle {
 
 std::map<std::string, Body> MeasureBodies() {
-  return {{"additivity", MakeBody(RunAdditivity)}, {"best", MakeBody(RunBest)},
-          {"evaluate", MakeBody(RunEvaluate)},     {"report", MakeBody(RunReport)},
-          {"score", MakeBody(RunScore)},           {"tasks", MakeBody(RunTasks)}};
+  return {{"additivity", MakeBody(RunAdditivity)},
+          {"best", MakeBody(RunBest)},
+          {"evaluate", MakeBody(RunEvaluate)},
+          {"remove_blocks", MakeBody(RunRemoveBlocks)},
+          {"report", MakeBody(RunReport)},
+          {"score", MakeBody(RunScore)},
+          {"tasks", MakeBody(RunTasks)}};
 }
 
 }  // namespace puzzle

@@ -1,6 +1,7 @@
 #include "nodes/measure/kinds.h"
 
 #include "graph/kind/unkeyed_as.h"
+#include "io/percentage.h"
 #include "nodes/measure/task_rows.h"
 
 namespace puzzle {
@@ -23,6 +24,34 @@ NodeKind ScoreKind() {
       .Out("score")
       .On(Needs::kDevice);
   return AddLossOn(kind);
+}
+
+NodeKind RemoveBlocksKind() {
+  return Kind<RemoveBlocksParams>(
+             "remove_blocks", 1,
+             "Depth pruning by iterative removal with re-scoring (SLEB, arXiv 2402.09025), a "
+             "baseline: the block whose removal hurts least goes, the others are scored again "
+             "without it, and so on.")
+      .In("parent", "checkpoint", "the model")
+      .In("tokens", "tokens", "what removals are scored on")
+      .Param("block_parameters", &RemoveBlocksParams::block_parameters, {Required()},
+             "how much of the blocks' parameters may stay: \"80%\"")
+      .Param("unit", &RemoveBlocksParams::unit, {OneOf({"block", "sub_block"})},
+             "what goes at a time: a whole block, or an attention or FFN alone")
+      .Param("objective", &RemoveBlocksParams::objective, {OneOf({"lm_loss", "kl"})},
+             "what says how much it hurts: the loss on the text, or the KL from the parent")
+      .Param("compute", &RemoveBlocksParams::compute, {OneOf({"fp32", "bf16"})},
+             "type of the products, the head's too; bf16 only where the device is faster at it")
+      .Param("batch", &RemoveBlocksParams::batch, {Between(1, 1 << 20), Unkeyed()},
+             "sequences at a time")
+      .Check([](const RemoveBlocksParams& p) -> std::optional<std::string> {
+        const auto part = ParsePercentage(p.block_parameters);
+        if (part && *part <= 1) return std::nullopt;
+        return "block_parameters is \"" + p.block_parameters +
+               "\", expected a percentage up to 100 such as \"80%\"";
+      })
+      .Out("checkpoint")
+      .On(Needs::kDevice);
 }
 
 NodeKind BestKind() {
@@ -106,7 +135,8 @@ NodeKind ReportKind() {
 }  // namespace
 
 std::vector<NodeKind> MeasureKinds() {
-  return {ScoreKind(), BestKind(), AdditivityKind(), TasksKind(), EvaluateKind(), ReportKind()};
+  return {ScoreKind(), RemoveBlocksKind(), BestKind(),  AdditivityKind(),
+          TasksKind(), EvaluateKind(),     ReportKind()};
 }
 
 }  // namespace puzzle

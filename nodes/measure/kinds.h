@@ -18,6 +18,14 @@ struct ScoreParams : LossOn {
   int64_t batch = 8;
 };
 
+struct RemoveBlocksParams {
+  std::string block_parameters;  // "80%"
+  std::string unit = "block";
+  std::string objective = "lm_loss";
+  std::string compute = "fp32";
+  int64_t batch = 8;
+};
+
 struct BestParams {};
 
 struct AdditivityParams {};

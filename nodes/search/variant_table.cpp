@@ -4,12 +4,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
+#include "io/percentage.h"
 
 namespace puzzle {
 
@@ -51,13 +51,7 @@ double LimitValue(const json& value, double whole, const std::string& where) {
   if (value.is_number()) return value.get<double>();
   if (value.is_string()) {
     const std::string& text = value.get_ref<const std::string&>();
-    double percent = 0;
-    const char* end = text.data() + text.size();
-    const auto [rest, error] = std::from_chars(text.data(), end, percent);
-    if (error == std::errc() && std::string_view(rest, end - rest) == "%" && percent >= 0 &&
-        std::isfinite(percent)) {
-      return percent / 100 * whole;
-    }
+    if (const auto part = ParsePercentage(text)) return *part * whole;
   }
   throw Error(fmt::format("{}: expected a number or a percentage such as \"70%\", got {}", where,
                           value.dump()));

@@ -31,8 +31,13 @@ Kind<P>& AddTraining(Kind<P>& kind, std::string lr = "peak learning rate of Adam
 }
 
 NodeKind PretrainKind() {
-  Kind<PretrainParams> kind("pretrain", 1, "A small Llama trained from scratch: a parent.");
+  Kind<PretrainParams> kind("pretrain", 1,
+                            "A model trained from scratch: a small Llama as a parent, or, as a "
+                            "baseline, another's shape.");
   kind.In("tokens", "tokens", "training text; its length is the model's context")
+      .InOptional("like", "checkpoint",
+                  "whose shape it takes, blocks that differ included, and no weights; then layers, "
+                  "hidden, heads, kv_heads and ffn say nothing")
       .Param("layers", &PretrainParams::layers, {Between(1, 256)}, "blocks")
       .Param("hidden", &PretrainParams::hidden, {Between(2, 1 << 20)}, "hidden size")
       .Param("heads", &PretrainParams::heads, {Between(1, 1 << 16)}, "query heads")
@@ -46,7 +51,9 @@ NodeKind PretrainKind() {
       })
       .Out("checkpoint")
       .On(Needs::kDevice)
-      .Takes([](const PretrainParams& p, const InputFacts&) {
+      .Takes([](const PretrainParams& p, const InputFacts& in) {
+        if (in.Bytes("like") > 0)
+          return Occupies(kTrainedCopies * static_cast<double>(in.Bytes("like")));
         const int64_t attention = 2 * p.hidden * p.hidden * (p.heads + p.kv_heads) / p.heads;
         const int64_t weights = p.layers * (attention + 3 * p.hidden * p.ffn);
         return Occupies(kTrainedCopies * sizeof(float) * static_cast<double>(weights));

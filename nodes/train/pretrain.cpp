@@ -9,6 +9,7 @@
 #include "model/math/parallel.h"
 #include "model/pch.h"
 #include "model/transformer.h"
+#include "nodes/states/activations.h"
 #include "nodes/train/training_loop.h"
 
 namespace puzzle {
@@ -36,14 +37,20 @@ ModelConfig ConfigOf(const PretrainParams& params, const TokenSet& tokens) {
   return config;
 }
 
+ModelConfig ConfigLike(const Checkpoint& like, const TokenSet& tokens) {
+  CheckTokensFit(tokens, like.model.config, "the model at port `like`");
+  return like.model.config;
+}
+
 }  // namespace
 
 Checkpoint RunPretrain(const PretrainParams& params, const Inputs& inputs, RunContext& context) {
   const auto tokens = inputs.Get<TokenSet>("tokens");
   const at::AutoGradMode with_gradients(true);
   const uint64_t seed = context.seed() + static_cast<uint64_t>(params.seed);
-  const ModelWeights weights =
-      ToDevice(RandomModel(ConfigOf(params, *tokens), seed), context.device().name());
+  const auto like = inputs.Has("like") ? inputs.Get<Checkpoint>("like") : nullptr;
+  const ModelConfig config = like ? ConfigLike(*like, *tokens) : ConfigOf(params, *tokens);
+  const ModelWeights weights = ToDevice(RandomModel(config, seed), context.device().name());
   AdamW optimizer(Parameters(weights),
                   {.weight_decay = params.weight_decay, .clip_norm = params.clip});
   const at::Device device(context.device().name());

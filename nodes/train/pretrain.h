@@ -1,4 +1,5 @@
-// `pretrain`: a small parent trained from scratch, for graphs that need no checkpoint.
+// `pretrain`: a model trained from scratch: a small parent for graphs that need no checkpoint, or a
+// baseline of a child's shape.
 #pragma once
 
 #include "graph/kind/kind.h"
@@ -7,7 +8,8 @@
 
 namespace puzzle {
 
-/// Trains a Llama of the given shape on next-token prediction (AdamW, cosine schedule).
+/// Trains a Llama of the given shape, or a model of the shape at port `like`, on next-token
+/// prediction (AdamW, cosine schedule). Throws Error when the tokens do not fit that shape.
 [[nodiscard]] Checkpoint RunPretrain(const PretrainParams& params, const Inputs& inputs,
                                      RunContext& context);
 
