@@ -76,10 +76,15 @@ std::optional<std::map<std::string, TaskField>> TakeJson(std::string_view& text)
   const std::string_view line = text.substr(0, text.find('\n'));
   text.remove_prefix(std::min(line.size() + 1, text.size()));
   if (line.find_first_not_of(" \t\r") == std::string_view::npos) return std::nullopt;
+  if (!IsUtf8(line)) throw Error("is not UTF-8");
   try {
     return FieldsOf(json::parse(line));
   } catch (const json::exception& error) {
-    throw Error(error.what());
+    // Without its name in the library and the place, which counts lines of this one line.
+    const std::string what = error.what();
+    const size_t place = what.find(": ");
+    throw Error("is no JSON object of texts and lists: " +
+                (place == std::string::npos ? what : what.substr(place + 2)));
   }
 }
 
