@@ -8,6 +8,7 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "io/chat_template.h"
 #include "io/error.h"
@@ -161,16 +162,19 @@ TokenSet PackDocuments(DocumentReader& documents, const Tokenizer& tokenizer,
   bool is_text_before = false;
   uint64_t done = 0;
   while (!enough()) {
-    const std::vector<Document> batch = TakeBatch(documents);
+    std::vector<Document> batch = TakeBatch(documents);
     if (batch.empty()) break;
     encoder.Prepare(batch);
     std::vector<ChatIds> encoded(batch.size());
-    InParallel(batch.size(), [&](size_t i) { encoded[i] = encoder.Encode(batch[i]); });
+    InParallel(batch.size(), [&](size_t i) {
+      encoded[i] = encoder.Encode(batch[i]);
+      batch[i].text = {};  // it may be all of a large file
+    });
     for (size_t i = 0; i < batch.size() && !enough(); ++i) {
       const bool is_text = batch[i].messages.empty();  // a template begins and ends by itself
       if (is_text && (begins || (is_text_before && !set.ids.empty())))
         set.ids.insert(set.ids.end(), before.begin(), before.end());
-      Append(encoded[i], set);
+      Append(std::exchange(encoded[i], {}), set);
       is_text_before = is_text;
       done += batch[i].bytes;
     }
