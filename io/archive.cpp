@@ -8,6 +8,7 @@
 #include "io/error.h"
 #include "io/fingerprint.h"
 #include "io/json_text.h"
+#include "io/references.h"
 
 namespace puzzle {
 namespace {
@@ -25,6 +26,18 @@ struct Contents {
   std::map<std::string, std::string, std::less<>> attributes;  // name -> canonical JSON
   std::map<std::string, Array, std::less<>> arrays;
 };
+
+/// Notes an attribute. What an archive refers to counts as an array that it holds.
+void AddAttribute(std::string_view name, const nlohmann::json& value, Contents& contents) {
+  if (name != kReferencesAttribute) {
+    contents.attributes.emplace(name, CanonicalJson(value));
+    return;
+  }
+  for (auto& [array_name, array] : ReferencesFromJson(value).arrays) {
+    contents.arrays.emplace(
+        array_name, Contents::Array{array.info.dtype, array.info.shape, std::move(array.digest)});
+  }
+}
 
 std::string Digest(const Contents& contents) {
   Fingerprint fingerprint;
@@ -96,7 +109,7 @@ DigestingWriter::~DigestingWriter() = default;
 
 void DigestingWriter::SetAttribute(std::string_view name, const nlohmann::json& value) {
   state_->inner->SetAttribute(name, value);
-  state_->contents.attributes.emplace(name, CanonicalJson(value));
+  AddAttribute(name, value, state_->contents);
 }
 
 void DigestingWriter::Write(std::string_view name, const ArrayView& array) {
@@ -142,7 +155,7 @@ uint64_t DigestingWriter::bytes() const {
 std::string DigestArchive(const ArchiveReader& reader) {
   Contents contents;
   for (const std::string& name : reader.AttributeNames()) {
-    contents.attributes.emplace(name, CanonicalJson(reader.Attribute(name)));
+    AddAttribute(name, reader.Attribute(name), contents);
   }
   for (const std::string& name : reader.ArrayNames()) {
     const ArrayInfo info = reader.Info(name);

@@ -38,7 +38,7 @@ Tensor Answer(const Weights& weights, const Spec& spec, const block::Surrounding
 Transformer::Transformer(ModelWeights weights, int64_t positions) : weights_(std::move(weights)) {
   const ModelConfig& config = weights_.config;
   if (positions == 0) positions = config.max_positions;
-  rotary_ = RotaryTable(config, positions, weights_.embedding.device());
+  rotary_ = RotaryTable(config, positions, weights_.norm.device());
 }
 
 Transformer Transformer::WithProductsIn(at::ScalarType type) const {

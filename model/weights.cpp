@@ -7,6 +7,7 @@
 #include "model/block/attention.h"
 #include "model/block/ffn.h"
 #include "model/pch.h"
+#include "model/unread.h"
 
 namespace puzzle {
 
@@ -131,19 +132,21 @@ std::vector<Tensor> Parameters(const SubBlockWeights& weights, const VariantSpec
 
 ModelWeights Clone(const ModelWeights& model) {
   ModelWeights copy = model;
-  for (auto& [name, slot] : Slots(copy)) *slot = slot->detach().clone();
+  for (auto& [name, slot] : Slots(copy))
+    *slot = slot->is_meta() ? InMemory(*slot) : slot->detach().clone();
   return copy;
 }
 
 SubBlockWeights Clone(const SubBlockWeights& weights, const VariantSpec& spec) {
   SubBlockWeights copy = weights;
-  for (auto& [name, slot] : Slots(copy, spec)) *slot = slot->detach().clone();
+  for (auto& [name, slot] : Slots(copy, spec))
+    *slot = slot->is_meta() ? InMemory(*slot) : slot->detach().clone();
   return copy;
 }
 
 ModelWeights ToDevice(const ModelWeights& model, const std::string& device) {
   ModelWeights moved = model;
-  for (auto& [name, slot] : Slots(moved)) *slot = slot->to(at::Device(device));
+  for (auto& [name, slot] : Slots(moved)) *slot = InMemory(*slot).to(at::Device(device));
   return moved;
 }
 
@@ -173,7 +176,8 @@ void Replace(ModelWeights& model, int64_t layer, const VariantSpec& spec,
 
 size_t ByteSize(const ModelWeights& model) {
   size_t bytes = 0;
-  for (const Tensor& tensor : Parameters(model)) bytes += tensor.nbytes();
+  for (const Tensor& tensor : Parameters(model))
+    if (!tensor.is_meta()) bytes += tensor.nbytes();
   return bytes;
 }
 

@@ -4,6 +4,7 @@
 
 #include "io/error.h"
 #include "model/pch.h"
+#include "model/unread.h"
 
 namespace puzzle {
 
@@ -60,7 +61,7 @@ ArrayView ViewOf(const Tensor& tensor) {
 }
 
 void WriteTensor(ArchiveWriter& out, const std::string& name, const Tensor& tensor) {
-  const Tensor host = tensor.detach().to(at::kCPU).contiguous();
+  const Tensor host = InMemory(tensor).detach().to(at::kCPU).contiguous();
   out.Write(name, ViewOf(host));
 }
 

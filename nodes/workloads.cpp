@@ -146,7 +146,10 @@ Workload Of(const LoadModelParams& p, const Ports&) {
   } catch (const Error&) {
     return {};  // the step itself says what is wrong
   }
-  return Written(facts);
+  Workload work = Written(facts);
+  work.disk_bytes = work.shared_bytes = 0;  // the weights stay where they are
+  work.memory_bytes = 4 * Double(facts.model->vocab_size) * Double(facts.model->hidden_size);
+  return work;
 }
 
 Workload Of(const SyntheticTextParams& p, const Ports&) {

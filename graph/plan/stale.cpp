@@ -10,6 +10,7 @@
 #include "graph/plan/each_step.h"
 #include "graph/plan/reason.h"
 #include "io/error.h"
+#include "io/references.h"
 
 namespace puzzle {
 namespace {
@@ -20,14 +21,53 @@ using nlohmann::json;
 constexpr double kGuessDevice_s = 1.0;
 constexpr double kGuessHost_s = 0.05;
 
-/// The path of the first file of an output folder that is gone or has another size, or "".
-std::string LostOutput(const Step& step, const Record& record) {
-  for (const RecordedOutput& output : RecordedOutputs(step, record)) {
+using Files = std::vector<RecordedOutput>;
+
+/// Files of the user's that the artifact refers to instead of holding their content.
+Files ReferredFiles(const json& record) {
+  const json scalars = record.value("scalars", json::object());
+  const auto text = scalars.find(kReferredFiles);
+  Files files;
+  if (text == scalars.end() || !text->is_string()) return files;
+  for (const auto& [path, stamp] : FilesFromText(text->get<std::string>())) {
+    files.push_back({path, static_cast<int64_t>(stamp.bytes)});
+  }
+  return files;
+}
+
+/// Files that the step wrote into its output folders.
+Files OutputFiles(const Step& step, const json& record) {
+  Files outputs;
+  const json files = record.value("output_files", json::object());
+  for (const auto& [param, folder] : step.params.output_paths) {
+    if (folder.empty()) continue;
+    for (const auto& [name, bytes] : files.items()) {
+      outputs.push_back({folder + '/' + name, {}});
+      if (bytes.is_number()) outputs.back().bytes = bytes.get<int64_t>();
+    }
+  }
+  return outputs;
+}
+
+/// The path of the first file that is gone or has another size, or "".
+std::string LostOf(const Files& files) {
+  for (const RecordedOutput& file : files) {
     struct stat info {};
-    if (::stat(output.path.c_str(), &info) != 0) return output.path + " is gone";
-    if (output.bytes && info.st_size != *output.bytes) return output.path + " changed";
+    if (::stat(file.path.c_str(), &info) != 0) return file.path + " is gone";
+    if (file.bytes && info.st_size != *file.bytes) return file.path + " changed";
   }
   return {};
+}
+
+/// What is not any more of the files that a result needs besides its artifact, or "".
+std::string LostOutput(const Step& step, const Record& record) {
+  if (!record.has_output_files) return {};
+  const json value = RecordJson(record);
+  if (const std::string lost = LostOf(OutputFiles(step, value)); !lost.empty()) {
+    return "output file " + lost;
+  }
+  const std::string lost = LostOf(ReferredFiles(value));
+  return lost.empty() ? "" : "what it refers to is not where it was: " + lost;
 }
 
 /// Seconds of past runs: of the same step, else the mean of its kind, else a guess.
@@ -126,7 +166,7 @@ void MarkStep(const Plan& plan, StepId id, Store& store, const StepOrders& order
     step.warning = plan.steps[id].name + ": there is no earlier result to accept";
   }
   if (test.presence != Presence::kAbsent) {
-    step.group = test.outputs_lost ? "output files lost" : test.reason;
+    step.group = test.outputs_lost ? "files outside of the store lost" : test.reason;
     step.warning = plan.steps[id].name + ": " + test.reason + ", computing it again";
   }
 }
@@ -152,17 +192,12 @@ void SortUnique(std::vector<std::string_view>& digests) {
 }
 
 std::vector<RecordedOutput> RecordedOutputs(const Step& step, const Record& record) {
-  std::vector<RecordedOutput> outputs;
-  if (!record.has_output_files || step.params.output_paths.empty()) return outputs;
-  const json files = RecordJson(record).value("output_files", json::object());
-  for (const auto& [param, folder] : step.params.output_paths) {
-    if (folder.empty()) continue;
-    for (const auto& [name, bytes] : files.items()) {
-      outputs.push_back({folder + '/' + name, {}});
-      if (bytes.is_number()) outputs.back().bytes = bytes.get<int64_t>();
-    }
-  }
-  return outputs;
+  if (!record.has_output_files) return {};
+  const json value = RecordJson(record);
+  Files files = OutputFiles(step, value);
+  const Files referred = ReferredFiles(value);
+  files.insert(files.end(), referred.begin(), referred.end());
+  return files;
 }
 
 HitTest TestHit(const Plan& plan, StepId step, const std::string& key, Store& store) {
@@ -185,7 +220,7 @@ HitTest TestHit(const Plan& plan, StepId step, const std::string& key, Store& st
   }
   if (!lost.empty()) {
     test.outputs_lost = true;
-    test.reason = "output file " + lost;
+    test.reason = lost;
     return test;
   }
   test.hit = true;

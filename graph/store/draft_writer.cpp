@@ -6,6 +6,7 @@
 
 #include "io/error.h"
 #include "io/file.h"
+#include "io/references.h"
 
 namespace puzzle {
 namespace {
@@ -66,6 +67,8 @@ void DraftWriter::SetAttribute(std::string_view name, const nlohmann::json& valu
     display_ = value.get<std::string>().substr(0, kMaxDisplay);
   } else if (name == "files" && value.is_object()) {
     files_json_ = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  } else if (name == kReferencesAttribute) {
+    (*scalars_)[kReferredFiles] = FilesText(ReferencesFromJson(value));
   } else if (name == "picture_svg" && value.is_string()) {
     // Its length tells the report that there is one to fetch.
     (*scalars_)[std::string(name)] = value.get_ref<const std::string&>().size();

@@ -10,6 +10,7 @@
 #include "graph/store/line_file.h"
 #include "io/error.h"
 #include "io/json_text.h"
+#include "io/references.h"
 
 namespace puzzle {
 namespace {
@@ -241,7 +242,9 @@ std::optional<std::string> IndexLineOf(std::string_view text) {
                  value.at("step").get_ref<const std::string&>(),
                  value.at("type").get_ref<const std::string&>(), value.at("bytes").get<uint64_t>(),
                  value.at("mtime_ns").get<int64_t>(), value.at("wall_s").get<double>(),
-                 value.contains("output_files"), text, 0});
+                 value.contains("output_files") ||
+                     value.value("scalars", json::object()).contains(kReferredFiles),
+                 text, 0});
   // Its line has to say the same: a line break inside would make two of it.
   if (line.find('\n') != std::string::npos || !ParseIndexLine(line)) return std::nullopt;
   return line;

@@ -21,6 +21,7 @@
 #include "io/error.h"
 #include "io/file.h"
 #include "io/fingerprint.h"
+#include "io/references.h"
 
 namespace puzzle {
 namespace {
@@ -29,6 +30,12 @@ namespace fs = std::filesystem;
 
 Error FileError(std::string_view what, const std::string& path) {
   return Error(fmt::format("cannot {} \"{}\": {}", what, path, std::strerror(errno)));
+}
+
+/// Whether the result needs files besides its artifact: Record::has_output_files.
+bool NeedsFiles(const RecordDraft& record) {
+  const auto member = fmt::format("\"{}\":", kReferredFiles);
+  return !record.output_files_json.empty() || record.scalars_json.find(member) != std::string::npos;
 }
 
 /// Writes a small new file. Throws Error; then the file is gone.
@@ -275,7 +282,7 @@ Record Store::Publish(std::unique_ptr<ArtifactDraft> draft, RecordDraft record,
   }
   return state_->own().Keep(
       IndexLine({key, record.digest, record.step, record.type, record.bytes, record.mtime_ns,
-                 record.wall_s, !record.output_files_json.empty(), text, 0}));
+                 record.wall_s, NeedsFiles(record), text, 0}));
 }
 
 /// The result of a run that was faster, whose artifact is there and whose record may follow. Where

@@ -19,9 +19,11 @@
 #include "model/files/gguf_checkpoint.h"
 #include "model/files/head_padding.h"
 #include "model/files/hf_config.h"
+#include "model/files/open_checkpoint.h"
 #include "model/files/remote_code.h"
 #include "model/files/stored_heads.h"
 #include "model/pch.h"
+#include "model/unread.h"
 
 namespace puzzle {
 
@@ -71,38 +73,79 @@ std::string NameInFile(const SafetensorsReader& reader, const std::string& name,
   return {};
 }
 
-Tensor ReadTensor(const SafetensorsReader& reader, const std::string& name, const Shape& shape,
-                  const ScaleBlock& block) {
-  const Shape& found = reader.ShapeOf(name);
-  if (found != shape)
-    throw Error(fmt::format("{}: tensor {} has shape {}, config.json implies {}",
-                            reader.FileOf(name), name, ShapeString(found), ShapeString(shape)));
+Tensor ReadWhole(const SafetensorsReader& reader, const std::string& name,
+                 const ScaleBlock& block) {
   const std::vector<float> values = ReadScaledF32(reader, name, block);
-  Tensor tensor = at::empty(shape, at::kFloat);
+  Tensor tensor = at::empty(reader.ShapeOf(name), at::kFloat);
   std::copy(values.begin(), values.end(), tensor.data_ptr<float>());
   return tensor;
 }
 
-void ReadInto(const Stored& stored, const SafetensorsReader& reader, const std::string& name,
-              const ScaleBlock& block) {
-  Tensor whole = ReadTensor(reader, name, ShapeOf(stored), block);
-  if (stored.transposed) whole = whole.t().contiguous();
-  if (stored.parts.size() == 1) {
-    *stored.parts.front().second = whole;
-    return;
+// The files of a folder, for the tensors in them.
+struct OpenFolder {
+  SafetensorsReader reader;
+  ScaleBlock block;
+  std::string path;  // absolute
+};
+
+// A tensor of ours, or a part of one that is stacked with others.
+class FolderTensor final : public TensorSource {
+ public:
+  struct Rows {
+    std::string name;  // in the files
+    bool transposed = false;
+    int64_t first = 0, count = 0;  // of what the files hold, as we have it
+    std::string twin;              // another name of the same values; "": there is none
+  };
+  FolderTensor(std::shared_ptr<const OpenFolder> folder, Rows rows, std::string name)
+      : folder_(std::move(folder)),
+        rows_(std::move(rows)),
+        place_{folder_->path, std::move(name)} {}
+
+  Tensor Read() const override {
+    const SafetensorsReader& reader = folder_->reader;
+    Tensor whole = ReadWhole(reader, rows_.name, folder_->block);
+    if (!rows_.twin.empty() && !ReadWhole(reader, rows_.twin, folder_->block).equal(whole))
+      throw Error(
+          fmt::format("{}: {} differs from the embedding although tie_word_embeddings is true",
+                      reader.FileOf(rows_.twin), rows_.twin));
+    if (rows_.transposed) whole = whole.t().contiguous();
+    if (rows_.count == whole.size(0)) return whole;
+    return whole.narrow(0, rows_.first, rows_.count).clone();
   }
+  const Place* place() const override { return &place_; }
+
+ private:
+  std::shared_ptr<const OpenFolder> folder_;
+  Rows rows_;
+  Place place_;
+};
+
+void CheckShape(const SafetensorsReader& reader, const std::string& name, const Shape& shape) {
+  const Shape& found = reader.ShapeOf(name);
+  if (found != shape)
+    throw Error(fmt::format("{}: tensor {} has shape {}, config.json implies {}",
+                            reader.FileOf(name), name, ShapeString(found), ShapeString(shape)));
+}
+
+// `name` is that in the files.
+void LeaveUnread(const Stored& stored, const std::shared_ptr<const OpenFolder>& folder,
+                 const std::string& name, const std::string& twin) {
   int64_t first = 0;
-  for (const auto& [part_name, slot] : stored.parts) {
-    const int64_t rows = slot->size(0);
-    *slot = whole.narrow(0, first, rows).clone();
-    first += rows;
+  for (const auto& [own_name, slot] : stored.parts) {
+    const Shape shape = slot->sizes().vec();
+    *slot = Unread(
+        shape,
+        std::make_shared<FolderTensor>(
+            folder, FolderTensor::Rows{name, stored.transposed, first, shape[0], twin}, own_name));
+    first += shape[0];
   }
 }
 
 Tensor ForFile(const Stored& stored) {
   std::vector<Tensor> parts;
   for (const auto& [name, slot] : stored.parts)
-    parts.push_back(slot->detach().to(at::kCPU, at::kFloat));
+    parts.push_back(InMemory(*slot).detach().to(at::kCPU, at::kFloat));
   const Tensor whole = parts.size() == 1 ? parts.front() : at::cat(parts);
   return (stored.transposed ? whole.t() : whole).contiguous();
 }
@@ -162,14 +205,28 @@ bool IsOfACheckpoint(const std::string& name) {
 
 }  // namespace
 
-ModelWeights LoadCheckpoint(const std::string& folder) {
-  if (IsGgufPath(folder)) return LoadGguf(folder);
+ModelWeights LoadCheckpoint(const std::string& path) {
+  return ToDevice(OpenCheckpoint(path), "cpu");
+}
+
+std::vector<std::string> WeightFilesOf(const std::string& path) {
+  if (IsGgufPath(path)) return GgufParts(path);
+  const SafetensorsReader reader = SafetensorsReader::Open(path);
+  std::set<std::string> files;
+  for (const std::string& name : reader.Names()) files.insert(reader.FileOf(name));
+  return {files.begin(), files.end()};
+}
+
+ModelWeights OpenCheckpoint(const std::string& folder) {
+  if (IsGgufPath(folder)) return OpenGguf(folder);
   const ModelConfig config = ReadCheckpointConfig(folder);
   const JsonText json = ParseHfJson((fs::path(folder) / kConfigName).string());
   const ScaleBlock block = ReadScaleBlock(HfFields(json.value(), json.source()));
   const Family& family = NamingOf(json.value());
   ModelWeights model = Outline(StoredShape(config));
-  const SafetensorsReader reader = SafetensorsReader::Open(folder);
+  const auto opened = std::make_shared<const OpenFolder>(OpenFolder{
+      SafetensorsReader::Open(folder), block, fs::absolute(folder).lexically_normal().string()});
+  const SafetensorsReader& reader = opened->reader;
   for (const std::string& name : reader.Names()) RefuseQuantised(reader, name);
 
   // Names first, so that a wrong folder is refused before anything large is read.
@@ -193,15 +250,13 @@ ModelWeights LoadCheckpoint(const std::string& folder) {
           fmt::format("{}: tensor {} does not belong to the model that config.json describes",
                       reader.FileOf(name), name));
   }
-  for (const auto& [name, stored] : found) ReadInto(stored, reader, name, block);
-
-  if (config.tied_embeddings && reader.Has(kHeadName) && !used.contains(kHeadName)) {
-    const Tensor head =
-        ReadTensor(reader, kHeadName, {config.vocab_size, config.hidden_size}, block);
-    if (!head.equal(model.embedding))
-      throw Error(fmt::format(
-          "{}: lm_head.weight differs from the embedding although tie_word_embeddings is true",
-          reader.FileOf(kHeadName)));
+  const bool has_twin =
+      config.tied_embeddings && reader.Has(kHeadName) && !used.contains(kHeadName);
+  if (has_twin) CheckShape(reader, kHeadName, {config.vocab_size, config.hidden_size});
+  for (const auto& [name, stored] : found) {
+    CheckShape(reader, name, ShapeOf(stored));
+    const bool is_embedding = stored.parts.front().second == &model.embedding;
+    LeaveUnread(stored, opened, name, has_twin && is_embedding ? kHeadName : "");
   }
   return CutPadding(model, config, folder);
 }

@@ -12,6 +12,7 @@
 #include "model/files/hf_config.h"
 #include "model/files/zeros.h"
 #include "model/pch.h"
+#include "model/unread.h"
 
 namespace puzzle {
 
@@ -44,14 +45,15 @@ void RepeatHeads(Tensor& rows, int64_t times, int64_t head_dim) {
   const Shape shape = rows.sizes().vec();
   Shape heads = {shape[0] / head_dim, head_dim};
   heads.insert(heads.end(), shape.begin() + 1, shape.end());
-  rows = rows.reshape(heads).repeat_interleave(times, 0).flatten(0, 1);
+  rows = InMemory(rows).reshape(heads).repeat_interleave(times, 0).flatten(0, 1);
 }
 
 void Widen(Tensor& tensor, int64_t dimension, int64_t size) {
   if (!tensor.defined() || tensor.size(dimension) == size) return;
   Shape shape = tensor.sizes().vec();
   shape[static_cast<size_t>(dimension)] = size - tensor.size(dimension);
-  tensor = at::cat({tensor, at::zeros(shape, tensor.options())}, dimension);
+  const Tensor values = InMemory(tensor);
+  tensor = at::cat({values, at::zeros(shape, values.options())}, dimension);
 }
 
 void BecomeFull(BlockWeights& weights, const BlockSpec& from, const BlockSpec& to,

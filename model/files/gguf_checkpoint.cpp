@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -17,8 +18,10 @@
 #include "model/files/gguf_config.h"
 #include "model/files/gguf_form.h"
 #include "model/files/gguf_rope.h"
+#include "model/files/open_checkpoint.h"
 #include "model/files/zeros.h"
 #include "model/pch.h"
+#include "model/unread.h"
 
 namespace puzzle {
 
@@ -60,18 +63,33 @@ Tensor InHalves(const Tensor& rows, int64_t heads) {
   return rows.view(shape).transpose(1, 2).reshape(rows.sizes());
 }
 
-void ReadRows(const InGguf& stored, const GgufReader& reader) {
-  Tensor whole = at::empty(ShapeInGguf(stored), at::kFloat);
-  reader.ReadF32(stored.name, {whole.data_ptr<float>(), static_cast<size_t>(whole.numel())});
-  int64_t first = 0;
-  for (const auto& [place, slot] : stored.parts) {
-    const int64_t rows = slot->size(0);
-    const Tensor own = stored.parts.size() == 1 ? whole : whole.narrow(0, first, rows).clone();
-    *slot = place.rotated > 0 ? InHalves(own, place.rotated) : own;
-    if (place.is_plus_one) slot->sub_(1.0);
-    first += rows;
+// A tensor of ours, or a part of one that is stacked with others.
+class GgufTensor final : public TensorSource {
+ public:
+  struct Rows {
+    std::string name;  // in the file
+    int64_t first = 0, count = 0;
+    int64_t rotated = 0;  // heads whose rows are in llama.cpp's order
+    bool is_plus_one = false;
+  };
+  GgufTensor(std::shared_ptr<const GgufReader> file, Rows rows, Place place)
+      : file_(std::move(file)), rows_(std::move(rows)), place_(std::move(place)) {}
+
+  Tensor Read() const override {
+    Tensor whole = at::empty(file_->ShapeOf(rows_.name), at::kFloat);
+    file_->ReadF32(rows_.name, {whole.data_ptr<float>(), static_cast<size_t>(whole.numel())});
+    if (rows_.count != whole.size(0)) whole = whole.narrow(0, rows_.first, rows_.count).clone();
+    if (rows_.rotated > 0) return InHalves(whole, rows_.rotated);
+    if (rows_.is_plus_one) whole.sub_(1.0);
+    return whole;
   }
-}
+  const Place* place() const override { return &place_; }
+
+ private:
+  std::shared_ptr<const GgufReader> file_;
+  Rows rows_;
+  Place place_;
+};
 
 Tensor Interleaved(const Tensor& rows, int64_t heads) {
   const int64_t half = rows.size(0) / heads / 2;
@@ -84,7 +102,7 @@ Tensor Interleaved(const Tensor& rows, int64_t heads) {
 Tensor RowsFor(const InGguf& stored) {
   std::vector<Tensor> parts;
   for (const auto& [place, slot] : stored.parts) {
-    const Tensor rows = slot->detach().to(at::kCPU, at::kFloat);
+    const Tensor rows = InMemory(*slot).detach().to(at::kCPU, at::kFloat);
     parts.push_back(place.rotated > 0   ? Interleaved(rows, place.rotated)
                     : place.is_plus_one ? rows + 1.0
                                         : rows);
@@ -94,7 +112,7 @@ Tensor RowsFor(const InGguf& stored) {
 
 // llama.cpp adds nothing behind a linear sub-block.
 void RefuseLinearBias(const Tensor& bias, size_t layer, const char* what) {
-  if (bias.defined() && bias.count_nonzero().item<int64_t>() > 0)
+  if (bias.defined() && InMemory(bias).count_nonzero().item<int64_t>() > 0)
     throw Error(
         fmt::format("cannot be written as GGUF: layer {}: the linear {} has a bias, which "
                     "llama.cpp does not add",
@@ -253,8 +271,9 @@ std::unique_ptr<GgufContents> ContentsOf(const ModelWeights& model, const GgufOp
 
 }  // namespace
 
-ModelWeights LoadGguf(const std::string& path) {
-  const GgufReader reader = GgufReader::Open(path);
+ModelWeights OpenGguf(const std::string& path) {
+  const auto file = std::make_shared<const GgufReader>(GgufReader::Open(path));
+  const GgufReader& reader = *file;
   const ModelConfig config = ReadGgufConfig(reader);
   ModelWeights model = Outline(config);
 
@@ -278,7 +297,21 @@ ModelWeights LoadGguf(const std::string& path) {
           fmt::format("{}: tensor {} does not belong to the model that the metadata describes",
                       reader.FileOf(name), name));
   }
-  for (const InGguf& tensor : stored) ReadRows(tensor, reader);
+  const std::string place = std::filesystem::absolute(path).lexically_normal().string();
+  std::map<const Tensor*, std::string> names;
+  for (const auto& [name, slot] : Slots(model)) names.emplace(slot, name);
+  for (const InGguf& tensor : stored) {
+    int64_t first = 0;
+    for (const auto& [part, slot] : tensor.parts) {
+      const Shape shape = slot->sizes().vec();
+      *slot = Unread(
+          shape,
+          std::make_shared<GgufTensor>(
+              file, GgufTensor::Rows{tensor.name, first, shape[0], part.rotated, part.is_plus_one},
+              TensorSource::Place{place, names.at(slot)}));
+      first += shape[0];
+    }
+  }
   return model;
 }
 
@@ -291,6 +324,10 @@ GgufSizes SizesInGguf(const ModelWeights& model, const GgufOptions& options) {
     if (!contents->parts[i].empty())
       sizes.parts[contents->parts[i]] += GgufWriter::TensorBytes(contents->tensors[before + i]);
   return sizes;
+}
+
+ModelWeights LoadGguf(const std::string& path) {
+  return ToDevice(OpenGguf(path), "cpu");
 }
 
 uint64_t SaveGguf(const std::string& path, const ModelWeights& model, const GgufOptions& options) {

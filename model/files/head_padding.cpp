@@ -5,6 +5,7 @@
 #include "io/error.h"
 #include "model/files/stored_heads.h"
 #include "model/pch.h"
+#include "model/unread.h"
 
 namespace puzzle {
 
@@ -56,10 +57,10 @@ void ResizeHeads(AttentionWeights& weights, const AttentionSpec& from, const Att
   const Grouping queries = QueryGroups(from, config), new_queries = QueryGroups(to, config);
   const Grouping kv = {from.n_kv_heads, config.head_dim}, new_kv = {to.n_kv_heads, config.head_dim};
   for (Tensor* rows : {&weights.q, &weights.q_bias})
-    if (rows->defined()) *rows = resize(*rows, 0, queries, new_queries);
+    if (rows->defined()) *rows = resize(InMemory(*rows), 0, queries, new_queries);
   for (Tensor* rows : {&weights.k, &weights.k_bias, &weights.v, &weights.v_bias})
-    if (rows->defined()) *rows = resize(*rows, 0, kv, new_kv);
-  weights.o = resize(weights.o, 1, queries, new_queries);
+    if (rows->defined()) *rows = resize(InMemory(*rows), 0, kv, new_kv);
+  weights.o = resize(InMemory(weights.o), 1, queries, new_queries);
 }
 
 ModelWeights WithShape(const ModelWeights& model, const ModelConfig& config, Resize resize) {
@@ -87,7 +88,7 @@ ModelWeights CutPadding(const ModelWeights& stored, const ModelConfig& config,
   const ModelWeights again = WithShape(cut, stored.config, Padded);
   for (size_t layer = 0; layer < cut.blocks.size(); ++layer) {
     if (config.blocks[layer].attention == stored.config.blocks[layer].attention) continue;
-    if (!again.blocks[layer].attention.o.equal(stored.blocks[layer].attention.o))
+    if (!again.blocks[layer].attention.o.equal(InMemory(stored.blocks[layer].attention.o)))
       throw Error(fmt::format(
           "{}: layer {}: config.json says in unpadded_heads that attention is {}, but o_proj has "
           "values in the columns of other heads; without unpadded_heads all of them are read",

@@ -8,6 +8,7 @@
 
 #include "io/error.h"
 #include "model/pch.h"
+#include "model/unread.h"
 
 namespace puzzle {
 
@@ -84,7 +85,7 @@ ModelWeights StoredAs(const ModelWeights& model, const StoredTypes& types) {
     const GgmlType& type = *wanted->second;
     if (const auto why = WhyNoBlocks(name, *slot, type))
       throw Error(*why + "; store it as f32, f16 or bf16");
-    *slot = ThroughType(*slot, type);
+    *slot = ThroughType(InMemory(*slot), type);
     if (!slot->isfinite().all().item<bool>())
       throw Error(fmt::format("{}: a value is too large for {}", name, type.name));
     found.insert(wanted->first);

@@ -11,6 +11,7 @@
 #include "io/file.h"
 #include "model/files/hf_config.h"
 #include "model/pch.h"
+#include "nodes/data/file_weights.h"
 #include "nodes/tensor_archive.h"
 
 namespace puzzle {
@@ -108,7 +109,10 @@ void Checkpoint::Save(ArchiveWriter& out) const {
                    CountBlockParameters(model.config) + CountNonBlockParameters(model.config));
   for (const auto& [name, value] : figures) out.SetAttribute("figure/" + name, value);
   ModelWeights handles = model;
-  for (const auto& [name, slot] : Slots(handles)) WriteTensor(out, name, *slot);
+  References references;
+  for (const auto& [name, slot] : Slots(handles))
+    if (!Refer(name, *slot, references)) WriteTensor(out, name, *slot);
+  WriteReferences(references, out);
   WriteTokenizer(out, tokenizer_files);
   if (!generation_config.empty()) WriteText(out, kGenerationConfig, generation_config);
 }
@@ -117,7 +121,8 @@ Checkpoint Checkpoint::Load(std::shared_ptr<const ArchiveReader> in) {
   Checkpoint checkpoint;
   checkpoint.model = Outline(ModelConfigFromJson(
       nlohmann::ordered_json::parse(in->Attribute("config").dump()), "checkpoint"));
-  for (const auto& [name, slot] : Slots(checkpoint.model)) *slot = ReadTensor(*in, name);
+  const ArchivedWeights weights(in);
+  for (const auto& [name, slot] : Slots(checkpoint.model)) *slot = weights.Find(name);
   checkpoint.tokenizer_files = ReadTokenizer(*in);
   if (const auto names = in->ArrayNames();
       std::find(names.begin(), names.end(), kGenerationConfig) != names.end())

@@ -6,8 +6,9 @@
 
 #include "io/file.h"
 #include "io/tokenizer.h"
-#include "model/files/checkpoint.h"
 #include "model/files/checkpoint_config.h"
+#include "model/files/open_checkpoint.h"
+#include "nodes/data/file_weights.h"
 
 namespace puzzle {
 
@@ -18,7 +19,7 @@ constexpr uint64_t kMaxGenerationConfigBytes = 1 << 20;
 Checkpoint ReadCheckpoint(const std::string& path,
                           const std::function<void(const std::string&)>& warn) {
   Checkpoint checkpoint;
-  checkpoint.model = LoadCheckpoint(path);
+  checkpoint.model = OpenCheckpoint(path);
   const std::filesystem::path generation = std::filesystem::path(path) / kGenerationConfigName;
   if (std::filesystem::exists(generation))
     checkpoint.generation_config = ReadWholeFile(generation.string(), kMaxGenerationConfigBytes);
@@ -36,7 +37,12 @@ Checkpoint ReadCheckpoint(const std::string& path,
 }
 
 Checkpoint RunLoadModel(const LoadModelParams& params, const Inputs&, RunContext& context) {
-  return ReadCheckpoint(params.path, [&](const std::string& message) { context.Warn(message); });
+  Checkpoint checkpoint =
+      ReadCheckpoint(params.path, [&](const std::string& message) { context.Warn(message); });
+  // All is read once: for the digests, and so that what is wrong with it is said here.
+  checkpoint.model = Digested(std::move(checkpoint.model), params.path,
+                              [&](double done) { context.Poll(done, "reading"); });
+  return checkpoint;
 }
 
 }  // namespace puzzle

@@ -69,7 +69,7 @@ TokenFigures MeasureAll(const Transformer& model, const Captured& captured,
   const at::NoGradGuard no_grad;
   const Activations& states = captured.states;
   const Predictions predictions(captured);
-  const at::Device device = model.weights().embedding.device();
+  const at::Device device = model.weights().norm.device();
   const int64_t sequences = states.sequences();
   std::vector<Tensor> figures;
   ForEachBatch(states, batch, [&](int64_t first, int64_t count) {

@@ -26,21 +26,15 @@ void CheckSameTokens(const Activations& a, const Activations& b) {
     throw Error("the activations of parent and context were captured on different tokens");
 }
 
-// A checkpoint's model on the step's device; converted matrices are kept for the next candidates.
+// A checkpoint's model on the step's device, read and converted once for all candidates.
 std::shared_ptr<const Transformer> ScoredModel(const Input<Checkpoint>& checkpoint,
                                                at::ScalarType products, RunContext& context) {
-  const std::string device = context.device().name();
-  const auto make = [&] {
-    return std::make_shared<const Transformer>(
-        WithMatricesIn(products, Transformer(ToDevice(checkpoint.Load()->model, device))));
-  };
-  if (products == at::kFloat) return make();
   return context.Resident<Transformer>(
       fmt::format("score model {} {}", checkpoint.digest(), at::toString(products)), [&] {
-        auto model = make();
-        size_t bytes = 0;
-        for (const Tensor& matrix : Parameters(model->weights()))
-          if (matrix.scalar_type() == products) bytes += matrix.nbytes();
+        const ModelWeights weights = ToDevice(checkpoint.Load()->model, context.device().name());
+        auto model =
+            std::make_shared<const Transformer>(WithMatricesIn(products, Transformer(weights)));
+        const size_t bytes = ByteSize(model->weights());
         return SizedValue{std::move(model), bytes};
       });
 }

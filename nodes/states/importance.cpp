@@ -72,10 +72,10 @@ Importance RunImportance(const ImportanceParams& params, const Inputs& inputs,
   CheckActivations(*states, parent.digest(), checkpoint->model.config);
   const int64_t batches = std::min(params.batches, states->sequences() / params.batch);
   if (batches < 1) throw Error("the activations hold fewer sequences than one batch");
-  const Transformer model(ToDevice(checkpoint->model, context.device().name()));
-  const ModelConfig& config = model.config();
+  const ModelConfig& config = checkpoint->model.config;
   Importance importance;
   for (int64_t layer = 0; layer < config.n_layers(); ++layer) {
+    const Transformer model(LayerOf(checkpoint->model, *states, layer, context.device().name()));
     const BlockWeights& block = model.weights().blocks[static_cast<size_t>(layer)];
     const BlockSpec& spec = config.blocks[static_cast<size_t>(layer)];
     std::vector<Tensor> mixed, gated;

@@ -1,26 +1,48 @@
 #include "nodes/states/layer_input.h"
 
+#include <algorithm>
+
 #include "model/pch.h"
+#include "model/unread.h"
 
 namespace puzzle {
 
 using at::Tensor;
 
+namespace {
+
+// The nearest layer at or below `layer` whose input was kept; else 0, where the tokens are.
+int64_t StartBelow(const Activations& states, int64_t layer) {
+  while (layer > 0 && !states.Keeps(layer)) --layer;
+  return layer;
+}
+
+}  // namespace
+
 Tensor LayerInput(const Transformer& model, const Activations& states, int64_t layer, int64_t first,
                   int64_t count) {
   const at::NoGradGuard no_grad;
-  const at::Device device = model.weights().embedding.device();
-  int64_t below = layer;
-  while (below > 0 && !states.Keeps(below)) --below;
+  const at::Device device = model.weights().norm.device();
+  const int64_t below = StartBelow(states, layer);
   const Tensor start = states.Keeps(below) ? states.Read(below, first, count).to(device)
                                            : model.Embed(states.Ids(first, count).to(device));
   return below == layer ? start : model.Blocks(start, below, layer);
 }
 
+ModelWeights LayerOf(const ModelWeights& model, const Activations& states, int64_t layer,
+                     const std::string& device) {
+  const int64_t below = StartBelow(states, layer);
+  return PartInMemory(model,
+                      {.first = below,
+                       .last = std::min(layer + 1, model.config.n_layers()),
+                       .embedding = !states.Keeps(below)},
+                      device);
+}
+
 std::vector<Tensor> LayerInputs(const Transformer& model, const Activations& states,
                                 const std::vector<int64_t>& rows) {
   const at::NoGradGuard no_grad;
-  const at::Device device = model.weights().embedding.device();
+  const at::Device device = model.weights().norm.device();
   auto gathered = [&](const auto& read) {
     std::vector<Tensor> parts;
     for (const int64_t row : rows) parts.push_back(read(row));

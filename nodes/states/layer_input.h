@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "model/transformer.h"
@@ -17,6 +18,12 @@ namespace puzzle {
 /// from `model`.
 [[nodiscard]] at::Tensor LayerInput(const Transformer& model, const Activations& states,
                                     int64_t layer, int64_t first, int64_t count);
+
+/// What LayerInput needs of `model` for `layer` (n_layers: the state behind the last one), and
+/// block `layer` itself where there is one, in memory on `device`: one block where all states were
+/// kept.
+[[nodiscard]] ModelWeights LayerOf(const ModelWeights& model, const Activations& states,
+                                   int64_t layer, const std::string& device);
 
 /// The states at the inputs of all layers and behind the last one, of the sequences `rows`.
 [[nodiscard]] std::vector<at::Tensor> LayerInputs(const Transformer& model,

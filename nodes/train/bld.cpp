@@ -14,6 +14,7 @@
 #include "model/surgery.h"
 #include "nodes/data/artifacts.h"
 #include "nodes/states/artifacts.h"
+#include "nodes/states/layer_input.h"
 #include "nodes/tensor_archive.h"
 #include "nodes/train/batches.h"
 #include "nodes/train/join.h"
@@ -212,7 +213,7 @@ Block RunBld(const BldParams& params, const Inputs& inputs, RunContext& context)
 
   const auto activations = inputs.One<Activations>("activations");
   const std::string device = context.device().name();
-  const Transformer teacher(ToDevice(checkpoint->model, device));
+  const Transformer teacher(LayerOf(checkpoint->model, *activations.Load(), params.layer, device));
   const auto data =
       ParentsAnswers({teacher, parent.digest(), activations, ProductType(params.compute, device)},
                      params.layer, which, context);

@@ -261,7 +261,7 @@ Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& con
   const std::string device = context.device().name();
   const Transformer teacher = Transformer(ToDevice(teacher_checkpoint->model, device))
                                   .WithProductsIn(ProductType(params.compute, device));
-  const Transformer student(Clone(ToDevice(student_checkpoint->model, device)));
+  const Transformer student(ToDevice(Clone(student_checkpoint->model), device));
   Checkpoint result{
       {}, student_checkpoint->tokenizer_files, student_checkpoint->generation_config, {}};
   // Both were copied as far as they are needed.

@@ -38,13 +38,15 @@ SubBlockWeights WeightsOf(const Block& block, const ModelWeights& parent) {
   if (block.parents_own) return SubBlockOf(parent, block.layer, WhichSubBlock(block.spec));
   SubBlockWeights weights = block.Weights();
   const int64_t hidden = parent.config.hidden_size;
+  // What is unread (model/unread.h) will be read on the host.
+  const at::Device device = parent.norm.is_meta() ? at::Device(at::kCPU) : parent.norm.device();
   for (auto& [name, slot] : Slots(weights, block.spec)) {
     if (slot->dim() == 2 && slot->size(0) != hidden && slot->size(1) != hidden)
       throw Error(
           fmt::format("layer {}: {} is of another model: its {} is [{}, {}], but the parent's "
                       "hidden size is {}",
                       block.layer, block.variant, name, slot->size(0), slot->size(1), hidden));
-    *slot = slot->to(parent.embedding.device());
+    *slot = slot->to(device);
   }
   return weights;
 }

@@ -18,6 +18,11 @@ Resources Occupies(double bytes) {
   return {"", static_cast<uint64_t>(bytes), 0};
 }
 
+// fp32, whatever the artifact holds of it and what it leaves in the user's files.
+double WeightBytesAt(const char* port, const InputFacts& in) {
+  return sizeof(float) * in.Number(port, "parameters");
+}
+
 // The optimizer's part of a table, for every kind that trains.
 template <class P>
 Kind<P>& AddTraining(Kind<P>& kind, std::string lr = "peak learning rate of AdamW") {
@@ -94,8 +99,8 @@ NodeKind BldKind() {
       .On(Needs::kDevice)
       .Takes([](const BldParams&, const InputFacts& in) {
         // A layer's share of the parent. The data is shared, and in files where it is large.
-        const double layer = static_cast<double>(in.Bytes("parent")) /
-                             std::max(in.Number("activations", "states"), 1.0);
+        const double layer =
+            WeightBytesAt("parent", in) / std::max(in.Number("activations", "states"), 1.0);
         return Occupies(kTrainedCopies * layer);
       });
   return AddTraining(AddLossOn(kind));
@@ -180,7 +185,7 @@ NodeKind GkdKind() {
       .Out("checkpoint")
       .On(Needs::kDevice)
       .Takes([](const GkdParams&, const InputFacts& in) {
-        return Occupies(kTrainedCopies * static_cast<double>(in.Bytes("student")));
+        return Occupies(kTrainedCopies * WeightBytesAt("student", in));
       });
   return AddTraining(AddLossOn(kind),
                      "peak learning rate of AdamW; 0: 0.1 / hidden size, at most 5e-4");

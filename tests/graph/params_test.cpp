@@ -231,5 +231,31 @@ TEST_F(ParamsTest, OutputFoldersAreMadeAgainWhenAFileIsGone) {
   EXPECT_TRUE(std::filesystem::exists(folder() + "/elsewhere/out.txt"));
 }
 
+TEST_F(ParamsTest, AResultThatRefersToAFileIsMadeAgainWhereTheFileWent) {
+  std::ofstream(folder() + "/one") << "hello";
+  Load(R"({"puzzle": 1, "nodes": {
+    "r": {"kind": "refer", "params": {"path": ")" +
+       folder() + R"(/one"}}, "c": {"kind": "characters", "in": {"in": "r"}}}})");
+  Run();
+  EXPECT_EQ(ran(), Steps("r", "c"));
+  EXPECT_EQ(TextOf("c"), "5");
+  std::filesystem::copy(folder() + "/one", folder() + "/two");
+  Set("r.path=" + folder() + "/two");
+  Run();
+  EXPECT_EQ(ran(), Steps());  // what it refers to is still there
+  std::filesystem::remove(folder() + "/one");
+  EXPECT_THAT(
+      Forecasts()[0],
+      HasSubstr("RUN r: what it refers to is not where it was: " + folder() + "/one is gone"));
+  Run();
+  EXPECT_EQ(ran(), Steps("r"));  // with the same content: nothing downstream runs
+  Run();
+  EXPECT_EQ(ran(), Steps());
+  std::ofstream(folder() + "/two") << "longer";
+  Run();
+  EXPECT_EQ(ran(), Steps("r", "c"));
+  EXPECT_EQ(TextOf("c"), "6");
+}
+
 }  // namespace
 }  // namespace puzzle::testing

@@ -8,6 +8,7 @@
 
 #include "io/error.h"
 #include "io/fingerprint.h"
+#include "io/references.h"
 
 namespace puzzle::testing {
 namespace {
@@ -184,6 +185,29 @@ Exported Export(const PathParams& p, const Inputs& in, RunContext&) {
   return {{{"out.txt", text.size()}}};
 }
 
+/// A text that stays in the user's file.
+struct Referring {
+  static constexpr std::string_view kType = "referring";
+  References references;
+  void Save(ArchiveWriter& writer) const { WriteReferences(references, writer); }
+  static Referring Load(const std::shared_ptr<const ArchiveReader>& reader) {
+    return {ReadReferences(*reader)};
+  }
+  [[nodiscard]] size_t ResidentBytes() const { return 1; }
+};
+Referring Refer(const PathParams& p, const Inputs&, RunContext&) {
+  const std::string text = ReadAll(p.path);
+  Referring result;
+  result.references.files[p.path] = *StampOf(p.path);
+  result.references.arrays["text"] = {
+      {DType::kU8, {static_cast<int64_t>(text.size())}}, FingerprintText(text), p.path, "all"};
+  return result;
+}
+Text Characters(const NoParams&, const Inputs& in, RunContext&) {
+  return {std::to_string(in.Get<Referring>("in")->references.arrays.at("text").info.shape.front()),
+          ""};
+}
+
 struct EveryParams {
   int64_t integer = 1;
   double number = 1;
@@ -291,6 +315,10 @@ Registry MakeToyRegistry(Playground& playground) {
           .In("in", "text", "what")
           .Param("path", &PathParams::path, {Required(), OutputFolder()}, "where")
           .Out("exported"));
+  add(Kind<PathParams>("refer", 1, "Refers to a file.")
+          .Param("path", &PathParams::path, {Required(), InputFile()}, "the file")
+          .Out("referring"));
+  add(Kind<NoParams>("characters", 1, "Counts them.").In("in", "referring", "what").Out("text"));
   add(Kind<PictureParams>("picture", 1, "Draws.")
           .Param("svg", &PictureParams::svg, {}, "what")
           .Out("drawn"));
@@ -322,6 +350,8 @@ Registry MakeToyRegistry(Playground& playground) {
                                      {"file", MakeBody(ReadFile)},
                                      {"folder", MakeBody(ReadFolder)},
                                      {"export", MakeBody(Export)},
+                                     {"refer", MakeBody(Refer)},
+                                     {"characters", MakeBody(Characters)},
                                      {"picture", MakeBody(DrawPicture)},
                                      {"every", MakeBody(Every)}});
 }

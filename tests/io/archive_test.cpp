@@ -11,7 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "io/error.h"
+#include "io/fingerprint.h"
 #include "io/hdf5_archive.h"
+#include "io/references.h"
 #include "tests/io/test_files.h"
 
 namespace puzzle {
@@ -47,6 +50,52 @@ TEST_F(ArchiveDigestTest, IsPinned) {  // keys of finished work contain it
               writer.Write("weight", Floats(values_, {2, 3}));
             }),
             "36a112c3cf5e414b12df791a1cb84c7c8d362a8e545d673df0c27e1d89b4654d");
+}
+
+TEST_F(ArchiveDigestTest, WhatAnArchiveRefersToCountsAsIfItHeldIt) {
+  const std::string held = DigestOf([&](ArchiveWriter& writer) {
+    writer.SetAttribute("a", 1);
+    writer.Write("w", Floats(values_, {2, 3}));
+  });
+  const auto refers = [&](const std::string& where, const std::string& digest) {
+    return DigestOf([&](ArchiveWriter& writer) {
+      writer.SetAttribute("a", 1);
+      References references;
+      references.files[where] = {24, 7};
+      references.arrays["w"] = {{DType::kF32, {2, 3}}, digest, where, "weight"};
+      WriteReferences(references, writer);
+    });
+  };
+  const std::string of_values = Fingerprint().Add(values_.data(), 24).Hex();
+  EXPECT_EQ(refers("/one/model", of_values), held);
+  EXPECT_EQ(bytes_, 0U);
+  EXPECT_EQ(refers("/another/model", of_values), held);
+  EXPECT_NE(refers("/one/model", std::string(64, '0')), held);
+}
+
+TEST_F(ArchiveDigestTest, ReferencesComeBackAndMalformedOnesAreRefused) {
+  References references;
+  references.files["/m"] = {24, 7};
+  references.arrays["w"] = {{DType::kF32, {2, 3}}, "d", "/m", "weight"};
+  (void)DigestOf([&](ArchiveWriter& writer) { WriteReferences(references, writer); });
+  const References back = ReadReferences(*Hdf5Format().open(path_));
+  EXPECT_EQ(back.files, references.files);
+  ASSERT_EQ(back.arrays.size(), 1U);
+  EXPECT_EQ(back.arrays.at("w").info.shape, (Shape{2, 3}));
+  EXPECT_EQ(back.arrays.at("w").digest, "d");
+  EXPECT_EQ(back.arrays.at("w").checkpoint, "/m");
+  EXPECT_EQ(back.arrays.at("w").name, "weight");
+  EXPECT_EQ(back.Lost(), "/m is gone");
+  for (const char* text :
+       {R"(1)", R"({"files": {}})", R"({"files": [], "arrays": {}})",
+        R"({"files": {"/m": [1]}, "arrays": {}})", R"({"files": {"/m": [-1, 2]}, "arrays": {}})",
+        R"({"files": {}, "arrays": {"w": 1}})",
+        R"({"files": {}, "arrays": {"w": {"dtype": "f33", "shape": [], "sha256": "",
+            "checkpoint": "", "name": ""}}})",
+        R"({"files": {}, "arrays": {"w": {"dtype": "f32", "shape": [-1], "sha256": "",
+            "checkpoint": "", "name": ""}}})"}) {
+    EXPECT_THROW((void)ReferencesFromJson(nlohmann::json::parse(text)), Error) << text;
+  }
 }
 
 TEST_F(ArchiveDigestTest, IgnoresTheOrderOfNamesAndKeys) {

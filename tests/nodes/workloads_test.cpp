@@ -133,7 +133,11 @@ TEST(WorkloadsTest, ShapesComeFromCheckpointsAndWhatIsMissingIsNotKnown) {
   params.path = (data != nullptr ? std::string(data) : PUZZLE_SOURCE_DIR "/../shared/data") +
                 "/models/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
   if (!std::filesystem::exists(params.path)) GTEST_SKIP() << "no " << params.path;
-  EXPECT_EQ(Load("load_model", params, {}).disk_bytes, 4 * 134'515'008.0);
+  const Workload loaded = Load("load_model", params, {});
+  EXPECT_EQ(loaded.disk_bytes, 0) << "the weights stay in the file";
+  EXPECT_EQ(loaded.memory_bytes, 4.0 * 49152 * 576) << "the largest tensor";
+  EXPECT_EQ(Load("assemble", AssembleParams(), {{"parent", &loaded}}).disk_bytes, 4 * 134'515'008.0)
+      << "at most: all is new";
 }
 
 }  // namespace

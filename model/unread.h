@@ -1,0 +1,55 @@
+// Tensors that are read when they are used: they have a shape and a type, but no memory (their
+// device is "meta"), and know where their values lie. So a model is as large as the user's file
+// says while what is in memory, as fp32, is what is being used. Handles are copied, put into other
+// models and written like all others; only who computes with values calls InMemory. Thread-safe.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+
+#include "io/array.h"
+#include "model/weights.h"
+
+namespace puzzle {
+
+/// Where the values of a tensor lie. Immutable, shared by threads.
+class TensorSource {
+ public:
+  virtual ~TensorSource() = default;
+
+  /// All values, on the host, in memory of their own. Throws Error.
+  [[nodiscard]] virtual at::Tensor Read() const = 0;
+
+  /// A checkpoint of the user's: what OpenCheckpoint(`checkpoint`) calls `name` (as in Slots).
+  struct Place {
+    std::string checkpoint;  // absolute
+    std::string name;
+  };
+  /// nullptr for what is no tensor of such a checkpoint.
+  [[nodiscard]] virtual const Place* place() const { return nullptr; }
+};
+
+/// An fp32 tensor of this shape; what `source` reads has to have it.
+[[nodiscard]] at::Tensor Unread(const Shape& shape, std::shared_ptr<const TensorSource> source);
+/// Where an unread tensor comes from; nullptr for tensors in memory, and undefined ones.
+[[nodiscard]] std::shared_ptr<const TensorSource> SourceOf(const at::Tensor& tensor);
+
+/// The values: the tensor itself, or what is read, every time anew. Undefined stays undefined.
+/// Throws Error as the source does.
+[[nodiscard]] at::Tensor InMemory(const at::Tensor& tensor);
+[[nodiscard]] SubBlockWeights InMemory(SubBlockWeights weights);
+
+/// What of a model is wanted.
+struct WantedPart {
+  int64_t first = 0, last = 0;  // blocks [first, last)
+  bool embedding = false;
+  bool head = false;  // the embedding where they are tied
+};
+/// That part on `device`, with the final norm and learned positions. The rest stays as it is: a
+/// Transformer of the result runs its own blocks only.
+[[nodiscard]] ModelWeights PartInMemory(const ModelWeights& model, const WantedPart& part,
+                                        const std::string& device);
+
+}  // namespace puzzle

@@ -1,0 +1,134 @@
+#include "nodes/data/file_weights.h"
+
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "io/error.h"
+#include "io/fingerprint.h"
+#include "model/files/open_checkpoint.h"
+#include "model/pch.h"
+#include "model/unread.h"
+#include "nodes/tensor_archive.h"
+
+namespace puzzle {
+
+using at::Tensor;
+
+namespace {
+
+std::string DigestOfValues(const Tensor& values) {
+  const Tensor host = values.contiguous();
+  return Fingerprint().Add(host.data_ptr(), host.nbytes()).Hex();
+}
+
+using Files = std::map<std::string, FileStamp>;
+
+// A tensor of the user's whose digest is known, and what its file was like then.
+class DigestedTensor final : public TensorSource {
+ public:
+  DigestedTensor(std::shared_ptr<const TensorSource> file, std::string digest,
+                 std::shared_ptr<const Files> stamps)
+      : file_(std::move(file)),
+        place_(*file_->place()),
+        digest_(std::move(digest)),
+        stamps_(std::move(stamps)) {}
+
+  Tensor Read() const override {
+    Tensor values = file_->Read();
+    // Looked at behind the reading: it may have been written to at any time.
+    if (!AreUntouched(*stamps_) && DigestOfValues(values) != digest_)
+      throw Error(fmt::format(
+          "{}: {} has other values than when this result was made, which only refers to it: put "
+          "the file back, or run the step that loads it again (--force)",
+          place_.checkpoint, place_.name));
+    return values;
+  }
+  const Place* place() const override { return &place_; }
+  [[nodiscard]] const std::string& digest() const { return digest_; }
+  [[nodiscard]] const Files& stamps() const { return *stamps_; }
+
+ private:
+  std::shared_ptr<const TensorSource> file_;
+  Place place_;
+  std::string digest_;
+  std::shared_ptr<const Files> stamps_;
+};
+
+class ArchivedTensor final : public TensorSource {
+ public:
+  ArchivedTensor(std::shared_ptr<const ArchiveReader> in, std::string name)
+      : in_(std::move(in)), name_(std::move(name)) {}
+  Tensor Read() const override { return ReadTensor(*in_, name_); }
+
+ private:
+  std::shared_ptr<const ArchiveReader> in_;
+  std::string name_;
+};
+
+}  // namespace
+
+ModelWeights Digested(ModelWeights model, const std::string& checkpoint,
+                      const std::function<void(double)>& poll) {
+  const auto stamps = std::make_shared<Files>();
+  for (const std::string& file : WeightFilesOf(checkpoint)) {
+    const auto stamp = StampOf(file);
+    if (!stamp) throw Error(file + ": is gone");
+    stamps->emplace(std::filesystem::absolute(file).lexically_normal().string(), *stamp);
+  }
+  const std::vector<NamedSlot> slots = Slots(model);
+  for (size_t i = 0; i < slots.size(); ++i) {
+    Tensor& tensor = *slots[i].second;
+    if (const auto source = SourceOf(tensor); source != nullptr && source->place() != nullptr)
+      tensor = Unread(tensor.sizes().vec(), std::make_shared<DigestedTensor>(
+                                                source, DigestOfValues(InMemory(tensor)), stamps));
+    poll(static_cast<double>(i + 1) / static_cast<double>(slots.size()));
+  }
+  return model;
+}
+
+bool Refer(const std::string& name, const Tensor& tensor, References& references) {
+  const auto source = std::dynamic_pointer_cast<const DigestedTensor>(SourceOf(tensor));
+  if (source == nullptr) return false;
+  references.arrays[name] = {{DType::kF32, tensor.sizes().vec()},
+                             source->digest(),
+                             source->place()->checkpoint,
+                             source->place()->name};
+  references.files.insert(source->stamps().begin(), source->stamps().end());
+  return true;
+}
+
+ArchivedWeights::ArchivedWeights(std::shared_ptr<const ArchiveReader> in)
+    : in_(std::move(in)), references_(ReadReferences(*in_)) {
+  if (const std::string lost = references_.Lost(); !lost.empty())
+    throw Error(lost +
+                ", and weights of this result lie there: put it back, or run the graph again with "
+                "the path of the checkpoint as it is now");
+  stamps_ = std::make_shared<const std::map<std::string, FileStamp>>(references_.files);
+  for (const auto& [name, array] : references_.arrays) {
+    auto& tensors = checkpoints_[array.checkpoint];
+    if (!tensors.empty()) continue;
+    ModelWeights model = OpenCheckpoint(array.checkpoint);
+    for (const auto& [own_name, slot] : Slots(model)) tensors[own_name] = *slot;
+  }
+}
+
+Tensor ArchivedWeights::Find(const std::string& name) const {
+  const auto reference = references_.arrays.find(name);
+  if (reference == references_.arrays.end()) {
+    const ArrayInfo info = in_->Info(name);
+    if (info.dtype != DType::kF32) return ReadTensor(*in_, name);
+    return Unread(info.shape, std::make_shared<ArchivedTensor>(in_, name));
+  }
+  const ArrayReference& array = reference->second;
+  const auto& tensors = checkpoints_.at(array.checkpoint);
+  const auto found = tensors.find(array.name);
+  const auto source = found != tensors.end() ? SourceOf(found->second) : nullptr;
+  if (source == nullptr || source->place() == nullptr ||
+      found->second.sizes() != at::IntArrayRef(array.info.shape))
+    throw Error(fmt::format("{}: has no {} of shape {} any more", array.checkpoint, array.name,
+                            ShapeString(array.info.shape)));
+  return Unread(array.info.shape, std::make_shared<DigestedTensor>(source, array.digest, stamps_));
+}
+
+}  // namespace puzzle

@@ -1,0 +1,123 @@
+// Tensors that are read when they are used.
+#include "model/unread.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "io/error.h"
+#include "model/files/checkpoint.h"
+#include "model/files/open_checkpoint.h"
+#include "model/transformer.h"
+#include "tests/io/temp_folder.h"
+#include "tests/model/tiny_model.h"
+
+namespace puzzle {
+namespace {
+
+using at::Tensor;
+
+/// Counts how often it is read.
+class Counted final : public TensorSource {
+ public:
+  explicit Counted(Tensor values) : values_(std::move(values)) {}
+  Tensor Read() const override {
+    ++reads;
+    return values_.clone();
+  }
+  mutable int reads = 0;
+
+ private:
+  Tensor values_;
+};
+
+TEST(UnreadTest, ATensorHasItsShapeAndKnowsWhereItsValuesAre) {
+  const Tensor values = RandomTensor({3, 5}, 1);
+  const auto source = std::make_shared<const Counted>(values);
+  const Tensor tensor = Unread({3, 5}, source);
+  EXPECT_EQ(tensor.sizes(), values.sizes());
+  EXPECT_EQ(tensor.scalar_type(), at::kFloat);
+  const Tensor handle = tensor;  // NOLINT(performance-unnecessary-copy-initialization)
+  EXPECT_EQ(SourceOf(handle), source);
+  EXPECT_EQ(source->reads, 0);
+  EXPECT_TRUE(InMemory(handle).equal(values));
+  EXPECT_EQ(source->reads, 1);
+  EXPECT_EQ(SourceOf(values), nullptr);
+  EXPECT_EQ(SourceOf(Tensor()), nullptr);
+  EXPECT_TRUE(InMemory(values).is_same(values));
+  EXPECT_FALSE(InMemory(Tensor()).defined());
+}
+
+TEST(UnreadTest, PartsAndResultsHaveNoValues) {
+  const Tensor tensor = Unread({4, 4}, std::make_shared<const Counted>(RandomTensor({4, 4}, 1)));
+  for (const Tensor& made : {tensor.narrow(0, 1, 2), tensor.t(), tensor + 1, tensor.select(0, 0)}) {
+    EXPECT_EQ(SourceOf(made), nullptr);
+    EXPECT_THROW((void)InMemory(made), BugError);
+  }
+}
+
+TEST(UnreadTest, WhatIsReadHasTheShapeThatWasSaid) {
+  const Tensor tensor = Unread({2, 3}, std::make_shared<const Counted>(RandomTensor({3, 2}, 1)));
+  EXPECT_THROW((void)InMemory(tensor), Error);
+}
+
+/// TinyModel whose tensors are unread; where they come from, by name.
+struct UnreadModel {
+  explicit UnreadModel(const ModelConfig& config) : model(TinyModel(config)) {
+    for (const auto& [name, slot] : Slots(model)) {
+      sources[name] = std::make_shared<const Counted>(*slot);
+      *slot = Unread(slot->sizes().vec(), sources[name]);
+    }
+  }
+  [[nodiscard]] std::vector<std::string> Read() const {
+    std::vector<std::string> names;
+    for (const auto& [name, source] : sources)
+      if (source->reads > 0) names.push_back(name);
+    return names;
+  }
+  ModelWeights model;
+  std::map<std::string, std::shared_ptr<const Counted>> sources;
+};
+
+TEST(UnreadTest, APartOfAModelIsReadAlone) {
+  const UnreadModel unread(TinyConfig());
+  const Transformer part(PartInMemory(unread.model, {.first = 1, .last = 2}, "cpu"));
+  for (const std::string& name : unread.Read())
+    EXPECT_TRUE(name.starts_with("model.layers.1.") || name == "model.norm.weight") << name;
+  EXPECT_EQ(unread.Read().size(), 10U);
+  EXPECT_EQ(ByteSize(unread.model), 0U);
+  const Transformer whole(TinyModel());
+  const Tensor x = RandomTensor({2, 6, 32}, 3);
+  EXPECT_TRUE(part.Blocks(x, 1, 2).equal(whole.Blocks(x, 1, 2)));
+  EXPECT_TRUE(part.FinalNorm(x).equal(whole.FinalNorm(x)));
+}
+
+TEST(UnreadTest, CopiesAreInMemory) {
+  const UnreadModel unread(TinyConfig());
+  const ModelWeights whole = TinyModel();
+  for (const ModelWeights& made : {Clone(unread.model), ToDevice(unread.model, "cpu")}) {
+    const auto a = Parameters(made), b = Parameters(whole);
+    for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(a[i].equal(b[i]));
+  }
+}
+
+TEST(UnreadTest, ACheckpointIsWrittenFromItsFiles) {
+  const TempFolder folder;
+  ModelConfig config = TinyConfig();
+  config.stored_dtype = DType::kBF16;
+  SaveCheckpoint(folder / "a", TinyModel(config));
+  ModelWeights opened = OpenCheckpoint(folder / "a");
+  for (const auto& [name, slot] : Slots(opened)) {
+    const auto source = SourceOf(*slot);
+    ASSERT_NE(source, nullptr) << name;
+    ASSERT_NE(source->place(), nullptr) << name;
+    EXPECT_EQ(source->place()->checkpoint, folder / "a");
+    EXPECT_EQ(source->place()->name, name);
+  }
+  SaveCheckpoint(folder / "b", opened);
+  ModelWeights again = LoadCheckpoint(folder / "b"), first = LoadCheckpoint(folder / "a");
+  const auto a = Parameters(first), b = Parameters(again);
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(a[i].equal(b[i]));
+}
+
+}  // namespace
+}  // namespace puzzle
