@@ -309,13 +309,18 @@ Workload Of(const BldParams& p, const Ports& ports) {
 
 Workload Of(const ScoreParams& p, const Ports& ports) {
   const Facts *states = ports.Get("activations"), *block = ports.Get("block");
+  const Facts* tasks = ports.Get("tasks");
   if (states == nullptr || block == nullptr || !block->spec) return {};
+  if (ports.Has("tasks") && tasks == nullptr) return {};
   const ModelConfig& config = *states->model;
   Workload work = Known({});
   const int64_t after = std::min(block->layer + 1, config.n_layers());
-  AddProducts(states->tokens() * (ForwardFlops(*block->spec, config, states->length) +
-                                  BlockFlops(config, states->length, after) + HeadFlops(config)),
-              config, p.compute, work);
+  double flops = states->tokens() * (ForwardFlops(*block->spec, config, states->length) +
+                                     BlockFlops(config, states->length, after) + HeadFlops(config));
+  if (tasks != nullptr) {
+    flops += tasks->questions * kTokensPerQuestion * BlockFlops(config, kTokensPerQuestion);
+  }
+  AddProducts(flops, config, p.compute, work);
   work.disk_bytes = 1e5;
   work.shared_bytes = WeightBytes(config) * (p.compute == "bf16" ? 1.5 : 1) +
                       4 * states->tokens() * Double(2 * config.hidden_size);
@@ -421,6 +426,18 @@ Workload Of(const TasksParams& p, const Ports&) {
   return work;
 }
 
+Workload Of(const LongContextParams& p, const Ports&) {
+  const auto asked = static_cast<double>(p.forms.size()) * Double(p.questions);
+  Facts facts;
+  for (const int64_t length : p.lengths) {
+    facts.questions += asked * Double(length) / kTokensPerQuestion;  // as many as cost as much
+  }
+  Workload work = Known(facts);
+  work.host_s = kSmall_s;
+  work.disk_bytes = 500 * facts.questions;
+  return work;
+}
+
 Workload Of(const ExportParams&, const Ports& ports) {
   const Facts* model = ports.Get("model");
   return model == nullptr ? Workload() : Written(*model);
@@ -470,6 +487,10 @@ const std::map<std::string, KindLoad, std::less<>>& Loads() {
       {"block_library", Small},
       {"report", Small},
       {"additivity", Small},
+      {"verdict", Small},
+      {"bisect", Small},
+      {"speed_report", Small},
+      {"long_context", As<LongContextParams>},
       {"tasks", As<TasksParams>}};
   return loads;
 }

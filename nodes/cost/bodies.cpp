@@ -3,6 +3,7 @@
 #include "nodes/cost/cost.h"
 #include "nodes/cost/kinds.h"
 #include "nodes/cost/latency.h"
+#include "nodes/cost/speed_report.h"
 
 namespace puzzle {
 
@@ -10,7 +11,8 @@ std::map<std::string, Body> CostBodies() {
   return {{"bench", MakeBody(RunBenchStep)},
           {"cost", MakeBody(RunCost)},
           {"latency", MakeBody(RunLatency)},
-          {"model_latency", MakeBody(RunModelLatency)}};
+          {"model_latency", MakeBody(RunModelLatency)},
+          {"speed_report", MakeBody(RunSpeedReport)}};
 }
 
 }  // namespace puzzle

@@ -102,10 +102,25 @@ NodeKind BenchKind() {
       });
 }
 
+NodeKind SpeedReportKind() {
+  return Kind<SpeedReportParams>("speed_report", 1,
+                                 "What children keep of their parent's task accuracy and how much "
+                                 "faster they write: a table, and the best at either.")
+      .InList("evaluations", "evaluation", "the parent's own, and one for each child, with tasks")
+      .InList("benches", "bench", "of the children, by the same labels, beside their parent")
+      .Param("keep", &SpeedReportParams::keep, {Between(0, 1000)},
+             "per cent of the parent's task accuracy")
+      .Param("speedup", &SpeedReportParams::speedup, {AtLeast(0)},
+             "times the parent's decode throughput")
+      .Param("batch", &SpeedReportParams::batch, {AtLeast(0)},
+             "whose throughput counts; 0: the largest that was measured")
+      .Out("report");
+}
+
 }  // namespace
 
 std::vector<NodeKind> CostKinds() {
-  return {CostKind(), LatencyKind(), ModelLatencyKind(), BenchKind()};
+  return {CostKind(), LatencyKind(), ModelLatencyKind(), BenchKind(), SpeedReportKind()};
 }
 
 }  // namespace puzzle

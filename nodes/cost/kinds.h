@@ -52,6 +52,12 @@ struct BenchParams {
   int64_t threads = 0;  // 0: the lane's
 };
 
+struct SpeedReportParams {
+  double keep = 98.4;     // % of the parent's task accuracy
+  double speedup = 2.17;  // x its decode throughput
+  int64_t batch = 0;      // that the sentences are about; 0: the largest that was measured
+};
+
 /// The tables of this room's kinds.
 [[nodiscard]] std::vector<NodeKind> CostKinds();
 /// The functions behind them; needs libtorch (bodies.cpp).

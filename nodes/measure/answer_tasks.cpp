@@ -123,9 +123,9 @@ TaskResult MeasureText(const Transformer& model, const Tokenizer& tokenizer, con
 
 }  // namespace
 
-TaskResult AnswerTask(const Transformer& model, const Tokenizer& tokenizer, const Task& task,
-                      const std::function<void(double)>& poll) {
-  if (task.scoring == TaskScoring::kPerplexity) return MeasureText(model, tokenizer, task, poll);
+TaskAnswers AskTask(const Transformer& model, const Tokenizer& tokenizer, const Task& task,
+                    const std::function<void(double)>& poll) {
+  PUZZLE_CHECK(task.scoring != TaskScoring::kPerplexity, "a text asks nothing");
   const Encoder encoder(tokenizer, model.config().max_positions);
   std::vector<std::vector<Continuation>> questions;
   int64_t cut = 0;
@@ -135,8 +135,15 @@ TaskResult AnswerTask(const Transformer& model, const Tokenizer& tokenizer, cons
     for (Continuation& continuation : questions.back()) is_cut |= encoder.Cut(continuation);
     cut += is_cut ? 1 : 0;
   }
-  TaskResult result = JudgeTask(task, ScoreContinuations(model, questions, poll));
-  result.cut = cut;
+  return {ScoreContinuations(model, questions, poll), cut};
+}
+
+TaskResult AnswerTask(const Transformer& model, const Tokenizer& tokenizer, const Task& task,
+                      const std::function<void(double)>& poll) {
+  if (task.scoring == TaskScoring::kPerplexity) return MeasureText(model, tokenizer, task, poll);
+  const TaskAnswers answers = AskTask(model, tokenizer, task, poll);
+  TaskResult result = JudgeTask(task, answers.scores);
+  result.cut = answers.cut;
   return result;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <vector>
 
 #include "io/tokenizer.h"
 #include "model/transformer.h"
@@ -9,6 +10,16 @@
 #include "nodes/measure/task_results.h"
 
 namespace puzzle {
+
+/// What a model thinks of every continuation of a task's questions.
+struct TaskAnswers {
+  std::vector<std::vector<ContinuationScore>> scores;
+  int64_t cut = 0;  // questions longer than the model's context
+};
+
+/// AnswerTask without a verdict. Throws Error as it does. REQUIRES: `task` is no perplexity.
+[[nodiscard]] TaskAnswers AskTask(const Transformer& model, const Tokenizer& tokenizer,
+                                  const Task& task, const std::function<void(double)>& poll);
 
 /// The model's answers, with the rules of lm-evaluation-harness: a context's trailing white space
 /// goes to the continuation; what the tokenizer puts before every text stands before the context;

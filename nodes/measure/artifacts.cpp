@@ -63,6 +63,33 @@ TaskResult QuestionsResult(int64_t n, int64_t right) {
   return {"questions", n, 0, {{"acc", accuracy}, {"stderr", error}}, "acc", {}};
 }
 
+// Name, and name + "_se".
+void SaveTaskMean(ArchiveWriter& out, const std::string& name, const TaskMean& mean) {
+  out.SetAttribute(name, mean.mean);
+  out.SetAttribute(name + "_se", mean.error);
+}
+
+TaskMean LoadTaskMean(const ArchiveReader& in, const std::string& name) {
+  return {in.Attribute(name), in.Attribute(name + "_se"), in.Attribute("task_count")};
+}
+
+// Nothing where none was measured: what scores were before there were tasks.
+void SaveDamage(ArchiveWriter& out, const std::optional<TaskDamage>& damage) {
+  if (!damage) return;
+  out.SetAttribute("task_count", damage->figures.accuracy.tasks);
+  SaveTaskMean(out, "task_accuracy", damage->figures.accuracy);
+  SaveTaskMean(out, "task_kl", damage->figures.kl);
+  SaveTaskMean(out, "task_accuracy_increase", damage->increase.accuracy);
+  SaveTaskMean(out, "task_kl_increase", damage->increase.kl);
+}
+
+std::optional<TaskDamage> LoadDamage(const ArchiveReader& in) {
+  if (!in.HasAttribute("task_count")) return std::nullopt;
+  return TaskDamage{
+      {LoadTaskMean(in, "task_accuracy"), LoadTaskMean(in, "task_kl")},
+      {LoadTaskMean(in, "task_accuracy_increase"), LoadTaskMean(in, "task_kl_increase")}};
+}
+
 TokenMetrics LoadMetrics(const ArchiveReader& in) {
   return MetricsFromJson(in.Attribute("sums"));
 }
@@ -78,6 +105,7 @@ void Score::Save(ArchiveWriter& out) const {
   if (products != Score().products) out.SetAttribute("products", products);
   for (const MetricInfo& info : AllMetrics())
     SaveMean(out, fmt::format("{}_increase", info.objective), increase, info.metric);
+  SaveDamage(out, tasks);
 }
 
 Score Score::Load(std::shared_ptr<const ArchiveReader> in) {
@@ -88,6 +116,7 @@ Score Score::Load(std::shared_ptr<const ArchiveReader> in) {
   score.metrics = LoadMetrics(*in);
   score.increase = MetricsFromJson(in->Attribute("increase_sums"));
   if (in->HasAttribute("products")) score.products = in->Attribute("products");
+  score.tasks = LoadDamage(*in);
   return score;
 }
 

@@ -14,6 +14,7 @@
 #include "model/shape/metrics.h"
 #include "model/shape/variant.h"
 #include "nodes/measure/task.h"
+#include "nodes/measure/task_damage.h"
 #include "nodes/measure/task_results.h"
 
 namespace puzzle {
@@ -24,9 +25,10 @@ struct Score {
   int64_t layer = 0;
   std::string variant;
   VariantSpec spec;
-  TokenMetrics metrics;           // of the model with the variant
-  TokenMetrics increase;          // over the model without it, token by token
-  std::string products = "fp32";  // what they were computed in
+  TokenMetrics metrics;                            // of the model with the variant
+  TokenMetrics increase;                           // over the model without it, token by token
+  std::string products = "fp32";                   // what they were computed in
+  std::optional<TaskDamage> tasks = std::nullopt;  // in tasks, where there were some
 
   void Save(ArchiveWriter& out) const;
   static Score Load(std::shared_ptr<const ArchiveReader> in);

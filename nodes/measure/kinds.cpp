@@ -1,7 +1,10 @@
 #include "nodes/measure/kinds.h"
 
 #include "graph/kind/unkeyed_as.h"
+#include "io/error.h"
 #include "io/percentage.h"
+#include "nodes/measure/claims.h"
+#include "nodes/measure/measured_loss.h"
 #include "nodes/measure/task_rows.h"
 
 namespace puzzle {
@@ -12,12 +15,15 @@ NodeKind ScoreKind() {
   Kind<ScoreParams> kind(
       "score", 4,
       "Damage to a whole model when a sub-block or block is replaced: KL from the "
-      "parent, NLL, accuracies, cosine and normalised MSE of the final states.");
+      "parent, NLL, accuracies, cosine and normalised MSE of the final states; in tasks too.");
   kind.In("parent", "checkpoint", "whose distribution is the measure")
       .In("activations", "activations", "its hidden states on validation tokens, best in fp32")
       .In("block", "block", "the replacement")
       .InOptional("context", "checkpoint", "the model to replace it in; else the parent itself")
       .InOptional("context_activations", "activations", "the hidden states of that model")
+      .InOptional("tasks", "tasks",
+                  "questions to ask as well, for the objectives task_accuracy and task_kl; with "
+                  "`part` apart from those that judge the child")
       .Param("compute", &ScoreParams::compute, {OneOf({"fp32", "bf16"}), UnkeyedAs("fp32")},
              "type of the products, the head's too; bf16 only where the device is faster at it")
       .Param("batch", &ScoreParams::batch, {Between(1, 1 << 20), Unkeyed()}, "sequences at a time")
@@ -55,9 +61,24 @@ NodeKind RemoveBlocksKind() {
 }
 
 NodeKind BestKind() {
-  return Kind<BestParams>("best", 1, "The model that was measured to be closest to its parent.")
+  return Kind<BestParams>("best", 1,
+                          "The model that was measured to be closest to its parent, or the "
+                          "smallest that was measured to lose little enough.")
       .InList("models", "checkpoint", "the candidates")
-      .InList("evaluations", "evaluation", "how good they are: one for each, with a parent")
+      .InList("evaluations", "evaluation",
+              "how good they are: one for each, with a parent; `within` takes the parent's own too")
+      .Param(
+          "within", &BestParams::within, {UnkeyedAs("")},
+          "{\"kl\": 0.05} or {\"task_accuracy\": \"1.6%\"}: the smallest that loses at most this")
+      .Check([](const BestParams& p) -> std::optional<std::string> {
+        if (p.within.empty()) return std::nullopt;
+        try {
+          (void)ReadMeasuredLimit(p.within);
+        } catch (const Error& error) {
+          return std::string("within: ") + error.what();
+        }
+        return std::nullopt;
+      })
       .Out("checkpoint");
 }
 
@@ -86,6 +107,42 @@ NodeKind TasksKind() {
       .Param("part", &TasksParams::part, {OneOf({"all", "even", "odd"})},
              "every other question, so that what a search looks at is not what judges it")
       .Out("tasks");
+}
+
+NodeKind LongContextKind() {
+  return Kind<LongContextParams>("long_context", 1,
+                                 "Questions about long texts in the manner of RULER, made up: a "
+                                 "needle, chains of variables, the commonest word.")
+      .In("model", "checkpoint", "whose tokenizer counts the lengths")
+      .Param("forms", &LongContextParams::forms, {OneOf({"needle", "variables", "words"})},
+             "of the questions")
+      .Param("lengths", &LongContextParams::lengths, {AtLeast(64)},
+             "tokens of a question: each is a task of its own")
+      .Param("questions", &LongContextParams::questions, {AtLeast(1)}, "of each form and length")
+      .Param("seed", &LongContextParams::seed, {AtLeast(0)}, "of everything that is drawn")
+      .Out("tasks");
+}
+
+NodeKind VerdictKind() {
+  return Kind<VerdictParams>("verdict", 1,
+                             "Which of a paper's findings were found here too: confirmed, refuted, "
+                             "or too close to call.")
+      .InList("rows", "evaluation", "the models that are compared, on the same text")
+      .Param("finding", &VerdictParams::finding, {Required()}, "what was found, and where")
+      .Param("better", &VerdictParams::better, {Required()},
+             "pairs of labels, the better one first: [[\"with distillation\", \"without\"], ...]")
+      .Param("metric", &VerdictParams::metric, {}, "in what: " + NamesOfMeasures())
+      .Check([](const VerdictParams& p) -> std::optional<std::string> {
+        if (!IsMeasure(p.metric))
+          return "metric: unknown \"" + p.metric + "\"; there are " + NamesOfMeasures();
+        try {
+          (void)ReadClaims(p.better);
+        } catch (const Error& error) {
+          return std::string("better: ") + error.what();
+        }
+        return std::nullopt;
+      })
+      .Out("report");
 }
 
 NodeKind EvaluateKind() {
@@ -135,8 +192,8 @@ NodeKind ReportKind() {
 }  // namespace
 
 std::vector<NodeKind> MeasureKinds() {
-  return {ScoreKind(), RemoveBlocksKind(), BestKind(),  AdditivityKind(),
-          TasksKind(), EvaluateKind(),     ReportKind()};
+  return {ScoreKind(),       RemoveBlocksKind(), BestKind(),    AdditivityKind(), TasksKind(),
+          LongContextKind(), EvaluateKind(),     VerdictKind(), ReportKind()};
 }
 
 }  // namespace puzzle

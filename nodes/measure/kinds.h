@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -26,7 +27,9 @@ struct RemoveBlocksParams {
   int64_t batch = 8;
 };
 
-struct BestParams {};
+struct BestParams {
+  nlohmann::json within = nlohmann::json::object();
+};
 
 struct AdditivityParams {};
 
@@ -36,6 +39,19 @@ struct TasksParams {
   std::vector<std::string> tasks;
   int64_t limit = 0;  // 0: all
   std::string part = "all";
+};
+
+struct LongContextParams {
+  std::vector<std::string> forms = {"needle", "variables", "words"};
+  std::vector<int64_t> lengths = {512};
+  int64_t questions = 50;  // of each form and length
+  int64_t seed = 1;
+};
+
+struct VerdictParams {
+  std::string finding;
+  std::string metric = "kl";
+  nlohmann::json better = nlohmann::json::array();
 };
 
 struct EvaluateParams : LossOn {

@@ -11,6 +11,7 @@
 #include "model/pch.h"
 #include "nodes/data/counted_predictions.h"
 #include "nodes/measure/score_setting.h"
+#include "nodes/measure/task_scores.h"
 #include "nodes/states/finite.h"
 #include "nodes/states/layer_input.h"
 #include "nodes/train/artifacts.h"
@@ -58,6 +59,20 @@ template <class Work>
 void ForEachBatch(const Activations& states, int64_t batch, const Work& work) {
   for (int64_t first = 0; first < states.sequences(); first += batch)
     work(first, std::min(batch, states.sequences() - first));
+}
+
+// The same sub-block, or block, with its products in the type of the model's.
+SubBlockWeights InTypeOf(const Transformer& model, const SubBlockWeights& weights,
+                         const VariantSpec& spec) {
+  return WithProductsIn(model.weights().HeadMatrix().scalar_type(), weights, spec);
+}
+
+// `model` with that in place of its own.
+Transformer WithPart(const Transformer& model, int64_t layer, const VariantSpec& spec,
+                     const SubBlockWeights& weights, int64_t positions) {
+  ModelWeights replaced = model.weights();
+  Replace(replaced, layer, spec, weights);
+  return Transformer(std::move(replaced), positions);
 }
 
 // The figures of all batches, given the last state of some sequences; the sequences of a batch are
@@ -137,10 +152,8 @@ TokenFigures ScoreReplacement(const Captured& model, const Replacement& replacem
                               const FoldedParent& parent, int64_t batch,
                               const std::function<void(double)>& poll) {
   const auto& [layer, spec, given, before_ffn] = replacement;
-  ModelWeights replaced = model.model.weights();
-  const SubBlockWeights weights = WithProductsIn(replaced.HeadMatrix().scalar_type(), given, spec);
-  Replace(replaced, layer, spec, weights);
-  const Transformer child(replaced, model.states.length());
+  const SubBlockWeights weights = InTypeOf(model.model, given, spec);
+  const Transformer child = WithPart(model.model, layer, spec, weights, model.states.length());
   const auto behind_layer = [&](int64_t first, int64_t count) {
     if (before_ffn.defined())
       return ApplySubBlock(weights, spec, child.config(), child.rotary(),
@@ -177,6 +190,35 @@ TokenFigures ScoreAsIs(const Captured& model, const FoldedParent& parent, int64_
       [](double) {});
 }
 
+namespace {
+
+// What a model loses in the tasks at their port when `replacement` stands in it.
+TaskDamage MeasureInTasks(const ScoreSetting& setting, const Replacement& replacement,
+                          const Inputs& inputs, RunContext& context) {
+  const auto input = inputs.One<TaskSet>("tasks");
+  const auto tasks = input.Load();
+  const auto reference = context.Resident<TaskReference>(
+      fmt::format("score tasks {} {}", setting.name(), input.digest()), [&] {
+        const auto parent = inputs.One<Checkpoint>("parent").Load();
+        if (parent->tokenizer_files.empty())
+          throw Error("tasks are connected, but the parent brought no tokenizer to ask them with");
+        auto made = std::make_shared<const TaskReference>(
+            MakeTaskReference(*tasks, setting.parent().model, setting.model().model,
+                              MakeTokenizer(parent->tokenizer_files),
+                              [&](double, std::string_view task) { context.Poll(0, task); }));
+        return SizedValue{made, tasks->ResidentBytes()};
+      });
+  const auto& [layer, spec, weights, before_ffn] = replacement;
+  const Transformer& model = setting.model().model;
+  const Transformer replaced =
+      WithPart(model, layer, spec, InTypeOf(model, weights, spec), /*positions=*/0);
+  return ScoreInTasks(*tasks, replaced, *reference, [&](double fraction, std::string_view task) {
+    context.Poll(fraction, task);
+  });
+}
+
+}  // namespace
+
 Score RunScore(const ScoreParams& params, const Inputs& inputs, RunContext& context) {
   const at::ScalarType products = ProductType(params.compute, context.device().name());
   const ScoreSetting setting(inputs, products, params.answers_only(), params.batch, context);
@@ -198,6 +240,7 @@ Score RunScore(const ScoreParams& params, const Inputs& inputs, RunContext& cont
         fmt::format("the answers of the model with {} in layer {}", score.variant, score.layer));
   score.metrics = replaced.Sum();
   score.increase = setting.Increase(replaced);
+  if (inputs.Has("tasks")) score.tasks = MeasureInTasks(setting, replacement, inputs, context);
   return score;
 }
 

@@ -126,6 +126,10 @@ Captured ScoreSetting::parent() const {
   return parent_->captured();
 }
 
+std::string ScoreSetting::name() const {
+  return source().name + ' ' + parent_->name;
+}
+
 const FoldedParent& ScoreSetting::folded() const {
   return reference_->parent;
 }

@@ -26,6 +26,8 @@ class ScoreSetting {
   [[nodiscard]] Captured model() const;
   /// The parent, whose distribution is the measure.
   [[nodiscard]] Captured parent() const;
+  /// Of the content of both, for what steps keep for their neighbours.
+  [[nodiscard]] std::string name() const;
   /// The parent, folded for children with the head of model().
   [[nodiscard]] const FoldedParent& folded() const;
   /// What `replaced`, of the same tokens, loses more than model() as it is.

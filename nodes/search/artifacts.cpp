@@ -40,6 +40,9 @@ std::string Choice::Report() const {
                 status, method, minimized, totals.at(minimized), bound, 100 * gap, objective,
                 loss_max);
   if (!uniform.empty()) text += uniform + '\n';
+  if (bracket)
+    text += fmt::format("looked for between {} {:.12g}, which loses too much, and {:.12g}\n",
+                        bracket->resource, bracket->fails, bracket->keeps);
   for (const auto& [resource, total] : totals)
     text += fmt::format("    {:<20} {:>18.12g}\n", resource, total);
   if (!timing.empty()) text += fmt::format("    times: {}, batch {}\n", timing, batch);
@@ -68,6 +71,10 @@ void Choice::Save(ArchiveWriter& out) const {
     out.SetAttribute("loss_max", loss_max);
   }
   if (!uniform.empty()) out.SetAttribute("uniform", uniform);
+  if (bracket)
+    out.SetAttribute(
+        "bracket",
+        {{"resource", bracket->resource}, {"fails", bracket->fails}, {"keeps", bracket->keeps}});
   out.SetAttribute("display", Report());
   for (const auto& [resource, total] : totals) out.SetAttribute(resource, total);
 }
@@ -91,6 +98,10 @@ Choice Choice::Load(std::shared_ptr<const ArchiveReader> in) {
     choice.loss_max = in->Attribute("loss_max");
   }
   if (in->HasAttribute("uniform")) choice.uniform = in->Attribute("uniform");
+  if (in->HasAttribute("bracket")) {
+    const json saved = in->Attribute("bracket");
+    choice.bracket = {saved.at("resource"), saved.at("fails"), saved.at("keeps")};
+  }
   return choice;
 }
 

@@ -36,6 +36,13 @@ struct Choice {
   std::string timing;   // as in those costs
   std::map<std::string, double> totals;  // resource -> total, fixed part included
   std::string comparison;  // with other methods, a table without times; empty: not made
+  /// Of a round of a bisection: between which sizes it was looked for.
+  struct Bracket {
+    std::string resource;
+    double fails = 0;  // at this size too much was lost, or nobody wants to look
+    double keeps = 0;  // at this one it was not
+  };
+  std::optional<Bracket> bracket = std::nullopt;
 
   /// Lines "block_3:  attention kv1  ffn 256", with "coupled" behind what was trained as one.
   [[nodiscard]] std::string Listing() const;

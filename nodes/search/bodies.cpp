@@ -1,4 +1,5 @@
 // The functions behind the tables of kinds.cpp: a line per kind.
+#include "nodes/search/bisect.h"
 #include "nodes/search/export_library.h"
 #include "nodes/search/kinds.h"
 #include "nodes/search/search.h"
@@ -7,7 +8,8 @@
 namespace puzzle {
 
 std::map<std::string, Body> SearchBodies() {
-  return {{"block_library", MakeBody(RunBlockLibrary)},
+  return {{"bisect", MakeBody(RunBisect)},
+          {"block_library", MakeBody(RunBlockLibrary)},
           {"search", MakeBody(RunSearch)},
           {"sweep", MakeBody(RunSweep)}};
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "io/error.h"
+#include "nodes/measure/score_objectives.h"
 
 namespace puzzle {
 namespace {
@@ -77,14 +78,24 @@ void SetShapes(const VariantSpec& spec, const ModelConfig& parent, VariantTable:
   }
 }
 
+// What the scores of a search measured: figures on text, and in tasks where one of them has some.
+std::vector<std::string> MeasuredObjectives(const std::vector<Score>& scores) {
+  std::vector<std::string> names = ScoreObjectives();
+  if (std::any_of(scores.begin(), scores.end(), [](const Score& s) { return s.tasks.has_value(); }))
+    return names;
+  std::erase_if(names,
+                [](const std::string& name) { return name == kTaskAccuracy || name == kTaskKl; });
+  return names;
+}
+
 Option OptionOf(const CostTable::Row& row, const std::vector<Score>& scores,
                 const ModelConfig& parent) {
   Option option{{row.variant, row.costs, {}}, {{row.layer, row.variant, row.spec}}};
   SetShapes(row.spec, parent, option.variant);
   const Score* score = FindScore(scores, row);
-  for (const MetricInfo& info : AllMetrics()) {
+  for (const std::string& objective : MeasuredObjectives(scores)) {
     if (score != nullptr) {
-      option.variant.metrics.push_back(score->increase.Mean(info.metric));
+      option.variant.metrics.push_back(IncreaseOf(*score, objective));
     } else {
       option.variant.metrics.push_back(row.parents_own ? std::optional<double>(0) : std::nullopt);
     }
@@ -92,10 +103,10 @@ Option OptionOf(const CostTable::Row& row, const std::vector<Score>& scores,
   return option;
 }
 
-VariantTable EmptyTable(const CostTable& costs) {
+VariantTable EmptyTable(const CostTable& costs, const std::vector<Score>& scores) {
   VariantTable table;
   table.resources = costs.resources;
-  for (const MetricInfo& info : AllMetrics()) table.metrics.emplace_back(info.objective);
+  table.metrics = MeasuredObjectives(scores);
   table.fixed = costs.fixed;
   table.batch = static_cast<double>(costs.scenario.batch);
   table.tokens = table.batch * static_cast<double>(costs.scenario.generation_length);
@@ -267,7 +278,7 @@ std::vector<CostTable> ByBatch(std::vector<CostTable> tables) {
 }
 
 OptionTable TableOf(const CostTable& costs, const std::vector<Score>& scores) {
-  OptionTable table{EmptyTable(costs), {}};
+  OptionTable table{EmptyTable(costs, scores), {}};
   for (const LayerRows& rows : RowsByLayer(costs, scores)) {
     if (rows.whole.empty()) {
       AddSubBlockGroup(rows.attention, scores, costs.parent, table);
@@ -287,7 +298,7 @@ OptionTable TableOf(const CostTable& costs, const std::vector<Score>& scores) {
 }
 
 VariantTable BlockTableOf(const CostTable& costs, const std::vector<Score>& scores) {
-  OptionTable table{EmptyTable(costs), {}};
+  OptionTable table{EmptyTable(costs, scores), {}};
   for (const LayerRows& rows : RowsByLayer(costs, scores)) {
     AddGroup(fmt::format("layer_{}", rows.layer),
              BlockOptions(rows, scores, costs.parent, LibraryName, LibraryName), table);

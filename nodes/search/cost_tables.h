@@ -23,10 +23,10 @@ struct OptionTable {
 /// A group per sub-block, or one for the whole layer where a whole block is listed in the costs or
 /// has a score: every attention with every FFN, costs and metrics added up, and the whole blocks. A
 /// whole block that was scored stands in for the sum of its parts; it costs what they do. Metrics
-/// are the objectives of AllMetrics(), increases; the parent's own sub-blocks need no score: they
-/// add nothing, unless a score, taken in the context of a child, says otherwise. Other variants
-/// without a score have no metrics. Throws Error when there are two scores of one variant, or no
-/// costs for a part of a whole block.
+/// are the objectives of AllMetrics(), and those of tasks where scores have them, increases; the
+/// parent's own sub-blocks need no score: they add nothing, unless a score, taken in the context of
+/// a child, says otherwise. Other variants without a score have no metrics. Throws Error when there
+/// are two scores of one variant, or no costs for a part of a whole block.
 [[nodiscard]] OptionTable TableOf(const CostTable& costs, const std::vector<Score>& scores);
 
 /// A group per layer in any case. Names and stats are those of the published libraries.

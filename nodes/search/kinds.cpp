@@ -2,7 +2,8 @@
 
 #include "graph/kind/unkeyed_as.h"
 #include "io/error.h"
-#include "model/shape/metrics.h"
+#include "nodes/measure/measured_loss.h"
+#include "nodes/measure/score_objectives.h"
 #include "nodes/search/frontier.h"
 #include "nodes/search/question.h"
 #include "nodes/search/variant_table.h"
@@ -14,17 +15,17 @@ namespace {
 
 std::string Objectives() {
   std::string names;
-  for (const MetricInfo& info : AllMetrics()) {
+  for (const std::string& objective : ScoreObjectives()) {
     names += names.empty() ? "" : ", ";
-    names += info.objective;
+    names += objective;
   }
   return names;
 }
 
 // Scores hold all that can be measured.
 std::optional<std::string> CheckMetric(const std::string& metric) {
-  for (const MetricInfo& info : AllMetrics()) {
-    if (info.objective == metric) return std::nullopt;
+  for (const std::string& objective : ScoreObjectives()) {
+    if (objective == metric) return std::nullopt;
   }
   return "objective: unknown metric \"" + metric + "\"; there are " + Objectives();
 }
@@ -92,6 +93,47 @@ NodeKind SearchKind() {
       .Out("choice");
 }
 
+// What is wrong with a bisection before its costs are known.
+std::optional<std::string> CheckBisection(const BisectParams& p) {
+  if (p.max.contains(p.resource) || p.min.contains(p.resource))
+    return "max and min: " + p.resource + " is what is bisected; `from` limits it";
+  try {
+    (void)ReadMeasuredLimit(p.loss);
+  } catch (const Error& error) {
+    return std::string("loss: ") + error.what();
+  }
+  try {
+    (void)ReadBudgetValue(p.from);
+  } catch (const Error& error) {
+    return std::string("from: ") + error.what();
+  }
+  return CheckQuery(p.objective, p.min, p.max);
+}
+
+NodeKind BisectKind() {
+  return Kind<BisectParams>("bisect", 1,
+                            "Which child to measure next, when the smallest is looked for that "
+                            "loses at most so much as measured: a round of a bisection.")
+      .InList("scores", "score", "damage per variant")
+      .In("costs", "costs", "cost per variant")
+      .InOptional("previous", "choice", "of the round before")
+      .InOptional("evaluation", "evaluation", "of the child that was made of it")
+      .InOptional("parent_evaluation", "evaluation",
+                  "of the parent, on the same text and tasks; kl needs none")
+      .Param("loss", &BisectParams::loss, {Required()},
+             "{\"kl\": 0.05} or {\"task_accuracy\": \"1.6%\"}: what a child may lose at most")
+      .Param("resource", &BisectParams::resource, {},
+             "what is to be small: block_parameters, memory_mib, runtime_ms, ...")
+      .Param("from", &BisectParams::from, {},
+             "the smallest size that is looked at, such as \"40%\" of the parent's")
+      .Param("objective", &BisectParams::objective, {}, "as in search: which child of a size")
+      .Param("max", &BisectParams::max, {}, "further limits, as in search")
+      .Param("min", &BisectParams::min, {}, "further limits, as in search")
+      .Param("time_limit_s", &BisectParams::time_limit_s, {AtLeast(0.01)}, "for the solver")
+      .Check(CheckBisection)
+      .Out("choice");
+}
+
 NodeKind SweepKind() {
   return Kind<SweepParams>("sweep", 1,
                            "The best children for many budgets and batch sizes: the frontier, as a "
@@ -132,7 +174,7 @@ NodeKind BlockLibraryKind() {
 }  // namespace
 
 std::vector<NodeKind> SearchKinds() {
-  return {SearchKind(), SweepKind(), BlockLibraryKind()};
+  return {SearchKind(), BisectKind(), SweepKind(), BlockLibraryKind()};
 }
 
 }  // namespace puzzle

@@ -27,6 +27,16 @@ struct SearchParams {
   bool compare = true;
 };
 
+struct BisectParams {
+  nlohmann::json loss = nlohmann::json::object();  // as measured
+  std::string resource = "block_parameters";
+  std::string from = "0%";  // the smallest size that is looked at
+  nlohmann::json objective = "kl";
+  nlohmann::json max = nlohmann::json::object();
+  nlohmann::json min = nlohmann::json::object();
+  double time_limit_s = 60;
+};
+
 struct SweepParams {
   nlohmann::json objective = "kl";
   std::string budgets;  // "memory_mib=50%..100%:20"

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "io/error.h"
+#include "nodes/measure/score_objectives.h"
 #include "nodes/search/cost_tables.h"
 #include "nodes/search/question.h"
 #include "nodes/search/search_answer.h"
@@ -31,6 +33,20 @@ Question QuestionOf(const SearchParams& params) {
           ReadLossLimit(params.loss),
           ReadUniform(params.uniform),
           SettingsOf(params)};
+}
+
+// An objective in tasks wants scores in tasks; the way to them is not in the list of metrics.
+void CheckMeasured(const Objective& objective, const VariantTable& table) {
+  for (const auto& [metric, weight] : objective) {
+    const bool in_tasks = metric == kTaskAccuracy || metric == kTaskKl;
+    if (in_tasks &&
+        std::find(table.metrics.begin(), table.metrics.end(), metric) == table.metrics.end()) {
+      throw Error(
+          fmt::format("objective: no score has {}; connect `tasks` to the steps of kind "
+                      "score",
+                      metric));
+    }
+  }
 }
 
 // A batch size, what it offers, and the best that was found there.
@@ -87,10 +103,10 @@ Choice ChoiceOf(const Candidate& candidate, const MipSolution& solution, const Q
 
 }  // namespace
 
-Choice FindChild(const SearchParams& params, const std::vector<CostTable>& costs,
-                 const std::vector<Score>& scores,
-                 const std::function<void(const std::string&)>& warn,
-                 const std::function<bool()>& should_stop) {
+FoundChild LookForChild(const SearchParams& params, const std::vector<CostTable>& costs,
+                        const std::vector<Score>& scores,
+                        const std::function<void(const std::string&)>& warn,
+                        const std::function<bool()>& should_stop) {
   Question question = QuestionOf(params);
   SearchSettings& settings = question.settings;
   settings.should_stop = should_stop;
@@ -99,6 +115,7 @@ Choice FindChild(const SearchParams& params, const std::vector<CostTable>& costs
   for (CostTable& table : ByBatch(costs)) {
     Candidate candidate{std::move(table), {}, {}};
     candidate.options = TableOf(candidate.costs, scores);
+    CheckMeasured(question.objective, candidate.options.table);
     question.limits = ReadLimits(candidate.options.table, params.min, params.max);
     candidate.answer = AskTable(
         candidate.options.table, question, candidates.empty() ? warn : [](const std::string&) {});
@@ -114,7 +131,11 @@ Choice FindChild(const SearchParams& params, const std::vector<CostTable>& costs
   const Candidate& chosen = candidates[best];
   const MipSolution* solution = Ranked(chosen, params.rank);
   if (solution == nullptr) {
-    throw Error(fmt::format("no child found: {}", Explanation(candidates, params.rank)));
+    const bool is_proven_none =
+        std::all_of(candidates.begin(), candidates.end(), [](const Candidate& candidate) {
+          return candidate.answer.solutions.front().status == SolveStatus::kInfeasible;
+        });
+    return {std::nullopt, Explanation(candidates, params.rank), is_proven_none};
   }
   Choice choice = ChoiceOf(chosen, *solution, question);
   if (params.compare && !question.loss) {
@@ -122,7 +143,16 @@ Choice FindChild(const SearchParams& params, const std::vector<CostTable>& costs
     settings.sizes = ParameterCounts(chosen.options.table, whole);
     choice.comparison = ComparisonTable(CompareMethods(whole.problem, settings), false);
   }
-  return choice;
+  return {std::move(choice), {}, false};
+}
+
+Choice FindChild(const SearchParams& params, const std::vector<CostTable>& costs,
+                 const std::vector<Score>& scores,
+                 const std::function<void(const std::string&)>& warn,
+                 const std::function<bool()>& should_stop) {
+  FoundChild found = LookForChild(params, costs, scores, warn, should_stop);
+  if (!found.choice) throw Error("no child found: " + found.explanation);
+  return *std::move(found.choice);
 }
 
 Choice RunSearch(const SearchParams& params, const Inputs& inputs, RunContext& context) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,18 @@
 #include "nodes/search/kinds.h"
 
 namespace puzzle {
+
+/// A child, or why there is none.
+struct FoundChild {
+  std::optional<Choice> choice;
+  std::string explanation;
+  bool is_proven_none = false;  // else time ran out, or the pool is smaller than the rank
+};
+[[nodiscard]] FoundChild LookForChild(const SearchParams& params,
+                                      const std::vector<CostTable>& costs,
+                                      const std::vector<Score>& scores,
+                                      const std::function<void(const std::string&)>& warn,
+                                      const std::function<bool()>& should_stop);
 
 /// The best child over all batch sizes among `costs`. Throws Error when there is none, saying why.
 [[nodiscard]] Choice FindChild(const SearchParams& params, const std::vector<CostTable>& costs,

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "io/error.h"
 #include "nodes/data/artifacts.h"
 #include "nodes/measure/artifacts.h"
@@ -71,6 +73,62 @@ TEST(BestTest, EveryCandidateMustHaveBeenMeasuredAgainstItsParent) {
   without.has_kl = false;
   no_parent.Add("evaluations", "3", without);
   EXPECT_THAT(Failure(no_parent), HasSubstr("\"child a\" has no KL"));
+}
+
+BestParams Within(const nlohmann::json& within) {
+  BestParams params;
+  params.within = within;
+  return params;
+}
+
+// The parent, and children of it that lose more the smaller they are.
+FakeInputs Family(bool with_parent) {
+  FakeInputs inputs;
+  int64_t parameters = 1000;
+  for (const char* name : {"parent", "a", "b", "c"}) {
+    Evaluation evaluation = MeasuredAt(name, 0.1 * static_cast<double>(1000 - parameters) / 100);
+    evaluation.parameters = parameters;
+    const double accuracy = 0.5 - 0.01 * static_cast<double>(1000 - parameters) / 100;
+    evaluation.tasks = {{"copa", 100, 0, {{"acc", accuracy}, {"stderr", 0.05}}, "acc", {}}};
+    if (parameters == 1000) evaluation.has_kl = false;
+    if (parameters < 1000 || with_parent) {
+      inputs.Add("models", name, Candidate(static_cast<double>(parameters)));
+      inputs.Add("evaluations", name, evaluation);
+    }
+    parameters -= 100;
+  }
+  return inputs;
+}
+
+TEST(BestTest, TheSmallestModelWithinALossIsFound) {
+  FakeContext context;
+  const auto smallest = [&](const nlohmann::json& within) {
+    return RunBest(Within(within), Family(true), context).figures.at("mark");
+  };
+  EXPECT_EQ(smallest({{"kl", 0.25}}), 800);
+  EXPECT_EQ(smallest({{"kl", 9}}), 700);
+  EXPECT_EQ(smallest({{"kl", 0.05}}), 1000) << "the parent loses nothing";
+  EXPECT_EQ(smallest({{"task_accuracy", 0.011}}), 900);
+  EXPECT_EQ(smallest({{"task_accuracy", "4.1%"}}), 800);
+}
+
+TEST(BestTest, WhatCannotBeAnsweredSaysWhatToConnect) {
+  FakeContext context;
+  const auto failure = [&](const nlohmann::json& within, bool with_parent) {
+    try {
+      static_cast<void>(RunBest(Within(within), Family(with_parent), context));
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_THAT(
+      failure({{"kl", 0.05}}, false),
+      HasSubstr("every model loses kl by more than 0.05; \"child a\" loses 0.1, the least"));
+  EXPECT_THAT(failure({{"task_accuracy", "1%"}}, false),
+              HasSubstr("connect the evaluation of the parent"));
+  EXPECT_THAT(failure({{"kl", "1%"}}, true), HasSubstr("no percentage"));
+  EXPECT_THAT(failure({{"kll", 1}}, true), HasSubstr("unknown measure \"kll\""));
 }
 
 }  // namespace
