@@ -110,9 +110,9 @@ NodeKind SpeedReportKind() {
       .InList("benches", "bench", "of the children, by the same labels, beside their parent")
       .Param("keep", &SpeedReportParams::keep, {Between(0, 1000)},
              "per cent of the parent's task accuracy")
-      .Param("speedup", &SpeedReportParams::speedup, {AtLeast(0)},
+      .Param("speedup", &SpeedReportParams::speedup, {Between(0, 1e6)},
              "times the parent's decode throughput")
-      .Param("batch", &SpeedReportParams::batch, {AtLeast(0)},
+      .Param("batch", &SpeedReportParams::batch, {Between(0, 1 << 20)},
              "whose throughput counts; 0: the largest that was measured")
       .Out("report");
 }

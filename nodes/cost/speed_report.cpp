@@ -82,18 +82,19 @@ std::string HeadOf(const std::set<int64_t>& batches, size_t width) {
   std::string head = fmt::format("{:<{}}  {:>9}  {:>8}  {:>16}  {:>14}", "model", width,
                                  "in blocks", "KL", "tasks", "kept");
   for (const int64_t batch : batches)
-    head += fmt::format("  {:>16}  {:>7}  {:>9}", fmt::format("batch {}, tok/s", batch), "ratio",
-                        "predicted");
+    head += fmt::format("  {:>16}  {:>7}  {:>9}  {:>7}", fmt::format("batch {}, tok/s", batch),
+                        "ratio", "predicted", "memory");
   return head + '\n';
 }
 
-std::string LineOf(const SpeedRow& row, int64_t parent_blocks, const std::set<int64_t>& batches,
+std::string LineOf(const SpeedRow& row, const SpeedRow& parent, const std::set<int64_t>& batches,
                    size_t width) {
   const Evaluation& own = row.evaluation;
   const TaskMean average = AverageOf(own.tasks);
   std::string line = fmt::format(
       "{:<{}}  {:>8.1f}%  {:>8}  {:>16}  {:>14}", row.label(), width,
-      100 * static_cast<double>(own.block_parameters) / static_cast<double>(parent_blocks),
+      100 * static_cast<double>(own.block_parameters) /
+          static_cast<double>(parent.evaluation.block_parameters),
       own.has_kl ? fmt::format("{:.4f}", own.metrics.Mean(Metric::kKl)) : "-",
       fmt::format("{:.4f} +-{:.4f}", average.mean, average.error),
       own.has_kl ? fmt::format("{:.1f}% +-{:.1f}", 100 * row.kept.mean, 100 * row.kept.error)
@@ -101,12 +102,13 @@ std::string LineOf(const SpeedRow& row, int64_t parent_blocks, const std::set<in
   for (const int64_t batch : batches) {
     const auto found = row.speeds.find(batch);
     if (found == row.speeds.end()) {
-      line += fmt::format("  {:>16}  {:>7}  {:>9}", "-", "-", "-");
+      line += fmt::format("  {:>16}  {:>7}  {:>9}  {:>7}", "-", "-", "-", "-");
       continue;
     }
     const BenchResult& speed = found->second;
-    line += fmt::format("  {:>16.1f}  {:>7.3f}  {:>9.3f}", speed.decode_tok_s.median, speed.ratio,
-                        speed.predicted_ratio);
+    line += fmt::format("  {:>16.1f}  {:>7.3f}  {:>9.3f}  {:>6.1f}%", speed.decode_tok_s.median,
+                        speed.ratio, speed.predicted_ratio,
+                        100 * speed.memory_mib / parent.speeds.at(batch).memory_mib);
   }
   return line + '\n';
 }
@@ -186,8 +188,7 @@ std::string SpeedTable(const SpeedReportParams& params, std::vector<Evaluation> 
   size_t width = 5;
   for (const SpeedRow& row : rows) width = std::max(width, row.label().size());
   std::string text = HeadOf(batches, width);
-  for (const SpeedRow& row : rows)
-    text += LineOf(row, rows[0].evaluation.block_parameters, batches, width);
+  for (const SpeedRow& row : rows) text += LineOf(row, rows[0], batches, width);
   return text + '\n' + Headline(params, rows, batch) + Misses(rows, batches);
 }
 

@@ -44,10 +44,10 @@ MeasuredFigure Advantage(const std::string& metric, const Evaluation& first,
 
 }  // namespace
 
-std::vector<Claim> ReadClaims(const nlohmann::json& value) {
+std::vector<ModelClaim> ReadClaims(const nlohmann::json& value) {
   const char* expected = "expected pairs of labels, [[\"the better\", \"the worse\"], ...]";
   if (!value.is_array() || value.empty()) throw Error(expected);
-  std::vector<Claim> claims;
+  std::vector<ModelClaim> claims;
   for (const nlohmann::json& pair : value) {
     if (!pair.is_array() || pair.size() != 2 || !pair[0].is_string() || !pair[1].is_string())
       throw Error(expected);
@@ -58,11 +58,11 @@ std::vector<Claim> ReadClaims(const nlohmann::json& value) {
   return claims;
 }
 
-std::string JudgeClaims(const std::vector<Claim>& claims, const std::string& metric,
+std::string JudgeClaims(const std::vector<ModelClaim>& claims, const std::string& metric,
                         const std::vector<Evaluation>& evaluations) {
   std::string text;
   int confirmed = 0, refuted = 0;
-  for (const Claim& claim : claims) {
+  for (const ModelClaim& claim : claims) {
     const Evaluation& better = Labelled(claim.better, evaluations);
     const Evaluation& worse = Labelled(claim.worse, evaluations);
     const MeasuredFigure advantage = Advantage(metric, better, worse);

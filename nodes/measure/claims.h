@@ -10,12 +10,12 @@
 namespace puzzle {
 
 /// That one model is better than another, by their labels.
-struct Claim {
+struct ModelClaim {
   std::string better, worse;
 };
 
 /// [["with distillation", "without"], ...]. Throws Error for anything else, and for none.
-[[nodiscard]] std::vector<Claim> ReadClaims(const nlohmann::json& value);
+[[nodiscard]] std::vector<ModelClaim> ReadClaims(const nlohmann::json& value);
 
 /// A line per claim: "confirmed" where the one is better in `metric` by two standard errors of the
 /// difference at least, "refuted" where it is worse by as much, else "undecided". The two are taken
@@ -23,7 +23,8 @@ struct Claim {
 /// nothing about other seeds. Behind them how many of each. Throws Error like FigureOf, when a
 /// label is not among the evaluations or twice, and when the two were measured on different numbers
 /// of predictions.
-[[nodiscard]] std::string JudgeClaims(const std::vector<Claim>& claims, const std::string& metric,
+[[nodiscard]] std::string JudgeClaims(const std::vector<ModelClaim>& claims,
+                                      const std::string& metric,
                                       const std::vector<Evaluation>& evaluations);
 
 }  // namespace puzzle

@@ -116,10 +116,11 @@ NodeKind LongContextKind() {
       .In("model", "checkpoint", "whose tokenizer counts the lengths")
       .Param("forms", &LongContextParams::forms, {OneOf({"needle", "variables", "words"})},
              "of the questions")
-      .Param("lengths", &LongContextParams::lengths, {AtLeast(64)},
+      .Param("lengths", &LongContextParams::lengths, {Between(64, 1 << 24)},
              "tokens of a question: each is a task of its own")
-      .Param("questions", &LongContextParams::questions, {AtLeast(1)}, "of each form and length")
-      .Param("seed", &LongContextParams::seed, {AtLeast(0)}, "of everything that is drawn")
+      .Param("questions", &LongContextParams::questions, {Between(1, 1e6)},
+             "of each form and length")
+      .Param("seed", &LongContextParams::seed, {Between(0, 1 << 30)}, "of everything that is drawn")
       .Out("tasks");
 }
 

@@ -59,7 +59,7 @@ TEST(ClaimsTest, OfAccuraciesMoreIsBetter) {
 
 TEST(ClaimsTest, WhatCannotBeComparedIsNamed) {
   std::vector<Evaluation> rows = ThreeChildren();
-  const auto failure = [&](const Claim& claim) {
+  const auto failure = [&](const ModelClaim& claim) {
     return ErrorOf([&] { (void)JudgeClaims({claim}, "kl", rows); });
   };
   EXPECT_THAT(failure({"distilled", "plane"}),
@@ -71,7 +71,8 @@ TEST(ClaimsTest, WhatCannotBeComparedIsNamed) {
 }
 
 TEST(ClaimsTest, ClaimsAreReadStrictly) {
-  const std::vector<Claim> claims = ReadClaims({{"a", "b"}, {"b", "c"}});
+  const std::vector<ModelClaim> claims =
+      ReadClaims(nlohmann::json::parse(R"([["a", "b"], ["b", "c"]])"));
   ASSERT_EQ(claims.size(), 2u);
   EXPECT_EQ(claims[1].better, "b");
   EXPECT_EQ(claims[1].worse, "c");

@@ -35,14 +35,16 @@ Bench Timed(const std::string& label, int64_t batch, double ratio, double predic
   child.model = label;
   child.decode_tok_s = {100 * ratio, 99 * ratio, 101 * ratio};
   child.ratio = ratio;
+  parent.memory_mib = 200;
+  child.memory_mib = 200 / ratio;
   child.predicted_ratio = predicted;
   bench.results = {parent, child};
   return bench;
 }
 
 std::vector<Evaluation> FourModels() {
-  return {AnsweredBy("small", 400, 450), AnsweredBy("large", 900, 495), AnsweredBy("parent", 1000, 500),
-          AnsweredBy("medium", 700, 493)};
+  return {AnsweredBy("small", 400, 450), AnsweredBy("large", 900, 495),
+          AnsweredBy("parent", 1000, 500), AnsweredBy("medium", 700, 493)};
 }
 
 std::vector<Bench> SpeedsOf() {
@@ -60,6 +62,7 @@ TEST(SpeedReportTest, NamesTheFastestThatKeepsEnoughAndTheBestThatIsFastEnough) 
   EXPECT_THAT(text, HasSubstr("batch 1: within 10% of the measured one for 3 of 3 children"));
   EXPECT_THAT(text, HasSubstr("batch 32: within 10% of the measured one for 2 of 3 children, at "
                               "worst +26.1% (\"small\")"));
+  EXPECT_THAT(text, HasSubstr("230.0    2.300      2.900    43.5%"));
   EXPECT_LT(text.find("parent "), text.find("large "));
   EXPECT_LT(text.find("large "), text.find("medium "));
 }
