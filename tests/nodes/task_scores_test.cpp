@@ -252,13 +252,16 @@ TEST_F(TaskScoresTest, ASearchFollowsWhatWasAskedFor) {
               HasSubstr("no score has task_kl; connect `tasks`"));
 }
 
-TEST_F(TaskScoresTest, TextsAndModelsWithoutTokenizerAreRefused) {
+TEST_F(TaskScoresTest, ATextIsNoQuestion) {
   TaskSet texts = Questions();
   texts.tasks[1].scoring = TaskScoring::kPerplexity;
   FakeInputs inputs = InputsFor(BlockOf(1, "ffn:none"));
   inputs.Add("tasks", "tasks", texts);
   EXPECT_THAT(ErrorOf([&] { (void)RunScore({}, inputs, context_); }),
               HasSubstr("task 1 is a text without questions"));
+}
+
+TEST_F(TaskScoresTest, AModelWithoutTokenizerCannotBeAsked) {
   FakeInputs mute;
   mute.Add("parent", "parent", Checkpoint{parent_.weights(), {}, {}, {}})
       .Add("activations", "states", Capture(parent_, "parent"))
