@@ -100,7 +100,7 @@ INSTANTIATE_TEST_SUITE_P(Families, FamilyReferenceTest,
                                          "opt_gelu", "llama_current", "llama_dynamic",
                                          "mistral_current", "qwen2_current", "qwen3_current",
                                          "gpt2_current", "phi3", "phi3_short", "phi3_long",
-                                         "gemma2", "gemma3"),
+                                         "gemma2", "gemma2_usual", "gemma3", "gemma3_usual"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace
