@@ -247,7 +247,7 @@ TEST_F(PipelineTest, BenchComparesModelsAndRefusesWhatDoesNotFit) {
               HasSubstr("out: a prompt of 6 tokens and 1000000 behind it: the model has"));
   const ProgramResult large = with({"--batch", "1000000000"});
   EXPECT_EQ(large.status, 1);
-  EXPECT_THAT(large.err, HasSubstr("the largest that fits is"));
+  EXPECT_THAT(large.err, HasSubstr("a batch of 1000000000: at most 1048576"));
 }
 
 TEST_F(PipelineTest, TheChildBecomesAGgufThatComputesTheSame) {
