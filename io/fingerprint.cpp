@@ -8,6 +8,7 @@
 
 #include "io/error.h"
 #include "io/file.h"
+#include "io/hex.h"
 
 namespace puzzle {
 
@@ -23,12 +24,8 @@ const EVP_MD* Sha256() {
 }
 
 std::string HexOf(const std::array<unsigned char, kDigestBytes>& digest) {
-  static constexpr std::string_view kDigits = "0123456789abcdef";
   std::string hex(2 * kDigestBytes, '0');
-  for (size_t i = 0; i < kDigestBytes; ++i) {
-    hex[2 * i] = kDigits[digest[i] >> 4];
-    hex[2 * i + 1] = kDigits[digest[i] & 15];
-  }
+  WriteHex(digest, hex.data());
   return hex;
 }
 

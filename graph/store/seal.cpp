@@ -19,6 +19,7 @@
 #include "io/file.h"
 #include "io/fingerprint.h"
 #include "io/gguf.h"
+#include "io/hex.h"
 
 namespace puzzle {
 namespace {
@@ -111,26 +112,17 @@ std::vector<std::string> AllOf(const std::string& path, bool is_folder) {
   return all;
 }
 
-std::string_view HexOf(std::span<const uint8_t> bytes, std::span<char> out) {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    out[2 * i] = kDigits[bytes[i] >> 4];
-    out[2 * i + 1] = kDigits[bytes[i] & 15];
-  }
-  return {out.data(), 2 * bytes.size()};
-}
-
 /// Artifacts whose keys begin alike lie in one folder, which is opened once and never through a
 /// link: then a look at one of them is the search for one name.
 bool AreThere(const std::string& store, std::span<const SealedArtifact> alike,
               int64_t used_since_ns) {
   char name[] = "0000000000000000000000000000000000000000000000000000000000000000.h5";
-  HexOf(alike.front().key, name);
+  WriteHex(alike.front().key, name);
   const std::string path = fmt::format("{}/{:.2}", store, name);
   const Descriptor folder(::open(path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (folder.get() < 0) return false;
   return std::all_of(alike.begin(), alike.end(), [&](const SealedArtifact& artifact) {
-    HexOf(artifact.key, name);
+    WriteHex(artifact.key, name);
     const auto facts = FactsOf(name, folder.get());
     return facts && facts->bytes == artifact.bytes && facts->mtime_ns == artifact.mtime_ns &&
            facts->used_ns >= used_since_ns;
@@ -166,14 +158,8 @@ bool AreThere(const std::string& store, const std::vector<SealedArtifact>& artif
 }  // namespace
 
 std::array<uint8_t, 32> KeyBytes(std::string_view key) {
-  const auto value = [](char digit) {
-    return static_cast<uint8_t>(digit <= '9' ? digit - '0' : digit - 'a' + 10);
-  };
   std::array<uint8_t, 32> bytes;
-  PUZZLE_CHECK(key.size() == 2 * bytes.size(), "a key of another length");
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    bytes[i] = static_cast<uint8_t>(value(key[2 * i]) << 4 | value(key[2 * i + 1]));
-  }
+  PUZZLE_CHECK(ReadHex(key, bytes), "a key that is no 64 hex digits");
   return bytes;
 }
 

@@ -19,6 +19,7 @@
 #include "graph/store/leftovers.h"
 #include "graph/store/line_file.h"
 #include "io/error.h"
+#include "io/hex.h"
 
 namespace puzzle {
 namespace {
@@ -33,25 +34,6 @@ struct KeyHash {
     return hash;
   }
 };
-
-bool ParseKey(std::string_view hex, ParsedKey& key) {
-  static constexpr uint8_t kNone = 0xFF;
-  static constexpr auto kDigits = [] {
-    std::array<uint8_t, 256> digits{};
-    digits.fill(kNone);
-    for (uint8_t i = 0; i < 16; ++i) digits[static_cast<uint8_t>("0123456789abcdef"[i])] = i;
-    return digits;
-  }();
-  if (hex.size() != 2 * key.size()) return false;
-  bool good = true;
-  for (size_t i = 0; i < key.size(); ++i) {
-    const uint8_t high = kDigits[static_cast<uint8_t>(hex[2 * i])];
-    const uint8_t low = kDigits[static_cast<uint8_t>(hex[2 * i + 1])];
-    good = good && high != kNone && low != kNone;
-    key[i] = static_cast<uint8_t>(high << 4 | (low & 15));
-  }
-  return good;
-}
 
 int64_t Nanoseconds(const timespec& time) {
   return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
@@ -149,7 +131,7 @@ struct StoreLayer::State {
       index->Read([this](std::string_view line) {
         if (lines.empty()) lines.reserve(index->bytes() / std::max<size_t>(line.size(), 64));
         ParsedKey key;
-        if (ParseKey(line.substr(0, line.find(' ')), key)) lines[key] = line;
+        if (ReadHex(line.substr(0, line.find(' ')), key)) lines[key] = line;
       });
     });
   }
@@ -161,7 +143,7 @@ struct StoreLayer::State {
     last->Read([&](std::string_view line) {  // key ' ' step name
       if (last_keys.empty()) last_keys.reserve(last->bytes() / std::max<size_t>(line.size(), 64));
       ParsedKey key;
-      if (line.size() > 65 && line[64] == ' ' && ParseKey(line.substr(0, 64), key)) Note(line);
+      if (line.size() > 65 && line[64] == ' ' && ReadHex(line.substr(0, 64), key)) Note(line);
     });
   }
 
@@ -263,7 +245,7 @@ Record StoreLayer::Keep(std::string index_line) {
   PUZZLE_CHECK(parsed.has_value(), "a line of the index that is none");
   Record record = *parsed;
   ParsedKey key;
-  if (ParseKey(record.key, key)) state_->lines[key] = line;
+  if (ReadHex(record.key, key)) state_->lines[key] = line;
   if (state_->options.writable) state_->index->Append(line);
   record.layer = state_->options.number;
   return record;
@@ -271,7 +253,7 @@ Record StoreLayer::Keep(std::string index_line) {
 
 std::optional<Record> StoreLayer::FindRecord(std::string_view key) {
   ParsedKey bytes;
-  if (!ParseKey(key, bytes)) return std::nullopt;
+  if (!ReadHex(key, bytes)) return std::nullopt;
   state_->LoadIndex();
   {
     const std::shared_lock lock(state_->mutex);
@@ -304,7 +286,7 @@ std::optional<std::string> StoreLayer::ReadRecord(std::string_view key) {
 
 bool StoreLayer::IsInside(std::string_view key) {
   ParsedKey bytes;
-  if (!ParseKey(key, bytes)) return false;
+  if (!ReadHex(key, bytes)) return false;
   std::atomic<bool>& known = state_->inside[bytes[0]];
   if (known.load(std::memory_order_relaxed)) return true;
   const std::string folder = fmt::format("{}/{}", this->folder(), key.substr(0, 2));
