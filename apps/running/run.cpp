@@ -17,6 +17,7 @@
 #include "apps/running/run_fleet.h"
 #include "apps/running/run_view.h"
 #include "apps/running/sealed.h"
+#include "graph/run/demand.h"
 #include "graph/run/executor.h"
 #include "graph/run/machine.h"
 #include "graph/store/files.h"
@@ -161,6 +162,14 @@ int RunCommand(const RunOptions& options, const Registry& registry, const Hooks&
                 forecast.hits, forecast.runs, forecast.waits);
   const bool nothing_to_do = forecast.hits == plan.steps.size();
   const bool by_workers = options.on.given() && !nothing_to_do;
+  const std::string too_few =
+      nothing_to_do || by_workers  // those count their own lanes
+          ? ""
+          : ComplaintAboutLanes(plan, forecast, options.lanes.Devices(), store);
+  if (!too_few.empty()) {
+    Say("{}\n", too_few);
+    return kExitBadInput;
+  }
   if (!nothing_to_do && !by_workers && hooks.before_execute) hooks.before_execute();
   if (options.worker.given()) SayHello(plan, PUZZLE_VERSION);
   (void)Foresee(hooks, options.lanes.Devices().size(), store, *prepared);  // for what is left to do

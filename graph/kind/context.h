@@ -98,6 +98,13 @@ class RunContext {
   virtual ~RunContext() = default;
 
   [[nodiscard]] virtual const Device& device() const = 0;
+  /// The devices of a step that asked for several lanes (Resources::lanes), one for each: device()
+  /// first, all of its type. Cpu lanes share one memory; other devices are different ones.
+  [[nodiscard]] virtual std::vector<Device> devices() const { return {device()}; }
+  /// Calls work(i) on the thread that is bound to devices()[i], this one for the first, and returns
+  /// when all have ended; throws the failure of the first that failed. What else the context
+  /// offers stays with the thread that runs the step.
+  virtual void OnEach(const std::function<void(size_t)>& work) { work(0); }
   /// The only source of randomness: depends on kind and parameters, on nothing else.
   [[nodiscard]] virtual uint64_t seed() const = 0;
   /// Call once per batch of a long loop. Reports progress (`fraction` in [0, 1], `note` such as

@@ -101,8 +101,9 @@ enum class Needs {
 /// result and never enters a key; but kinds that measure are bound to facts about the device type.
 struct Resources {
   std::string device_type;    // "cpu", "cuda": where it can run; "": anywhere
-  uint64_t memory_bytes = 0;  // on its device; records of past runs know better; 0: little
+  uint64_t memory_bytes = 0;  // on each device; records of past runs know better; 0: little
   int threads = 0;            // it uses at most so many; 0: as many as it gets
+  int lanes = 1;              // of one type of device, at once: RunContext::devices
 };
 
 /// What a kind may ask about the results at a step's ports when it says what the step occupies.

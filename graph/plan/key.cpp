@@ -16,16 +16,16 @@ class NoInputs final : public InputFacts {
 
 }  // namespace
 
-std::string DeviceTypeOf(const NodeKind& kind, const Step& step) {
-  if (!kind.resources || step.params.value == nullptr) return "";
-  return kind.resources(step.params.value.get(), NoInputs()).device_type;
+Resources AskedFor(const NodeKind& kind, const Step& step) {
+  if (!kind.resources || step.params.value == nullptr) return {};
+  return kind.resources(step.params.value.get(), NoInputs());
 }
 
 const std::map<std::string, std::string>* EnvironmentOf(const Plan& plan, StepId step) {
   static const std::map<std::string, std::string> kNone;
   const NodeKind& kind = plan.kind(step);
   if (kind.needs != Needs::kQuietDevice) return nullptr;
-  const auto facts = plan.environments.find(DeviceTypeOf(kind, plan.steps[step]));
+  const auto facts = plan.environments.find(AskedFor(kind, plan.steps[step]).device_type);
   return facts == plan.environments.end() ? &kNone : &facts->second;
 }
 

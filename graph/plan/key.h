@@ -26,8 +26,8 @@ using PortDigests = std::vector<std::vector<std::string_view>>;
 [[nodiscard]] const std::map<std::string, std::string>* EnvironmentOf(const Plan& plan,
                                                                       StepId step);
 
-/// The type of device that a step asks for whatever its inputs are; "": any.
-[[nodiscard]] std::string DeviceTypeOf(const NodeKind& kind, const Step& step);
+/// What a step asks for whatever its inputs are.
+[[nodiscard]] Resources AskedFor(const NodeKind& kind, const Step& step);
 /// The facts about machine and build that enter the key of `step`: for kinds that measure those of
 /// the plan, and with --strict-environment for all that compute on a device what decides their
 /// bits.

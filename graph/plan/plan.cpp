@@ -92,7 +92,7 @@ class Planner {
     for (const PlanNode& node : plan_.nodes) {
       if (node.kind == nullptr || node.kind->needs != Needs::kQuietDevice) continue;
       for (uint32_t i = 0; i < node.count; ++i) {
-        const std::string type = DeviceTypeOf(*node.kind, plan_.steps[node.first + i]);
+        const std::string type = AskedFor(*node.kind, plan_.steps[node.first + i]).device_type;
         if (!plan_.environments.contains(type))
           plan_.environments[type] = options_.environment(type);
       }

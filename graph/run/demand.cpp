@@ -1,8 +1,12 @@
 #include "graph/run/demand.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "graph/plan/key.h"
+#include "graph/run/lanes.h"
 #include "io/error.h"
 
 namespace puzzle {
@@ -64,6 +68,11 @@ class RecordFacts final : public InputFacts {
   const RecordOf& record_of_;
 };
 
+/// Whether a step may turn out to be a hit once its inputs are there.
+bool MayKeepResult(const StepForecast& step, const std::string& name, Store& store) {
+  return step.fate == Fate::kHit || (step.fate == Fate::kWait && store.LastKey(name).has_value());
+}
+
 }  // namespace
 
 std::vector<uint64_t> RecordedPeaks(const Plan& plan, const Forecast& forecast, Store& store) {
@@ -88,6 +97,29 @@ Resources EstimateDemand(const Plan& plan, StepId step, uint64_t recorded,
   }
   demand.memory_bytes = std::max(demand.memory_bytes, recorded);
   return demand;
+}
+
+std::string ComplaintAboutLanes(const Plan& plan, const Forecast& forecast,
+                                const std::vector<Device>& devices, Store& store) {
+  const auto together = LanesTogether(devices);
+  for (StepId id = 0; id < plan.steps.size(); ++id) {
+    if (!OnLane(plan.kind(id))) continue;
+    const Resources wanted = AskedFor(plan.kind(id), plan.steps[id]);
+    const auto serves = [&](const auto& lanes) {
+      return (wanted.device_type.empty() || lanes.first == wanted.device_type) &&
+             lanes.second >= wanted.lanes;
+    };
+    if (wanted.lanes <= 1 || std::any_of(together.begin(), together.end(), serves) ||
+        MayKeepResult(forecast.steps[id], plan.steps[id].name, store))
+      continue;
+    return fmt::format(
+        "{} takes {} lanes of {} together, and this run has {}: let it take fewer, or give the run "
+        "more with --devices",
+        plan.steps[id].name, wanted.lanes,
+        wanted.device_type.empty() ? "one type of device" : wanted.device_type,
+        LanesText(together));
+  }
+  return "";
 }
 
 }  // namespace puzzle

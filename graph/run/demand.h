@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "graph/plan/plan.h"
@@ -20,5 +21,11 @@ namespace puzzle {
 /// kind declares. `record_of` tells the result of an input.
 [[nodiscard]] Resources EstimateDemand(const Plan& plan, StepId step, uint64_t recorded,
                                        const std::function<const Record&(StepId)>& record_of);
+
+/// Why steps that have to run cannot on lanes of these devices: the first that takes more lanes
+/// together than there are. "": nothing is wrong. Steps that have a result of before and may keep
+/// it are left out.
+[[nodiscard]] std::string ComplaintAboutLanes(const Plan& plan, const Forecast& forecast,
+                                              const std::vector<Device>& devices, Store& store);
 
 }  // namespace puzzle

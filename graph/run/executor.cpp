@@ -144,6 +144,7 @@ class FlowRun {
     work.device_type = std::move(demand.device_type);
     work.memory_bytes = demand.memory_bytes;
     work.threads = demand.threads;
+    work.lanes = demand.lanes;
     work.inputs = work_.InputNumbers(id);
     Offer(std::move(work), gateway);
   }

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -33,6 +34,14 @@ class Lane {
   [[nodiscard]] virtual int threads() const = 0;
   /// The device is of no use any more: this lane takes no further work.
   virtual void Retire() = 0;
+
+  /// The lanes of the running step: this one, and those that serve it (LaneWork::lanes).
+  [[nodiscard]] virtual std::vector<Lane*> team() { return {this}; }
+  /// Calls work(i) on the thread of lane i of the team; see RunContext::OnEach. REQUIRES: called on
+  /// this lane's thread.
+  virtual void OnEach(const std::function<void(size_t)>& work) { work(0); }
+  /// The lane of the team whose failure OnEach threw last; this one when there was none.
+  [[nodiscard]] virtual Lane& failed() { return *this; }
 };
 
 /// Admits running steps: any number of normal ones, or a single quiet one. With a gate of the
@@ -84,7 +93,7 @@ class Lanes {
  public:
   virtual ~Lanes() = default;
   /// Hands work over and returns at once. Everything posted is run, exactly once, or refused when
-  /// no lane is left for it (perhaps before this call returns).
+  /// no lane is left for it, or too few for what takes several (perhaps before this call returns).
   virtual void Post(LaneWork work) = 0;
   [[nodiscard]] virtual size_t size() const = 0;
   /// The gate that steps outside lanes pass as well.
@@ -124,16 +133,27 @@ class LocalLanes final : public Lanes {
     int running = 0;
     bool alone = false;
   };
+  enum class Next { kLead, kServe, kEnd };
 
-  void Serve(int lane);
-  /// Waits for work that may start now. False when there will be none.
-  bool Await(Worker& lane, LaneWork& work);
-  void Retire(Worker& lane);
+  void Serve(Worker& lane);
+  /// Waits for work that may start now, and takes it with the lanes it needs, or for being taken by
+  /// another lane. kEnd when there will be none.
+  Next Await(Worker& lane, LaneWork& work);
+  void Lead(Worker& lane, const LaneWork& work);
+  /// Work in the queue that the lanes that are left cannot do.
+  void RefuseUnserved();
   // REQUIRES: mutex_ held.
   Pool& PoolOf(const Device& device);
   static bool Fits(const LaneWork& work, const Pool& pool);
-  void Admit(Worker& lane, const LaneWork& work);
+  std::vector<Worker*> Gather(Worker& lane, const LaneWork& work);
+  std::vector<Pool*> PoolsOf(const std::vector<Worker*>& team);
+  void Admit(const std::vector<Worker*>& team, const LaneWork& work);
+  void Leave(Worker& lane);
   void Share();
+  [[nodiscard]] std::vector<Device> Alive() const;
+  [[nodiscard]] std::optional<std::string> ServedBy(const LaneWork& work) const;
+  [[nodiscard]] bool IsServed(const LaneWork& work) const;
+  [[nodiscard]] std::string WhyNotServed(const LaneWork& work) const;
 
   LocalLanesOptions options_;
   QuietGate gate_;
@@ -141,13 +161,19 @@ class LocalLanes final : public Lanes {
   std::condition_variable changed_;  // something was posted or ended
   ReadyQueue queue_;
   std::map<std::string, Pool> pools_;
-  std::map<std::string, int> alive_;   // lanes by type of device
-  std::map<const Worker*, int> busy_;  // lane -> the threads that its work declared
+  std::vector<std::unique_ptr<Worker>> workers_;  // one for each device of the options
+  std::map<const Worker*, int> busy_;             // lane -> the threads that its work declared
   bool closing_ = false;
   std::atomic<int> share_{1};       // of a busy lane whose work declared nothing
   std::atomic<int> even_share_{1};  // of a busy lane if all were equal
   std::vector<std::thread> threads_;
 };
+
+/// How many lanes of these devices a step can take together, by type of device: all of the cpu, one
+/// for each other device.
+[[nodiscard]] std::map<std::string, int> LanesTogether(const std::vector<Device>& devices);
+/// "2 of cpu, 1 of cuda"; "none".
+[[nodiscard]] std::string LanesText(const std::map<std::string, int>& together);
 
 /// Parses "cpu,cpu,cuda:1". Throws Error naming the part that is none.
 [[nodiscard]] std::vector<Device> ParseDevices(const std::string& text);

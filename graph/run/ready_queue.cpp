@@ -75,37 +75,45 @@ std::optional<LaneWork> ReadyQueue::Take(std::string_view device_type,
                                          const std::vector<uint64_t>& warm,
                                          const std::function<bool(const LaneWork&)>& fits) {
   std::optional<Place> best;
+  std::vector<Levels*> looked_through;  // that of the best first
   for (const std::string_view type : {device_type, std::string_view()}) {
     const auto queue = queues_.find(type);
     if (queue == queues_.end()) continue;
     const auto place = First(queue->second, warm);
-    if (place && (!best || place->level->first > best->level->first)) best = place;
+    if (!place) continue;
+    const bool is_best = !best || place->level->first > best->level->first;
+    looked_through.insert(is_best ? looked_through.begin() : looked_through.end(), &queue->second);
+    if (is_best) best = place;
   }
   if (!best) return std::nullopt;
   if (fits(best->entry->second.work)) return Remove(*best);
   Level::Entry& head = best->entry->second;
   if (head.work.alone || head.overtaken >= kPatience) return std::nullopt;
-  Place place{best->levels, best->level, best->level->second.works.begin()};
-  for (int looked = 0; looked < kReach; ++looked) {
-    if (fits(place.entry->second.work)) {
-      ++head.overtaken;
-      return Remove(place);
+  for (Levels* levels : looked_through) {
+    Place place{levels, levels->begin(), levels->begin()->second.works.begin()};
+    for (int looked = 0; looked < kReach; ++looked) {
+      if (fits(place.entry->second.work)) {
+        ++head.overtaken;
+        return Remove(place);
+      }
+      if (!Next(place)) break;
     }
-    if (!Next(place)) break;
   }
   return std::nullopt;
 }
 
-std::vector<LaneWork> ReadyQueue::TakeAll(std::string_view device_type) {
-  std::vector<LaneWork> works;
+std::vector<LaneWork> ReadyQueue::TakeOut(const std::function<bool(const LaneWork&)>& which) {
+  std::vector<Place> places;
   for (auto& [type, levels] : queues_) {
-    if (!device_type.empty() && type != device_type) continue;
-    for (auto& [urgency, level] : levels) {
-      for (auto& [order, entry] : level.works) works.push_back(std::move(entry.work));
+    for (auto level = levels.begin(); level != levels.end(); ++level) {
+      auto& entries = level->second.works;
+      for (auto entry = entries.begin(); entry != entries.end(); ++entry) {
+        if (which(entry->second.work)) places.push_back({&levels, level, entry});
+      }
     }
-    levels.clear();
   }
-  count_ -= works.size();
+  std::vector<LaneWork> works;
+  for (const Place& place : places) works.push_back(Remove(place));
   return works;
 }
 

@@ -24,6 +24,7 @@ struct LaneWork {
   std::string device_type;         // the only type of device it runs on; "": any
   uint64_t memory_bytes = 0;       // what it will occupy on its device
   int threads = 0;                 // it uses at most so many; 0: as many as its lane has
+  int lanes = 1;                   // that it takes together
   std::vector<uint64_t> inputs;    // what it reads, as numbers that stand for content
   std::function<void(Lane&)> run;  // must not throw
   /// Called in place of `run` when no lane is left that could. Must not throw.
@@ -43,8 +44,8 @@ class ReadyQueue {
   [[nodiscard]] std::optional<LaneWork> Take(std::string_view device_type,
                                              const std::vector<uint64_t>& warm,
                                              const std::function<bool(const LaneWork&)>& fits);
-  /// Takes out everything that only lanes of `device_type` can run, or all of it for "".
-  [[nodiscard]] std::vector<LaneWork> TakeAll(std::string_view device_type);
+  /// Takes out everything for which `which` holds.
+  [[nodiscard]] std::vector<LaneWork> TakeOut(const std::function<bool(const LaneWork&)>& which);
 
   [[nodiscard]] bool empty() const { return count_ == 0; }
   [[nodiscard]] size_t size() const { return count_; }

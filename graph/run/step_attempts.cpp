@@ -87,13 +87,24 @@ void GiveUpDevice(RunScope& run, StepId id, Lane& lane, const std::string& messa
                                  HostName(), run.plan.steps[id].name, message));
 }
 
+/// Whether a lane of the team is of a device that another one found to be lost.
+bool RetireLost(const RunScope& run, Lane& lane) {
+  bool found = false;
+  for (Lane* member : lane.team()) {
+    if (!run.lost.Contains(member->device())) continue;
+    member->Retire();
+    found = true;
+  }
+  return found;
+}
+
 /// Decides whether a step that failed on a lane gets another chance, once for each cause.
 Verdict Judge(RunScope& run, StepId id, Lane& lane, Flight& flight) {
   const FailureKind kind = Classify(flight.failure, run.options);
   if (kind == FailureKind::kOrdinary) return Verdict::kFinish;
   const bool alone = kind == FailureKind::kOutOfMemory;
   const std::string message = MessageOf(flight.failure);
-  if (!alone) GiveUpDevice(run, id, lane, message);
+  if (!alone) GiveUpDevice(run, id, lane.failed(), message);
   bool& tried = alone ? flight.tried_alone : flight.changed_lane;
   if (run.Stopping()) return Verdict::kFinish;
   if (tried) {
@@ -117,10 +128,7 @@ Verdict Judge(RunScope& run, StepId id, Lane& lane, Flight& flight) {
 
 StepWork::Verdict ComputeStep(RunScope& run, StepId id, Lane& lane, Flight& flight) {
   const bool host = OnHost(run, id);
-  if (!host && run.lost.Contains(lane.device())) {  // another lane of it found that out
-    lane.Retire();
-    return Verdict::kTryAnotherLane;
-  }
+  if (!host && RetireLost(run, lane)) return Verdict::kTryAnotherLane;
   flight.lane = lane.device().name();
   const double begin_s = run.announcer.Now();
   const double cpu_begin_s = ThreadSeconds();
@@ -134,7 +142,7 @@ StepWork::Verdict ComputeStep(RunScope& run, StepId id, Lane& lane, Flight& flig
     flight.warnings.push_back(fmt::format("attempt {} of {}: {}", attempt, attempts, message));
     AnnounceRetry(run, id, message, fmt::format("attempt {} of {}", attempt + 1, attempts));
   }
-  flight.threads = lane.threads();
+  flight.threads = lane.threads() * static_cast<int>(host ? 1 : lane.team().size());
   flight.wall_s = run.announcer.Now() - begin_s;
   flight.cpu_s = ThreadSeconds() - cpu_begin_s;
   if (flight.memory) flight.memory_bytes = flight.memory->peak_bytes();

@@ -27,6 +27,12 @@ StepContext::StepContext(RunScope& run, StepId id, Lane& lane, Flight& flight)
       announced_s_(begin_s_),
       next_save_s_(begin_s_ + run.options.save_point_s) {}
 
+std::vector<Device> StepContext::devices() const {
+  std::vector<Device> devices;
+  for (const Lane* member : lane_.team()) devices.push_back(member->device());
+  return devices;
+}
+
 uint64_t StepContext::seed() const {
   return SeedOf(run_.plan, id_);
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "graph/kind/kind.h"
 #include "graph/run/flight.h"
@@ -20,6 +21,8 @@ class StepContext final : public RunContext {
   StepContext(RunScope& run, StepId id, Lane& lane, Flight& flight);
 
   [[nodiscard]] const Device& device() const override { return lane_.device(); }
+  [[nodiscard]] std::vector<Device> devices() const override;
+  void OnEach(const std::function<void(size_t)>& work) override { lane_.OnEach(work); }
   [[nodiscard]] uint64_t seed() const override;
   void Poll(double fraction, std::string_view note) override;
   void Warn(const std::string& message) override;

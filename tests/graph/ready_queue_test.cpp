@@ -113,14 +113,15 @@ TEST_F(ReadyQueueTest, NothingOvertakesWorkThatMustBeAlone) {
   EXPECT_THAT(Order(), ElementsAre(2, 1));
 }
 
-TEST_F(ReadyQueueTest, WorkForOneDeviceOrAllOfItCanBeTakenOut) {
+TEST_F(ReadyQueueTest, WorkCanBeTakenOutByWhatItIs) {
   Work(1, 1).device_type = "cuda";
   Work(2, 2).device_type = "cuda";
   Work(3, 3);
   Fill();
-  EXPECT_EQ(queue_.TakeAll("cuda").size(), 2u);
+  const auto out = queue_.TakeOut([](const LaneWork& work) { return work.device_type == "cuda"; });
+  EXPECT_EQ(out.size(), 2u);
   EXPECT_EQ(queue_.size(), 1u);
-  EXPECT_EQ(queue_.TakeAll("").size(), 1u);
+  EXPECT_EQ(queue_.TakeOut([](const LaneWork&) { return true; }).size(), 1u);
   EXPECT_TRUE(queue_.empty());
 }
 

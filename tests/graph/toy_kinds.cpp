@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <thread>
 
 #include "io/error.h"
@@ -88,6 +89,37 @@ Text Sleep(const SleepParams& p, const Inputs& in, RunContext& context) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   return {p.value + (in.Has("in") ? in.Get<Text>("in")->text : ""), ""};
+}
+
+struct TogetherParams {
+  int64_t lanes = 2;
+  int64_t rounds = 3;
+  std::string value;
+  std::string device;
+};
+// "value: cpu cpu", the devices of its lanes, once each of them was heard in every round.
+Text Together(const TogetherParams& p, const Inputs&, RunContext& context) {
+  const Presence presence;
+  const std::vector<Device> devices = context.devices();
+  std::string names = p.value + ":";
+  for (const Device& device : devices) names += " " + device.name();
+  std::vector<int64_t> heard(devices.size());
+  std::vector<std::thread::id> threads(devices.size());
+  for (int64_t round = 0; round < p.rounds; ++round) {
+    context.OnEach([&](size_t lane) {
+      Started("together " + devices[lane].name() + " " + std::to_string(lane));
+      if (round > 0 && threads[lane] != std::this_thread::get_id()) throw Error("another thread");
+      threads[lane] = std::this_thread::get_id();
+      ++heard[lane];
+    });
+    context.Poll(static_cast<double>(round) / static_cast<double>(p.rounds));
+  }
+  const std::set<std::thread::id> different(threads.begin(), threads.end());
+  if (different.size() != devices.size() || threads.front() != std::this_thread::get_id())
+    throw Error("the lanes have no threads of their own");
+  for (const int64_t rounds : heard)
+    if (rounds != p.rounds) throw Error("a lane missed a round");
+  return {names, ""};
 }
 
 Text Measure(const SleepParams& p, const Inputs&, RunContext&) {
@@ -285,6 +317,16 @@ Registry MakeToyRegistry(Playground& playground) {
             const double mib = static_cast<double>(p.memory_mib) + in.Number("in", "length");
             return Resources{p.device, static_cast<uint64_t>(mib) << 20, 0};
           }));
+  add(Kind<TogetherParams>("together", 1, "Takes several lanes.")
+          .Param("lanes", &TogetherParams::lanes, {Between(1, 64), Unkeyed()}, "how many")
+          .Param("rounds", &TogetherParams::rounds, {AtLeast(1), Unkeyed()}, "of all lanes")
+          .Param("value", &TogetherParams::value, {}, "the text")
+          .Param("device", &TogetherParams::device, {Unkeyed()}, "where it can run")
+          .Out("text")
+          .On(Needs::kDevice)
+          .Takes([](const TogetherParams& p, const InputFacts&) {
+            return Resources{p.device, 0, 0, static_cast<int>(p.lanes)};
+          }));
   add(Kind<SleepParams>("measure", 1, "Wants to be alone.")
           .Param("value", &SleepParams::value, {}, "the text")
           .Param("device", &SleepParams::device, {Unkeyed()}, "where it can run")
@@ -343,6 +385,7 @@ Registry MakeToyRegistry(Playground& playground) {
                                      {"count", MakeBody(Count)},
                                      {"fail", MakeBody(Fail)},
                                      {"sleep", MakeBody(Sleep)},
+                                     {"together", MakeBody(Together)},
                                      {"measure", MakeBody(Measure)},
                                      {"stream", MakeStreamingBody<Text>(Stream)},
                                      {"climb", MakeBody(Climb)},

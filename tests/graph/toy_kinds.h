@@ -39,7 +39,8 @@ struct Number {
 /// What tests may look at and change while steps run. Thread-safe.
 class Playground {
  public:
-  /// Called by `sleep` once per poll, by `text` and `concat` at their start.
+  /// Called by `sleep` once per poll, by `together` on each lane of a round, by `text` and `concat`
+  /// at their start.
   std::function<void(const std::string& what)> on_start;
   std::atomic<int> running{0}, peak{0};      // bodies of `sleep` and `measure` at once
   std::atomic<int> alone_violations{0};      // other bodies seen by `measure`
@@ -49,9 +50,10 @@ class Playground {
 
 /// text{value,display}, concat{separator}(parts: list, first: optional) -> text,
 /// upper(in) -> text, count(in) -> number, fail{message}(in: optional), sleep{ms, value,
-/// memory_mib, device}(in: optional, on a device), measure{value} (quiet device), stream{rows}
-/// (writes as it goes), climb{to} (with save points), file{path}, folder{path}, export{path}(in)
-/// (fills a folder), picture{svg}, every{...} (one parameter of each type).
+/// memory_mib, device}(in: optional, on a device), together{lanes, rounds, value, device} (on
+/// several lanes), measure{value} (quiet device), stream{rows} (writes as it goes), climb{to} (with
+/// save points), file{path}, folder{path}, export{path}(in) (fills a folder), picture{svg},
+/// every{...} (one parameter of each type).
 [[nodiscard]] Registry MakeToyRegistry(Playground& playground);
 
 }  // namespace puzzle::testing
