@@ -35,6 +35,16 @@ unsigned Nibble(Bytes packed, size_t i) {
   return i < 16 ? packed[i] & 15u : packed[i - 16] >> 4;
 }
 
+/// Calls `value(q)` for the 32 numbers of four bits in 16 bytes. They are copied first, so that the
+/// compiler knows that what it writes is none of them, and takes vectors.
+template <typename Value>
+void FromNibbles(Bytes packed, float* values, Value value) {
+  std::array<unsigned char, 16> own;
+  std::memcpy(own.data(), packed, own.size());
+  for (size_t i = 0; i < own.size(); ++i) values[i] = value(static_cast<int>(own[i]) & 15);
+  for (size_t i = 0; i < own.size(); ++i) values[16 + i] = value(static_cast<int>(own[i]) >> 4);
+}
+
 /// Calls `block(data, out)` for each block.
 template <size_t kBytes, size_t kElements, typename Block>
 void ForEachBlock(Bytes data, size_t blocks, float* out, Block block) {
@@ -60,8 +70,7 @@ void FromBf16(Bytes data, size_t blocks, float* out) {
 void FromQ4_0(Bytes data, size_t blocks, float* out) {
   ForEachBlock<18, 32>(data, blocks, out, [](Bytes at, float* values) {
     const float scale = Half(at);
-    for (size_t i = 0; i < 32; ++i)
-      values[i] = scale * static_cast<float>(static_cast<int>(Nibble(at + 2, i)) - 8);
+    FromNibbles(at + 2, values, [&](int q) { return scale * static_cast<float>(q - 8); });
   });
 }
 
@@ -69,8 +78,7 @@ void FromQ4_1(Bytes data, size_t blocks, float* out) {
   ForEachBlock<20, 32>(data, blocks, out, [](Bytes at, float* values) {
     const float scale = Half(at);
     const float least = Half(at + 2);
-    for (size_t i = 0; i < 32; ++i)
-      values[i] = scale * static_cast<float>(Nibble(at + 4, i)) + least;
+    FromNibbles(at + 4, values, [&](int q) { return scale * static_cast<float>(q) + least; });
   });
 }
 
@@ -99,7 +107,9 @@ void FromQ5_1(Bytes data, size_t blocks, float* out) {
 void FromQ8_0(Bytes data, size_t blocks, float* out) {
   ForEachBlock<34, 32>(data, blocks, out, [](Bytes at, float* values) {
     const float scale = Half(at);
-    for (size_t i = 0; i < 32; ++i) values[i] = static_cast<float>(Signed(at[2 + i])) * scale;
+    std::array<signed char, 32> own;  // for the sake of vectors, as in FromNibbles
+    std::memcpy(own.data(), at + 2, own.size());
+    for (size_t i = 0; i < own.size(); ++i) values[i] = static_cast<float>(own[i]) * scale;
   });
 }
 

@@ -10,6 +10,7 @@
 #include "io/error.h"
 #include "io/file.h"
 #include "io/fingerprint.h"
+#include "io/finite.h"
 #include "io/gguf_header.h"
 
 namespace puzzle {
@@ -32,17 +33,24 @@ std::string NameBeforePart(const std::string& path, int64_t part, int64_t parts)
   return path.ends_with(ending) ? path.substr(0, path.size() - ending.size()) : "";
 }
 
-/// Calls `use(pointer, bytes)` for the tensor's data in pieces of whole blocks.
+/// Calls `use(pointer, bytes)` for `bytes` of the tensor's data from `first` on, in pieces of whole
+/// blocks. REQUIRES: so are both.
 template <typename Use>
-void ForEachPiece(const InputFile& file, const GgufTensor& tensor, Use use) {
+void ForEachPiece(const InputFile& file, const GgufTensor& tensor, uint64_t first, uint64_t bytes,
+                  Use use) {
   const size_t whole = kGgufPieceBytes / tensor.type->block_bytes * tensor.type->block_bytes;
-  std::vector<unsigned char> piece(std::min<uint64_t>(whole, tensor.bytes));
-  for (uint64_t done = 0; done < tensor.bytes;) {
-    const size_t count = std::min<uint64_t>(piece.size(), tensor.bytes - done);
-    file.ReadAt(tensor.offset + done, piece.data(), count);
+  std::vector<unsigned char> piece(std::min<uint64_t>(whole, bytes));
+  for (uint64_t done = 0; done < bytes;) {
+    const size_t count = std::min<uint64_t>(piece.size(), bytes - done);
+    file.ReadAt(tensor.offset + first + done, piece.data(), count);
     use(piece.data(), count);
     done += count;
   }
+}
+
+template <typename Use>
+void ForEachPiece(const InputFile& file, const GgufTensor& tensor, Use use) {
+  ForEachPiece(file, tensor, 0, tensor.bytes, use);
 }
 
 std::string Canonical(const GgufValue& value) {
@@ -79,6 +87,8 @@ struct GgufReader::State {
   void OpenParts(int64_t parts);
   [[nodiscard]] const Entry& Find(const std::string& name) const;
   [[nodiscard]] const InputFile& FileOf(const Entry& entry) const { return files[entry.file]; }
+  /// Elements from `first` on, as many as `out` holds. REQUIRES: both are whole blocks.
+  void ReadElements(const Entry& entry, uint64_t first, std::span<float> out) const;
   [[noreturn]] void Wrong(const std::string& key, const char* expected) const {
     throw Error(fmt::format("{}: {}: expected {}", path, key, expected));
   }
@@ -222,26 +232,44 @@ const std::string& GgufReader::FileOf(const std::string& name) const {
   return state_->FileOf(state_->Find(name)).path();
 }
 
-void GgufReader::ReadF32(const std::string& name, std::span<float> out) const {
-  const State::Entry& entry = state_->Find(name);
+void GgufReader::State::ReadElements(const Entry& entry, uint64_t first,
+                                     std::span<float> out) const {
   const GgufTensor& tensor = entry.tensor;
   const GgmlType& type = *tensor.type;
   const auto fail = [&](const std::string& what) {
-    return Error(fmt::format("{}: tensor '{}': {}", state_->FileOf(entry).path(), name, what));
+    return Error(fmt::format("{}: tensor '{}': {}", FileOf(entry).path(), tensor.name, what));
   };
-  PUZZLE_CHECK(tensor.bytes / type.block_bytes * type.block_elements == out.size(),
-               "a tensor of another size");
   if (type.dequantise == nullptr)
     throw fail(fmt::format("type {} is not supported ({})", type.name, ReadableGgmlTypes()));
+  const auto bytes_of = [&](uint64_t elements) {
+    return elements / type.block_elements * type.block_bytes;
+  };
   float* to = out.data();
-  ForEachPiece(state_->FileOf(entry), tensor, [&](const unsigned char* data, size_t bytes) {
-    const size_t blocks = bytes / type.block_bytes;
-    type.dequantise(data, blocks, to);
-    to += blocks * type.block_elements;
-  });
-  const auto bad =
-      std::find_if_not(out.begin(), out.end(), [](float v) { return std::isfinite(v); });
-  if (bad != out.end()) throw fail(fmt::format("element {} is {}", bad - out.begin(), *bad));
+  ForEachPiece(FileOf(entry), tensor, bytes_of(first), bytes_of(out.size()),
+               [&](const unsigned char* data, size_t bytes) {
+                 const size_t blocks = bytes / type.block_bytes;
+                 type.dequantise(data, blocks, to);
+                 to += blocks * type.block_elements;
+               });
+  if (const size_t bad = FirstNotFinite(out); bad < out.size())
+    throw fail(fmt::format("element {} is {}", first + bad, out[bad]));
+}
+
+void GgufReader::ReadF32(const std::string& name, std::span<float> out) const {
+  const State::Entry& entry = state_->Find(name);
+  PUZZLE_CHECK(static_cast<size_t>(NumElements(entry.tensor.shape)) == out.size(),
+               "a tensor of another size");
+  state_->ReadElements(entry, 0, out);
+}
+
+void GgufReader::ReadRowsF32(const std::string& name, int64_t first, std::span<float> out) const {
+  const State::Entry& entry = state_->Find(name);
+  const Shape& shape = entry.tensor.shape;
+  const auto columns = static_cast<size_t>(NumElements(shape) / shape.front());
+  PUZZLE_CHECK(shape.size() > 1 && first >= 0 && out.size() % columns == 0 &&
+                   first + static_cast<int64_t>(out.size() / columns) <= shape.front(),
+               "rows that a tensor does not have");
+  state_->ReadElements(entry, static_cast<uint64_t>(first) * columns, out);
 }
 
 bool GgufReader::SameBytes(const std::string& a, const std::string& b) const {

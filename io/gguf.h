@@ -60,6 +60,9 @@ class GgufReader {
   /// that are not read here and for NaN or infinity. REQUIRES: `out` holds as many elements as the
   /// tensor.
   void ReadF32(const std::string& name, std::span<float> out) const;
+  /// The same of rows of a matrix from `first` on, as many as `out` holds; of a tensor of more
+  /// dimensions, of its first one. REQUIRES: the tensor has them.
+  void ReadRowsF32(const std::string& name, int64_t first, std::span<float> out) const;
   /// Whether two tensors have the same type, shape and bytes.
   [[nodiscard]] bool SameBytes(const std::string& a, const std::string& b) const;
 

@@ -20,10 +20,6 @@ uint16_t BF16FromF32(float value) {
   return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
 
-float F32FromBF16(uint16_t bits) {
-  return std::bit_cast<float>(uint32_t{bits} << 16);
-}
-
 uint16_t F16FromF32(float value) {
   const auto bits = std::bit_cast<uint32_t>(value);
   const uint32_t sign = (bits & kSign) >> 16;

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -15,6 +15,7 @@
 #include "io/error.h"
 #include "io/file.h"
 #include "io/fingerprint.h"
+#include "io/finite.h"
 #include "io/json_text.h"
 #include "io/safetensors_header.h"
 
@@ -27,27 +28,35 @@ static_assert(std::endian::native == std::endian::little, "safetensors holds lit
 
 constexpr size_t kPieceBytes = 4 << 20;
 
-/// Calls `use(pointer, bytes)` for the tensor's data, piece by piece.
+/// Calls `use(pointer, bytes)` for `bytes` of the tensor's data from `first` on, piece by piece.
 template <typename Use>
-void ForEachPiece(const InputFile& file, const SafetensorsTensor& tensor, Use use) {
-  std::vector<char> piece(std::min<uint64_t>(kPieceBytes, tensor.bytes));
-  for (uint64_t done = 0; done < tensor.bytes; done += piece.size()) {
-    const size_t count = std::min<uint64_t>(piece.size(), tensor.bytes - done);
-    file.ReadAt(tensor.offset + done, piece.data(), count);
+void ForEachPiece(const InputFile& file, const SafetensorsTensor& tensor, uint64_t first,
+                  uint64_t bytes, Use use) {
+  std::vector<char> piece(std::min<uint64_t>(kPieceBytes, bytes));
+  for (uint64_t done = 0; done < bytes; done += piece.size()) {
+    const size_t count = std::min<uint64_t>(piece.size(), bytes - done);
+    file.ReadAt(tensor.offset + first + done, piece.data(), count);
     use(piece.data(), count);
   }
 }
 
-/// Reads elements of type T and writes `convert` of each to `out`.
+template <typename Use>
+void ForEachPiece(const InputFile& file, const SafetensorsTensor& tensor, Use use) {
+  ForEachPiece(file, tensor, 0, tensor.bytes, use);
+}
+
+/// Reads elements of type T from `first` on and writes `convert` of each to `out`.
 template <typename T, typename Convert>
-void ReadConverted(const InputFile& file, const SafetensorsTensor& tensor, float* out,
-                   Convert convert) {
+void ReadConverted(const InputFile& file, const SafetensorsTensor& tensor, uint64_t first,
+                   std::span<float> out, Convert convert) {
   static_assert(kPieceBytes % sizeof(T) == 0);
-  ForEachPiece(file, tensor, [&](const char* data, size_t bytes) {
-    // A vector<char> is aligned for every T.
-    const auto* elements = reinterpret_cast<const T*>(data);
-    out = std::transform(elements, elements + bytes / sizeof(T), out, convert);
-  });
+  float* to = out.data();
+  ForEachPiece(file, tensor, first * sizeof(T), out.size() * sizeof(T),
+               [&](const char* data, size_t bytes) {
+                 // A vector<char> is aligned for every T.
+                 const auto* elements = reinterpret_cast<const T*>(data);
+                 to = std::transform(elements, elements + bytes / sizeof(T), to, convert);
+               });
 }
 
 /// weight_map of an index file: tensor -> shard.
@@ -115,7 +124,9 @@ struct SafetensorsReader::State {
   const Entry& Find(const std::string& name) const;
   const InputFile& FileOf(const Entry& entry) const { return files[entry.file]; }
   Error Failure(const Entry& entry, const std::string& what) const;
-  void CheckFinite(const Entry& entry, const std::vector<float>& values) const;
+  /// Elements from `first` on, as many as `out` holds.
+  void ReadElements(const Entry& entry, uint64_t first, std::span<float> out,
+                    bool check_finite) const;
 };
 
 /// Opens a file, adds its tensors and returns them.
@@ -185,12 +196,29 @@ Error SafetensorsReader::State::Failure(const Entry& entry, const std::string& w
   return Error(fmt::format("{}: tensor '{}': {}", FileOf(entry).path(), entry.tensor.name, what));
 }
 
-void SafetensorsReader::State::CheckFinite(const Entry& entry,
-                                           const std::vector<float>& values) const {
-  const auto bad = std::ranges::find_if_not(values, [](float v) { return std::isfinite(v); });
-  if (bad != values.end()) {
-    throw Failure(entry, fmt::format("element {} is {} in fp32", bad - values.begin(), *bad));
+void SafetensorsReader::State::ReadElements(const Entry& entry, uint64_t first,
+                                            std::span<float> out, bool check_finite) const {
+  const InputFile& file = FileOf(entry);
+  const SafetensorsTensor& tensor = entry.tensor;
+  if (tensor.dtype == DType::kF32) {
+    file.ReadAt(tensor.offset + first * sizeof(float), out.data(), out.size_bytes());
+  } else if (tensor.dtype == DType::kBF16) {
+    ReadConverted<uint16_t>(file, tensor, first, out,
+                            [](uint16_t bits) { return F32FromBF16(bits); });
+  } else if (tensor.dtype == DType::kF16) {
+    ReadConverted<uint16_t>(file, tensor, first, out, F32FromF16);
+  } else if (tensor.dtype == DType::kF64) {
+    ReadConverted<double>(file, tensor, first, out, [](double v) { return static_cast<float>(v); });
+  } else if (tensor.dtype_name == "F8_E4M3") {
+    ReadConverted<uint8_t>(file, tensor, first, out, F32FromE4M3);
+  } else {
+    throw Failure(entry, fmt::format("dtype {} is not floating point that we read (F32, F16, BF16, "
+                                     "F64, F8_E4M3)",
+                                     tensor.dtype_name));
   }
+  if (!check_finite) return;
+  if (const size_t bad = FirstNotFinite(out); bad < out.size())
+    throw Failure(entry, fmt::format("element {} is {} in fp32", first + bad, out[bad]));
 }
 
 SafetensorsReader::SafetensorsReader() : state_(std::make_unique<State>()) {}
@@ -248,28 +276,21 @@ void SafetensorsReader::Read(const std::string& name, void* out) const {
 
 std::vector<float> SafetensorsReader::ReadF32(const std::string& name, bool check_finite) const {
   const State::Entry& entry = state_->Find(name);
-  const InputFile& file = state_->FileOf(entry);
-  const SafetensorsTensor& tensor = entry.tensor;
-  std::vector<float> values(static_cast<size_t>(NumElements(tensor.shape)));
-  if (tensor.dtype == DType::kF32) {
-    file.ReadAt(tensor.offset, values.data(), tensor.bytes);
-  } else if (tensor.dtype == DType::kBF16) {
-    ReadConverted<uint16_t>(file, tensor, values.data(), F32FromBF16);
-  } else if (tensor.dtype == DType::kF16) {
-    ReadConverted<uint16_t>(file, tensor, values.data(), F32FromF16);
-  } else if (tensor.dtype == DType::kF64) {
-    ReadConverted<double>(file, tensor, values.data(),
-                          [](double v) { return static_cast<float>(v); });
-  } else if (tensor.dtype_name == "F8_E4M3") {
-    ReadConverted<uint8_t>(file, tensor, values.data(), F32FromE4M3);
-  } else {
-    throw state_->Failure(
-        entry, fmt::format("dtype {} is not floating point that we read (F32, F16, BF16, F64, "
-                           "F8_E4M3)",
-                           tensor.dtype_name));
-  }
-  if (check_finite) state_->CheckFinite(entry, values);
+  std::vector<float> values(static_cast<size_t>(NumElements(entry.tensor.shape)));
+  state_->ReadElements(entry, 0, values, check_finite);
   return values;
+}
+
+void SafetensorsReader::ReadRowsF32(const std::string& name, int64_t first,
+                                    std::span<float> out) const {
+  const State::Entry& entry = state_->Find(name);
+  const Shape& shape = entry.tensor.shape;
+  PUZZLE_CHECK(shape.size() > 1 && shape.front() > 0, "rows of what has none");
+  const auto columns = static_cast<size_t>(NumElements(shape) / shape.front());
+  PUZZLE_CHECK(columns > 0 && first >= 0 && out.size() % columns == 0 &&
+                   first + static_cast<int64_t>(out.size() / columns) <= shape.front(),
+               "rows that a tensor does not have");
+  state_->ReadElements(entry, static_cast<uint64_t>(first) * columns, out, true);
 }
 
 const std::string& SafetensorsReader::FileOf(const std::string& name) const {

@@ -2,8 +2,11 @@
 // after opening and may be shared by threads (positioned reads).
 #pragma once
 
+#include <bit>
+#include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -39,6 +42,9 @@ class SafetensorsReader {
   /// Reads and converts to fp32 (from F32, F16, BF16, F64, F8_E4M3). Throws Error for other dtypes
   /// and, when `check_finite`, for NaN or infinity, with the tensor's name and the index.
   [[nodiscard]] std::vector<float> ReadF32(const std::string& name, bool check_finite = true) const;
+  /// The same, finite, of rows of a matrix from `first` on, as many as `out` holds; of a tensor of
+  /// more dimensions, of its first one. REQUIRES: the tensor has them.
+  void ReadRowsF32(const std::string& name, int64_t first, std::span<float> out) const;
   /// The file that holds the tensor, for messages.
   [[nodiscard]] const std::string& FileOf(const std::string& name) const;
 
@@ -72,7 +78,9 @@ void WriteSafetensors(const std::string& folder, const std::vector<TensorToWrite
 
 /// fp32 -> 16 bits, round to nearest even, NaN stays NaN, too large becomes infinity; and back.
 [[nodiscard]] uint16_t BF16FromF32(float value);
-[[nodiscard]] float F32FromBF16(uint16_t bits);
+[[nodiscard]] inline float F32FromBF16(uint16_t bits) {
+  return std::bit_cast<float>(uint32_t{bits} << 16);
+}
 [[nodiscard]] uint16_t F16FromF32(float value);
 [[nodiscard]] float F32FromF16(uint16_t bits);
 /// The 8 bits of E4M3 ("fn": no infinities) -> fp32.

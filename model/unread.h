@@ -6,7 +6,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "io/array.h"
@@ -21,6 +23,19 @@ class TensorSource {
 
   /// All values, on the host, in memory of their own. Throws Error.
   [[nodiscard]] virtual at::Tensor Read() const = 0;
+
+  /// A matrix in parts.
+  class Rows {
+   public:
+    /// Rows from `first` on, as many as `out` holds: the numbers that Read has there. Computes on
+    /// the calling thread alone. Throws Error. REQUIRES: the matrix has them.
+    virtual void ReadRows(int64_t first, std::span<float> out) const = 0;
+
+   protected:
+    ~Rows() = default;
+  };
+  /// nullptr for what is no matrix, or has to be read as a whole.
+  [[nodiscard]] virtual const Rows* rows() const { return nullptr; }
 
   /// A checkpoint of the user's: what OpenCheckpoint(`checkpoint`) calls `name` (as in Slots).
   struct Place {

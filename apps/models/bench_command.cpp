@@ -8,8 +8,8 @@
 #include "apps/models/model_session.h"
 #include "graph/run/machine.h"
 #include "model/decode/decoder.h"
-#include "model/files/checkpoint.h"
 #include "model/files/checkpoint_config.h"
+#include "model/files/open_checkpoint.h"
 #include "model/weights.h"
 #include "nodes/cost/decode_bench.h"
 
@@ -33,7 +33,7 @@ int BenchCommand(const BenchVerbOptions& verb) {
   for (const std::string& model : verb.models) {
     percentage.Show(0, "loading " + model);
     decoders.push_back(
-        std::make_unique<decode::Decoder>(LoadCheckpoint(model), DecoderFor(options)));
+        std::make_unique<decode::Decoder>(OpenCheckpoint(model), DecoderFor(options)));
     borrowed.push_back(decoders.back().get());
   }
   const std::vector<BenchResult> results =

@@ -15,8 +15,8 @@
 #include "io/tokenizer.h"
 #include "model/decode/decoder.h"
 #include "model/decode/writer.h"
-#include "model/files/checkpoint.h"
 #include "model/files/checkpoint_config.h"
+#include "model/files/open_checkpoint.h"
 #include "model/transformer.h"
 #include "nodes/measure/evaluate.h"
 
@@ -193,7 +193,7 @@ int GenerateCommand(const GenerateOptions& options) {
   (void)ReadCheckpointConfig(options.model);  // what is no checkpoint has no tokenizer either
   const int threads = PrepareThread(options.device, options.threads);
   const auto tokenizer = LoadTokenizer(options.model);
-  ModelWeights weights = LoadCheckpoint(options.model);
+  ModelWeights weights = OpenCheckpoint(options.model);
   if (options.device != "cpu") return ContinueOnDevice(options, *tokenizer, std::move(weights));
   if (options.chat) return Talk(options, *tokenizer, std::move(weights), threads);
   return Continue(options, *tokenizer, std::move(weights), threads);

@@ -59,8 +59,10 @@ struct NewTokens {
 class Decoder {
  public:
   /// Packs `weights` and needs them no more, except for an embedding that is not the head too,
-  /// which it shares. Throws Error when the system has no memory for it. REQUIRES: weights on the
-  /// CPU, at least one thread and sequence, positions within the model's context.
+  /// which it shares. Of an unread model (OpenCheckpoint) matrices go from the files into their
+  /// packed form without being in memory beside it. Throws Error as reading does, and when the
+  /// system has no memory for it. REQUIRES: weights on the CPU or unread, at least one thread and
+  /// sequence, positions within the model's context.
   Decoder(ModelWeights weights, const DecoderOptions& options);
   ~Decoder();
   Decoder(const Decoder&) = delete;

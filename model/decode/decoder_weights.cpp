@@ -2,8 +2,10 @@
 
 #include <algorithm>
 
+#include "model/decode/packer.h"
 #include "model/math/ops.h"
 #include "model/pch.h"
+#include "model/unread.h"
 #include "model/weights.h"
 
 namespace puzzle::decode {
@@ -12,22 +14,19 @@ using at::Tensor;
 
 namespace {
 
-Tensor Plain(const Tensor& tensor) {
-  return tensor.detach().to(at::kCPU, at::kFloat).contiguous();
-}
-
 Vector Numbers(const Tensor& tensor) {
   if (!tensor.defined()) return {};
-  const Tensor plain = Plain(tensor);
+  const Tensor plain = PlainValues(tensor);
   return {plain.data_ptr<float>(), plain.data_ptr<float>() + plain.numel()};
 }
 
-NormWeights NormOf(const Tensor& weight, const Tensor& bias, const ModelConfig& config) {
-  return {Numbers(NormScale(weight, config)), Numbers(bias)};
+// What a norm multiplies by; empty when there is none.
+Vector NormNumbers(const Tensor& weight, const ModelConfig& config) {
+  return weight.defined() ? Numbers(NormScale(InMemory(weight), config)) : Vector();
 }
 
-Vector PostNormOf(const Tensor& weight, const ModelConfig& config) {
-  return weight.defined() ? Numbers(NormScale(weight, config)) : Vector();
+NormWeights NormOf(const Tensor& weight, const Tensor& bias, const ModelConfig& config) {
+  return {NormNumbers(weight, config), Numbers(bias)};
 }
 
 // Biases below each other as their matrices are; empty when there is none at all.
@@ -42,49 +41,6 @@ Vector Stacked(std::initializer_list<std::pair<Tensor, int64_t>> biases) {
   return any ? all : Vector();
 }
 
-// A matrix to pack: its parts below each other.
-struct Pending {
-  PackedMatrix* target;
-  std::vector<Tensor> parts;
-
-  [[nodiscard]] int64_t rows() const {
-    int64_t sum = 0;
-    for (const Tensor& part : parts) sum += part.size(0);
-    return sum;
-  }
-  [[nodiscard]] int64_t columns() const { return parts.front().size(1); }
-};
-
-class Packer {
- public:
-  Packer(WeightType type, Team& team) : type_(type), team_(team) {}
-
-  void Add(PackedMatrix& target, std::vector<Tensor> parts) {
-    waiting_.push_back({&target, std::move(parts)});
-  }
-  // One stretch of memory for all, in the order in which a step reads them.
-  Arena Finish() {
-    size_t bytes = 0;
-    for (const Pending& matrix : waiting_)
-      bytes += PackedMatrix::Bytes(matrix.rows(), matrix.columns(), type_);
-    Arena arena(bytes);
-    for (Pending& matrix : waiting_) {
-      std::vector<Tensor> plain;
-      std::vector<PackedMatrix::Part> parts;
-      for (const Tensor& part : matrix.parts) plain.push_back(Plain(part));
-      for (const Tensor& part : plain) parts.push_back({part.data_ptr<float>(), part.size(0)});
-      *matrix.target = PackedMatrix(parts, matrix.columns(), type_, arena, team_);
-      matrix.parts.clear();
-    }
-    return arena;
-  }
-
- private:
-  WeightType type_;
-  Team& team_;
-  std::vector<Pending> waiting_;
-};
-
 // What every form has around its own matrices. False: that was all of it.
 template <typename Weights, typename Spec, typename Packed>
 bool PrepareFrame(const Weights& own, const Spec& spec, const ModelConfig& config, Packed& packed,
@@ -92,7 +48,7 @@ bool PrepareFrame(const Weights& own, const Spec& spec, const ModelConfig& confi
   packed.form = spec.form;
   if (spec.is_none()) return false;
   packed.norm = NormOf(own.norm, own.norm_bias, config);
-  packed.post_norm = PostNormOf(own.post_norm, config);
+  packed.post_norm = NormNumbers(own.post_norm, config);
   if (!spec.is_linear()) return true;
   packer.Add(packed.out, {own.linear});
   packed.out_bias = Numbers(own.linear_bias);
@@ -109,8 +65,8 @@ void Prepare(const AttentionWeights& own, const AttentionSpec& spec, const Model
   packer.Add(packed.qkv, {own.q, own.k, own.v});
   packed.qkv_bias = Stacked(
       {{own.q_bias, own.q.size(0)}, {own.k_bias, own.k.size(0)}, {own.v_bias, own.v.size(0)}});
-  if (own.q_norm.defined()) packed.q_norm = Numbers(NormScale(own.q_norm, config));
-  if (own.k_norm.defined()) packed.k_norm = Numbers(NormScale(own.k_norm, config));
+  packed.q_norm = NormNumbers(own.q_norm, config);
+  packed.k_norm = NormNumbers(own.k_norm, config);
   packer.Add(packed.out, {own.o});
   packed.out_bias = Numbers(own.o_bias);
 }
@@ -140,7 +96,7 @@ Rotations RotationsOf(const RopeConfig& rope, const RotaryTable& table, int64_t 
 
 Table TableOf(const Tensor& tensor, int64_t first = 0) {
   if (!tensor.defined()) return {};
-  auto kept = std::make_shared<const Tensor>(Plain(tensor));
+  auto kept = std::make_shared<const Tensor>(PlainValues(tensor));
   return {kept, kept->data_ptr<float>() + first * kept->size(1)};
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "model/decode/decoder.h"
@@ -72,7 +73,8 @@ struct PackedModel {
   Rotations rotations, window_rotations;
 };
 
-/// Packs a model for sequences of up to `positions` tokens; its tensors are given back one by one.
+/// Packs a model, which may be unread, for sequences of up to `positions` tokens; its tensors are
+/// given back one by one.
 [[nodiscard]] PackedModel PackModel(ModelWeights weights, WeightType type, int64_t positions,
                                     Team& team);
 

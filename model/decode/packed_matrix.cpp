@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -77,62 +76,52 @@ size_t PackedMatrix::Bytes(int64_t rows, int64_t columns, WeightType type) {
   return Arena::Rounded(PanelBytes(padded, columns, type)) + scales;
 }
 
-PackedMatrix::PackedMatrix(std::span<const Part> parts, int64_t columns, WeightType type,
-                           Arena& arena, Team& team)
-    : type_(type), columns_(columns) {
-  for (const Part& part : parts) rows_ += part.rows;
-  view_.rows = PaddedTo(rows_, kLanes);
+PackedMatrix::PackedMatrix(int64_t rows, int64_t columns, WeightType type, Arena& arena)
+    : type_(type), rows_(rows), columns_(columns) {
+  view_.rows = PaddedTo(rows, kLanes);
   view_.depth = PaddedDepth(columns, type);
-  auto* const data = static_cast<char*>(arena.Take(PanelBytes(view_.rows, columns, type)));
-  float* scales = nullptr;
+  data_ = static_cast<char*>(arena.Take(PanelBytes(view_.rows, columns, type)));
   if (type == WeightType::kInt8)
-    scales = static_cast<float*>(arena.Take(static_cast<size_t>(view_.rows) * sizeof(float)));
-  view_.data = data;
-  view_.row_scales = scales;
-  const int64_t panels = (view_.rows + kPanelRows - 1) / kPanelRows;
-  team.Run([&](int member) {
-    const auto [first, last] = ShareOf(panels, member, team.size());
-    for (int64_t panel = first; panel < last; ++panel) PackPanel(parts, panel, data, scales);
-  });
+    scales_ = static_cast<float*>(arena.Take(static_cast<size_t>(view_.rows) * sizeof(float)));
+  view_.data = data_;
+  view_.row_scales = scales_;
+  // Memory is zero, and so are the rows that fill the last vector up, but not in int8.
+  if (type != WeightType::kInt8 || rows == view_.rows) return;
+  const std::vector<float> zeros(static_cast<size_t>((view_.rows - rows) * columns));
+  PackRows(rows, view_.rows - rows, zeros.data());
 }
 
-void PackedMatrix::PackPanel(std::span<const Part> parts, int64_t panel, char* data,
-                             float* scales) const {
-  const int64_t begin = panel * kPanelRows, width = std::min(kPanelRows, view_.rows - begin);
-  const int64_t group = GroupOf(type_);
-  char* const out = data + begin * (view_.depth / group) * kGroupBytes;
-  for (int64_t r = 0; r < width; ++r) {
-    int64_t row = begin + r;
-    const float* x = nullptr;
-    for (const Part& part : parts) {
-      if (row < part.rows) {
-        x = part.data + row * columns_;
-        break;
-      }
-      row -= part.rows;
-    }
-    const auto at = [&](int64_t c) {
-      return out + (c / group * width + r) * kGroupBytes + c % group * (kGroupBytes / group);
-    };
-    const int64_t count = x != nullptr ? columns_ : 0;  // padded rows stay zero
-    if (type_ == WeightType::kFp32) {
-      for (int64_t c = 0; c < count; ++c) std::memcpy(at(c), x + c, sizeof(float));
-    } else if (type_ == WeightType::kBf16) {
-      for (int64_t c = 0; c < count; ++c) {
-        uint16_t bits = 0;
-        RoundToken(x + c, 1, 1, &bits);
-        std::memcpy(at(c), &bits, sizeof(bits));
-      }
-    } else {
-      float highest = 0;
-      for (int64_t c = 0; c < count; ++c) highest = std::max(highest, std::abs(x[c]));
-      const float inverse = highest > 0 ? 127.0F / highest : 0.0F;
-      scales[begin + r] = highest / 127.0F;
-      for (int64_t c = 0; c < view_.depth; ++c) {
-        const int64_t q = c < count ? std::lrint(x[c] * inverse) : 0;
-        *reinterpret_cast<uint8_t*>(at(c)) = static_cast<uint8_t>(q + 128);
-      }
-    }
+void PackedMatrix::Convert(int64_t row, const float* x, char* words) const {
+  switch (type_) {
+    case WeightType::kFp32:
+      std::memcpy(words, x, static_cast<size_t>(columns_) * sizeof(float));
+      break;
+    case WeightType::kBf16:
+      RoundToken(x, columns_, view_.depth, reinterpret_cast<uint16_t*>(words));
+      break;
+    case WeightType::kInt8:
+      scales_[row] = QuantizeRow(x, columns_, view_.depth, reinterpret_cast<uint8_t*>(words));
+      break;
+  }
+}
+
+void PackedMatrix::PackRows(int64_t first, int64_t count, const float* rows) {
+  const int64_t words = view_.depth / GroupOf(type_);
+  // A vector of rows at a time becomes whole lines of the panel. They lie a line further apart than
+  // they are long: at powers of two, all of them would want the same places of the cache.
+  const int64_t stride = words * kGroupBytes + 64;
+  std::vector<char> converted(static_cast<size_t>(kLanes * stride));
+  for (int64_t row = first, n = 0; row < first + count; row += n) {
+    const int64_t panel = row / kPanelRows * kPanelRows;
+    const int64_t width = std::min(kPanelRows, view_.rows - panel);
+    n = std::min(kLanes - row % kLanes, first + count - row);
+    for (int64_t r = 0; r < n; ++r)
+      Convert(row + r, rows + (row + r - first) * columns_, converted.data() + r * stride);
+    char* const out = data_ + (panel * words + row - panel) * kGroupBytes;
+    for (int64_t w = 0; w < words; ++w)
+      for (int64_t r = 0; r < n; ++r)
+        std::memcpy(out + (w * width + r) * kGroupBytes,
+                    converted.data() + r * stride + w * kGroupBytes, kGroupBytes);
   }
 }
 

@@ -5,11 +5,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "model/decode/panel_kernels.h"
-#include "model/decode/team.h"
 
 namespace puzzle::decode {
 
@@ -44,20 +42,18 @@ class Arena {
 /// Columns of a packed matrix of `columns`.
 [[nodiscard]] int64_t PaddedDepth(int64_t columns, WeightType type);
 
-/// A matrix [rows, columns], or several below each other.
+/// A matrix [rows, columns]. Its memory is an arena's, which has to live as long.
 class PackedMatrix {
  public:
-  /// One of them, fp32, row-major.
-  struct Part {
-    const float* data;
-    int64_t rows;
-  };
-
   PackedMatrix() = default;
   /// Bytes that it takes of an arena.
   [[nodiscard]] static size_t Bytes(int64_t rows, int64_t columns, WeightType type);
-  PackedMatrix(std::span<const Part> parts, int64_t columns, WeightType type, Arena& arena,
-               Team& team);
+  /// Takes them. Rows have no values until they are packed.
+  PackedMatrix(int64_t rows, int64_t columns, WeightType type, Arena& arena);
+
+  /// `count` rows from `first` on become those of `rows`, fp32, row-major. Thread-safe for
+  /// different rows. REQUIRES: they are rows of the matrix.
+  void PackRows(int64_t first, int64_t count, const float* rows);
 
   [[nodiscard]] bool defined() const { return view_.data != nullptr; }
   [[nodiscard]] int64_t rows() const { return rows_; }
@@ -70,11 +66,14 @@ class PackedMatrix {
   void Row(int64_t row, float* out) const;
 
  private:
-  void PackPanel(std::span<const Part> parts, int64_t panel, char* data, float* scales) const;
+  // Row `row` in the form of its type, as a sequence of words.
+  void Convert(int64_t row, const float* x, char* words) const;
 
   WeightType type_ = WeightType::kFp32;
   int64_t rows_ = 0, columns_ = 0;
-  PanelMatrix view_;
+  char* data_ = nullptr;
+  float* scales_ = nullptr;  // int8 only
+  PanelMatrix view_;         // of both
 };
 
 /// Room for tokens of up to `depth` numbers in the form that a type of weights wants.

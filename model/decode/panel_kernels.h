@@ -58,6 +58,9 @@ void RoundToken(const float* x, int64_t n, int64_t padded, uint16_t* out);
 void QuantizeToken(const float* x, int64_t n, int64_t padded, int8_t* out, float* scales,
                    int32_t* offsets);
 
+/// A row x [n] of an int8 matrix: numbers plus 128, and 128 up to `padded`. Returns its scale.
+float QuantizeRow(const float* x, int64_t n, int64_t padded, uint8_t* out);
+
 /// The sum of n words, at the speed of the memory.
 [[nodiscard]] uint64_t SumWords(const uint64_t* words, int64_t n);
 

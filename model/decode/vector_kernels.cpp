@@ -197,6 +197,15 @@ void QuantizeToken(const float* x, int64_t n, int64_t padded, int8_t* out, float
   }
 }
 
+float QuantizeRow(const float* x, int64_t n, int64_t padded, uint8_t* out) {
+  float highest = 0;
+  for (int64_t i = 0; i < n; ++i) highest = std::max(highest, std::abs(x[i]));
+  const float inverse = highest > 0 ? 127.0F / highest : 0.0F;
+  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<uint8_t>(std::lrint(x[i] * inverse) + 128);
+  std::fill(out + n, out + padded, uint8_t{128});
+  return highest / 127.0F;
+}
+
 uint64_t SumWords(const uint64_t* words, int64_t n) {
   return Chosen().sum(words, n);
 }

@@ -89,36 +89,52 @@ struct OpenFolder {
 };
 
 // A tensor of ours, or a part of one that is stacked with others.
-class FolderTensor final : public TensorSource {
+class FolderTensor final : public TensorSource, public TensorSource::Rows {
  public:
-  struct Rows {
+  struct Part {
     std::string name;  // in the files
     bool transposed = false;
-    int64_t first = 0, count = 0;  // of what the files hold, as we have it
+    int64_t first = 0, count = 0;  // rows of what the files hold, as we have it
     std::string twin;              // another name of the same values; "": there is none
   };
-  FolderTensor(std::shared_ptr<const OpenFolder> folder, Rows rows, std::string name)
+  FolderTensor(std::shared_ptr<const OpenFolder> folder, Part part, std::string name)
       : folder_(std::move(folder)),
-        rows_(std::move(rows)),
-        place_{folder_->path, std::move(name)} {}
+        part_(std::move(part)),
+        place_{folder_->path, std::move(name)},
+        has_rows_(!part_.transposed && folder_->reader.ShapeOf(part_.name).size() == 2 &&
+                  !IsFp8(folder_->reader, part_.name) && !IsFp8(folder_->reader, part_.twin)) {}
 
   Tensor Read() const override {
     const SafetensorsReader& reader = folder_->reader;
-    Tensor whole = ReadWhole(reader, rows_.name, folder_->block);
-    if (!rows_.twin.empty() && !ReadWhole(reader, rows_.twin, folder_->block).equal(whole))
-      throw Error(
-          fmt::format("{}: {} differs from the embedding although tie_word_embeddings is true",
-                      reader.FileOf(rows_.twin), rows_.twin));
-    if (rows_.transposed) whole = whole.t().contiguous();
-    if (rows_.count == whole.size(0)) return whole;
-    return whole.narrow(0, rows_.first, rows_.count).clone();
+    Tensor whole = ReadWhole(reader, part_.name, folder_->block);
+    if (!part_.twin.empty() && !ReadWhole(reader, part_.twin, folder_->block).equal(whole))
+      ThrowTwinDiffers();
+    if (part_.transposed) whole = whole.t().contiguous();
+    if (part_.count == whole.size(0)) return whole;
+    return whole.narrow(0, part_.first, part_.count).clone();
+  }
+  const Rows* rows() const override { return has_rows_ ? this : nullptr; }
+  void ReadRows(int64_t first, std::span<float> out) const override {
+    const SafetensorsReader& reader = folder_->reader;
+    reader.ReadRowsF32(part_.name, part_.first + first, out);
+    if (part_.twin.empty()) return;
+    std::vector<float> twins(out.size());
+    reader.ReadRowsF32(part_.twin, part_.first + first, twins);
+    if (!std::equal(twins.begin(), twins.end(), out.begin())) ThrowTwinDiffers();
   }
   const Place* place() const override { return &place_; }
 
  private:
+  [[noreturn]] void ThrowTwinDiffers() const {
+    throw Error(
+        fmt::format("{}: {} differs from the embedding although tie_word_embeddings is true",
+                    folder_->reader.FileOf(part_.twin), part_.twin));
+  }
+
   std::shared_ptr<const OpenFolder> folder_;
-  Rows rows_;
+  Part part_;
   Place place_;
+  bool has_rows_;
 };
 
 void CheckShape(const SafetensorsReader& reader, const std::string& name, const Shape& shape) {
@@ -137,7 +153,7 @@ void LeaveUnread(const Stored& stored, const std::shared_ptr<const OpenFolder>& 
     *slot = Unread(
         shape,
         std::make_shared<FolderTensor>(
-            folder, FolderTensor::Rows{name, stored.transposed, first, shape[0], twin}, own_name));
+            folder, FolderTensor::Part{name, stored.transposed, first, shape[0], twin}, own_name));
     first += shape[0];
   }
 }

@@ -19,10 +19,6 @@ std::string ScaleOf(const SafetensorsReader& reader, const std::string& name) {
   return {};
 }
 
-bool IsFp8(const SafetensorsReader& reader, const std::string& name) {
-  return reader.Has(name) && reader.TypeOf(name) == kType;
-}
-
 int64_t Parts(int64_t size, int64_t part) {
   return (size + part - 1) / part;
 }
@@ -40,6 +36,10 @@ ScaleBlock ReadScaleBlock(const HfFields& config) {
   if (!size->is_array() || size->size() != 2 || !fits((*size)[0]) || !fits((*size)[1]))
     quantization.Wrong("weight_block_size", "two sizes", *size);
   return {(*size)[0].get<int64_t>(), (*size)[1].get<int64_t>()};
+}
+
+bool IsFp8(const SafetensorsReader& reader, const std::string& name) {
+  return reader.Has(name) && reader.TypeOf(name) == kType;
 }
 
 bool IsFp8Scale(const SafetensorsReader& reader, const std::string& name) {

@@ -16,6 +16,8 @@ namespace puzzle {
 using ScaleBlock = std::array<int64_t, 2>;
 [[nodiscard]] ScaleBlock ReadScaleBlock(const HfFields& config);
 
+/// Whether a tensor is there and holds 8-bit weights.
+[[nodiscard]] bool IsFp8(const SafetensorsReader& reader, const std::string& name);
 /// Whether a tensor is a scale of an 8-bit weight beside it, or of that weight's inputs.
 [[nodiscard]] bool IsFp8Scale(const SafetensorsReader& reader, const std::string& name);
 

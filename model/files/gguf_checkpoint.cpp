@@ -64,30 +64,53 @@ Tensor InHalves(const Tensor& rows, int64_t heads) {
 }
 
 // A tensor of ours, or a part of one that is stacked with others.
-class GgufTensor final : public TensorSource {
+class GgufTensor final : public TensorSource, public TensorSource::Rows {
  public:
-  struct Rows {
-    std::string name;  // in the file
-    int64_t first = 0, count = 0;
-    int64_t rotated = 0;  // heads whose rows are in llama.cpp's order
+  struct Part {
+    std::string name;              // in the file
+    int64_t first = 0, count = 0;  // rows of it
+    int64_t rotated = 0;           // heads whose rows are in llama.cpp's order
     bool is_plus_one = false;
   };
-  GgufTensor(std::shared_ptr<const GgufReader> file, Rows rows, Place place)
-      : file_(std::move(file)), rows_(std::move(rows)), place_(std::move(place)) {}
+  GgufTensor(std::shared_ptr<const GgufReader> file, Part part, Place place)
+      : file_(std::move(file)), part_(std::move(part)), place_(std::move(place)) {}
 
   Tensor Read() const override {
-    Tensor whole = at::empty(file_->ShapeOf(rows_.name), at::kFloat);
-    file_->ReadF32(rows_.name, {whole.data_ptr<float>(), static_cast<size_t>(whole.numel())});
-    if (rows_.count != whole.size(0)) whole = whole.narrow(0, rows_.first, rows_.count).clone();
-    if (rows_.rotated > 0) return InHalves(whole, rows_.rotated);
-    if (rows_.is_plus_one) whole.sub_(1.0);
+    Tensor whole = at::empty(file_->ShapeOf(part_.name), at::kFloat);
+    file_->ReadF32(part_.name, {whole.data_ptr<float>(), static_cast<size_t>(whole.numel())});
+    if (part_.count != whole.size(0)) whole = whole.narrow(0, part_.first, part_.count).clone();
+    if (part_.rotated > 0) return InHalves(whole, part_.rotated);
+    if (part_.is_plus_one) whole.sub_(1.0);
     return whole;
+  }
+  const Rows* rows() const override {
+    return file_->ShapeOf(part_.name).size() == 2 && !part_.is_plus_one ? this : nullptr;
+  }
+  void ReadRows(int64_t first, std::span<float> out) const override {
+    if (part_.rotated > 0) return ReadRotated(first, out);
+    file_->ReadRowsF32(part_.name, part_.first + first, out);
   }
   const Place* place() const override { return &place_; }
 
  private:
+  // What InHalves does, of some rows: those of whole heads are read.
+  void ReadRotated(int64_t first, std::span<float> out) const {
+    const auto columns = static_cast<size_t>(file_->ShapeOf(part_.name).back());
+    const int64_t last = first + static_cast<int64_t>(out.size() / columns);
+    const int64_t dim = part_.count / part_.rotated, half = dim / 2;
+    const int64_t begin = first / dim * dim, end = (last + dim - 1) / dim * dim;
+    std::vector<float> heads(static_cast<size_t>(end - begin) * columns);
+    file_->ReadRowsF32(part_.name, part_.first + begin, heads);
+    float* to = out.data();
+    for (int64_t row = first; row < last; ++row, to += columns) {
+      const int64_t head = row / dim * dim, own = row % dim;
+      const auto from = static_cast<size_t>(head + own % half * 2 + own / half - begin);
+      std::copy_n(heads.data() + from * columns, columns, to);
+    }
+  }
+
   std::shared_ptr<const GgufReader> file_;
-  Rows rows_;
+  Part part_;
   Place place_;
 };
 
@@ -307,7 +330,7 @@ ModelWeights OpenGguf(const std::string& path) {
       *slot = Unread(
           shape,
           std::make_shared<GgufTensor>(
-              file, GgufTensor::Rows{tensor.name, first, shape[0], part.rotated, part.is_plus_one},
+              file, GgufTensor::Part{tensor.name, first, shape[0], part.rotated, part.is_plus_one},
               TensorSource::Place{place, names.at(slot)}));
       first += shape[0];
     }

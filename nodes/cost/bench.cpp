@@ -112,8 +112,7 @@ Bench RunBenchStep(const BenchParams& params, const Inputs& inputs, RunContext& 
   std::vector<std::unique_ptr<decode::Decoder>> decoders;
   std::vector<decode::Decoder*> borrowed;
   for (const auto& model : models) {
-    decoders.push_back(std::make_unique<decode::Decoder>(ToDevice(model->model, "cpu"),
-                                                         DecoderFor(bench.options)));
+    decoders.push_back(std::make_unique<decode::Decoder>(model->model, DecoderFor(bench.options)));
     borrowed.push_back(decoders.back().get());
   }
   bench.results = RunBench(borrowed, labels, bench.options,

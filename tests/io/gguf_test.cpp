@@ -89,6 +89,27 @@ TEST(GgufTest, ValuesThatAreNotReadAreRefusedByName) {
               HasSubstr("tensor 'nan': element 0 is nan"));
 }
 
+TEST(GgufTest, RowsAreReadAlone) {
+  const TempFolder folder;
+  std::string blocks;  // 5 rows of 2 blocks
+  for (int block = 0; block < 10; ++block)
+    blocks += Raw<uint16_t>(0x3C00) + std::string(32, static_cast<char>(block));
+  WriteBytes(folder / "rows.gguf",
+             GgufFile({}, {{"q", {64, 5}, kQ8_0, blocks},
+                           {"v", {2, 3}, kF32, Floats({1, 2, 3, std::nanf(""), 5, 6})}}));
+  const GgufReader reader = GgufReader::Open(folder / "rows.gguf");
+  std::vector<float> whole(320), some(128);
+  reader.ReadF32("q", whole);
+  reader.ReadRowsF32("q", 2, some);
+  EXPECT_EQ(some, std::vector<float>(whole.begin() + 128, whole.begin() + 256));
+  some.resize(2);
+  reader.ReadRowsF32("v", 2, some);  // the bad row is not read
+  EXPECT_THAT(some, ElementsAre(5, 6));
+  EXPECT_THAT(ErrorOf([&] { reader.ReadRowsF32("v", 1, some); }),
+              HasSubstr("tensor 'v': element 3 is nan"));
+  EXPECT_THROW(reader.ReadRowsF32("v", 3, some), BugError);
+}
+
 TEST(GgufTest, ATensorLargerThanAPieceIsReadWhole) {
   const TempFolder folder;
   constexpr size_t kBlocks = 200'001;  // 6.8 MB; pieces are of 4 MiB

@@ -148,6 +148,24 @@ TEST_F(SafetensorsTest, NotANumberIsRefusedUnlessAllowed) {
   EXPECT_THAT(ErrorOf([&] { (void)reader.ReadF32("huge"); }), HasSubstr("element 0 is inf"));
 }
 
+TEST_F(SafetensorsTest, RowsAreReadAlone) {
+  std::vector<uint16_t> bits;
+  for (const float value : {1, 2, 3, 4, 5, 6}) bits.push_back(BF16FromF32(value));
+  const SafetensorsReader reader =
+      OpenBytes(SafetensorsFile("{" + TensorEntry("b", "BF16", "[3,2]", "[0,12]") + "," +
+                                    TensorEntry("f", "F32", "[2,2]", "[12,28]") + "}",
+                                Bytes(bits) + Bytes<float>({1, 2, 3, NAN})));
+  std::vector<float> rows(4);
+  reader.ReadRowsF32("b", 1, rows);
+  EXPECT_THAT(rows, ElementsAre(3, 4, 5, 6));
+  rows.resize(2);
+  reader.ReadRowsF32("f", 0, rows);  // the bad row is not read
+  EXPECT_THAT(rows, ElementsAre(1, 2));
+  EXPECT_THAT(ErrorOf([&] { reader.ReadRowsF32("f", 1, rows); }),
+              AllOf(HasSubstr("'f'"), HasSubstr("element 3 is nan")));
+  EXPECT_THROW(reader.ReadRowsF32("f", 2, rows), BugError);
+}
+
 TEST_F(SafetensorsTest, TensorsLargerThanAPieceAreWhole) {
   std::vector<uint16_t> bits((5 << 20) + 3);  // 10 MiB; converted in pieces of 4 MiB
   for (size_t i = 0; i < bits.size(); ++i) bits[i] = BF16FromF32(static_cast<float>(i % 251));

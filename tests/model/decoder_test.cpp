@@ -4,12 +4,23 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
+#include <memory>
+#include <span>
 
 #include "io/error.h"
+#include "io/ggml_types.h"
 #include "model/files/checkpoint.h"
+#include "model/files/gguf_checkpoint.h"
+#include "model/files/open_checkpoint.h"
 #include "model/transformer.h"
+#include "model/unread.h"
+#include "tests/io/temp_folder.h"
 #include "tests/model/family_cases.h"
 
 namespace puzzle {
@@ -46,6 +57,13 @@ Tensor ReadAll(Decoder& decoder, int64_t sequence, const TokenIds& ids) {
 
 Tensor Expected(const Transformer& model, const TokenIds& ids) {
   return model.Logits(at::tensor(at::ArrayRef<int32_t>(ids)).to(at::kLong).unsqueeze(0))[0];
+}
+
+void ExpectSameDecoders(const std::string& checkpoint, const DecoderOptions& options) {
+  const TokenIds ids = SomeIds(20, 12);
+  Decoder opened(OpenCheckpoint(checkpoint), options), loaded(LoadCheckpoint(checkpoint), options);
+  EXPECT_TRUE(at::equal(ReadAll(opened, 0, ids), ReadAll(loaded, 0, ids)))
+      << checkpoint << " " << decode::WeightTypeName(options.type);
 }
 
 class DecoderFamilyTest : public testing::TestWithParam<FamilyCase> {
@@ -95,6 +113,17 @@ TEST_P(DecoderFamilyTest, RoundedWeightsComeNear) {
           << decode::WeightTypeName(type);
       EXPECT_GT(difference.abs().max().item<double>(), 0);
     }
+  }
+}
+
+// Bit for bit: matrices that are packed out of the files, in stretches or as a whole.
+TEST_P(DecoderFamilyTest, AnOpenedCheckpointIsThatOfTheLoadedOne) {
+  const TempFolder folder;
+  for (ModelWeights weights : Models()) {
+    weights.config.stored_dtype = DType::kBF16;
+    SaveCheckpoint(folder / "model", weights);
+    for (const WeightType type : {WeightType::kFp32, WeightType::kBf16, WeightType::kInt8})
+      ExpectSameDecoders(folder / "model", {.type = type, .threads = 3});
   }
 }
 
@@ -158,6 +187,82 @@ TEST(DecoderTest, LongRopeReadsTheSequenceAgainWhenItGetsLong) {
     const Tensor logits = ReadAll(decoder, 0, {ids[i]})[0];
     const TokenIds so_far(ids.begin(), ids.begin() + static_cast<int64_t>(i) + 1);
     EXPECT_TENSORS_NEAR(logits, Expected(Transformer(weights), so_far)[-1], 1e-4);
+  }
+}
+
+// Its rows of q and k lie in another order, its values in blocks.
+TEST(DecoderTest, AnOpenedGgufFileIsThatOfTheLoadedOne) {
+  const at::NoGradGuard no_grad;
+  const TempFolder folder;
+  for (const bool tied : {true, false}) {
+    ModelConfig config = TinyConfig();
+    config.tied_embeddings = tied;
+    for (BlockSpec& block : config.blocks) block.ffn.size = 64;  // whole blocks in each row
+    for (const char* type : {"F32", "Q8_0"}) {
+      (void)SaveGguf(folder / "model.gguf", TinyModel(config), {FindWritableGgmlType(type)});
+      ExpectSameDecoders(folder / "model.gguf", {.threads = 2});
+    }
+  }
+}
+
+/// Rows of a tensor, and how many of them were read at once.
+class CountedRows final : public TensorSource, public TensorSource::Rows {
+ public:
+  explicit CountedRows(Tensor values) : values_(std::move(values)) {}
+  Tensor Read() const override {
+    most = values_.size(0);
+    return values_.clone();
+  }
+  const Rows* rows() const override { return values_.dim() == 2 ? this : nullptr; }
+  void ReadRows(int64_t first, std::span<float> out) const override {
+    const int64_t columns = values_.size(1), count = std::ssize(out) / columns;
+    for (int64_t seen = most; seen < count && !most.compare_exchange_weak(seen, count);) {
+    }
+    read += count;
+    if (first <= bad && bad < first + count) throw Error(fmt::format("row {} is bad", bad));
+    std::copy_n(values_.data_ptr<float>() + first * columns, out.size(), out.begin());
+  }
+  mutable std::atomic<int64_t> most = 0, read = 0;
+  int64_t bad = -1;
+
+ private:
+  Tensor values_;
+};
+
+// The embedding of a real model is a fifth of it; it must not stand in memory beside its packed
+// form.
+TEST(DecoderTest, OfAnUnreadMatrixOnlyAStretchIsInMemory) {
+  const at::NoGradGuard no_grad;
+  ModelConfig config = TinyConfig();
+  config.vocab_size = 20'000;
+  ModelWeights model = TinyModel(config);
+  Decoder expected(model, {});
+  const auto source = std::make_shared<CountedRows>(model.embedding);
+  model.embedding = Unread(model.embedding.sizes().vec(), source);
+  const TokenIds ids = SomeIds(5, 13, 20'000);
+  for (const int threads : {1, 3}) {
+    source->read = 0;
+    Decoder decoder(model, {.threads = threads});
+    EXPECT_EQ(source->read.load(), 20'000);
+    EXPECT_LE(source->most.load(), 10'000);
+    EXPECT_TRUE(at::equal(ReadAll(decoder, 0, ids), ReadAll(expected, 0, ids)));
+    expected.Shorten(0, 0);
+  }
+}
+
+TEST(DecoderTest, WhatCannotBeReadIsReported) {
+  const at::NoGradGuard no_grad;
+  ModelConfig config = TinyConfig();
+  config.vocab_size = 40'000;
+  ModelWeights model = TinyModel(config);
+  const auto source = std::make_shared<CountedRows>(model.embedding);
+  source->bad = 30'000;
+  model.embedding = Unread(model.embedding.sizes().vec(), source);
+  try {
+    const Decoder decoder(model, {.threads = 3});
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "row 30000 is bad");
   }
 }
 

@@ -5,7 +5,11 @@
 #include <gtest/gtest.h>
 
 #include "io/error.h"
+#include "io/ggml_types.h"
+#include "io/safetensors.h"
+#include "model/families/family.h"
 #include "model/files/checkpoint.h"
+#include "model/files/gguf_checkpoint.h"
 #include "model/files/open_checkpoint.h"
 #include "model/transformer.h"
 #include "tests/io/temp_folder.h"
@@ -98,6 +102,62 @@ TEST(UnreadTest, CopiesAreInMemory) {
     const auto a = Parameters(made), b = Parameters(whole);
     for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(a[i].equal(b[i]));
   }
+}
+
+/// Any rows of every matrix that can be read in parts.
+void ExpectRowsOfRead(ModelWeights opened, size_t wanted) {
+  size_t matrices = 0;
+  for (const auto& [name, slot] : Slots(opened)) {
+    const auto source = SourceOf(*slot);
+    ASSERT_NE(source, nullptr) << name;
+    const TensorSource::Rows* const rows = source->rows();
+    if (rows == nullptr) continue;
+    ++matrices;
+    const Tensor whole = source->Read();
+    const int64_t n = whole.size(0);
+    for (const auto& [first, count] :
+         {std::pair<int64_t, int64_t>{0, n}, {0, 1}, {n - 1, 1}, {3, 6}, {n / 2, n - n / 2}}) {
+      const Tensor part = at::empty({count, whole.size(1)});
+      rows->ReadRows(first, {part.data_ptr<float>(), static_cast<size_t>(part.numel())});
+      EXPECT_TRUE(part.equal(whole.narrow(0, first, count))) << name << " " << first;
+    }
+  }
+  EXPECT_EQ(matrices, wanted);
+}
+
+TEST(UnreadTest, RowsOfAMatrixAreReadAlone) {
+  const TempFolder folder;
+  ModelConfig config = TinyConfig();
+  SaveCheckpoint(folder / "llama", TinyModel(config));
+  ExpectRowsOfRead(OpenCheckpoint(folder / "llama"), 1 + 2 * 7);
+  // q and k in llama.cpp's order, so that rows of a head are read together.
+  (void)SaveGguf(folder / "llama.gguf", TinyModel(config), {FindWritableGgmlType("F32")});
+  ExpectRowsOfRead(OpenCheckpoint(folder / "llama.gguf"), 1 + 2 * 7);
+  // Stored the other way round: as a whole, but for the embedding and the positions.
+  config.family = "gpt2";
+  config.arch = FamilyOf(config).arch;
+  for (BlockSpec& block : config.blocks) block.attention.n_kv_heads = 4;
+  SaveCheckpoint(folder / "gpt2", TinyModel(config));
+  ExpectRowsOfRead(OpenCheckpoint(folder / "gpt2"), 2);
+}
+
+TEST(UnreadTest, ATwinThatDiffersIsFoundInItsRow) {
+  const TempFolder folder;
+  ModelWeights model = TinyModel();
+  std::vector<TensorToWrite> tensors;
+  for (const auto& [name, slot] : Slots(model))
+    tensors.push_back({name, slot->sizes().vec(), slot->data_ptr<float>()});
+  Tensor head = model.embedding.clone();
+  head[7][3].fill_(1.0);
+  tensors.push_back({"lm_head.weight", head.sizes().vec(), head.data_ptr<float>()});
+  SaveCheckpoint(folder / "model", model);
+  WriteSafetensors(folder / "model", tensors);
+  const ModelWeights opened = OpenCheckpoint(folder / "model");
+  const auto source = SourceOf(opened.embedding);
+  std::vector<float> row(32);
+  source->rows()->ReadRows(6, row);
+  EXPECT_THROW(source->rows()->ReadRows(7, row), Error);
+  EXPECT_THROW((void)source->Read(), Error);
 }
 
 TEST(UnreadTest, ACheckpointIsWrittenFromItsFiles) {

@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
+#include <cmath>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -48,10 +51,9 @@ class PanelKernelsTest : public testing::TestWithParam<WeightType> {};
 TEST_P(PanelKernelsTest, EverySetMultipliesAsDoublesDo) {
   constexpr int64_t kRows = 150, kColumns = 1100;
   const std::vector<float> weights = Numbers(kRows * kColumns, 1);
-  Team team(2);
   Arena arena(PackedMatrix::Bytes(kRows, kColumns, GetParam()));
-  const PackedMatrix::Part parts[] = {{weights.data(), 100}, {weights.data() + 100 * kColumns, 50}};
-  const PackedMatrix matrix(parts, kColumns, GetParam(), arena, team);
+  PackedMatrix matrix(kRows, kColumns, GetParam(), arena);
+  matrix.PackRows(0, kRows, weights.data());
   constexpr int64_t kTokens = 8, kStride = 160;
   TokenBuffer buffer(GetParam(), kTokens, kColumns);
   std::vector<std::vector<float>> tokens;
@@ -90,10 +92,9 @@ TEST_P(PanelKernelsTest, EverySetMultipliesAsDoublesDo) {
 TEST_P(PanelKernelsTest, RowsComeBack) {
   constexpr int64_t kRows = 70, kColumns = 37;
   const std::vector<float> weights = Numbers(kRows * kColumns, 3);
-  Team team(1);
   Arena arena(PackedMatrix::Bytes(kRows, kColumns, GetParam()));
-  const PackedMatrix::Part part{weights.data(), kRows};
-  const PackedMatrix matrix({&part, 1}, kColumns, GetParam(), arena, team);
+  PackedMatrix matrix(kRows, kColumns, GetParam(), arena);
+  matrix.PackRows(0, kRows, weights.data());
   const double error = GetParam() == WeightType::kFp32   ? 0
                        : GetParam() == WeightType::kBf16 ? 1.0 / 256
                                                          : 0.5 / 127 + 1e-6;
@@ -103,6 +104,57 @@ TEST_P(PanelKernelsTest, RowsComeBack) {
     for (int64_t c = 0; c < kColumns; ++c)
       EXPECT_NEAR(row[static_cast<size_t>(c)], weights[static_cast<size_t>(r * kColumns + c)],
                   error);
+  }
+}
+
+// The bits of row r, column c in memory, from what panel_kernels.h says of the layout.
+uint32_t BitsAt(const PanelMatrix& matrix, WeightType type, int64_t r, int64_t c) {
+  const int64_t group = type == WeightType::kFp32 ? 1 : type == WeightType::kBf16 ? 2 : 4;
+  const int64_t panel = r / kPanelRows, size = 4 / group;
+  const int64_t width = std::min(kPanelRows, matrix.rows - panel * kPanelRows);
+  const int64_t number =
+      kPanelRows * panel * matrix.depth + (c / group * width + r % kPanelRows) * group + c % group;
+  uint32_t bits = 0;
+  std::memcpy(&bits, static_cast<const char*>(matrix.data) + number * size,
+              static_cast<size_t>(size));
+  return bits;
+}
+
+uint32_t ExpectedBits(float x, float highest, WeightType type) {
+  if (type == WeightType::kFp32) return std::bit_cast<uint32_t>(x);
+  if (type == WeightType::kInt8)
+    return static_cast<uint32_t>(128 + std::lrint(x * (127.0F / highest)));
+  uint16_t bits = 0;
+  RoundToken(&x, 1, 1, &bits);
+  return bits;
+}
+
+// However rows were cut when they were packed; what lies behind them is zero.
+TEST_P(PanelKernelsTest, EveryNumberLiesWhereItsPanelSays) {
+  constexpr int64_t kRows = 150, kColumns = 37;
+  const std::vector<float> weights = Numbers(kRows * kColumns, 5);
+  Arena arena(PackedMatrix::Bytes(kRows, kColumns, GetParam()));
+  PackedMatrix matrix(kRows, kColumns, GetParam(), arena);
+  int64_t first = 0;
+  for (const int64_t count : {1, 62, 3, 16, 47, 21}) {
+    matrix.PackRows(first, count, weights.data() + first * kColumns);
+    first += count;
+  }
+  ASSERT_EQ(first, kRows);
+  const PanelMatrix& view = matrix.view();
+  const bool is_int8 = GetParam() == WeightType::kInt8;
+  for (int64_t r = 0; r < view.rows; ++r) {
+    std::vector<float> row(static_cast<size_t>(view.depth));
+    if (r < kRows) std::copy_n(weights.data() + r * kColumns, kColumns, row.data());
+    float highest = 0;
+    for (const float x : row) highest = std::max(highest, std::abs(x));
+    if (is_int8) {
+      EXPECT_EQ(view.row_scales[r], highest / 127.0F);
+    }
+    for (int64_t c = 0; c < view.depth; ++c)
+      ASSERT_EQ(BitsAt(view, GetParam(), r, c),
+                ExpectedBits(row[static_cast<size_t>(c)], highest > 0 ? highest : 1, GetParam()))
+          << r << ", " << c;
   }
 }
 
