@@ -8,6 +8,7 @@
 
 #include "model/decode/decoder.h"
 #include "model/decode/packed_matrix.h"
+#include "model/decode/team.h"
 #include "model/shape/config.h"
 
 namespace puzzle::decode {

@@ -113,7 +113,7 @@ class FolderTensor final : public TensorSource, public TensorSource::Rows {
     if (part_.count == whole.size(0)) return whole;
     return whole.narrow(0, part_.first, part_.count).clone();
   }
-  const Rows* rows() const override { return has_rows_ ? this : nullptr; }
+  const TensorSource::Rows* rows() const override { return has_rows_ ? this : nullptr; }
   void ReadRows(int64_t first, std::span<float> out) const override {
     const SafetensorsReader& reader = folder_->reader;
     reader.ReadRowsF32(part_.name, part_.first + first, out);

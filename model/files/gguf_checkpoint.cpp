@@ -83,7 +83,7 @@ class GgufTensor final : public TensorSource, public TensorSource::Rows {
     if (part_.is_plus_one) whole.sub_(1.0);
     return whole;
   }
-  const Rows* rows() const override {
+  const TensorSource::Rows* rows() const override {
     return file_->ShapeOf(part_.name).size() == 2 && !part_.is_plus_one ? this : nullptr;
   }
   void ReadRows(int64_t first, std::span<float> out) const override {

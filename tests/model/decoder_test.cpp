@@ -213,7 +213,7 @@ class CountedRows final : public TensorSource, public TensorSource::Rows {
     most = values_.size(0);
     return values_.clone();
   }
-  const Rows* rows() const override { return values_.dim() == 2 ? this : nullptr; }
+  const TensorSource::Rows* rows() const override { return values_.dim() == 2 ? this : nullptr; }
   void ReadRows(int64_t first, std::span<float> out) const override {
     const int64_t columns = values_.size(1), count = std::ssize(out) / columns;
     for (int64_t seen = most; seen < count && !most.compare_exchange_weak(seen, count);) {
