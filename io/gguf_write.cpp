@@ -127,6 +127,7 @@ struct GgufWriter::State {
   std::string header;
   uint64_t written = 0;  // bytes
   size_t next = 0;       // tensor
+  size_t elements = 0;   // of it that are written
   std::optional<AtomicFile> file;
   std::vector<unsigned char> blocks;  // of a piece
   std::vector<float> read_back;       // the values that a piece of blocks stands for
@@ -144,6 +145,10 @@ struct GgufWriter::State {
     Put(kZeros, Aligned(written) - written);
   }
   void PutPiece(const GgufTensorToWrite& tensor, std::span<const float> values, size_t first);
+  /// The tensor that `count` elements go to. They come next.
+  const GgufTensorToWrite& Expect(size_t count) const;
+  /// They came.
+  void Took(size_t count);
 };
 
 void GgufWriter::State::MakeHeader(const GgufMetadata& metadata) {
@@ -230,16 +235,40 @@ GgufWriter::GgufWriter(GgufWriter&&) noexcept = default;
 GgufWriter& GgufWriter::operator=(GgufWriter&&) noexcept = default;
 GgufWriter::~GgufWriter() = default;
 
-void GgufWriter::Append(std::span<const float> values) {
-  PUZZLE_CHECK(state_->next < state_->tensors.size(), "more tensors than announced");
-  const GgufTensorToWrite& tensor = state_->tensors[state_->next];
-  PUZZLE_CHECK(static_cast<int64_t>(values.size()) == NumElements(tensor.shape),
+const GgufTensorToWrite& GgufWriter::State::Expect(size_t count) const {
+  PUZZLE_CHECK(next < tensors.size(), "more tensors than announced");
+  const GgufTensorToWrite& tensor = tensors[next];
+  PUZZLE_CHECK(elements + count <= static_cast<size_t>(NumElements(tensor.shape)) &&
+                   count % tensor.type->block_elements == 0,
                "a tensor of another size");
+  return tensor;
+}
+
+void GgufWriter::State::Took(size_t count) {
+  elements += count;
+  if (elements < static_cast<size_t>(NumElements(tensors[next].shape))) return;
+  Pad();
+  elements = 0;
+  ++next;
+}
+
+void GgufWriter::Append(std::span<const float> values) {
+  const GgufTensorToWrite& tensor = state_->Expect(values.size());
   const size_t piece = kPieceBlocks * tensor.type->block_elements;
   for (size_t first = 0; first < values.size(); first += piece)
-    state_->PutPiece(tensor, values.subspan(first, std::min(piece, values.size() - first)), first);
-  state_->Pad();
-  ++state_->next;
+    state_->PutPiece(tensor, values.subspan(first, std::min(piece, values.size() - first)),
+                     state_->elements + first);
+  state_->Took(values.size());
+}
+
+void GgufWriter::AppendBlocks(std::span<const unsigned char> blocks) {
+  PUZZLE_CHECK(state_->next < state_->tensors.size(), "more tensors than announced");
+  const GgmlType& type = *state_->tensors[state_->next].type;
+  PUZZLE_CHECK(blocks.size() % type.block_bytes == 0, "a part of a block");
+  const size_t count = blocks.size() / type.block_bytes * type.block_elements;
+  (void)state_->Expect(count);
+  state_->Put(blocks.data(), blocks.size());
+  state_->Took(count);
 }
 
 uint64_t GgufWriter::Commit() {

@@ -45,9 +45,12 @@ class GgufWriter {
   /// Without Commit() nothing is left.
   ~GgufWriter();
 
-  /// The next tensor of the list. Throws Error, naming it, for NaN, infinity, and finite values
-  /// that are too large for its type. REQUIRES: as many values as it has elements.
+  /// The next values: a tensor of the list whole, or in pieces that end where a block of its type
+  /// does. Throws Error, naming it, for NaN, infinity, and finite values that are too large for its
+  /// type. REQUIRES: not more values than the tensor still has to get.
   void Append(std::span<const float> values);
+  /// The same of values that are at hand as blocks of its type, and were checked.
+  void AppendBlocks(std::span<const unsigned char> blocks);
   /// Waits for the disk and gives the file its name, replacing one that is there. Returns its
   /// bytes. REQUIRES: all tensors are written.
   uint64_t Commit();

@@ -59,6 +59,26 @@ void ReadConverted(const InputFile& file, const SafetensorsTensor& tensor, uint6
                });
 }
 
+/// The first of some elements with all bits of `exponent`, which NaN and infinity have; `count`
+/// when there is none.
+template <typename Bits>
+int64_t FindNotFinite(const void* data, int64_t count, Bits exponent) {
+  const auto* elements = static_cast<const Bits*>(data);
+  const auto is_bad = [exponent](Bits bits) { return (bits & exponent) == exponent; };
+  bool any = false;  // a loop of vectors, as in io/finite.h
+  for (int64_t i = 0; i < count; ++i) any |= is_bad(elements[i]);
+  return any ? std::find_if(elements, elements + count, is_bad) - elements : count;
+}
+
+int64_t FindNotFinite(DType dtype, const void* data, int64_t count) {
+  constexpr uint32_t kF32Exponent = 0x7F80'0000;
+  constexpr uint16_t kF16Exponent = 0x7C00, kBF16Exponent = 0x7F80;
+  if (dtype == DType::kF32) return FindNotFinite(data, count, kF32Exponent);
+  if (dtype == DType::kF16) return FindNotFinite(data, count, kF16Exponent);
+  if (dtype == DType::kBF16) return FindNotFinite(data, count, kBF16Exponent);
+  return count;
+}
+
 /// weight_map of an index file: tensor -> shard.
 std::map<std::string, std::string> ReadWeightMap(const fs::path& index_path) {
   const JsonText index = JsonText::ParseFile(index_path.string());
@@ -291,6 +311,22 @@ void SafetensorsReader::ReadRowsF32(const std::string& name, int64_t first,
                    first + static_cast<int64_t>(out.size() / columns) <= shape.front(),
                "rows that a tensor does not have");
   state_->ReadElements(entry, static_cast<uint64_t>(first) * columns, out, true);
+}
+
+void SafetensorsReader::ReadStoredRows(const std::string& name, int64_t first, int64_t count,
+                                       void* out) const {
+  const State::Entry& entry = state_->Find(name);
+  const auto [dtype, shape] = Info(name);
+  PUZZLE_CHECK(shape.size() > 1 && first >= 0 && count >= 0 && first + count <= shape.front(),
+               "rows that a tensor does not have");
+  const int64_t columns = shape.front() == 0 ? 0 : NumElements(shape) / shape.front();
+  const size_t row_bytes = static_cast<size_t>(columns) * ElementSize(dtype);
+  state_->FileOf(entry).ReadAt(entry.tensor.offset + static_cast<size_t>(first) * row_bytes, out,
+                               static_cast<size_t>(count) * row_bytes);
+  const int64_t bad = FindNotFinite(dtype, out, count * columns);
+  if (bad < count * columns)
+    throw state_->Failure(entry,
+                          fmt::format("element {} is NaN or infinity", first * columns + bad));
 }
 
 const std::string& SafetensorsReader::FileOf(const std::string& name) const {

@@ -45,6 +45,8 @@ class SafetensorsReader {
   /// The same, finite, of rows of a matrix from `first` on, as many as `out` holds; of a tensor of
   /// more dimensions, of its first one. REQUIRES: the tensor has them.
   void ReadRowsF32(const std::string& name, int64_t first, std::span<float> out) const;
+  /// The stored bytes of `count` such rows, of F32, F16 and BF16 finite as well.
+  void ReadStoredRows(const std::string& name, int64_t first, int64_t count, void* out) const;
   /// The file that holds the tensor, for messages.
   [[nodiscard]] const std::string& FileOf(const std::string& name) const;
 
@@ -56,19 +58,34 @@ class SafetensorsReader {
   std::unique_ptr<State> state_;
 };
 
-/// A tensor to be written: fp32 values in memory, stored as `stored` (kF32, kF16 or kBF16, round to
-/// nearest even).
+/// Values that are fetched while they are written, some rows of the first dimension at a time, each
+/// once, in order.
+class RowsToWrite {
+ public:
+  virtual ~RowsToWrite() = default;
+
+  /// Puts rows [first, first + count) into `out` as elements of `type` where they are at hand in
+  /// it; else returns false.
+  [[nodiscard]] virtual bool ReadStored(int64_t first, int64_t count, DType type, void* out) = 0;
+  /// Puts them into `out` in fp32.
+  virtual void ReadValues(int64_t first, int64_t count, float* out) = 0;
+};
+
+/// A tensor to be written: fp32 values, in memory or fetched, stored as `stored` (kF32, kF16 or
+/// kBF16, round to nearest even).
 struct TensorToWrite {
   std::string name;
   Shape shape;
   const float* data = nullptr;
   DType stored = DType::kF32;
+  std::shared_ptr<RowsToWrite> rows = nullptr;  // instead of `data`
 };
 
 /// Writes `folder/model.safetensors`, or shards and an index when the data exceeds
 /// `max_shard_bytes`; creates the folder when there is none. Files appear atomically (temporary
-/// name, rename), and an interrupted write never leaves a mixture that opens. Throws Error, also
-/// when a finite value is too large for its stored type. REQUIRES: names differ.
+/// name, rename), and an interrupted write never leaves a mixture that opens. A few MiB are held
+/// beside what `rows` holds. Throws Error, also when a finite value is too large for its stored
+/// type. REQUIRES: names differ.
 void WriteSafetensors(const std::string& folder, const std::vector<TensorToWrite>& tensors,
                       uint64_t max_shard_bytes = 5'000'000'000);
 

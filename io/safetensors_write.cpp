@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <span>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -23,7 +24,7 @@ namespace fs = std::filesystem;
 
 using Tensors = std::vector<const TensorToWrite*>;
 
-constexpr size_t kPieceElements = 1 << 20;
+constexpr int64_t kPieceElements = 1 << 20;
 
 void Check(const std::error_code& error, const fs::path& path, const char* doing) {
   if (error) throw Error(fmt::format("{}: cannot {}: {}", path.string(), doing, error.message()));
@@ -84,33 +85,63 @@ std::string Header(const Tensors& tensors) {
   return std::string(reinterpret_cast<const char*>(&length), sizeof(length)) + text;
 }
 
+/// Some rows of a tensor.
+struct Piece {
+  const TensorToWrite& tensor;
+  int64_t first = 0;  // its first element
+  std::span<const float> values;
+};
+
 /// Appends the elements as 16-bit values. Infinity may be stored, but not arise.
-void AppendConverted(AtomicFile& file, const TensorToWrite& tensor, uint16_t (*narrow)(float),
+void AppendConverted(AtomicFile& file, const Piece& piece, uint16_t (*narrow)(float),
                      float (*widen)(uint16_t)) {
-  const auto count = static_cast<size_t>(NumElements(tensor.shape));
-  std::vector<uint16_t> piece(std::min(count, kPieceElements));
-  for (size_t first = 0; first < count; first += piece.size()) {
-    piece.resize(std::min(piece.size(), count - first));
-    for (size_t i = 0; i < piece.size(); ++i) {
-      const float value = tensor.data[first + i];
-      piece[i] = narrow(value);
-      if (std::isinf(widen(piece[i])) && std::isfinite(value)) [[unlikely]] {
-        throw Error(fmt::format("tensor '{}': element {} is {}, too large for {}", tensor.name,
-                                first + i, value, DTypeName(tensor.stored)));
-      }
+  std::vector<uint16_t> converted(piece.values.size());
+  for (size_t i = 0; i < converted.size(); ++i) {
+    const float value = piece.values[i];
+    converted[i] = narrow(value);
+    if (std::isinf(widen(converted[i])) && std::isfinite(value)) [[unlikely]] {
+      throw Error(fmt::format("tensor '{}': element {} is {}, too large for {}", piece.tensor.name,
+                              piece.first + static_cast<int64_t>(i), value,
+                              DTypeName(piece.tensor.stored)));
     }
-    file.Append(piece.data(), piece.size() * sizeof(uint16_t));
+  }
+  file.Append(converted.data(), converted.size() * sizeof(uint16_t));
+}
+
+void AppendPiece(AtomicFile& file, const Piece& piece) {
+  switch (piece.tensor.stored) {
+    case DType::kF16:
+      return AppendConverted(file, piece, F16FromF32, F32FromF16);
+    case DType::kBF16:
+      return AppendConverted(file, piece, BF16FromF32, F32FromBF16);
+    default:
+      return file.Append(piece.values.data(), piece.values.size_bytes());
   }
 }
 
 void AppendTensor(AtomicFile& file, const TensorToWrite& tensor) {
-  switch (tensor.stored) {
-    case DType::kF16:
-      return AppendConverted(file, tensor, F16FromF32, F32FromF16);
-    case DType::kBF16:
-      return AppendConverted(file, tensor, BF16FromF32, F32FromBF16);
-    default:
-      return file.Append(tensor.data, StoredBytes(tensor));
+  const int64_t elements = NumElements(tensor.shape);
+  if (elements == 0) return;
+  const int64_t all_rows = tensor.shape.empty() ? 1 : tensor.shape.front();
+  const int64_t columns = elements / all_rows;
+  const int64_t piece_rows = std::max<int64_t>(1, kPieceElements / columns);
+  std::vector<char> stored;
+  std::vector<float> values;
+  for (int64_t row = 0; row < all_rows; row += piece_rows) {
+    const int64_t rows = std::min(piece_rows, all_rows - row);
+    const auto count = static_cast<size_t>(rows * columns);
+    if (tensor.rows == nullptr) {
+      AppendPiece(file, {tensor, row * columns, {tensor.data + row * columns, count}});
+      continue;
+    }
+    stored.resize(count * ElementSize(tensor.stored));
+    if (tensor.rows->ReadStored(row, rows, tensor.stored, stored.data())) {
+      file.Append(stored.data(), stored.size());
+      continue;
+    }
+    values.resize(count);
+    tensor.rows->ReadValues(row, rows, values.data());
+    AppendPiece(file, {tensor, row * columns, values});
   }
 }
 

@@ -5,8 +5,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -162,10 +165,51 @@ TEST_F(GgufWriteTest, AFileThatIsThereStaysUntilTheNewOneIsWhole) {
 
 TEST_F(GgufWriteTest, MoreOrFewerTensorsThanAnnouncedAreABug) {
   GgufWriter writer(path_, {}, {{"t", {2}, TypeNamed("F32")}});
-  EXPECT_THROW(writer.Append(std::vector<float>{1}), BugError);
+  EXPECT_THROW(writer.Append(std::vector<float>{1, 2, 3}), BugError);
+  writer.Append(std::vector<float>{1});
   EXPECT_THROW((void)writer.Commit(), BugError);
+  writer.Append(std::vector<float>{2});
+  EXPECT_THROW(writer.Append(std::vector<float>{1}), BugError);
+  EXPECT_THROW(writer.AppendBlocks(std::vector<unsigned char>(4)), BugError);
+}
+
+TEST_F(GgufWriteTest, PiecesAndBlocksMakeTheSameFile) {
+  std::vector<float> values(96);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 16) - 8.0F;
+  const auto file = [&](const GgmlType* type, const auto& write) {
+    GgufWriter writer(path_, {}, {{"t", {3, 32}, type}, {"u", {1, 32}, type}});
+    write(writer);
+    writer.Append(std::span<const float>(values).first(32));
+    (void)writer.Commit();
+    return ReadBytes(path_);
+  };
+  for (const char* name : {"F32", "BF16", "Q4_1"}) {
+    const GgmlType* const type = TypeNamed(name);
+    const std::string whole = file(type, [&](GgufWriter& writer) { writer.Append(values); });
+    EXPECT_EQ(file(type,
+                   [&](GgufWriter& writer) {
+                     for (size_t first = 0; first < values.size(); first += 32)
+                       writer.Append(std::span<const float>(values).subspan(first, 32));
+                   }),
+              whole)
+        << name;
+    std::vector<unsigned char> blocks(values.size() / type->block_elements * type->block_bytes);
+    type->quantise(values.data(), values.size() / type->block_elements, blocks.data());
+    EXPECT_EQ(file(type, [&](GgufWriter& writer) { writer.AppendBlocks(blocks); }), whole) << name;
+    const GgufReader reader = GgufReader::Open(path_);
+    std::vector<float> rows(64);
+    reader.ReadRowsF32("t", 1, rows);
+    EXPECT_TRUE(std::equal(rows.begin(), rows.end(), values.begin() + 32)) << name;
+  }
+}
+
+TEST_F(GgufWriteTest, WhatIsRefusedInALaterPieceIsNamedByItsPlaceInTheTensor) {
+  GgufWriter writer(path_, {}, {{"t", {4}, TypeNamed("F32")}});
   writer.Append(std::vector<float>{1, 2});
-  EXPECT_THROW(writer.Append(std::vector<float>{1, 2}), BugError);
+  EXPECT_THAT(ErrorOf([&] {
+                writer.Append(std::vector<float>{3, NAN});
+              }),
+              HasSubstr("tensor t: element 3 is nan"));
 }
 
 }  // namespace

@@ -166,6 +166,25 @@ TEST_F(SafetensorsTest, RowsAreReadAlone) {
   EXPECT_THROW(reader.ReadRowsF32("f", 2, rows), BugError);
 }
 
+TEST_F(SafetensorsTest, StoredRowsAreReadAsTheyAreAndLookedAt) {
+  const SafetensorsReader reader = OpenBytes(
+      SafetensorsFile("{" + TensorEntry("f", "F32", "[2,1]", "[0,8]") + "," +
+                          TensorEntry("h", "F16", "[2,1]", "[8,12]") + "," +
+                          TensorEntry("b", "BF16", "[2,1]", "[12,16]") + "}",
+                      Bytes<float>({1, -INFINITY}) + Bytes<uint16_t>({F16FromF32(65504), 0xFC00}) +
+                          Bytes<uint16_t>({BF16FromF32(3e38F), 0x7F80})));
+  for (const char* name : {"f", "h", "b"}) {
+    std::vector<char> bytes(8);
+    EXPECT_NO_THROW(reader.ReadStoredRows(name, 0, 1, bytes.data())) << name;
+    EXPECT_THAT(ErrorOf([&] { reader.ReadStoredRows(name, 1, 1, bytes.data()); }),
+                AllOf(HasSubstr(name), HasSubstr("element 1 is NaN or infinity")));
+    EXPECT_THROW(reader.ReadStoredRows(name, 1, 2, bytes.data()), BugError);
+  }
+  std::vector<uint16_t> stored(1);
+  reader.ReadStoredRows("b", 0, 1, stored.data());
+  EXPECT_THAT(stored, ElementsAre(BF16FromF32(3e38F)));
+}
+
 TEST_F(SafetensorsTest, TensorsLargerThanAPieceAreWhole) {
   std::vector<uint16_t> bits((5 << 20) + 3);  // 10 MiB; converted in pieces of 4 MiB
   for (size_t i = 0; i < bits.size(); ++i) bits[i] = BF16FromF32(static_cast<float>(i % 251));

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <string>
@@ -84,6 +85,68 @@ TEST_F(WriteSafetensorsTest, RandomTensorsSurvive) {
       EXPECT_EQ(reader.ReadF32(tensors[i].name), data[i]);
     }
   }
+}
+
+/// Rows of numbers, some of which are at hand as they are stored; counts what it was asked for.
+class CountedRows final : public RowsToWrite {
+ public:
+  CountedRows(const std::vector<float>& values, int64_t columns, int64_t stored_before)
+      : values_(values), columns_(columns), stored_before_(stored_before) {}
+  bool ReadStored(int64_t first, int64_t count, DType type, void* out) override {
+    EXPECT_EQ(type, DType::kBF16);
+    if (first >= stored_before_) return false;
+    for (int64_t i = 0; i < count * columns_; ++i)
+      static_cast<uint16_t*>(out)[i] =
+          BF16FromF32(values_[static_cast<size_t>(first * columns_ + i)]);
+    Count(first, count);
+    return true;
+  }
+  void ReadValues(int64_t first, int64_t count, float* out) override {
+    std::copy_n(values_.begin() + first * columns_, count * columns_, out);
+    Count(first, count);
+  }
+  int64_t next = 0, most = 0;
+
+ private:
+  void Count(int64_t first, int64_t count) {
+    EXPECT_EQ(first, next) << "in order, each once";
+    next = first + count;
+    most = std::max(most, count);
+  }
+  const std::vector<float>& values_;
+  int64_t columns_, stored_before_;
+};
+
+TEST_F(WriteSafetensorsTest, RowsAreFetchedSomeAtATime) {
+  constexpr int64_t kRows = 5000, kColumns = 700;  // 3.5 million
+  std::vector<float> values(kRows * kColumns);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 1009) / 7;
+  WriteSafetensors(folder_, {{"w", {kRows, kColumns}, values.data(), DType::kBF16}});
+  const std::string expected = ReadBytes(folder_ + "/model.safetensors");
+  for (const int64_t stored_before : {int64_t{0}, kRows / 2, kRows}) {
+    const auto rows = std::make_shared<CountedRows>(values, kColumns, stored_before);
+    WriteSafetensors(folder_, {{"w", {kRows, kColumns}, nullptr, DType::kBF16, rows}});
+    EXPECT_TRUE(ReadBytes(folder_ + "/model.safetensors") == expected) << stored_before;
+    EXPECT_EQ(rows->next, kRows);
+    EXPECT_LE(rows->most * kColumns, 1 << 20);
+  }
+}
+
+TEST_F(WriteSafetensorsTest, AScalarAndARowThatIsLargeAreRowsAsWell) {
+  std::vector<float> values((1 << 20) + 5);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 13);
+  const auto columns = static_cast<int64_t>(values.size());
+  const auto row = std::make_shared<CountedRows>(values, columns, 0);
+  const auto scalar = std::make_shared<CountedRows>(values, 1, 0);
+  const auto none = std::make_shared<CountedRows>(values, 4, 0);
+  WriteSafetensors(folder_, {{"row", {1, columns}, nullptr, DType::kBF16, row},
+                             {"scalar", {}, nullptr, DType::kBF16, scalar},
+                             {"none", {0, 4}, nullptr, DType::kBF16, none}});
+  const auto reader = SafetensorsReader::Open(folder_);
+  EXPECT_EQ(reader.ReadF32("row"), values);
+  EXPECT_THAT(reader.ReadF32("scalar"), ElementsAre(0));
+  EXPECT_THAT(reader.ReadF32("none"), ElementsAre());
+  EXPECT_EQ(none->next, 0);
 }
 
 TEST_F(WriteSafetensorsTest, ShardsRespectTheLimitAndTheOrderGiven) {
