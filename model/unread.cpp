@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "io/error.h"
 #include "model/pch.h"
 
@@ -10,6 +12,20 @@ namespace puzzle {
 using at::Tensor;
 
 namespace {
+
+class ComputedTensor final : public TensorSource {
+ public:
+  ComputedTensor(Tensor from, std::function<Tensor(const Tensor&)> compute)
+      : from_(std::move(from)), compute_(std::move(compute)) {}
+  Tensor Read() const override {
+    const at::NoGradGuard no_grad;
+    return compute_(InMemory(from_));
+  }
+
+ private:
+  Tensor from_;
+  std::function<Tensor(const Tensor&)> compute_;
+};
 
 // The storage of an unread tensor has no bytes; its context, behind which this is the deleter, is
 // the source.
@@ -20,6 +36,10 @@ void ReleaseSource(void* held) {
 }
 
 }  // namespace
+
+bool TensorSource::Rows::ReadStored(int64_t, int64_t, DType, void*) const {
+  return false;
+}
 
 Tensor Unread(const Shape& shape, std::shared_ptr<const TensorSource> source) {
   const auto bytes = static_cast<size_t>(NumElements(shape)) * sizeof(float);
@@ -53,6 +73,26 @@ Tensor InMemory(const Tensor& tensor) {
   if (values.sizes() != tensor.sizes())
     throw Error(fmt::format("a tensor of shape {} was read where {} is expected",
                             ShapeString(values.sizes().vec()), ShapeString(tensor.sizes().vec())));
+  return values;
+}
+
+Tensor Computed(const Tensor& tensor, const Shape& shape,
+                std::function<Tensor(const Tensor& values)> compute) {
+  if (SourceOf(tensor) == nullptr) return compute(tensor);
+  return Unread(shape, std::make_shared<const ComputedTensor>(tensor, std::move(compute)));
+}
+
+bool HasRows(const Tensor& tensor) {
+  const auto source = SourceOf(tensor);
+  return tensor.dim() == 2 && (source == nullptr || source->rows() != nullptr);
+}
+
+Tensor RowsInMemory(const Tensor& matrix, int64_t first, int64_t count) {
+  const auto source = SourceOf(matrix);
+  const TensorSource::Rows* const rows = source != nullptr ? source->rows() : nullptr;
+  if (rows == nullptr) return InMemory(matrix).narrow(0, first, count);
+  Tensor values = at::empty({count, matrix.size(1)}, at::kFloat);
+  rows->ReadRows(first, {values.data_ptr<float>(), static_cast<size_t>(values.numel())});
   return values;
 }
 

@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -30,6 +31,10 @@ class TensorSource {
     /// Rows from `first` on, as many as `out` holds: the numbers that Read has there. Computes on
     /// the calling thread alone. Throws Error. REQUIRES: the matrix has them.
     virtual void ReadRows(int64_t first, std::span<float> out) const = 0;
+    /// Puts `count` rows from `first` on into `out` as elements of `type` where they lie there in
+    /// it; else returns false. Throws Error, also for NaN and infinity.
+    [[nodiscard]] virtual bool ReadStored(int64_t first, int64_t count, DType type,
+                                          void* out) const;
 
    protected:
     ~Rows() = default;
@@ -55,6 +60,14 @@ class TensorSource {
 /// Throws Error as the source does.
 [[nodiscard]] at::Tensor InMemory(const at::Tensor& tensor);
 [[nodiscard]] SubBlockWeights InMemory(SubBlockWeights weights);
+/// What `compute` makes of the values, of this shape: at once where they are in memory, else every
+/// time that it is read.
+[[nodiscard]] at::Tensor Computed(const at::Tensor& tensor, const Shape& shape,
+                                  std::function<at::Tensor(const at::Tensor& values)> compute);
+/// Whether rows of it can be had without the others: a matrix in memory, or whose source has rows.
+[[nodiscard]] bool HasRows(const at::Tensor& tensor);
+/// Rows [first, first + count) of a matrix, of one without rows from all that is read.
+[[nodiscard]] at::Tensor RowsInMemory(const at::Tensor& matrix, int64_t first, int64_t count);
 
 /// What of a model is wanted.
 struct WantedPart {

@@ -106,6 +106,11 @@ class FolderTensor final : public TensorSource, public TensorSource::Rows {
 
   Tensor Read() const override {
     const SafetensorsReader& reader = folder_->reader;
+    if (has_rows_) {
+      Tensor own = at::empty({part_.count, reader.ShapeOf(part_.name)[1]}, at::kFloat);
+      ReadRows(0, {own.data_ptr<float>(), static_cast<size_t>(own.numel())});
+      return own;
+    }
     Tensor whole = ReadWhole(reader, part_.name, folder_->block);
     if (!part_.twin.empty() && !ReadWhole(reader, part_.twin, folder_->block).equal(whole))
       ThrowTwinDiffers();
@@ -121,6 +126,13 @@ class FolderTensor final : public TensorSource, public TensorSource::Rows {
     std::vector<float> twins(out.size());
     reader.ReadRowsF32(part_.twin, part_.first + first, twins);
     if (!std::equal(twins.begin(), twins.end(), out.begin())) ThrowTwinDiffers();
+  }
+  // Twins are compared as values.
+  bool ReadStored(int64_t first, int64_t count, DType type, void* out) const override {
+    const SafetensorsReader& reader = folder_->reader;
+    if (!part_.twin.empty() || reader.Info(part_.name).dtype != type) return false;
+    reader.ReadStoredRows(part_.name, part_.first + first, count, out);
+    return true;
   }
   const Place* place() const override { return &place_; }
 
@@ -199,15 +211,43 @@ constexpr const char* kHeadName = "lm_head.weight";
   throw Error(fmt::format("{}: tensor {} is missing{}", folder, name, hint));
 }
 
+// A tensor on its way into a file: by rows where the file has it as we do, else as a whole.
+class StoredRows final : public RowsToWrite {
+ public:
+  // Refers to the model's slots.
+  explicit StoredRows(Stored stored) : stored_(std::move(stored)) {}
+
+  bool ReadStored(int64_t first, int64_t count, DType type, void* out) override {
+    const auto source = IsPlain() ? SourceOf(slot()) : nullptr;
+    const TensorSource::Rows* const rows = source != nullptr ? source->rows() : nullptr;
+    return rows != nullptr && rows->ReadStored(first, count, type, out);
+  }
+  void ReadValues(int64_t first, int64_t count, float* out) override {
+    const Tensor rows = Rows(first, count).detach().to(at::kCPU, at::kFloat).contiguous();
+    std::copy_n(rows.data_ptr<float>(), rows.numel(), out);
+  }
+
+ private:
+  [[nodiscard]] bool IsPlain() const { return stored_.parts.size() == 1 && !stored_.transposed; }
+  [[nodiscard]] const Tensor& slot() const { return *stored_.parts.front().second; }
+  Tensor Rows(int64_t first, int64_t count) {
+    if (IsPlain() && HasRows(slot())) return RowsInMemory(slot(), first, count);
+    if (!whole_.defined()) whole_ = ForFile(stored_);
+    const Tensor rows = whole_.narrow(0, first, count);
+    if (first + count == whole_.size(0)) whole_ = Tensor();  // the last ones
+    return rows;
+  }
+
+  Stored stored_;
+  Tensor whole_;
+};
+
 void WriteTensors(const std::string& folder, const ModelWeights& model, const Family& naming) {
-  std::vector<Tensor> on_host;  // keeps the data alive while it is written
   std::vector<TensorToWrite> tensors;
   ModelWeights handles = PadHeads(model);
-  for (const auto& [name, stored] : StoredTensors(handles, naming)) {
-    on_host.push_back(ForFile(stored));
-    tensors.push_back({name, on_host.back().sizes().vec(), on_host.back().data_ptr<float>(),
-                       model.config.stored_dtype});
-  }
+  for (const auto& [name, stored] : StoredTensors(handles, naming))
+    tensors.push_back({name, ShapeOf(stored), nullptr, model.config.stored_dtype,
+                       std::make_shared<StoredRows>(stored)});
   WriteSafetensors(folder, tensors);
 }
 

@@ -45,15 +45,21 @@ void RepeatHeads(Tensor& rows, int64_t times, int64_t head_dim) {
   const Shape shape = rows.sizes().vec();
   Shape heads = {shape[0] / head_dim, head_dim};
   heads.insert(heads.end(), shape.begin() + 1, shape.end());
-  rows = InMemory(rows).reshape(heads).repeat_interleave(times, 0).flatten(0, 1);
+  Shape repeated = shape;
+  repeated[0] *= times;
+  rows = Computed(rows, repeated, [heads, times](const Tensor& values) {
+    return values.reshape(heads).repeat_interleave(times, 0).flatten(0, 1);
+  });
 }
 
 void Widen(Tensor& tensor, int64_t dimension, int64_t size) {
   if (!tensor.defined() || tensor.size(dimension) == size) return;
-  Shape shape = tensor.sizes().vec();
-  shape[static_cast<size_t>(dimension)] = size - tensor.size(dimension);
-  const Tensor values = InMemory(tensor);
-  tensor = at::cat({values, at::zeros(shape, values.options())}, dimension);
+  Shape more = tensor.sizes().vec(), whole = more;
+  more[static_cast<size_t>(dimension)] = size - tensor.size(dimension);
+  whole[static_cast<size_t>(dimension)] = size;
+  tensor = Computed(tensor, whole, [more, dimension](const Tensor& values) {
+    return at::cat({values, at::zeros(more, values.options())}, dimension);
+  });
 }
 
 void BecomeFull(BlockWeights& weights, const BlockSpec& from, const BlockSpec& to,

@@ -133,6 +133,44 @@ Tensor RowsFor(const InGguf& stored) {
   return (parts.size() == 1 ? parts.front() : at::cat(parts)).contiguous();
 }
 
+// The type of our arrays that has the bytes of `type`.
+std::optional<DType> ArrayTypeOf(const GgmlType& type) {
+  if (type.name == "F32") return DType::kF32;
+  if (type.name == "F16") return DType::kF16;
+  if (type.name == "BF16") return DType::kBF16;
+  return std::nullopt;
+}
+
+// The next tensor of the file: some rows at a time where it is there as we have it, without a
+// conversion where our source has its bytes; else as a whole.
+void AppendStored(const InGguf& stored, const GgmlType& type, GgufWriter& writer) {
+  constexpr int64_t kPieceElements = 1 << 20;
+  const auto append = [&](const Tensor& values) {
+    writer.Append({values.data_ptr<float>(), static_cast<size_t>(values.numel())});
+  };
+  const auto& [place, slot] = stored.parts.front();
+  const bool is_plain = stored.parts.size() == 1 && place.rotated == 0 && !place.is_plus_one;
+  if (!is_plain || !HasRows(*slot)) return append(RowsFor(stored));
+  const int64_t all_rows = slot->size(0), columns = slot->size(1);
+  const int64_t piece_rows = std::max<int64_t>(1, kPieceElements / columns);
+  const auto source = SourceOf(*slot);
+  const auto same_type = ArrayTypeOf(type);
+  std::vector<unsigned char> bytes;
+  for (int64_t first = 0; first < all_rows; first += piece_rows) {
+    const int64_t count = std::min(piece_rows, all_rows - first);
+    const TensorSource::Rows* const rows =
+        source != nullptr && same_type ? source->rows() : nullptr;
+    if (rows != nullptr) {
+      bytes.resize(static_cast<size_t>(count * columns) * ElementSize(*same_type));
+      if (rows->ReadStored(first, count, *same_type, bytes.data())) {
+        writer.AppendBlocks(bytes);
+        continue;
+      }
+    }
+    append(RowsInMemory(*slot, first, count).detach().to(at::kCPU, at::kFloat).contiguous());
+  }
+}
+
 // llama.cpp adds nothing behind a linear sub-block.
 void RefuseLinearBias(const Tensor& bias, size_t layer, const char* what) {
   if (bias.defined() && InMemory(bias).count_nonzero().item<int64_t>() > 0)
@@ -358,10 +396,9 @@ uint64_t SaveGguf(const std::string& path, const ModelWeights& model, const Gguf
   const auto contents = ContentsOf(model, options);
   GgufWriter writer(path, contents->metadata, contents->tensors);
   for (const GgufRopeFactors& factors : contents->rope_factors) writer.Append(factors.factors);
-  for (const InGguf& tensor : contents->stored) {
-    const Tensor rows = RowsFor(tensor);
-    writer.Append({rows.data_ptr<float>(), static_cast<size_t>(rows.numel())});
-  }
+  const size_t before = contents->tensors.size() - contents->stored.size();
+  for (size_t i = 0; i < contents->stored.size(); ++i)
+    AppendStored(contents->stored[i], *contents->tensors[before + i].type, writer);
   return writer.Commit();
 }
 

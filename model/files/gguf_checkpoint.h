@@ -33,10 +33,10 @@ struct GgufSizes {
 [[nodiscard]] GgufSizes SizesInGguf(const ModelWeights& model, const GgufOptions& options);
 
 /// Writes a model in the form of model/files/gguf_form.h, its tokenizer and chat template inside;
-/// returns the bytes of the file. One tensor at a time is copied and converted. The file appears
-/// whole or not at all. Throws Error, before anything is written, for what GGUF has no word for,
-/// for a type whose blocks do not divide the rows of a matrix, and for types of parts that are not
-/// there; and for values that are too large for the type.
+/// returns the bytes of the file. A few rows, or one tensor, are copied and converted at a time.
+/// The file appears whole or not at all. Throws Error, before anything is written, for what GGUF
+/// has no word for, for a type whose blocks do not divide the rows of a matrix, and for types of
+/// parts that are not there; and for values that are too large for the type.
 uint64_t SaveGguf(const std::string& path, const ModelWeights& model, const GgufOptions& options);
 
 }  // namespace puzzle

@@ -48,6 +48,16 @@ Tensor Cut(const Tensor& tensor, int64_t dimension, const Grouping& from, const 
 using Resize = Tensor (*)(const Tensor&, int64_t dimension, const Grouping& from,
                           const Grouping& to);
 
+void ResizeTensor(Tensor& tensor, int64_t dimension, const Grouping& from, const Grouping& to,
+                  Resize resize) {
+  if (!tensor.defined()) return;
+  Shape shape = tensor.sizes().vec();
+  shape[static_cast<size_t>(dimension)] = to.groups * to.per_group;
+  tensor = Computed(tensor, shape, [dimension, from, to, resize](const Tensor& values) {
+    return resize(values, dimension, from, to);
+  });
+}
+
 Grouping QueryGroups(const AttentionSpec& spec, const ModelConfig& config) {
   return {spec.n_kv_heads, QueryHeads(spec, config) / spec.n_kv_heads * config.head_dim};
 }
@@ -57,10 +67,10 @@ void ResizeHeads(AttentionWeights& weights, const AttentionSpec& from, const Att
   const Grouping queries = QueryGroups(from, config), new_queries = QueryGroups(to, config);
   const Grouping kv = {from.n_kv_heads, config.head_dim}, new_kv = {to.n_kv_heads, config.head_dim};
   for (Tensor* rows : {&weights.q, &weights.q_bias})
-    if (rows->defined()) *rows = resize(InMemory(*rows), 0, queries, new_queries);
+    ResizeTensor(*rows, 0, queries, new_queries, resize);
   for (Tensor* rows : {&weights.k, &weights.k_bias, &weights.v, &weights.v_bias})
-    if (rows->defined()) *rows = resize(InMemory(*rows), 0, kv, new_kv);
-  weights.o = resize(InMemory(weights.o), 1, queries, new_queries);
+    ResizeTensor(*rows, 0, kv, new_kv, resize);
+  ResizeTensor(weights.o, 1, queries, new_queries, resize);
 }
 
 ModelWeights WithShape(const ModelWeights& model, const ModelConfig& config, Resize resize) {
@@ -88,7 +98,8 @@ ModelWeights CutPadding(const ModelWeights& stored, const ModelConfig& config,
   const ModelWeights again = WithShape(cut, stored.config, Padded);
   for (size_t layer = 0; layer < cut.blocks.size(); ++layer) {
     if (config.blocks[layer].attention == stored.config.blocks[layer].attention) continue;
-    if (!again.blocks[layer].attention.o.equal(InMemory(stored.blocks[layer].attention.o)))
+    if (!InMemory(again.blocks[layer].attention.o)
+             .equal(InMemory(stored.blocks[layer].attention.o)))
       throw Error(fmt::format(
           "{}: layer {}: config.json says in unpadded_heads that attention is {}, but o_proj has "
           "values in the columns of other heads; without unpadded_heads all of them are read",

@@ -8,7 +8,8 @@
 
 namespace puzzle {
 
-/// The same model in its stored shape. Shares storage where nothing changes.
+/// The same model in its stored shape. Shares storage where nothing changes; what is unread
+/// (model/unread.h) is filled up when it is read.
 [[nodiscard]] ModelWeights PadHeads(const ModelWeights& model);
 
 /// From the stored shape of `config` to the real one. Throws Error (`where` first) when o_proj has

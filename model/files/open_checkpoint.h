@@ -12,7 +12,8 @@ namespace puzzle {
 /// What LoadCheckpoint reads (model/files/checkpoint.h), unread: fp32 tensors that are converted or
 /// dequantised from the files, as they are then, when they are used. Throws Error as it does for
 /// tensors that are missing, extra or misshapen; reading one throws where it is not finite. What
-/// the files hold in another shape (model/files/head_padding.h) is read at once.
+/// the files hold in another shape (model/files/head_padding.h) is cut when it is read, and has no
+/// place of its own.
 [[nodiscard]] ModelWeights OpenCheckpoint(const std::string& path);
 /// The same of a GGUF file alone.
 [[nodiscard]] ModelWeights OpenGguf(const std::string& path);

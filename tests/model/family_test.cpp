@@ -12,6 +12,7 @@
 #include "io/safetensors.h"
 #include "model/files/checkpoint.h"
 #include "model/files/hf_config.h"
+#include "model/files/open_checkpoint.h"
 #include "model/surgery.h"
 #include "model/transformer.h"
 #include "tests/io/temp_folder.h"
@@ -66,6 +67,19 @@ TEST_P(FamilyTest, ChildrenAreNothingThatAStockClassTakes) {
     const std::string text = place, file = text.substr(0, text.find('.')) + ".py";
     const std::string code = ReadWholeFile(folder_ + "/" + file, 1 << 20);
     EXPECT_THAT(code, HasSubstr("class " + text.substr(text.find('.') + 1))) << role;
+  }
+}
+
+// Stacked, transposed and filled up tensors, by rows or as a whole.
+TEST_P(FamilyTest, AFolderIsWrittenFromOneThatIsNotInMemory) {
+  const ModelWeights parent = RandomWeights(ConfigOf(GetParam()));
+  for (const ModelWeights& model : {parent, Pruned(parent), Child(parent)}) {
+    const auto weights = [&](const std::string& name, const ModelWeights& written) {
+      SaveCheckpoint(folder_ + name, written);
+      return ReadWholeFile(folder_ + name + "/model.safetensors", 1 << 26);
+    };
+    const std::string whole = weights("/a", model);
+    EXPECT_TRUE(weights("/b", OpenCheckpoint(folder_ + "/a")) == whole);
   }
 }
 

@@ -4,21 +4,28 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "io/error.h"
 #include "io/ggml_types.h"
 #include "io/safetensors.h"
 #include "model/families/family.h"
 #include "model/files/checkpoint.h"
+#include "model/files/dense.h"
 #include "model/files/gguf_checkpoint.h"
 #include "model/files/open_checkpoint.h"
 #include "model/transformer.h"
-#include "tests/io/temp_folder.h"
+#include "tests/io/file_size_limit.h"
+#include "tests/io/test_files.h"
 #include "tests/model/tiny_model.h"
+#include "tests/model/watched_model.h"
 
 namespace puzzle {
 namespace {
 
 using at::Tensor;
+using testing::HasSubstr;
+namespace fs = std::filesystem;
 
 /// Counts how often it is read.
 class Counted final : public TensorSource {
@@ -158,6 +165,155 @@ TEST(UnreadTest, ATwinThatDiffersIsFoundInItsRow) {
   source->rows()->ReadRows(6, row);
   EXPECT_THROW(source->rows()->ReadRows(7, row), Error);
   EXPECT_THROW((void)source->Read(), Error);
+}
+
+TEST(UnreadTest, WhatIsComputedOfATensorIsComputedWhenItIsUsed) {
+  const Tensor values = RandomTensor({3, 5}, 1);
+  const auto source = std::make_shared<const Counted>(values);
+  const auto twice = [](const Tensor& x) { return at::cat({x, x}); };
+  const Tensor made = Computed(Unread({3, 5}, source), {6, 5}, twice);
+  EXPECT_EQ(made.size(0), 6);
+  EXPECT_EQ(source->reads, 0);
+  EXPECT_TRUE(InMemory(made).equal(twice(values)));
+  EXPECT_EQ(source->reads, 1);
+  EXPECT_EQ(SourceOf(made)->place(), nullptr);
+  EXPECT_TRUE(Computed(values, {6, 5}, twice).equal(twice(values)));
+}
+
+/// Exports of models that are not in memory.
+class StreamTest : public testing::Test {
+ protected:
+  /// A checkpoint whose layers differ, one of them with query heads filled up with zeros.
+  std::string Source(DType dtype = DType::kBF16) const {
+    ModelConfig config = TinyConfig();
+    config.stored_dtype = dtype;
+    for (BlockSpec& block : config.blocks) block.ffn.size = 64;
+    config.blocks[1].attention = {SubBlockForm::kFull, 1};
+    config.blocks[1].attention.n_query_heads = 2;
+    config.blocks[1].ffn.size = 32;
+    SaveCheckpoint(folder_ / "source", TinyModel(config));
+    return folder_ / "source";
+  }
+  [[nodiscard]] std::string Weights(const std::string& name, const ModelWeights& model) const {
+    SaveCheckpoint(folder_ / name, model);
+    return ReadBytes(folder_ / name + "/model.safetensors");
+  }
+  [[nodiscard]] std::string Gguf(const ModelWeights& model, const char* type) const {
+    (void)SaveGguf(folder_ / "model.gguf", model, {FindWritableGgmlType(type)});
+    return ReadBytes(folder_ / "model.gguf");
+  }
+  [[nodiscard]] bool NothingIsLeft() const {
+    return std::distance(fs::directory_iterator(folder_.path()), {}) == 1;  // the source
+  }
+  const TempFolder folder_;
+};
+
+TEST_F(StreamTest, BytesOfTheSameTypeAreTheSame) {
+  for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
+    const std::string source = Source(dtype);
+    EXPECT_TRUE(Weights("again", OpenCheckpoint(source)) ==
+                ReadBytes(source + "/model.safetensors"));
+  }
+}
+
+TEST_F(StreamTest, FilesAreThoseOfTheModelInMemory) {
+  ModelWeights opened = OpenCheckpoint(Source()), whole = LoadCheckpoint(folder_ / "source");
+  for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
+    opened.config.stored_dtype = whole.config.stored_dtype = dtype;
+    EXPECT_TRUE(Weights("a", opened) == Weights("b", whole));
+    EXPECT_TRUE(Weights("a", MakeDense(opened)) == Weights("b", MakeDense(whole)));
+  }
+  for (const char* type : {"BF16", "F16", "F32"})
+    EXPECT_TRUE(Gguf(opened, type) == Gguf(whole, type)) << type;
+}
+
+TEST_F(StreamTest, AFewRowsAreInMemoryAtATime) {
+  ModelConfig config = TinyConfig();
+  config.vocab_size = 50'000;  // 6 MiB
+  const ModelWeights whole = TinyModel(config);
+  const WatchedModel watched(whole);
+  constexpr size_t kPiece = size_t{4} << 20;
+  EXPECT_TRUE(Weights("a", watched.weights) == Weights("b", whole));
+  EXPECT_LE(watched.most_rows(), kPiece);
+  EXPECT_EQ(watched.Reads("model.embed_tokens.weight"), 0);
+  EXPECT_TRUE(Gguf(watched.weights, "F16") == Gguf(whole, "F16"));
+  EXPECT_LE(watched.most_rows(), kPiece);
+  EXPECT_EQ(watched.Reads("model.embed_tokens.weight"), 0);
+  EXPECT_LE(watched.peak(), size_t{1} << 14) << "of other tensors one at a time";
+}
+
+TEST_F(StreamTest, AGgufFileIsReadByRows) {
+  ModelConfig config = TinyConfig();
+  config.blocks[1].ffn.size = 32;
+  config.blocks[0].ffn.size = 64;
+  for (const char* type : {"Q8_0", "Q4_1", "BF16"}) {
+    (void)SaveGguf(folder_ / "source.gguf", TinyModel(config), {FindWritableGgmlType(type)});
+    const ModelWeights opened = OpenGguf(folder_ / "source.gguf");
+    const ModelWeights whole = LoadGguf(folder_ / "source.gguf");
+    EXPECT_TRUE(Weights("a", opened) == Weights("b", whole)) << type;
+    EXPECT_TRUE(Gguf(opened, type) == Gguf(whole, type)) << type;
+    EXPECT_TRUE(HasRows(opened.embedding));
+    EXPECT_TRUE(RowsInMemory(opened.embedding, 7, 5).equal(whole.embedding.narrow(0, 7, 5)));
+  }
+}
+
+TEST_F(StreamTest, ATiedHeadThatDiffersIsFoundOnTheWay) {
+  ModelWeights model = TinyModel();
+  SaveCheckpoint(folder_ / "source", model);
+  const Tensor twin = model.embedding.clone();
+  std::vector<TensorToWrite> tensors = {
+      {"lm_head.weight", {40, 32}, twin.data_ptr<float>(), DType::kF32}};
+  for (const auto& [name, slot] : Slots(model))
+    tensors.push_back({name, slot->sizes().vec(), slot->data_ptr<float>(), DType::kF32});
+  WriteSafetensors(folder_ / "source", tensors);
+  const std::string expected = Weights("b", model);
+  EXPECT_TRUE(Weights("a", OpenCheckpoint(folder_ / "source")) == expected);
+  twin.select(0, 39).select(0, 31).add_(1);
+  WriteSafetensors(folder_ / "source", tensors);
+  EXPECT_THAT(ErrorOf([&] { SaveCheckpoint(folder_ / "c", OpenCheckpoint(folder_ / "source")); }),
+              HasSubstr("lm_head.weight differs from the embedding"));
+}
+
+TEST_F(StreamTest, WhatIsNotFiniteIsRefusedThoughItIsNotConverted) {
+  ModelConfig config = TinyConfig();
+  config.stored_dtype = DType::kBF16;
+  ModelWeights broken = TinyModel(config);
+  broken.blocks[1].ffn.up[3][4] = NAN;
+  SaveCheckpoint(folder_ / "source", broken);
+  const ModelWeights opened = OpenCheckpoint(folder_ / "source");
+  const auto is_named = HasSubstr("model.layers.1.mlp.up_proj.weight");
+  EXPECT_THAT(ErrorOf([&] { SaveCheckpoint(folder_ / "out", opened); }), is_named);
+  EXPECT_TRUE(NothingIsLeft());
+  EXPECT_THAT(ErrorOf([&] {
+                (void)SaveGguf(folder_ / "out.gguf", opened, {FindWritableGgmlType("BF16")});
+              }),
+              is_named);
+  EXPECT_TRUE(NothingIsLeft());
+}
+
+TEST_F(StreamTest, AFileThatIsCutUnderItIsNamedAndNothingIsLeft) {
+  const std::string source = Source(), file = source + "/model.safetensors";
+  const ModelWeights opened = OpenCheckpoint(source);
+  fs::resize_file(file, fs::file_size(file) / 2);
+  EXPECT_THAT(ErrorOf([&] { SaveCheckpoint(folder_ / "out", opened); }), HasSubstr(file));
+  EXPECT_TRUE(NothingIsLeft());
+  EXPECT_THAT(ErrorOf([&] {
+                (void)SaveGguf(folder_ / "out.gguf", opened, {FindWritableGgmlType("BF16")});
+              }),
+              HasSubstr(file));
+  EXPECT_TRUE(NothingIsLeft());
+}
+
+TEST_F(StreamTest, ADiskThatFillsUpLeavesNothing) {
+  const ModelWeights opened = OpenCheckpoint(Source());
+  const FileSizeLimit limit(8192);
+  EXPECT_THAT(ErrorOf([&] { SaveCheckpoint(folder_ / "out", opened); }), HasSubstr("cannot write"));
+  EXPECT_TRUE(NothingIsLeft());
+  EXPECT_THAT(ErrorOf([&] {
+                (void)SaveGguf(folder_ / "out.gguf", opened, {FindWritableGgmlType("BF16")});
+              }),
+              HasSubstr("cannot write"));
+  EXPECT_TRUE(NothingIsLeft());
 }
 
 TEST(UnreadTest, ACheckpointIsWrittenFromItsFiles) {
