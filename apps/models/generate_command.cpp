@@ -50,6 +50,7 @@ Decoder MakeDecoder(const GenerateOptions& options, ModelWeights weights, int th
   how.threads = threads;
   how.sequences = sequences;
   how.positions = std::min(positions, weights.config.max_positions);
+  ReturnFreedMemory();  // reading a tokenizer takes a multiple of what it is
   return {std::move(weights), how};
 }
 

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -18,6 +19,12 @@ int PrepareThread(const std::string& device, int threads) {
   SetThreads(count);
   spdlog::info("{}", RuntimeDescription());
   return count;
+}
+
+void ReturnFreedMemory() {
+#if defined(__GLIBC__)
+  malloc_trim(0);
+#endif
 }
 
 Percentage::Percentage() : show_(isatty(STDERR_FILENO) != 0) {}

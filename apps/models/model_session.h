@@ -10,6 +10,10 @@ namespace puzzle {
 /// under -v with what. Returns the number.
 int PrepareThread(const std::string& device, int threads);
 
+/// Gives back to the system what was freed and PrepareTensorRuntime makes the allocator keep:
+/// before memory is taken that does not come from it, such as a Decoder's.
+void ReturnFreedMemory();
+
 /// A percentage on the terminal while something is done; nothing where nobody watches.
 class Percentage {
  public:
