@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "io/error.h"
+#include "io/gguf.h"
 #include "io/tokenizer_config.h"
 
 namespace puzzle {
@@ -92,8 +94,7 @@ std::string Trimmed(const std::string& text) {
 
 [[noreturn]] void Refuse(const std::string& where, const std::string& why) {
   throw Error(fmt::format(
-      "{}: chat_template: {}; known are ChatML, Llama 2, Llama 3, Mistral, Gemma, Phi-3 and Zephyr",
-      where, why));
+      "{}: {}; known are ChatML, Llama 2, Llama 3, Mistral, Gemma, Phi-3 and Zephyr", where, why));
 }
 
 void RequireOnly(const Literals& literals, const Literals& known, const std::string& name,
@@ -285,14 +286,18 @@ std::vector<ChatSegment> ChatTemplate::Render(const std::vector<ChatMessage>& me
   return segments;
 }
 
-std::optional<ChatTemplate> FindChatTemplate(const std::map<std::string, std::string>& files) {
-  std::string jinja, bos, eos, where = "tokenizer_config.json";
+std::optional<ChatTemplate> FindChatTemplate(const std::map<std::string, std::string>& files,
+                                             const std::string& source) {
+  const auto in_source = [&](const char* file) {
+    return source.empty() ? file : (std::filesystem::path(source) / file).string();
+  };
+  std::string jinja, bos, eos, where = in_source(kTokenizerConfigFile) + ": chat_template";
   ReadSpecialTokens(files, bos, eos);
-  const JsonText config = ParseTokenizerFile(files, "tokenizer_config.json");
+  const JsonText config = ParseTokenizerFile(files, kTokenizerConfigFile);
   const auto found = config.value().find("chat_template");
   if (files.contains("chat_template.jinja")) {
     jinja = files.at("chat_template.jinja");
-    where = "chat_template.jinja";
+    where = in_source("chat_template.jinja");
   } else if (found != config.value().end() && found->is_string()) {
     jinja = *found;
   } else if (found != config.value().end() && found->is_array()) {
@@ -301,6 +306,8 @@ std::optional<ChatTemplate> FindChatTemplate(const std::map<std::string, std::st
         jinja = entry.value("template", "");
   }
   if (jinja.empty()) return std::nullopt;
+  // Its files were made from its metadata.
+  if (!source.empty() && IsGgufPath(source)) where = source + ": tokenizer.chat_template";
   return ChatTemplate(jinja, bos, eos, where);
 }
 

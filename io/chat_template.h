@@ -29,7 +29,8 @@ class ChatTemplate {
  public:
   /// The format that `jinja` describes: ChatML, Llama 3, Llama 2, Mistral, Gemma, Phi-3 or Zephyr.
   /// `bos` and `eos` are the texts of these tokens. Throws Error "where: ..." for any other
-  /// template, and for one that says more than the format does (dates, tools as text).
+  /// template, and for one that says more than the format does (dates, tools as text); `where` is
+  /// the file, and the key in it.
   ChatTemplate(std::string_view jinja, const std::string& bos, const std::string& eos,
                const std::string& where);
 
@@ -65,9 +66,11 @@ class ChatTemplate {
   bool trims_ = false;  // blanks around each message go
 };
 
-/// The template of a tokenizer's files; nullopt when they have none. Throws Error as ChatTemplate.
+/// The template of a tokenizer's files; nullopt when they have none. `source` is the checkpoint
+/// that brought them, a folder or a GGUF file, or "" when nobody knows. Throws Error as
+/// ChatTemplate, naming the file that the user has, and the key in it.
 [[nodiscard]] std::optional<ChatTemplate> FindChatTemplate(
-    const std::map<std::string, std::string>& files);
+    const std::map<std::string, std::string>& files, const std::string& source = "");
 
 /// Token ids, and for each whether it belongs to an answer.
 struct ChatIds {

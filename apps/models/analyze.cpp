@@ -62,7 +62,7 @@ TokenizerFacts TokenizerOf(const std::string& path, const ModelConfig& model) {
     facts.tokens = tokenizer->vocab_size();
     if (facts.tokens > model.vocab_size)
       facts.trouble = fmt::format("more tokens than the embedding has rows ({})", model.vocab_size);
-    if (const auto chat = FindChatTemplate(tokenizer->files())) facts.chat = chat->name();
+    if (const auto chat = FindChatTemplate(tokenizer->files(), path)) facts.chat = chat->name();
   } catch (const Error& error) {
     facts.trouble = error.what();
   }

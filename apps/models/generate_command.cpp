@@ -152,7 +152,7 @@ class Chat {
 
 int Talk(const GenerateOptions& options, const Tokenizer& tokenizer, ModelWeights weights,
          int threads) {
-  std::optional<ChatTemplate> format = FindChatTemplate(tokenizer.files());
+  std::optional<ChatTemplate> format = FindChatTemplate(tokenizer.files(), options.model);
   if (!format) throw Error(options.model + ": --chat: the tokenizer has no chat template");
   Chat chat(options, tokenizer, std::move(*format), std::move(weights), threads);
   for (const std::string& question : options.prompts) chat.Ask(question);

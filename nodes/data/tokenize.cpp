@@ -14,6 +14,7 @@
 #include "io/error.h"
 #include "io/tokenizer.h"
 #include "io/utf8.h"
+#include "model/unread.h"
 
 namespace puzzle {
 
@@ -30,6 +31,13 @@ std::shared_ptr<const Tokenizer> ChooseTokenizer(const TokenizeParams& params,
   const auto model = inputs.Get<Checkpoint>("model");
   if (model->tokenizer_files.empty()) throw Error("the model brought no tokenizer");
   return MakeTokenizer(model->tokenizer_files);
+}
+
+/// The user's checkpoint whose embedding a model has, and with it most likely the tokenizer; ""
+/// when there is none.
+std::string CheckpointOf(const Checkpoint& model) {
+  const auto source = SourceOf(model.model.embedding);
+  return source != nullptr && source->place() != nullptr ? source->place()->checkpoint : "";
 }
 
 /// Calls `work(i)` for every i below `count` on several threads; throws the failure of the smallest
@@ -66,14 +74,15 @@ void InParallel(size_t count, const std::function<void(size_t)>& work) {
 /// Documents as ids.
 class Encoder {
  public:
-  explicit Encoder(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+  Encoder(const Tokenizer& tokenizer, const std::string& checkpoint)
+      : tokenizer_(tokenizer), checkpoint_(checkpoint) {}
 
   /// What the conversations among `documents` need is made before threads use it.
   void Prepare(const std::vector<Document>& documents) {
     for (const Document& document : documents) {
       if (document.messages.empty() || chat_) continue;
       try {
-        chat_ = FindChatTemplate(tokenizer_.files());
+        chat_ = FindChatTemplate(tokenizer_.files(), checkpoint_);
         if (!chat_) throw Error("a conversation, but the tokenizer has no chat template");
       } catch (const Error& e) {
         throw WithContext(document.where, e);
@@ -92,6 +101,7 @@ class Encoder {
 
  private:
   const Tokenizer& tokenizer_;
+  const std::string& checkpoint_;
   std::optional<ChatTemplate> chat_;
 };
 
@@ -155,7 +165,7 @@ TokenSet PackDocuments(DocumentReader& documents, const Tokenizer& tokenizer,
   const auto wanted =
       options.from_end ? 0 : static_cast<size_t>(options.sequences * options.length);
   const auto enough = [&] { return wanted > 0 && set.ids.size() >= wanted; };
-  Encoder encoder(tokenizer);
+  Encoder encoder(tokenizer, options.checkpoint);
   const bool begins = tokenizer.leading_id() >= 0;
   const std::vector<int32_t> before =
       begins ? std::vector{tokenizer.leading_id()} : IdsBetweenTexts(tokenizer, options.separator);
@@ -220,8 +230,9 @@ TokenSet RunTokenize(const TokenizeParams& params, const Inputs& inputs, RunCont
         "give the text one way: by the parameter `text` (a file or folder), by `texts` (several), "
         "or by the port `text`");
   const auto tokenizer = ChooseTokenizer(params, inputs);
-  const PackOptions options{params.separator, params.length, params.sequences,
-                            params.take == "last"};
+  PackOptions options{params.separator, params.length, params.sequences, params.take == "last"};
+  if (params.tokenizer != "byte")
+    options.checkpoint = CheckpointOf(*inputs.Get<Checkpoint>("model"));
   const auto poll = [&](double fraction) { context.Poll(fraction); };
   if (inputs.Has("text")) {
     const auto text = inputs.Get<TextArtifact>("text");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <string_view>
 
 #include "graph/kind/kind.h"
@@ -19,6 +20,7 @@ struct PackOptions {
   int64_t sequences = 0;        // 0: all
   bool from_end = false;        // the last sequences instead of the first
   bool short_is_whole = false;  // a text shorter than `length` is one shorter sequence
+  std::string checkpoint = {};  // that brought the tokenizer, for messages; may be empty
 };
 
 /// Puts before each document what the tokenizer puts before every text, or, where that is nothing,

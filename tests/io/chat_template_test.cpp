@@ -15,6 +15,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::StartsWith;
 
 const std::vector<ChatMessage> kPlain = {
     {"user", " Hi \n"}, {"assistant", " Hello. "}, {"user", "Bye"}};
@@ -96,6 +97,24 @@ TEST(ChatTemplateTest, TheTemplateIsFoundInTheFiles) {
                              {{"name", "default"}, {"template", kRenderedChats[0].jinja}}};
   EXPECT_EQ(FindChatTemplate({{"tokenizer_config.json", config.dump()}})->name(), "ChatML");
   EXPECT_EQ(FindChatTemplate({{"chat_template.jinja", kRenderedChats[0].jinja}})->name(), "ChatML");
+}
+
+// The files of a GGUF file's tokenizer are ours; the user has never seen them.
+TEST(ChatTemplateTest, ARefusalNamesTheFileThatTheUserHas) {
+  const std::map<std::string, std::string> files = {
+      {"tokenizer_config.json", R"({"chat_template": "{{ 'Human: ' + messages }}"})"}};
+  const auto message = [&](const std::string& source) {
+    return ErrorOf([&] { (void)FindChatTemplate(files, source); });
+  };
+  EXPECT_THAT(message(""), StartsWith("tokenizer_config.json: chat_template: is of no known"));
+  EXPECT_THAT(message("models/a"),
+              StartsWith("models/a/tokenizer_config.json: chat_template: is of no known format"));
+  EXPECT_THAT(message("models/a.gguf"),
+              StartsWith("models/a.gguf: tokenizer.chat_template: is of no known format"));
+  EXPECT_THAT(ErrorOf([] {
+                (void)FindChatTemplate({{"chat_template.jinja", "{{ 'Human: ' }}"}}, "models/a");
+              }),
+              StartsWith("models/a/chat_template.jinja: is of no known format"));
 }
 
 TEST(ChatTemplateTest, IdsKnowWhichOfThemAreAnswers) {

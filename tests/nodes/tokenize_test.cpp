@@ -6,8 +6,12 @@
 #include "io/error.h"
 #include "io/file.h"
 #include "io/tokenizer.h"
+#include "model/files/checkpoint.h"
 #include "nodes/data/artifacts.h"
+#include "nodes/data/load_model.h"
 #include "tests/io/temp_folder.h"
+#include "tests/model/tiny_model.h"
+#include "tests/nodes/fake_inputs.h"
 
 namespace puzzle {
 namespace {
@@ -178,6 +182,28 @@ TEST(TokenizeTest, ConversationsNeedATemplateThatIsKnown) {
   EXPECT_THAT(ComplaintOf(path, "\n" + good, *MakeTokenizer(files)),
               AllOf(StartsWith(path + ":2: tokenizer_config.json: chat_template: "),
                     HasSubstr("of no known format"), HasSubstr("known are ChatML")));
+}
+
+// A graph has the tokenizer from a checkpoint of the user's: that is where the template is mended.
+TEST(TokenizeTest, ATemplateThatIsNotKnownIsNamedByItsCheckpoint) {
+  const TempFolder folder;
+  std::map<std::string, std::string> files = ChatTokenizer()->files();
+  files["tokenizer_config.json"] = R"({"chat_template": "{{ 'Human: ' + messages }}"})";
+  SaveCheckpoint(folder / "model", TinyModel(), files);
+  WriteWholeFile(folder / "c.jsonl", Conversation("user"));
+  FakeContext context;
+  FakeInputs inputs;
+  inputs.Add("model", "m", RunLoadModel({folder / "model"}, FakeInputs(), context));
+  TokenizeParams params;
+  params.text = folder / "c.jsonl";
+  try {
+    (void)RunTokenize(params, inputs, context);
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& e) {
+    EXPECT_THAT(e.what(), AllOf(HasSubstr("c.jsonl:1: "),
+                                HasSubstr(folder / "model/tokenizer_config.json: chat_template: "),
+                                HasSubstr("of no known format")));
+  }
 }
 
 TEST(TokenizeTest, RolesOutOfTurnAreNamedWithTheirLine) {
