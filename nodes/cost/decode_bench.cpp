@@ -100,8 +100,8 @@ class Machine {
     constexpr int64_t kRows = 512, kColumns = 512, kTimes = 20;
     decode::Arena arena(decode::PackedMatrix::Bytes(kRows, kColumns, options_.type));
     const std::vector<float> ones(kRows * kColumns, 1.0F);
-    const decode::PackedMatrix::Part part{ones.data(), kRows};
-    const decode::PackedMatrix matrix({&part, 1}, kColumns, options_.type, arena, team_);
+    decode::PackedMatrix matrix(kRows, kColumns, options_.type, arena);
+    matrix.PackRows(0, kRows, ones.data());
     decode::TokenBuffer tokens(options_.type, options_.batch, kColumns);
     for (int64_t i = 0; i < options_.batch; ++i) tokens.Set(i, ones.data(), kColumns);
     std::vector<float> out(static_cast<size_t>(options_.batch * kRows));
