@@ -253,7 +253,7 @@ Report Execute(const Plan& plan, const Forecast& forecast, Store& store, Lanes& 
     store.TidyUp();
     runner.RecallMemory();
     MachineGate machine(store.folder() + "/locks");
-    lanes.gate().SetMachine(&machine);
+    lanes.gate().SetMachine(&machine, [&](const std::string& why) { runner.Warn(why); });
     RunFlow(plan, forecast, runner, lanes, options.stop);
     lanes.gate().SetMachine(nullptr);
   }

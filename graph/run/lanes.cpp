@@ -14,22 +14,34 @@
 
 namespace puzzle {
 
-bool QuietGate::Admits(Pass pass) {
+QuietGate::Verdict QuietGate::Ask(Pass pass) {
   const bool here = pass == Pass::kQuiet  ? inside_ == 0
                     : pass == Pass::kLane ? !quiet_inside_ && quiet_waiting_ == 0
                                           : !quiet_inside_;
-  if (!here || machine_ == nullptr) return here;
-  if (inside_ == 0) return machine_->TryEnter(pass == Pass::kQuiet);
-  return pass == Pass::kHost || !machine_->SomebodyWaits();
+  if (!here) return Verdict::kWaitsForUs;
+  if (machine_ == nullptr) return Verdict::kEnters;
+  const bool admitted = inside_ == 0 ? machine_->TryEnter(pass == Pass::kQuiet)
+                                     : pass == Pass::kHost || !machine_->SomebodyWaits();
+  return admitted ? Verdict::kEnters : Verdict::kWaitsForOthers;
 }
 
 void QuietGate::Enter(Pass pass) {
   constexpr std::chrono::milliseconds kBetweenLooks{10};  // nobody tells what other processes do
   std::unique_lock lock(mutex_);
   if (pass == Pass::kQuiet) ++quiet_waiting_;
-  while (!Admits(pass)) {
+  const auto begin = std::chrono::steady_clock::now();
+  for (Verdict verdict; (verdict = Ask(pass)) != Verdict::kEnters;) {
+    if (verdict == Verdict::kWaitsForOthers && !told_ && tell_ &&
+        std::chrono::steady_clock::now() - begin >= patience_) {
+      told_ = true;
+      tell_(pass == Pass::kQuiet
+                ? "waits to measure until steps of another run on this machine have ended"
+                : "waits: another run on this machine measures, or is about to, and wants "
+                  "to be alone");
+    }
     machine_ == nullptr ? changed_.wait(lock) : (void)changed_.wait_for(lock, kBetweenLooks);
   }
+  told_ = false;
   if (pass == Pass::kQuiet) {
     --quiet_waiting_;
     quiet_inside_ = true;
@@ -37,10 +49,12 @@ void QuietGate::Enter(Pass pass) {
   ++inside_;
 }
 
-void QuietGate::SetMachine(MachineGate* machine) {
+void QuietGate::SetMachine(MachineGate* machine, Tell tell, std::chrono::milliseconds patience) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return inside_ == 0; });
   machine_ = machine;
+  tell_ = std::move(tell);
+  patience_ = patience;
 }
 
 void QuietGate::Stay() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -58,13 +59,21 @@ class QuietGate {
   /// REQUIRES: the caller is inside.
   void Stay();
   void Leave(Pass pass);
+  /// Hears why steps wait when it is another process they wait for, once per wait that lasts.
+  /// Called by the thread that waits.
+  using Tell = std::function<void(const std::string& why)>;
   /// nullptr: none. Waits until nobody is inside.
-  void SetMachine(MachineGate* machine);
+  void SetMachine(MachineGate* machine, Tell tell = nullptr,
+                  std::chrono::milliseconds patience = std::chrono::seconds(2));
 
  private:
-  [[nodiscard]] bool Admits(Pass pass);
+  enum class Verdict { kEnters, kWaitsForUs, kWaitsForOthers };
+  [[nodiscard]] Verdict Ask(Pass pass);
 
   MachineGate* machine_ = nullptr;
+  Tell tell_;
+  std::chrono::milliseconds patience_{};
+  bool told_ = false;  // since somebody entered
   std::mutex mutex_;
   std::condition_variable changed_;
   int inside_ = 0;

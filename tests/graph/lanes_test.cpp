@@ -4,11 +4,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <future>
+#include <mutex>
 #include <set>
+#include <utility>
 
 #include "graph/run/machine.h"
+#include "graph/store/locks.h"
 #include "io/error.h"
+#include "tests/graph/graph_test_fixture.h"
 
 namespace puzzle {
 namespace {
@@ -156,6 +161,45 @@ TEST(LanesTest, WhatFollowsAStepHoldsQuietOnesBackWithoutWaiting) {
   gate.Leave(QuietGate::Pass::kHost);
   quiet.join();
   EXPECT_TRUE(entered);
+}
+
+TEST(LanesTest, WhoWaitsForAnotherProcessHearsWhyOnce) {
+  const testing::TemporaryFolder folder;
+  const std::string path = folder.path() + "/locks";
+  std::ofstream(path).flush();
+  MachineGate ours(path), theirs(path);  // of two runs: their descriptors see each other's locks
+  std::mutex mutex;
+  std::vector<std::string> heard;
+  QuietGate gate;
+  gate.SetMachine(
+      &ours,
+      [&](const std::string& why) {
+        const std::scoped_lock lock(mutex);
+        heard.push_back(why);
+      },
+      std::chrono::milliseconds(20));
+  const auto enter_late = [&](QuietGate::Pass pass, bool they_measure) {
+    WaitUntil([&] { return theirs.TryEnter(they_measure); });
+    std::thread waiting([&] {
+      gate.Enter(pass);
+      gate.Leave(pass);
+    });
+    WaitUntil([&] {
+      const std::scoped_lock lock(mutex);
+      return !heard.empty();
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(60));  // time to say it again
+    theirs.Leave();
+    waiting.join();
+    return std::exchange(heard, {});
+  };
+  EXPECT_THAT(enter_late(QuietGate::Pass::kLane, true), ElementsAre(HasSubstr("measures")));
+  EXPECT_THAT(enter_late(QuietGate::Pass::kQuiet, false),
+              ElementsAre(HasSubstr("waits to measure")));
+  gate.Enter(QuietGate::Pass::kQuiet);  // nobody else is there
+  gate.Leave(QuietGate::Pass::kQuiet);
+  EXPECT_TRUE(heard.empty());
+  gate.SetMachine(nullptr);
 }
 
 TEST(LanesTest, WorkThatDeclaresThreadsLeavesTheOtherCoresToTheRest) {
