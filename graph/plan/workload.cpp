@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
 #include <map>
 #include <numeric>
@@ -12,16 +11,12 @@
 #include <utility>
 
 #include "graph/plan/step_loads.h"
+#include "io/quantity.h"
 
 namespace puzzle {
 namespace {
 
 constexpr double kProgramBytes = 300e6;  // the program itself, with its libraries
-
-std::string BytesText(double bytes) {
-  if (bytes >= 1e9) return fmt::format("{:.1f} GB", bytes / 1e9);
-  return fmt::format("{:.0f} MB", std::max(1.0, std::ceil(bytes / 1e6)));
-}
 
 class Prediction {
  public:
@@ -138,8 +133,9 @@ Outlook Foresee(const Plan& plan, const WorkloadFunction& workload,
 }
 
 std::string OutlookText(const Outlook& outlook) {
-  std::string text = fmt::format("{} of disk, at most {} of memory", BytesText(outlook.disk_bytes),
-                                 BytesText(outlook.memory_bytes));
+  std::string text = fmt::format("{} of disk, at most {} of memory",
+                                 SizeText(static_cast<uint64_t>(outlook.disk_bytes)),
+                                 SizeText(static_cast<uint64_t>(outlook.memory_bytes)));
   if (!outlook.unknown.empty()) {
     text += fmt::format("; of unknown length: {}", fmt::join(outlook.unknown, ", "));
   }

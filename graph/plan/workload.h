@@ -54,7 +54,7 @@ struct Outlook {
                               const std::function<MachineSpeed()>& speed, size_t lanes,
                               Store& store, Forecast& forecast);
 
-/// "1.2 GB of disk, at most 2.0 GB of memory; of unknown length: tasks".
+/// "1.2 GiB of disk, at most 2.0 GiB of memory; of unknown length: tasks".
 [[nodiscard]] std::string OutlookText(const Outlook& outlook);
 
 }  // namespace puzzle

@@ -65,7 +65,7 @@ TEST_F(WorkloadTest, SizesMakeTheEstimate) {
   EXPECT_THAT(outlook.unknown, IsEmpty());
   EXPECT_THAT(
       ForecastText(*plan_, forecast_, false, 2, {}, outlook),
-      ::testing::EndsWith("about 32s on 2 lanes; 6 MB of disk, at most 3.3 GB of memory\n"));
+      ::testing::EndsWith("about 32s on 2 lanes; 4.8 MiB of disk, at most 3.1 GiB of memory\n"));
   const auto json = nlohmann::json::parse(ForecastJson(*plan_, forecast_, 2, {}, outlook));
   EXPECT_EQ(json["disk_bytes"], 5'001'000);
   EXPECT_EQ(json["expected_s"], 32);
