@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 
 #include "graph/view/svg.h"
 
@@ -73,27 +74,33 @@ std::string ShortNumber(double value) {
 }
 
 std::string HeatMapSvg(const HeatMap& map) {
-  constexpr double kRow = 18, kName = 64, kHead = 32;
+  constexpr double kRow = 18, kName = 64, kLine = 13;
+  size_t lines = 1;
+  for (const std::string& name : map.columns)
+    lines = std::max<size_t>(lines, 1 + std::count(name.begin(), name.end(), ' '));
+  const double head = 6 + kLine * static_cast<double>(lines);
   const double cell =
       map.labels.empty()
           ? std::clamp(600.0 / static_cast<double>(std::max<size_t>(map.columns.size(), 1)), 12.0,
                        40.0)
           : 54;
   const double width = kName + cell * static_cast<double>(map.columns.size()) + 8;
-  const double height = kHead + kRow * static_cast<double>(map.rows.size()) + 8;
+  const double height = head + kRow * static_cast<double>(map.rows.size()) + 8;
   const Shade shade(map);
   std::string text = Open(width, height, "coloured table");
   for (size_t c = 0; c < map.columns.size(); ++c) {
-    // The last word stands below the others: "80%" over "attn".
+    // Word below word, the last one at the table: "80%" over "attn".
     const double x = kName + cell * (static_cast<double>(c) + 0.5);
-    const std::string& name = map.columns[c];
-    const size_t space = name.rfind(' ');
-    if (space != std::string::npos)
-      text += Text(x, 12, Shortened(name.substr(0, space), 9), "middle");
-    text += Text(x, 26, name.substr(space == std::string::npos ? 0 : space + 1), "middle");
+    std::string_view rest = map.columns[c];
+    for (double y = head - 6; !rest.empty(); y -= kLine) {
+      const size_t space = rest.rfind(' ');
+      const std::string_view word = rest.substr(space == std::string_view::npos ? 0 : space + 1);
+      text += Text(x, y, Shortened(word, 9), "middle");
+      rest = rest.substr(0, space == std::string_view::npos ? 0 : space);
+    }
   }
   for (size_t r = 0; r < map.rows.size(); ++r) {
-    const double y = kHead + kRow * static_cast<double>(r);
+    const double y = head + kRow * static_cast<double>(r);
     text += Text(kName - 6, y + 13, map.rows[r], "end");
     for (size_t c = 0; c < map.values[r].size(); ++c) {
       const auto& value = map.values[r][c];
