@@ -3,13 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <ctime>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 #include <string_view>
 #include <tuple>
 
+#include "graph/run/curves.h"
 #include "io/error.h"
 #include "io/file.h"
 
@@ -40,6 +41,19 @@ std::optional<int64_t> LayerIn(const json& object) {
   const auto layer = NumberIn(object, "layer");
   if (!layer || !(*layer >= 0 && *layer < kMaxLayers)) return std::nullopt;
   return static_cast<int64_t>(*layer);
+}
+
+// Of a record: RecordJson has checked its form.
+ReportedCurve CurveIn(const json& saved, const char* name) {
+  constexpr size_t kMostPoints = 1000;  // records of others may have any number
+  ReportedCurve curve;
+  const auto all = saved.find("curves");
+  if (all == saved.end()) return curve;
+  const auto found = all->find(name);
+  if (found == all->end()) return curve;
+  for (const json& point : *found)
+    if (curve.size() < kMostPoints) curve.emplace_back(point[0], point[1]);
+  return curve;
 }
 
 double Or0(std::optional<double> value) {
@@ -170,8 +184,9 @@ class Collector {
       AddCosts(*store_.Open(record));
     } else if (record.type == "score" || record.type == "block") {
       AddVariant(record.type == "score", scalars);
+      if (record.type == "block") AddBlockCurve(step.step, CurveIn(saved, "loss"));
     } else if (step.kind == "gkd" || step.kind == "pretrain") {
-      AddTraining(step.step, scalars);
+      AddTraining(step.step, scalars, saved);
     }
     if (scalars.contains("picture_svg") || record.type == "report" || record.type == "frontier")
       AddPicture(step.step, record);
@@ -249,9 +264,14 @@ class Collector {
     }
   }
 
-  void AddTraining(const std::string& step, const json& scalars) {
+  void AddBlockCurve(const std::string& step, ReportedCurve curve) {
+    if (!curve.empty() && data_.block_curves.size() < kMaxBlockCurves)
+      data_.block_curves[step] = std::move(curve);
+  }
+
+  void AddTraining(const std::string& step, const json& scalars, const json& saved) {
     constexpr std::string_view kFigure = "figure/";
-    ReportedTraining training{step, {}, {}};
+    ReportedTraining training{step, {}, CurveIn(saved, "loss"), CurveIn(saved, "held out")};
     for (const auto& [name, value] : scalars.items())
       if (name.starts_with(kFigure) && value.is_number())
         training.figures[name.substr(kFigure.size())] = value;
@@ -323,29 +343,47 @@ class Collector {
   std::vector<When> spans_;
 };
 
-// Notes such as "loss 0.0132" of step_progress.
-void AddCurves(const std::string& path, ReportData& data) {
-  std::map<std::string, std::vector<std::pair<double, double>>> curves;
-  std::map<std::string, bool> is_block;
+// By step and name of the number.
+using CurvesOfSteps = std::map<std::string, std::map<std::string, ReportedCurve, std::less<>>>;
+
+// Notes of step_progress; `blocks` are the steps of kind bld among them.
+CurvesOfSteps CurvesInEvents(const std::string& path, std::set<std::string>& blocks) {
+  CurvesOfSteps curves;
   std::istringstream lines(ReadWholeFile(path, kMaxEventBytes));
   for (std::string line; std::getline(lines, line);) {
     if (line.find("\"step_progress\"") == std::string::npos) continue;
     const json event = json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!event.is_object()) continue;
-    const std::string note = TextIn(event, "note");
+    const std::string note = TextIn(event, "note"), step = TextIn(event, "step");
     const auto fraction = NumberIn(event, "fraction");
-    double loss = 0;
-    if (!fraction || std::sscanf(note.c_str(), "loss %lf", &loss) != 1) continue;
-    curves[TextIn(event, "step")].emplace_back(*fraction, loss);
-    is_block[TextIn(event, "step")] = TextIn(event, "kind") == "bld";
+    if (!fraction) continue;
+    for (const auto& [name, number] : NumbersIn(note))
+      curves[step][std::string(name)].emplace_back(*fraction, number);
+    if (TextIn(event, "kind") == "bld") blocks.insert(step);
   }
+  return curves;
+}
+
+// They have more points than records, which stay where there are none.
+void AddCurves(const std::string& path, ReportData& data) {
+  std::set<std::string> blocks;
+  const CurvesOfSteps curves = CurvesInEvents(path, blocks);
+  const auto take = [&](const std::string& step, std::string_view name, ReportedCurve& curve) {
+    const auto own = curves.find(step);
+    if (own == curves.end()) return;
+    const auto found = own->second.find(name);
+    if (found != own->second.end()) curve = found->second;
+  };
   for (ReportedTraining& training : data.trainings) {
-    const auto found = curves.find(training.step);
-    if (found != curves.end()) training.curve = found->second;
+    take(training.step, "loss", training.curve);
+    take(training.step, "held out", training.held_out);
   }
-  for (const auto& [step, curve] : curves)
-    if (is_block[step] && data.block_curves.size() < kMaxBlockCurves)
-      data.block_curves.emplace_back(step, curve);
+  for (const std::string& step : blocks) {
+    if (!data.block_curves.contains(step) && data.block_curves.size() >= kMaxBlockCurves) continue;
+    ReportedCurve curve;
+    take(step, "loss", curve);
+    if (!curve.empty()) data.block_curves[step] = std::move(curve);
+  }
 }
 
 }  // namespace

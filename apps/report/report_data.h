@@ -63,11 +63,14 @@ struct ReportedChoice {
   std::map<std::string, double> totals;
 };
 
+/// What a step told while it ran: part done, number.
+using ReportedCurve = std::vector<std::pair<double, double>>;
+
 /// A step that trained a whole model.
 struct ReportedTraining {
   std::string step;
-  std::map<std::string, double> figures;         // "held_out_kl_before", "held_out_kl", "loss"
-  std::vector<std::pair<double, double>> curve;  // part done, loss; of --events
+  std::map<std::string, double> figures;  // "held_out_kl_before", "held_out_kl", "loss"
+  ReportedCurve curve, held_out;          // of the loss; may be empty
 };
 
 struct ReportedStep {
@@ -81,7 +84,7 @@ struct ReportData {
   std::vector<ReportedLayer> layers;      // empty without costs
   std::vector<ReportedChoice> choices;
   std::vector<ReportedTraining> trainings;
-  std::vector<std::pair<std::string, std::vector<std::pair<double, double>>>> block_curves;
+  std::map<std::string, ReportedCurve> block_curves;  // of the loss, by step
   std::vector<ReportedStep> steps;
   Timeline timeline;  // of all steps whose results are used, idle time left out
   std::vector<std::pair<std::string, std::string>> pictures;  // step, SVG
@@ -89,8 +92,8 @@ struct ReportData {
   std::vector<std::pair<std::string, std::string>> files;  // of the graph: name, text
 };
 
-/// Everything but `files`. `events`: a file that `run --events` wrote, "" for none; its losses
-/// become curves. Throws Error when that cannot be read.
+/// Everything but `files`. Curves are those of the records; `events`, a file that `run --events`
+/// wrote, or "", has more points of the steps of that run. Throws Error when that cannot be read.
 [[nodiscard]] ReportData CollectReport(const Plan& plan, const Forecast& forecast,
                                        const Store& store, const std::string& events);
 

@@ -442,14 +442,20 @@ std::string CostSection(const ReportData& data) {
 
 std::string GkdCurves(const ReportData& data, Rows& csv) {
   Plot plot{"% of the steps", "loss", {}};
-  for (const ReportedTraining& training : data.trainings) {
-    if (training.curve.empty()) continue;
-    PlotSeries series{ShortStep(training.step), {}};
-    for (const auto& [part, loss] : training.curve) {
+  const auto add = [&](const std::string& step, const std::string& name, const char* number,
+                       const ReportedCurve& curve) {
+    if (curve.empty()) return;
+    PlotSeries series{name, {}};
+    for (const auto& [part, loss] : curve) {
       series.points.push_back({100 * part, loss, 0});
-      csv.Add({training.step, Exact(part), Exact(loss)});
+      csv.Add({step, number, Exact(part), Exact(loss)});
     }
     plot.series.push_back(std::move(series));
+  };
+  for (const ReportedTraining& training : data.trainings) {
+    const std::string name = ShortStep(training.step);
+    add(training.step, name, "loss", training.curve);
+    add(training.step, name + ", held out", "held out", training.held_out);
   }
   if (plot.series.empty()) return "";
   return "<h3>Distillation of whole children: loss</h3>" + Wide(PlotSvg(plot), " paper");
@@ -467,7 +473,7 @@ std::string BldCurves(const ReportData& data, Rows& csv) {
     auto& bins = sums[variant];
     bins.resize(kBins);
     for (const auto& [part, loss] : curve) {
-      csv.Add({step, Exact(part), Exact(loss)});
+      csv.Add({step, "loss", Exact(part), Exact(loss)});
       auto& [sum, count] = bins[static_cast<size_t>(std::clamp(part * kBins, 0.0, kBins - 0.5))];
       sum += loss;
       ++count;
@@ -488,7 +494,7 @@ std::string BldCurves(const ReportData& data, Rows& csv) {
 
 std::string TrainingSection(const ReportData& data) {
   Rows table({"child", "held-out KL before", "after", "last loss"}, 1);
-  Rows curves({"step", "part", "loss"}, 1);
+  Rows curves({"step", "number", "part", "value"}, 2);
   for (const ReportedTraining& training : data.trainings) {
     const auto figure = [&](const char* name) {
       const auto found = training.figures.find(name);
@@ -503,8 +509,9 @@ std::string TrainingSection(const ReportData& data) {
   if (table.empty() && blocks.empty() && text.empty()) return "";
   const std::string none =
       text.empty() && !table.empty()
-          ? "<p class=\"soft\">Curves are those of an events file: puzzle run --events FILE, then "
-            "puzzle report --events FILE.</p>\n"
+          ? "<p class=\"soft\">No curves: these results were made by a version that kept none. "
+            "Those of a run come from puzzle run --events FILE and puzzle report --events "
+            "FILE.</p>\n"
           : "";
   return (table.empty() ? "" : table.Table() + table.Csv("distillation")) + none + text + blocks +
          (curves.empty() ? "" : curves.Csv("curves"));

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "graph/kind/kind.h"
+#include "graph/run/curves.h"
 #include "graph/run/memory_meter.h"
 #include "graph/store/files.h"
 #include "graph/store/locks.h"
@@ -31,6 +32,7 @@ struct Flight {
   Product product;
   std::exception_ptr failure;
   std::vector<std::string> warnings;
+  Curves curves;  // of the attempt that counts
   std::string lane;
   int threads = 0;
   double wall_s = 0, cpu_s = 0;

@@ -25,7 +25,9 @@ StepContext::StepContext(RunScope& run, StepId id, Lane& lane, Flight& flight)
       flight_(flight),
       begin_s_(run.announcer.Now()),
       announced_s_(begin_s_),
-      next_save_s_(begin_s_ + run.options.save_point_s) {}
+      next_save_s_(begin_s_ + run.options.save_point_s) {
+  flight_.curves = {};
+}
 
 std::vector<Device> StepContext::devices() const {
   std::vector<Device> devices;
@@ -46,6 +48,7 @@ void StepContext::Poll(double fraction, std::string_view note) {
     throw Error(fmt::format("stopped after {}: the node's timeout is {}s",
                             DurationText(now - begin_s_), timeout_s));
   }
+  flight_.curves.Add(fraction, note);
   if (now - announced_s_ < kProgressInterval_s) return;
   announced_s_ = now;
   if (flight_.memory) flight_.memory->Sample();

@@ -17,7 +17,8 @@ namespace puzzle {
 /// For one attempt: the node's timeout counts from here.
 class StepContext final : public RunContext {
  public:
-  /// All of these outlive the object. Warnings are noted in `flight`, whose meter takes samples.
+  /// All of these outlive the object. Warnings and curves are noted in `flight`, whose meter takes
+  /// samples; curves of an earlier attempt are forgotten.
   StepContext(RunScope& run, StepId id, Lane& lane, Flight& flight);
 
   [[nodiscard]] const Device& device() const override { return lane_.device(); }

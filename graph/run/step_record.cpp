@@ -56,6 +56,7 @@ Record AdoptResult(Store& store, const Record& earlier, RecordDraft record,
   record.display = draft->display();
   if (old.contains("output_files")) record.output_files_json = draft->files_json();
   record.warnings_json = Dump(old.value("warnings", json::array()));
+  if (old.contains("curves")) record.curves_json = Dump(old["curves"]);
   record.wall_s = old.value("wall_s", 0.0);
   record.cpu_s = old.value("cpu_s", 0.0);
   record.save_s = old.value("save_s", 0.0);

@@ -272,6 +272,7 @@ RecordDraft StepRunner::Describe(StepId id, const Flight& flight) const {
   const bool fills_folders = !run_.plan.steps[id].params.output_paths.empty();
   if (fills_folders) record.output_files_json = flight.draft->files_json();
   record.warnings_json = json(flight.warnings).dump(-1, ' ', false, json::error_handler_t::replace);
+  record.curves_json = flight.curves.Json();
   record.wall_s = flight.wall_s;
   record.cpu_s = flight.cpu_s;
   record.peak_rss_mib = Mib(PeakResidentBytes());

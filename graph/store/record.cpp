@@ -103,6 +103,14 @@ bool IsAcceptance(const json& value) {
          value.contains("change") && IsText(value["change"]);
 }
 
+bool IsPoint(const json& value) {
+  const auto is_number = [](const json& n) {
+    return n.is_number() && std::isfinite(n.get<double>());
+  };
+  return value.is_array() && value.size() == 2 &&
+         std::all_of(value.begin(), value.end(), is_number);
+}
+
 struct Rule {
   const char* member;
   bool required;
@@ -133,6 +141,7 @@ constexpr Rule kRules[] = {
     {"paths", false, IsObjectOf<IsText>},
     {"scalars", false, IsObject},
     {"warnings", false, IsListOf<IsText>},
+    {"curves", false, IsObjectOf<IsListOf<IsPoint>>},
     {"output_files", false, IsFileList},
     {"environment", false, IsObjectOf<IsText>},
     {"accepted", false, IsAcceptance},
@@ -180,6 +189,7 @@ std::string RecordText(const RecordDraft& d) {
       or_empty(d.parents_json), or_empty(d.paths_json), or_empty(d.scalars_json),
       d.warnings_json.empty() ? "[]" : d.warnings_json);
   if (!d.output_files_json.empty()) text += ",\"output_files\":" + d.output_files_json;
+  if (!d.curves_json.empty()) text += ",\"curves\":" + d.curves_json;
   if (!d.environment_json.empty()) text += ",\"environment\":" + d.environment_json;
   if (!d.accepted_json.empty()) text += ",\"accepted\":" + d.accepted_json;
   if (!d.command.empty()) text += ",\"command\":" + Quoted(d.command);

@@ -40,6 +40,7 @@ struct RecordDraft {
   std::string display;            // what a user wants to read
   std::string output_files_json;  // {name: bytes} in the output folder, or ""
   std::string warnings_json;
+  std::string curves_json;    // {name: [[part done, number], ...]} as told on the way, or ""
   std::string accepted_json;  // {"key", "change"} of the result that was kept (--accept), or ""
   std::string command;        // the command line that made it, without a selection of steps
   double wall_s = 0, cpu_s = 0, save_s = 0, peak_rss_mib = 0;

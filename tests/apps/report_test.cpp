@@ -9,6 +9,7 @@
 
 #include "apps/report/report_charts.h"
 #include "graph/store/store.h"
+#include "io/file.h"
 #include "io/hdf5_archive.h"
 #include "nodes/catalogue.h"
 #include "tests/graph/xml_check.h"
@@ -115,7 +116,7 @@ TEST_F(ReportPageTest, NothingThatAnybodyWroteIsMarkup) {
   for (ReportedVariant& variant : data_.variants) variant.variant = kEvil;
   data_.choices.front().step = data_.choices.front().picks.front().variant = kEvil;
   data_.models.front().tasks.front().name = kEvil;
-  data_.trainings = {{kEvil, {{"loss", 1}}, {{0.5, 1.0}, {1.0, 0.5}}}};
+  data_.trainings = {{kEvil, {{"loss", 1}}, {{0.5, 1.0}, {1.0, 0.5}}, {}}};
   data_.block_curves = {{std::string("blocks[variant=") + kEvil + "]", {{0.5, 1.0}}}};
   data_.steps = {{kEvil, kEvil, kEvil, kEvil, kEvil, kEvil, kEvil, 1, 1, 1}};
   data_.pictures = {{kEvil, "<svg onload=\"alert(1)\"/>"}};
@@ -163,6 +164,50 @@ TEST_F(ReportPageTest, LayersThatNoModelHasAreLeftOut) {
     EXPECT_EQ(data_.steps[0].state, "found");
     (void)Page();
   }
+}
+
+// Without an events file, from what the records keep.
+TEST_F(ReportPageTest, CurvesOfLossesAreThoseOfTheRecords) {
+  const TempFolder folder;
+  Store store(folder / "store", Hdf5Format());
+  auto draft = store.Begin();
+  draft->writer().SetAttribute("variant", "ffn:50%");
+  draft->writer().SetAttribute("layer", 3);
+  draft->Close();
+  RecordDraft record;
+  record.key = std::string(64, 'a');
+  record.step = "stories";
+  record.kind = "bld";
+  record.type = "block";
+  record.recipe_json = "{}";
+  record.scalars_json = draft->scalars_json();
+  record.curves_json = R"({"loss":[[0.1,0.75],[1,0.25]],"other":[[1,2]]})";
+  forecast_.steps[0].fate = Fate::kHit;
+  forecast_.steps[0].record = store.Publish(std::move(draft), std::move(record), {});
+  data_ = CollectReport(plan_, forecast_, store, "");
+  EXPECT_EQ(data_.block_curves["stories"], (ReportedCurve{{0.1, 0.75}, {1, 0.25}}));
+  const std::string page = Page();
+  EXPECT_THAT(page, HasSubstr("Block by block: loss while they learn"));
+  EXPECT_THAT(page, HasSubstr("stories,loss,0.1,0.75\nstories,loss,1,0.25\n"));
+  // An events file has more points of the steps that it knows, and takes nothing away.
+  WriteWholeFile(
+      folder / "events.jsonl",
+      R"({"event":"step_progress","step":"other","kind":"bld","fraction":0.5,"note":"loss 2"})"
+      "\n");
+  data_ = CollectReport(plan_, forecast_, store, folder / "events.jsonl");
+  EXPECT_EQ(data_.block_curves["stories"].size(), 2u);
+  EXPECT_EQ(data_.block_curves["other"], (ReportedCurve{{0.5, 2}}));
+}
+
+TEST_F(ReportPageTest, ACurveOfAWholeModelIsDrawnBesideWhatWasHeldOut) {
+  data_.trainings = {{"student", {{"loss", 1}}, {{0.5, 1.0}, {1.0, 0.5}}, {{1.0, 0.625}}}};
+  const std::string page = Page();
+  EXPECT_THAT(page,
+              HasSubstr("student,loss,0.5,1\nstudent,loss,1,0.5\nstudent,held out,1,0.625\n"));
+  EXPECT_THAT(page, HasSubstr("student, held out"));
+  EXPECT_THAT(page, Not(HasSubstr("No curves")));
+  data_.trainings.front().curve = data_.trainings.front().held_out = {};
+  EXPECT_THAT(Page(), HasSubstr("No curves"));
 }
 
 TEST(ReportChartTest, OddNumbersAreDrawnAllTheSame) {

@@ -41,8 +41,8 @@ TEST(StarterTest, AStarterGraphRunsUnchangedToItsReport) {
   const ProgramResult plan = folder.Run({"plan", "stories260K.json", "--json"});
   ASSERT_EQ(plan.status, 0) << plan.err;
   EXPECT_EQ(nlohmann::json::parse(plan.out)["unknown"], nlohmann::json::array());
-  const ProgramResult run = folder.Run(
-      {"run", "stories260K.json", "-q", "--summary", "summary.json", "--events", "events.jsonl"});
+  const ProgramResult run =
+      folder.Run({"run", "stories260K.json", "-q", "--summary", "summary.json"});
   ASSERT_EQ(run.status, 0) << run.err;
   EXPECT_THAT(run.out, HasSubstr("75%, distilled"));
   EXPECT_THAT(run.out, HasSubstr("75% uniform"));
@@ -59,8 +59,7 @@ TEST(StarterTest, AStarterGraphRunsUnchangedToItsReport) {
   const ProgramResult again = folder.Run({"run", "stories260K.json"});
   EXPECT_THAT(again.out, HasSubstr(" 0 run; "));
   // What came out, as a page.
-  const ProgramResult report =
-      folder.Run({"report", "stories260K.json", "--events", "events.jsonl"});
+  const ProgramResult report = folder.Run({"report", "stories260K.json"});
   ASSERT_EQ(report.status, 0) << report.err;
   const std::string page = folder.Read("stories260K.html");
   EXPECT_EQ(XmlMistake(page), "");
@@ -69,6 +68,7 @@ TEST(StarterTest, AStarterGraphRunsUnchangedToItsReport) {
                               "graph", "configuration"})
     EXPECT_THAT(page, HasSubstr("<section id=\"" + std::string(section) + "\">"));
   EXPECT_THAT(page, HasSubstr("Distillation of whole children: loss"));
+  EXPECT_THAT(page, HasSubstr("Block by block: loss while they learn"));
   if (std::system("command -v chromium > /dev/null") != 0) return;
   ShowInChromium(folder.path() + "/stories260K.html");
 }

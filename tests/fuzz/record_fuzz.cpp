@@ -28,6 +28,11 @@ void Use(const Record& record) {
         bytes.is_number() && name != ".." && !name.starts_with("../") && name.front() != '/',
         "a file outside of its folder");
   }
+  const nlohmann::json curves = json.value("curves", nlohmann::json::object());
+  for (const auto& curve : curves)
+    for (const auto& point : curve)
+      PUZZLE_CHECK(point.size() == 2 && point[0].is_number() && point[1].is_number(),
+                   "a point that is none");
   const nlohmann::json inputs = json.at("recipe").value("inputs", nlohmann::json::object());
   for (const auto& digests : inputs) {
     for (const auto& digest : digests) {
@@ -68,6 +73,7 @@ std::vector<std::string> Seeds() {
   draft.output_files_json = R"({"a.json":3})";
   draft.accepted_json = R"({"key":"x","change":"y"})";
   draft.environment_json = R"({"libtorch":"1"})";
+  draft.curves_json = R"({"loss":[[0.5,1.25],[1,0.5]]})";
   draft.display = "a table";
   std::string text = RecordText(draft);
   text.resize(text.rfind(",\"sum\""));

@@ -60,7 +60,7 @@ TEST_F(EventsTest, EveryEventIsALineWithTimeAndWhatItIsAbout) {
   EXPECT_EQ(started["kind"], "sleep");
   EXPECT_EQ(started["reason"], "missing");
   EXPECT_TRUE(started["lane"].get<std::string>().starts_with("cpu#"));
-  EXPECT_EQ(Of(events, "step_progress", "s")["note"], "zzz");
+  EXPECT_EQ(Of(events, "step_progress", "s")["note"], "zzz 0.25");
   EXPECT_EQ(Of(events, "step_progress", "s")["fraction"], 0.5);
   EXPECT_FALSE(Of(events, "step_saving", "s").is_null());
   EXPECT_EQ(Of(events, "step_done", "s")["outcome"], "ok");

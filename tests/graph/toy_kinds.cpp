@@ -85,7 +85,7 @@ Text Sleep(const SleepParams& p, const Inputs& in, RunContext& context) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(p.ms);
   while (std::chrono::steady_clock::now() < end) {
     Started("sleep " + p.value);
-    context.Poll(0.5, "zzz");
+    context.Poll(0.5, "zzz 0.25");
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   return {p.value + (in.Has("in") ? in.Get<Text>("in")->text : ""), ""};
