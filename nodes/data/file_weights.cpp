@@ -1,6 +1,8 @@
 #include "nodes/data/file_weights.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -17,15 +19,30 @@ using at::Tensor;
 
 namespace {
 
-std::string DigestOfValues(const Tensor& values) {
+void AddValues(const Tensor& values, Fingerprint& fingerprint) {
   const Tensor host = values.contiguous();
-  return Fingerprint().Add(host.data_ptr(), host.nbytes()).Hex();
+  fingerprint.Add(host.data_ptr(), host.nbytes());
+}
+
+// Of a tensor in memory or not: some rows of it at a time where that can be.
+std::string DigestOfValues(const Tensor& tensor) {
+  constexpr int64_t kPieceElements = 1 << 22;
+  Fingerprint fingerprint;
+  if (!HasRows(tensor) || tensor.numel() <= kPieceElements) {
+    AddValues(InMemory(tensor), fingerprint);
+    return fingerprint.Hex();
+  }
+  const int64_t all = tensor.size(0);
+  const int64_t rows = std::max<int64_t>(1, kPieceElements / (tensor.numel() / all));
+  for (int64_t first = 0; first < all; first += rows)
+    AddValues(RowsInMemory(tensor, first, std::min(rows, all - first)), fingerprint);
+  return fingerprint.Hex();
 }
 
 using Files = std::map<std::string, FileStamp>;
 
 // A tensor of the user's whose digest is known, and what its file was like then.
-class DigestedTensor final : public TensorSource {
+class DigestedTensor final : public TensorSource, public TensorSource::Rows {
  public:
   DigestedTensor(std::shared_ptr<const TensorSource> file, std::string digest,
                  std::shared_ptr<const Files> stamps)
@@ -44,26 +61,51 @@ class DigestedTensor final : public TensorSource {
           place_.checkpoint, place_.name));
     return values;
   }
+  // Of a file that was touched only the whole tells whether it is the same.
+  const TensorSource::Rows* rows() const override {
+    return file_->rows() != nullptr && AreUntouched(*stamps_) ? this : nullptr;
+  }
+  void ReadRows(int64_t first, std::span<float> out) const override {
+    file_->rows()->ReadRows(first, out);
+    CheckUntouched();
+  }
+  bool ReadStored(int64_t first, int64_t count, DType type, void* out) const override {
+    if (!file_->rows()->ReadStored(first, count, type, out)) return false;
+    CheckUntouched();
+    return true;
+  }
   const Place* place() const override { return &place_; }
   [[nodiscard]] const std::string& digest() const { return digest_; }
   [[nodiscard]] const Files& stamps() const { return *stamps_; }
 
  private:
+  // Rows have no digest of their own.
+  void CheckUntouched() const {
+    if (!AreUntouched(*stamps_)) throw Error(place_.checkpoint + ": changed while it was read");
+  }
+
   std::shared_ptr<const TensorSource> file_;
   Place place_;
   std::string digest_;
   std::shared_ptr<const Files> stamps_;
 };
 
-class ArchivedTensor final : public TensorSource {
+class ArchivedTensor final : public TensorSource, public TensorSource::Rows {
  public:
-  ArchivedTensor(std::shared_ptr<const ArchiveReader> in, std::string name)
-      : in_(std::move(in)), name_(std::move(name)) {}
+  ArchivedTensor(std::shared_ptr<const ArchiveReader> in, std::string name, Shape shape)
+      : in_(std::move(in)), name_(std::move(name)), shape_(std::move(shape)) {}
   Tensor Read() const override { return ReadTensor(*in_, name_); }
+  const TensorSource::Rows* rows() const override {
+    return shape_.size() == 2 && shape_[1] > 0 ? this : nullptr;
+  }
+  void ReadRows(int64_t first, std::span<float> out) const override {
+    in_->ReadRows(name_, first, std::ssize(out) / shape_[1], out.data());
+  }
 
  private:
   std::shared_ptr<const ArchiveReader> in_;
   std::string name_;
+  Shape shape_;
 };
 
 }  // namespace
@@ -80,8 +122,8 @@ ModelWeights Digested(ModelWeights model, const std::string& checkpoint,
   for (size_t i = 0; i < slots.size(); ++i) {
     Tensor& tensor = *slots[i].second;
     if (const auto source = SourceOf(tensor); source != nullptr && source->place() != nullptr)
-      tensor = Unread(tensor.sizes().vec(), std::make_shared<DigestedTensor>(
-                                                source, DigestOfValues(InMemory(tensor)), stamps));
+      tensor = Unread(tensor.sizes().vec(),
+                      std::make_shared<DigestedTensor>(source, DigestOfValues(tensor), stamps));
     poll(static_cast<double>(i + 1) / static_cast<double>(slots.size()));
   }
   return model;
@@ -118,7 +160,7 @@ Tensor ArchivedWeights::Find(const std::string& name) const {
   if (reference == references_.arrays.end()) {
     const ArrayInfo info = in_->Info(name);
     if (info.dtype != DType::kF32) return ReadTensor(*in_, name);
-    return Unread(info.shape, std::make_shared<ArchivedTensor>(in_, name));
+    return Unread(info.shape, std::make_shared<ArchivedTensor>(in_, name, info.shape));
   }
   const ArrayReference& array = reference->second;
   const auto& tensors = checkpoints_.at(array.checkpoint);

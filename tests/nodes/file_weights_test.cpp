@@ -19,7 +19,7 @@
 #include "nodes/search/artifacts.h"
 #include "nodes/train/artifacts.h"
 #include "nodes/train/assemble.h"
-#include "tests/io/temp_folder.h"
+#include "tests/io/test_files.h"
 #include "tests/model/tiny_model.h"
 #include "tests/nodes/fake_inputs.h"
 
@@ -120,6 +120,51 @@ TEST_F(FileWeightsTest, AFileThatWasTouchedCountsByItsValues) {
   EXPECT_THAT(ErrorOfReading("a.h5"), HasSubstr("has other values"));
   fs::resize_file(file, fs::file_size(file) + 1);
   EXPECT_THAT(ErrorOfReading("a.h5"), HasSubstr("model.safetensors changed"));
+}
+
+TEST_F(FileWeightsTest, AnExportIsOfTheValuesThatWereThere) {
+  (void)Write(Loaded(model_), "a.h5");
+  const std::string file = model_ + "/model.safetensors", out = folder_ / "out";
+  const auto exported = [&] {
+    SaveCheckpoint(out, Read("a.h5").model);
+    return ReadBytes(out + "/model.safetensors");
+  };
+  const std::string bytes = ReadBytes(file);
+  EXPECT_TRUE(exported() == bytes);
+  fs::last_write_time(file, fs::last_write_time(file) + std::chrono::hours(1));
+  EXPECT_TRUE(exported() == bytes);
+  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+  stream.seekp(static_cast<std::streamoff>(bytes.size() / 2));
+  stream.write("\1\2", 2);
+  stream.close();
+  EXPECT_THAT(ErrorOf([&] { (void)exported(); }), HasSubstr("has other values"));
+  EXPECT_TRUE(ReadBytes(out + "/model.safetensors") == bytes) << "the export of before";
+}
+
+TEST_F(FileWeightsTest, RowsOfAFileThatChangesMeanwhileAreNotTaken) {
+  (void)Write(Loaded(model_), "a.h5");
+  const Checkpoint checkpoint = Read("a.h5");
+  const auto source = SourceOf(checkpoint.model.embedding);
+  const TensorSource::Rows* const rows = source->rows();
+  ASSERT_NE(rows, nullptr);
+  std::vector<float> row(32);
+  EXPECT_NO_THROW(rows->ReadRows(3, row));
+  const std::string file = model_ + "/model.safetensors";
+  fs::last_write_time(file, fs::last_write_time(file) + std::chrono::hours(1));
+  EXPECT_EQ(source->rows(), nullptr) << "only the whole tells whether it is the same";
+  EXPECT_THAT(ErrorOf([&] { rows->ReadRows(3, row); }), HasSubstr("changed while it was read"));
+  EXPECT_TRUE(RowsInMemory(checkpoint.model.embedding, 3, 2)
+                  .equal(LoadCheckpoint(model_).embedding.narrow(0, 3, 2)));
+}
+
+TEST_F(FileWeightsTest, WhatWasTrainedIsReadByRowsFromTheStore) {
+  Checkpoint trained = Loaded(model_);
+  trained.model = Clone(trained.model);
+  (void)Write(trained, "a.h5");
+  const Checkpoint read = Read("a.h5");
+  ASSERT_TRUE(HasRows(read.model.embedding));
+  EXPECT_TRUE(
+      RowsInMemory(read.model.embedding, 5, 7).equal(trained.model.embedding.narrow(0, 5, 7)));
 }
 
 TEST_F(FileWeightsTest, AChildHoldsOnlyWhatIsNew) {
