@@ -5,11 +5,11 @@
 #include <fmt/format.h>
 
 #include "io/error.h"
-#include "model/math/parallel.h"
 #include "model/math/runtime.h"
 #include "model/pch.h"
-#include "model/transformer.h"
+#include "model/unread.h"
 #include "nodes/states/finite.h"
+#include "nodes/states/walk.h"
 
 namespace puzzle {
 
@@ -27,18 +27,16 @@ void CheckTokensFit(const TokenSet& tokens, const ModelConfig& config, const std
 
 namespace {
 
-// The states of some sequences, computed in parts on several threads.
-using Parts = std::vector<std::vector<Tensor>>;
-
-Parts RunParent(const Transformer& model, const Tensor& ids, const at::Device& device) {
-  Parts parts(static_cast<size_t>(RowParts(ids.size(0), device)));
-  ParallelOverRows(ids.size(0), device, [&](int64_t part, int64_t begin, int64_t length) {
-    std::vector<Tensor>& own = parts[static_cast<size_t>(part)];
-    own.push_back(model.Embed(ids.narrow(0, begin, length).to(device)));
-    for (int64_t layer = 0; layer < model.config().n_layers(); ++layer)
-      own.push_back(model.Blocks(own.back(), layer, layer + 1));
-  });
-  return parts;
+// Writes the states at the input of block `index`.
+void AppendFinite(const WalkedBatches& batches, int64_t index, Activations::Writer& writer) {
+  for (const std::vector<WalkedPart>& batch : batches) {
+    for (const WalkedPart& part : batch) {
+      if (!AllFinite(part.states))
+        ThrowNotFinite(index == 0 ? "the parent's embeddings"
+                                  : fmt::format("the output of the parent's layer {}", index - 1));
+      writer.AppendState(index, part.states);
+    }
+  }
 }
 
 }  // namespace
@@ -61,33 +59,34 @@ void RunActivations(const ActivationsParams& params, const Inputs& inputs, RunCo
   const auto checkpoint = parent.Load();
   const auto tokens = inputs.Get<TokenSet>("tokens");
   CheckTokensFit(*tokens, checkpoint->model.config);
-  const at::Device device(context.device().name());
-  const Transformer model = Transformer(ToDevice(checkpoint->model, device.str()))
-                                .WithProductsIn(ProductType(params.compute, device.str()));
-  Activations::Layout layout{model.config().n_layers() + 1,
+  const ModelConfig& config = checkpoint->model.config;
+  const std::string device = context.device().name();
+  Activations::Layout layout{config.n_layers() + 1,
                              tokens->sequences(),
                              tokens->length,
-                             model.config().hidden_size,
+                             config.hidden_size,
                              params.dtype == "bf16" ? DType::kBF16 : DType::kF32,
                              0};
   if (params.keep == "all") layout.stride = StrideWithin(layout, params.max_mib);
   Activations::Writer writer(out, layout, parent.digest(), tokens->Mask());
-  if (layout.stride == 0) return writer.Append({}, tokens->Batch(0, tokens->sequences()));
-  for (int64_t first = 0; first < tokens->sequences(); first += params.batch) {
-    const int64_t count = std::min(params.batch, tokens->sequences() - first);
-    const Tensor ids = tokens->Batch(first, count);
-    int64_t begin = 0;
-    for (const std::vector<Tensor>& part : RunParent(model, ids, device)) {
-      for (size_t i = 0; i < part.size(); ++i) {
-        if (!AllFinite(part[i]))
-          ThrowNotFinite(i == 0 ? "the parent's embeddings"
-                                : fmt::format("the output of the parent's layer {}", i - 1));
-      }
-      const int64_t rows = part.front().size(0);
-      writer.Append(part, ids.narrow(0, begin, rows));
-      begin += rows;
-    }
-    context.Poll(static_cast<double>(first + count) / static_cast<double>(tokens->sequences()));
+  const Tensor ids = tokens->Batch(0, tokens->sequences());
+  writer.AppendIds(ids);
+  if (layout.stride == 0) return;
+  // Layer by layer, so that one at a time is in memory.
+  const ModelWeights parts = PartInMemory(checkpoint->model, {}, device);
+  const WalkedModel model{parts, ProductType(params.compute, device)};
+  const Tensor states =
+      RoomFor({layout.sequences, layout.length, layout.hidden}, at::kFloat, RoomOfWalk(context));
+  const WalkedBatches batches = InParts(states, params.batch, at::Device(device));
+  int64_t index = 0;
+  const WalkPoll poll = [&](double fraction) {
+    context.Poll((static_cast<double>(index) + fraction) / static_cast<double>(layout.n_states));
+  };
+  EmbedStates(parts, ids, batches, poll);
+  AppendFinite(batches, index, writer);
+  for (index = 1; index < layout.n_states; ++index) {
+    WalkBlocks(model, index - 1, index, batches, poll);
+    AppendFinite(batches, index, writer);
   }
 }
 

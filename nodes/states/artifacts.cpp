@@ -51,14 +51,20 @@ Activations::Writer::Writer(ArchiveWriter& out, const Layout& layout,
 }
 
 void Activations::Writer::Append(const std::vector<Tensor>& states, const Tensor& ids) {
-  for (int64_t i = 0; i < layout_.n_states; ++i) {
-    if (!Kept(layout_, i)) continue;
-    const Tensor host =
-        states[static_cast<size_t>(i)].detach().to(at::kCPU, ScalarTypeOf(layout_)).contiguous();
-    out_.Append(StateName(i), ViewOf(host));
-  }
-  const Tensor host_ids = ids.to(at::kCPU, at::kInt).contiguous();
-  out_.Append("ids", ViewOf(host_ids));
+  for (int64_t i = 0; i < layout_.n_states; ++i)
+    if (Kept(layout_, i)) AppendState(i, states[static_cast<size_t>(i)]);
+  AppendIds(ids);
+}
+
+void Activations::Writer::AppendState(int64_t index, const Tensor& states) {
+  if (!Kept(layout_, index)) return;
+  const Tensor host = states.detach().to(at::kCPU, ScalarTypeOf(layout_)).contiguous();
+  out_.Append(StateName(index), ViewOf(host));
+}
+
+void Activations::Writer::AppendIds(const Tensor& ids) {
+  const Tensor host = ids.to(at::kCPU, at::kInt).contiguous();
+  out_.Append("ids", ViewOf(host));
 }
 
 void Activations::Save(ArchiveWriter&) const {

@@ -44,7 +44,8 @@ class Activations {
     DType dtype = DType::kF32;
     int64_t stride = 1;  // every stride-th state is kept; 0: none
   };
-  /// Streaming writer: one Append per batch of sequences.
+  /// Streaming writer: one Append per batch of sequences, or all sequences of a state after those
+  /// of the last one.
   class Writer {
    public:
     /// `mask` is that of the tokens, bool [sequences, length] or undefined.
@@ -53,6 +54,11 @@ class Activations {
     /// `states`: n_states tensors [count, length, hidden], of which those that are not kept may be
     /// undefined; ids [count, length].
     void Append(const std::vector<at::Tensor>& states, const at::Tensor& ids);
+    /// The states [count, length, hidden] of the next sequences at the input of block `index`; does
+    /// nothing for one that is not kept.
+    void AppendState(int64_t index, const at::Tensor& states);
+    /// The ids [count, length] of the next sequences.
+    void AppendIds(const at::Tensor& ids);
 
    private:
     ArchiveWriter& out_;

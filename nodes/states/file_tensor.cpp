@@ -43,6 +43,11 @@ at::Tensor FileTensor(const std::string& path, const Shape& shape, at::ScalarTyp
   }
 }
 
+at::Tensor RoomFor(const Shape& shape, at::ScalarType type, const DataRoom& room) {
+  const size_t bytes = static_cast<size_t>(NumElements(shape)) * at::elementSize(type);
+  return bytes <= room.in_memory ? at::empty(shape, type) : FileTensor(room.path(), shape, type);
+}
+
 void ReadAhead(const at::Tensor& all, const std::vector<int64_t>& rows) {
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
   for (const int64_t row : rows) {

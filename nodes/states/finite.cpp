@@ -6,6 +6,7 @@
 
 #include "io/error.h"
 #include "model/pch.h"
+#include "model/unread.h"
 
 namespace puzzle {
 
@@ -18,10 +19,15 @@ bool AllFinite(const Tensor& tensor) {
 
 std::string FirstNotFinite(const Transformer& model, const Tensor& ids) {
   const at::NoGradGuard no_grad;
-  Tensor x = model.Embed(ids.to(model.weights().embedding.device()));
+  const at::Device device = model.weights().norm.device();
+  // Of what is not in memory a part at a time is read.
+  const auto with = [&](const WantedPart& part) {
+    return Transformer(PartInMemory(model.weights(), part, device.str()));
+  };
+  Tensor x = with({.embedding = true}).Embed(ids.to(device));
   if (!AllFinite(x)) return "the embeddings";
   for (int64_t layer = 0; layer < model.config().n_layers(); ++layer) {
-    x = model.Blocks(x, layer, layer + 1);
+    x = with({.first = layer, .last = layer + 1}).Blocks(x, layer, layer + 1);
     if (!AllFinite(x)) return fmt::format("the output of layer {}", layer);
   }
   x = model.FinalNorm(x);

@@ -9,15 +9,10 @@ namespace puzzle {
 
 using at::Tensor;
 
-namespace {
-
-// The nearest layer at or below `layer` whose input was kept; else 0, where the tokens are.
 int64_t StartBelow(const Activations& states, int64_t layer) {
   while (layer > 0 && !states.Keeps(layer)) --layer;
   return layer;
 }
-
-}  // namespace
 
 Tensor LayerInput(const Transformer& model, const Activations& states, int64_t layer, int64_t first,
                   int64_t count) {

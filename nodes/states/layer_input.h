@@ -19,6 +19,9 @@ namespace puzzle {
 [[nodiscard]] at::Tensor LayerInput(const Transformer& model, const Activations& states,
                                     int64_t layer, int64_t first, int64_t count);
 
+/// The nearest layer at or below `layer` whose input was kept; else 0, where the tokens are.
+[[nodiscard]] int64_t StartBelow(const Activations& states, int64_t layer);
+
 /// What LayerInput needs of `model` for `layer` (n_layers: the state behind the last one), and
 /// block `layer` itself where there is one, in memory on `device`: one block where all states were
 /// kept.

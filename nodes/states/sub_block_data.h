@@ -5,13 +5,13 @@
 #include <ATen/core/Tensor.h>
 
 #include <functional>
-#include <limits>
 #include <string>
 #include <vector>
 
 #include "graph/kind/kind.h"
 #include "model/transformer.h"
 #include "nodes/states/artifacts.h"
+#include "nodes/states/file_tensor.h"
 
 namespace puzzle {
 
@@ -40,12 +40,6 @@ struct SubBlockData {
                            bool as_bf16 = false) const;
   /// These rows are wanted soon: what of them is on the disk is read while something else goes on.
   void Expect(const std::vector<int64_t>& rows) const;
-};
-
-/// Where data is kept that may be larger than the memory.
-struct DataRoom {
-  size_t in_memory = std::numeric_limits<size_t>::max();  // bytes of one SubBlockData at most
-  std::function<std::string()> path;                      // names of new files for larger ones
 };
 
 /// Runs the parent's sub-block over all activations, its products computed in `products` (fp32 or

@@ -1,0 +1,184 @@
+#include "nodes/states/walk.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "model/math/parallel.h"
+#include "model/pch.h"
+#include "model/transformer.h"
+#include "model/unread.h"
+#include "nodes/states/layer_input.h"
+
+namespace puzzle {
+
+using at::Tensor;
+
+namespace {
+
+// Rows of a matrix that are read at a time.
+int64_t RowsAtOnce(const Tensor& matrix) {
+  constexpr int64_t kElements = 1 << 22;
+  return std::max<int64_t>(1, kElements / std::max<int64_t>(1, matrix.size(1)));
+}
+
+// A matrix in memory, in `type`. Of one that is converted a few rows exist in fp32 at a time.
+Tensor MatrixIn(at::ScalarType type, const Tensor& matrix, const at::Device& device) {
+  if (SourceOf(matrix) == nullptr || type == at::kFloat || !HasRows(matrix))
+    return InMemory(matrix).to(device, type);
+  Tensor made = at::empty(matrix.sizes(), at::TensorOptions().dtype(type).device(device));
+  const int64_t at_once = RowsAtOnce(matrix);
+  for (int64_t first = 0; first < matrix.size(0); first += at_once) {
+    const int64_t count = std::min(at_once, matrix.size(0) - first);
+    made.narrow(0, first, count).copy_(RowsInMemory(matrix, first, count));
+  }
+  return made;
+}
+
+// The rows `ids` of a matrix; they are sorted, and there once.
+Tensor ChosenRows(const Tensor& matrix, const Tensor& ids) {
+  const int64_t count = ids.numel(), at_once = RowsAtOnce(matrix);
+  Tensor rows = at::empty({count, matrix.size(1)}, at::kFloat);
+  const auto* const id = ids.data_ptr<int64_t>();
+  int64_t end = 0;
+  for (int64_t begin = 0; begin < count; begin = end) {
+    end = begin + 1;
+    while (end < count && end - begin < at_once && id[end] == id[end - 1] + 1) ++end;
+    rows.narrow(0, begin, end - begin).copy_(RowsInMemory(matrix, id[begin], end - begin));
+  }
+  return rows;
+}
+
+// The model with this block in memory, its matrices in the type of the products.
+Transformer WithBlock(const WalkedModel& model, int64_t layer) {
+  const at::Device device = model.weights.norm.device();
+  const VariantSpec spec = ParentVariant(model.weights.config, layer, SubBlock::kBoth);
+  SubBlockWeights block = SubBlockOf(model.weights, layer, SubBlock::kBoth);
+  for (const auto& [name, slot] : Slots(block, spec))
+    *slot = slot->dim() == 2 ? MatrixIn(model.products, *slot, device) : InMemory(*slot).to(device);
+  ModelWeights one = model.weights;
+  one.blocks[static_cast<size_t>(layer)] = std::get<BlockWeights>(std::move(block));
+  return Transformer(std::move(one));
+}
+
+}  // namespace
+
+bool HasUnreadBlocks(const ModelWeights& model) {
+  for (int64_t layer = 0; layer < model.config.n_layers(); ++layer) {
+    SubBlockWeights block = SubBlockOf(model, layer, SubBlock::kBoth);
+    for (const auto& [name, slot] : AllSlots(block))
+      if (SourceOf(*slot) != nullptr) return true;
+  }
+  return false;
+}
+
+bool IsWalked(const ModelWeights& model, at::ScalarType products, const RunContext& context) {
+  if (context.device().type != "cpu" || !HasUnreadBlocks(model)) return false;
+  const int64_t parameters =
+      CountBlockParameters(model.config) + CountNonBlockParameters(model.config);
+  return static_cast<uint64_t>(parameters) * at::elementSize(products) > context.resident_bytes();
+}
+
+ModelWeights ForWalk(const ModelWeights& model, at::ScalarType products,
+                     const std::string& device) {
+  ModelWeights made = PartInMemory(model, {}, device);
+  const bool is_own = model.head.defined() || products != at::kFloat;  // else the embedding
+  (is_own ? made.head : made.embedding) =
+      MatrixIn(products, model.HeadMatrix(), at::Device(device));
+  return made;
+}
+
+DataRoom RoomOfWalk(RunContext& context) {
+  constexpr uint64_t kParts = 4;
+  return {static_cast<size_t>(context.resident_bytes() / kParts),
+          [&context] { return context.ScratchPath(); }};
+}
+
+WalkedBatches InBatches(const Tensor& states, int64_t batch) {
+  WalkedBatches batches;
+  for (int64_t first = 0; first < states.size(0); first += batch)
+    batches.push_back({{first, states.narrow(0, first, std::min(batch, states.size(0) - first))}});
+  return batches;
+}
+
+WalkedBatches InParts(const Tensor& states, int64_t batch, const at::Device& device) {
+  WalkedBatches batches;
+  for (int64_t first = 0; first < states.size(0); first += batch) {
+    const int64_t count = std::min(batch, states.size(0) - first);
+    std::vector<WalkedPart> parts(static_cast<size_t>(RowParts(count, device)));
+    ParallelOverRows(count, device, [&](int64_t part, int64_t begin, int64_t rows) {
+      parts[static_cast<size_t>(part)] = {first + begin, states.narrow(0, first + begin, rows)};
+    });
+    batches.push_back(std::move(parts));
+  }
+  return batches;
+}
+
+void StepStates(const WalkedBatches& batches, const at::Device& device,
+                const std::function<Tensor(const WalkedPart& part, const Tensor& x)>& step,
+                const WalkPoll& poll) {
+  const at::NoGradGuard no_grad;
+  for (size_t i = 0; i < batches.size(); ++i) {
+    const auto step_part = [&](int64_t index) {
+      const WalkedPart& part = batches[i][static_cast<size_t>(index)];
+      part.states.copy_(step(part, part.states.to(device)));
+    };
+    if (device.is_cpu()) {
+      ParallelFor(std::ssize(batches[i]), step_part);
+    } else {
+      for (int64_t index = 0; index < std::ssize(batches[i]); ++index) step_part(index);
+    }
+    poll(static_cast<double>(i + 1) / static_cast<double>(batches.size()));
+  }
+}
+
+void EmbedStates(const ModelWeights& model, const Tensor& ids, const WalkedBatches& batches,
+                 const WalkPoll& poll) {
+  const at::Device device = model.norm.device();
+  ModelWeights own = model;
+  Tensor rows = ids;  // of its embedding
+  if (SourceOf(model.embedding) != nullptr && HasRows(model.embedding)) {
+    const auto [wanted, places, unused] =
+        at::_unique2(ids, /*sorted=*/true, /*return_inverse=*/true);
+    own.embedding = ChosenRows(model.embedding, wanted).to(device);
+    rows = places;
+  } else {
+    own.embedding = InMemory(model.embedding).to(device);
+  }
+  const Transformer embedding(std::move(own));
+  StepStates(
+      batches, device,
+      [&](const WalkedPart& part, const Tensor& x) {
+        const Tensor some = rows.narrow(0, part.first, x.size(0)).narrow(1, 0, x.size(1));
+        return embedding.Embed(some.to(device));
+      },
+      poll);
+}
+
+void WalkBlocks(const WalkedModel& model, int64_t first, int64_t last, const WalkedBatches& batches,
+                const WalkPoll& poll) {
+  for (int64_t layer = first; layer < last; ++layer) {
+    const Transformer one = WithBlock(model, layer);
+    StepStates(
+        batches, model.weights.norm.device(),
+        [&](const WalkedPart&, const Tensor& x) { return one.Blocks(x, layer, layer + 1); },
+        [&](double fraction) {
+          poll((static_cast<double>(layer - first) + fraction) / static_cast<double>(last - first));
+        });
+  }
+}
+
+void WalkTo(const WalkedModel& model, const Activations& captured, int64_t layer,
+            const WalkedBatches& batches, const WalkPoll& poll) {
+  const int64_t below = StartBelow(captured, layer);
+  if (captured.Keeps(below)) {
+    for (const std::vector<WalkedPart>& batch : batches)
+      for (const WalkedPart& part : batch)
+        part.states.copy_(captured.Read(below, part.first, part.states.size(0)));
+  } else {
+    EmbedStates(model.weights, captured.Ids(0, captured.sequences()), batches,
+                [&](double) { poll(0); });
+  }
+  WalkBlocks(model, below, layer, batches, poll);
+}
+
+}  // namespace puzzle
