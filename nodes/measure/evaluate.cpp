@@ -18,6 +18,7 @@
 #include "nodes/measure/score.h"
 #include "nodes/precision/artifacts.h"
 #include "nodes/search/artifacts.h"
+#include "nodes/states/walk.h"
 
 namespace puzzle {
 
@@ -61,6 +62,15 @@ size_t StatesBytes(const EvaluateParams& params, const TokenSet& tokens,
   return sizeof(float) * static_cast<size_t>(predictions * config.hidden_size);
 }
 
+// A parent to compare with on text: in memory, or to be walked through.
+Transformer ParentOnText(const ModelWeights& parent, at::ScalarType products,
+                         const RunContext& context) {
+  const std::string device = context.device().name();
+  return IsWalked(parent, products, context)
+             ? Transformer(ForWalk(parent, products, device))
+             : WithMatricesIn(products, Transformer(ToDevice(parent, device)));
+}
+
 // A model's figures on the tokens at their port, against the parent at its port if there is one:
 // the parent answers once for all its children, unless that is too much to be kept.
 TokenMetrics MeasureOnTokens(const EvaluateParams& params, const Inputs& inputs,
@@ -69,19 +79,17 @@ TokenMetrics MeasureOnTokens(const EvaluateParams& params, const Inputs& inputs,
   const auto tokens_input = inputs.One<TokenSet>("tokens");
   const auto tokens = tokens_input.Load();
   const auto poll = [&](double fraction) { context.Poll(fraction); };
+  const DataRoom room = RoomOfWalk(context);
   if (!inputs.Has("parent"))
     return EvaluateModel(model, nullptr, *tokens, params.positions, params.batch, poll,
-                         params.answers_only());
+                         params.answers_only(), room);
   const auto parent_input = inputs.One<Checkpoint>("parent");
-  const auto load_parent = [&](const Checkpoint& parent) {
-    return WithMatricesIn(products, Transformer(ToDevice(parent.model, context.device().name())));
-  };
   if (StatesBytes(params, *tokens, model.config()) > context.resident_bytes()) {
     const auto parent = parent_input.Load();
     CheckSameLanguage(checkpoint.tokenizer_files, parent->tokenizer_files);
-    const Transformer compared = load_parent(*parent);
+    const Transformer compared = ParentOnText(parent->model, products, context);
     return EvaluateModel(model, &compared, *tokens, params.positions, params.batch, poll,
-                         params.answers_only());
+                         params.answers_only(), room);
   }
   const auto compared = context.Resident<ComparedParent>(
       fmt::format("evaluate parent {} on {} {} {} {}", parent_input.digest(), tokens_input.digest(),
@@ -90,8 +98,8 @@ TokenMetrics MeasureOnTokens(const EvaluateParams& params, const Inputs& inputs,
         const auto parent = parent_input.Load();
         CheckSameLanguage(checkpoint.tokenizer_files, parent->tokenizer_files);
         FinalStates states = ComputeFinalStates(
-            load_parent(*parent), *tokens, params.positions, params.batch,
-            [&](double) { context.Poll(0); }, params.answers_only());
+            ParentOnText(parent->model, products, context), *tokens, params.positions, params.batch,
+            [&](double) { context.Poll(0); }, params.answers_only(), room);
         const size_t bytes = states.hidden.nbytes() + states.head.nbytes();
         return SizedValue{std::make_shared<const ComparedParent>(
                               ComparedParent{std::move(states), parent->tokenizer_files}),
@@ -99,7 +107,7 @@ TokenMetrics MeasureOnTokens(const EvaluateParams& params, const Inputs& inputs,
       });
   CheckSameLanguage(checkpoint.tokenizer_files, compared->tokenizer_files);
   return EvaluateModel(model, compared->states, *tokens, params.positions, params.batch, poll,
-                       params.answers_only());
+                       params.answers_only(), room);
 }
 
 }  // namespace
@@ -109,8 +117,13 @@ Evaluation RunEvaluate(const EvaluateParams& params, const Inputs& inputs, RunCo
   const auto checkpoint = measured.Load();
   const std::string device = context.device().name();
   const at::ScalarType products = ProductType(params.compute, device);
-  const Transformer model(ToDevice(checkpoint->model, device));
-  const Transformer rounded = WithMatricesIn(products, model);
+  const std::vector<Task> tasks = TasksOf(params, inputs);
+  // Tasks and a sample are asked of a model in memory, token by token.
+  const bool walks =
+      tasks.empty() && params.sample_tokens == 0 && IsWalked(checkpoint->model, products, context);
+  const Transformer model(walks ? ForWalk(checkpoint->model, products, device)
+                                : ToDevice(checkpoint->model, device));
+  const Transformer rounded = walks ? model : WithMatricesIn(products, model);
   const ModelConfig& config = checkpoint->model.config;
   Evaluation evaluation;
   evaluation.label = params.label;
@@ -127,7 +140,6 @@ Evaluation RunEvaluate(const EvaluateParams& params, const Inputs& inputs, RunCo
   if (const auto file = checkpoint->figures.find(kFileMib); file != checkpoint->figures.end())
     evaluation.weights_mib = file->second;
   std::shared_ptr<const Tokenizer> tokenizer;
-  const std::vector<Task> tasks = TasksOf(params, inputs);
   if (!tasks.empty() || params.sample_tokens > 0) {
     if (checkpoint->tokenizer_files.empty())
       throw Error("tasks or a sample were asked for, but the model brought no tokenizer");

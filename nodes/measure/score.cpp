@@ -9,11 +9,13 @@
 #include "model/math/parallel.h"
 #include "model/math/runtime.h"
 #include "model/pch.h"
+#include "model/unread.h"
 #include "nodes/data/counted_predictions.h"
 #include "nodes/measure/score_setting.h"
 #include "nodes/measure/task_scores.h"
 #include "nodes/states/finite.h"
 #include "nodes/states/layer_input.h"
+#include "nodes/states/walk.h"
 #include "nodes/train/artifacts.h"
 #include "nodes/train/join.h"
 
@@ -61,11 +63,48 @@ void ForEachBatch(const Activations& states, int64_t batch, const Work& work) {
     work(first, std::min(batch, states.sequences() - first));
 }
 
-// The same sub-block, or block, with its products in the type of the model's.
+// The same sub-block, or block, on the model's device with its products in the type of the model's.
 SubBlockWeights InTypeOf(const Transformer& model, const SubBlockWeights& weights,
                          const VariantSpec& spec) {
-  return WithProductsIn(model.weights().HeadMatrix().scalar_type(), weights, spec);
+  SubBlockWeights own = InMemory(weights);
+  for (const auto& [name, slot] : Slots(own, spec)) *slot = slot->to(model.weights().norm.device());
+  return WithProductsIn(model.weights().HeadMatrix().scalar_type(), own, spec);
 }
+
+WalkedModel Walked(const Transformer& model) {
+  return {model.weights(), model.weights().HeadMatrix().scalar_type()};
+}
+
+// Room for the states of all sequences, between two layers.
+Tensor RoomForStates(const Captured& model) {
+  const Activations& states = model.states;
+  return RoomFor({states.sequences(), states.length(), states.hidden()}, at::kFloat, model.room);
+}
+
+// The states at the input of a layer: read, or computed when they are asked for; of a model that is
+// walked through, and has not kept them, found by one walk.
+class StatesAt {
+ public:
+  // `in_parts`: they will be asked for by the parts of batches, else by whole batches.
+  StatesAt(const Captured& model, int64_t layer, int64_t batch, bool in_parts)
+      : model_(model), layer_(layer) {
+    if (model.states.Keeps(layer) || !HasUnreadBlocks(model.model.weights())) return;
+    walked_ = RoomForStates(model);
+    const at::Device device = model.model.weights().norm.device();
+    WalkTo(Walked(model.model), model.states, layer,
+           in_parts ? InParts(walked_, batch, device) : InBatches(walked_, batch), [](double) {});
+  }
+  [[nodiscard]] Tensor Rows(int64_t first, int64_t count) const {
+    if (walked_.defined())
+      return walked_.narrow(0, first, count).to(model_.model.weights().norm.device());
+    return LayerInput(model_.model, model_.states, layer_, first, count);
+  }
+
+ private:
+  const Captured& model_;
+  int64_t layer_;
+  Tensor walked_;
+};
 
 // `model` with that in place of its own.
 Transformer WithPart(const Transformer& model, int64_t layer, const VariantSpec& spec,
@@ -117,15 +156,14 @@ Transformer WithMatricesIn(at::ScalarType type, const Transformer& model) {
 
 FoldedParent FoldCaptured(const Transformer& model, const Captured& parent, int64_t batch) {
   const at::NoGradGuard no_grad;
-  const int64_t layers = parent.model.config().n_layers();
+  const StatesAt last(parent, parent.model.config().n_layers(), batch, /*in_parts=*/false);
   const Predictions predictions(parent);
   std::vector<Tensor> hidden, expected_row, negentropy;
   at::ScalarType type = at::kFloat;
   ForEachBatch(parent.states, batch, [&](int64_t first, int64_t count) {
     if (predictions.Of(first, count) == 0) return;
     const FoldedParent part =
-        FoldParent(Head(parent.model, predictions,
-                        LayerInput(parent.model, parent.states, layers, first, count), first),
+        FoldParent(Head(parent.model, predictions, last.Rows(first, count), first),
                    model.weights().HeadMatrix());
     type = part.products;
     hidden.push_back(part.hidden);
@@ -138,15 +176,50 @@ FoldedParent FoldCaptured(const Transformer& model, const Captured& parent, int6
 Tensor StatesBeforeFfn(const Captured& model, int64_t layer, int64_t batch) {
   const at::NoGradGuard no_grad;
   const Transformer& own = model.model;
-  const SubBlockWeights attention = SubBlockOf(own.weights(), layer, SubBlock::kAttention);
   const VariantSpec spec = ParentVariant(own.config(), layer, SubBlock::kAttention);
-  std::vector<Tensor> states;
+  const SubBlockWeights attention =
+      InTypeOf(own, SubBlockOf(own.weights(), layer, SubBlock::kAttention), spec);
+  const StatesAt inputs(model, layer, batch, /*in_parts=*/false);
+  Tensor states;
+  if (HasUnreadBlocks(own.weights())) {
+    states = RoomForStates(model);
+  } else {
+    const Activations& all = model.states;
+    states = at::empty({all.sequences(), all.length(), all.hidden()}, own.weights().norm.options());
+  }
   ForEachBatch(model.states, batch, [&](int64_t first, int64_t count) {
-    states.push_back(ApplySubBlock(attention, spec, own.config(), own.rotary(),
-                                   LayerInput(own, model.states, layer, first, count)));
+    states.narrow(0, first, count)
+        .copy_(
+            ApplySubBlock(attention, spec, own.config(), own.rotary(), inputs.Rows(first, count)));
   });
-  return at::cat(states);
+  return states;
 }
+
+namespace {
+
+// The last states of `child`, which has `replacement` in place of what the captured model has.
+Tensor WalkedLastStates(const Captured& model, const Transformer& child,
+                        const Replacement& replacement, int64_t batch, const WalkPoll& poll) {
+  const auto& [layer, spec, weights, before_ffn] = replacement;
+  const at::Device device = child.weights().norm.device();
+  const Tensor states = RoomForStates(model);
+  const WalkedBatches parts = InParts(states, batch, device);
+  int64_t first = layer;  // the block that comes next
+  if (before_ffn.defined()) {
+    const auto apply = [&](const WalkedPart& part, const Tensor& x) {
+      return ApplySubBlock(weights, spec, child.config(), child.rotary(),
+                           before_ffn.narrow(0, part.first, x.size(0)));
+    };
+    StepStates(parts, device, apply, [&](double) { poll(0); });
+    first = layer + 1;
+  } else {
+    WalkTo(Walked(model.model), model.states, layer, parts, [&](double) { poll(0); });
+  }
+  WalkBlocks(Walked(child), first, child.config().n_layers(), parts, poll);
+  return states;
+}
+
+}  // namespace
 
 TokenFigures ScoreReplacement(const Captured& model, const Replacement& replacement,
                               const FoldedParent& parent, int64_t batch,
@@ -154,6 +227,17 @@ TokenFigures ScoreReplacement(const Captured& model, const Replacement& replacem
   const auto& [layer, spec, given, before_ffn] = replacement;
   const SubBlockWeights weights = InTypeOf(model.model, given, spec);
   const Transformer child = WithPart(model.model, layer, spec, weights, model.states.length());
+  if (HasUnreadBlocks(model.model.weights())) {
+    constexpr double kWalk = 0.9;  // the share of the work in front of the head
+    const Tensor last = WalkedLastStates(model, child, {layer, spec, weights, before_ffn}, batch,
+                                         [&](double fraction) { poll(kWalk * fraction); });
+    return MeasureAll(
+        child, model, parent, batch,
+        [&](int64_t first, int64_t count) {
+          return last.narrow(0, first, count).to(child.weights().norm.device());
+        },
+        [&](double fraction) { poll(kWalk + (1 - kWalk) * fraction); });
+  }
   const auto behind_layer = [&](int64_t first, int64_t count) {
     if (before_ffn.defined())
       return ApplySubBlock(weights, spec, child.config(), child.rotary(),
@@ -182,12 +266,10 @@ TokenFigures ScoreFromTokens(const Captured& model, const Transformer& changed,
 }
 
 TokenFigures ScoreAsIs(const Captured& model, const FoldedParent& parent, int64_t batch) {
+  const StatesAt last(model, model.model.config().n_layers(), batch, /*in_parts=*/true);
   return MeasureAll(
       model.model, model, parent, batch,
-      [&](int64_t first, int64_t count) {
-        return LayerInput(model.model, model.states, model.model.config().n_layers(), first, count);
-      },
-      [](double) {});
+      [&](int64_t first, int64_t count) { return last.Rows(first, count); }, [](double) {});
 }
 
 namespace {
@@ -221,7 +303,9 @@ TaskDamage MeasureInTasks(const ScoreSetting& setting, const Replacement& replac
 
 Score RunScore(const ScoreParams& params, const Inputs& inputs, RunContext& context) {
   const at::ScalarType products = ProductType(params.compute, context.device().name());
-  const ScoreSetting setting(inputs, products, params.answers_only(), params.batch, context);
+  // Tasks are asked of a model in memory.
+  const ScoreSetting setting(inputs, products, params.answers_only(), params.batch, context,
+                             /*may_walk=*/!inputs.Has("tasks"));
   const auto block = inputs.Get<Block>("block");
   Replacement replacement{
       block->layer, block->spec, WeightsOf(*block, setting.parent().model.weights()), {}};

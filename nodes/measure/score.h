@@ -11,6 +11,7 @@
 #include "nodes/measure/artifacts.h"
 #include "nodes/measure/kinds.h"
 #include "nodes/states/artifacts.h"
+#include "nodes/states/file_tensor.h"
 
 namespace puzzle {
 
@@ -18,11 +19,13 @@ namespace puzzle {
 /// that type.
 [[nodiscard]] Transformer WithMatricesIn(at::ScalarType type, const Transformer& model);
 
-/// A model and its hidden states on the tokens that scores are taken on.
+/// A model and its hidden states on the tokens that scores are taken on. One whose blocks are not
+/// in memory (ForWalk of nodes/states/walk.h) is walked through, with the same results.
 struct Captured {
   const Transformer& model;
   const Activations& states;
   bool answers_only = false;  // of the predictions, those of tokens in the states' mask
+  DataRoom room = {};         // for the states of a walk
 };
 
 /// The parent's distribution on those tokens, folded for children that share `model`'s head. From

@@ -9,6 +9,7 @@
 #include "model/pch.h"
 #include "nodes/states/finite.h"
 #include "nodes/states/sub_block_data.h"
+#include "nodes/states/walk.h"
 
 namespace puzzle {
 
@@ -26,16 +27,23 @@ void CheckSameTokens(const Activations& a, const Activations& b) {
     throw Error("the activations of parent and context were captured on different tokens");
 }
 
-// A checkpoint's model on the step's device, read and converted once for all candidates.
+// A checkpoint's model on the step's device, read and converted once for all candidates; of one to
+// be walked through what is needed all the time.
 std::shared_ptr<const Transformer> ScoredModel(const Input<Checkpoint>& checkpoint,
-                                               at::ScalarType products, RunContext& context) {
+                                               at::ScalarType products, bool may_walk,
+                                               RunContext& context) {
+  const auto loaded = checkpoint.Load();
+  const bool walks = may_walk && IsWalked(loaded->model, products, context);
   return context.Resident<Transformer>(
-      fmt::format("score model {} {}", checkpoint.digest(), at::toString(products)), [&] {
-        const ModelWeights weights = ToDevice(checkpoint.Load()->model, context.device().name());
-        auto model =
-            std::make_shared<const Transformer>(WithMatricesIn(products, Transformer(weights)));
+      fmt::format("score model {} {}{}", checkpoint.digest(), at::toString(products),
+                  walks ? " walked" : ""),
+      [&] {
+        const std::string device = context.device().name();
+        const auto model = std::make_shared<const Transformer>(
+            walks ? Transformer(ForWalk(loaded->model, products, device))
+                  : WithMatricesIn(products, Transformer(ToDevice(loaded->model, device))));
         const size_t bytes = ByteSize(model->weights());
-        return SizedValue{std::move(model), bytes};
+        return SizedValue{model, bytes};
       });
 }
 
@@ -53,14 +61,15 @@ std::string NotFiniteIn(const Captured& model, int64_t batch) {
 // A checkpoint and the activations captured from it.
 struct ScoreSetting::Source {
   Source(const Inputs& inputs, const char* model_port, const char* states_port,
-         at::ScalarType products, bool is_of_answers, RunContext& context) {
+         at::ScalarType products, bool is_of_answers, bool may_walk, RunContext& context) {
     const auto checkpoint = inputs.One<Checkpoint>(model_port);
     const auto activations = inputs.One<Activations>(states_port);
-    model = ScoredModel(checkpoint, products, context);
+    model = ScoredModel(checkpoint, products, may_walk, context);
     states = activations.Load();
     name =
         fmt::format("{} {} {}", checkpoint.digest(), activations.digest(), at::toString(products));
     answers_only = is_of_answers;
+    room = RoomOfWalk(context);
     CheckActivations(*states, checkpoint.digest(), model->config());
   }
 
@@ -68,8 +77,9 @@ struct ScoreSetting::Source {
   std::shared_ptr<const Activations> states;
   std::string name;  // of the content
   bool answers_only = false;
+  DataRoom room;
 
-  [[nodiscard]] Captured captured() const { return {*model, *states, answers_only}; }
+  [[nodiscard]] Captured captured() const { return {*model, *states, answers_only, room}; }
 };
 
 // What all scores of one model share.
@@ -92,16 +102,16 @@ struct ScoreSetting::Reference {
 };
 
 ScoreSetting::ScoreSetting(const Inputs& inputs, at::ScalarType products, bool answers_only,
-                           int64_t batch, RunContext& context)
+                           int64_t batch, RunContext& context, bool may_walk)
     : batch_(batch),
       context_(context),
       parent_(std::make_unique<const Source>(inputs, "parent", "activations", products,
-                                             answers_only, context)) {
+                                             answers_only, may_walk, context)) {
   if (inputs.Has("context") != inputs.Has("context_activations"))
     throw Error("the ports `context` and `context_activations` belong together");
   if (inputs.Has("context")) {
     child_ = std::make_unique<const Source>(inputs, "context", "context_activations", products,
-                                            answers_only, context);
+                                            answers_only, may_walk, context);
     CheckSameTokens(*parent_->states, *child_->states);
     const ModelConfig &own = child_->model->config(), &parents = parent_->model->config();
     if (own.hidden_size != parents.hidden_size || own.vocab_size != parents.vocab_size)
@@ -142,7 +152,12 @@ Tensor ScoreSetting::BeforeFfn(int64_t layer) const {
   const Activations& states = *source().states;
   const auto bytes =
       sizeof(float) * static_cast<size_t>(states.sequences() * states.length() * states.hidden());
-  if (bytes > context_.resident_bytes()) return {};
+  if (bytes > context_.resident_bytes()) {
+    // As it is found when it is kept, so that the bits do not depend on it.
+    return HasUnreadBlocks(source().model->weights())
+               ? StatesBeforeFfn(source().captured(), layer, batch_)
+               : Tensor();
+  }
   return *context_.Resident<Tensor>(
       fmt::format("score states before ffn {} {}", layer, source().name), [&] {
         return SizedValue{

@@ -17,9 +17,10 @@ namespace puzzle {
 class ScoreSetting {
  public:
   /// Takes the ports `parent` and `activations`, and `context` and `context_activations` where a
-  /// child is the model that things are replaced in. Throws Error when they do not belong together.
+  /// child is the model that things are replaced in. With `may_walk` models that are too large are
+  /// left where they are, to be walked through. Throws Error when they do not belong together.
   ScoreSetting(const Inputs& inputs, at::ScalarType products, bool answers_only, int64_t batch,
-               RunContext& context);
+               RunContext& context, bool may_walk = false);
   ~ScoreSetting();
 
   /// The model that things are replaced in.
@@ -33,7 +34,7 @@ class ScoreSetting {
   /// What `replaced`, of the same tokens, loses more than model() as it is.
   [[nodiscard]] TokenMetrics Increase(const TokenFigures& replaced) const;
   /// StatesBeforeFfn of model(), undefined when it is too large to be kept: then each candidate
-  /// finds it batch by batch.
+  /// finds it batch by batch. A model that is walked through finds it for each.
   [[nodiscard]] at::Tensor BeforeFfn(int64_t layer) const;
 
  private:

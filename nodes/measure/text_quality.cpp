@@ -15,6 +15,7 @@
 #include "nodes/data/counted_predictions.h"
 #include "nodes/states/activations.h"
 #include "nodes/states/finite.h"
+#include "nodes/states/walk.h"
 
 namespace puzzle {
 
@@ -59,6 +60,7 @@ class MeasuredPredictions {
   }
 
   [[nodiscard]] int64_t wanted() const { return wanted_; }
+  [[nodiscard]] const TokenSet& tokens() const { return tokens_; }
 
   // visit(part, piece) for all predictions, on several threads; done(ids, so far) behind each batch
   // of at most RowParts(batch) parts.
@@ -106,26 +108,76 @@ class MeasuredPredictions {
   std::optional<CountedPredictions> counted_;
 };
 
-// What the head of `model` reads at the predictions of `piece`.
-HeadInput HeadOf(const Transformer& model, const Piece& piece) {
-  const Tensor x =
-      model.FinalNorm(model.Blocks(model.Embed(piece.context), 0, model.config().n_layers()));
-  const Tensor& matrix = model.weights().HeadMatrix();
-  return {piece.Chosen(x.flatten(0, 1)), matrix, matrix.scalar_type()};
-}
+// What the head of a model reads at predictions: computed when it is asked for, or, of a model
+// whose blocks are not in memory, by one walk of all of them.
+class HeadInputs {
+ public:
+  HeadInputs(const Transformer& model, const MeasuredPredictions& predictions, const DataRoom& room,
+             const WalkPoll& poll)
+      : model_(model) {
+    if (HasUnreadBlocks(model.weights())) WalkThrough(predictions, room, poll);
+  }
+  [[nodiscard]] HeadInput At(const Piece& piece) const {
+    const Tensor x = model_.FinalNorm(
+        walked_.empty() ? model_.Blocks(model_.Embed(piece.context), 0, model_.config().n_layers())
+                        : walked_.at(piece.first).to(piece.context.device()));
+    const Tensor& matrix = model_.weights().HeadMatrix();
+    return {piece.Chosen(x.flatten(0, 1)), matrix, matrix.scalar_type()};
+  }
+
+ private:
+  void WalkThrough(const MeasuredPredictions& predictions, const DataRoom& room,
+                   const WalkPoll& poll) {
+    const at::NoGradGuard no_grad;
+    const at::Device device = model_.weights().norm.device();
+    // The pieces as they will be asked for, batch by batch.
+    std::vector<std::vector<Piece>> pieces(1);
+    int64_t tokens = 0;
+    std::mutex mutex;
+    const auto visit = [&](int64_t, const Piece& piece) {
+      const std::scoped_lock lock(mutex);
+      pieces.back().push_back(piece);
+      tokens += piece.context.numel();
+    };
+    predictions.ForEach(device, visit, [&](const Tensor&, int64_t) { pieces.emplace_back(); });
+    const int64_t hidden = model_.config().hidden_size;
+    const Tensor states = RoomFor({tokens, hidden}, at::kFloat, room);
+    WalkedBatches batches;
+    int64_t begin = 0;
+    for (const std::vector<Piece>& batch : pieces) {
+      batches.emplace_back();
+      for (const Piece& piece : batch) {
+        const int64_t rows = piece.context.size(0), length = piece.context.size(1);
+        const Tensor own = states.narrow(0, begin, rows * length).view({rows, length, hidden});
+        batches.back().push_back({piece.row, own});
+        walked_.emplace(piece.first, own);
+        begin += rows * length;
+      }
+    }
+    const TokenSet& all = predictions.tokens();
+    EmbedStates(model_.weights(), all.Batch(0, all.sequences()), batches, [&](double) { poll(0); });
+    WalkBlocks({model_.weights(), model_.weights().HeadMatrix().scalar_type()}, 0,
+               model_.config().n_layers(), batches, poll);
+  }
+
+  const Transformer& model_;
+  std::map<int64_t, Tensor> walked_;  // by the first prediction of a piece: behind the last block
+};
 
 // The figures of a model at the predictions, against `reference(piece)` if there is one.
 TokenMetrics MeasurePredictions(const Transformer& model,
                                 const std::function<HeadInput(const Piece&)>& reference,
                                 const Transformer* parent, const MeasuredPredictions& predictions,
-                                const std::function<void(double)>& poll) {
+                                const DataRoom& room, const std::function<void(double)>& poll) {
   const at::NoGradGuard no_grad;
-  const at::Device device = model.weights().embedding.device();
+  const at::Device device = model.weights().norm.device();
+  const double walk = HasUnreadBlocks(model.weights()) ? 0.9 : 0;  // its share of the work
+  const HeadInputs inputs(model, predictions, room, [&](double done) { poll(walk * done); });
   TokenMetrics metrics;
   std::map<int64_t, TokenMetrics> parts;
   std::mutex mutex;
   const auto visit = [&](int64_t part, const Piece& piece) {
-    const HeadInput child = HeadOf(model, piece);
+    const HeadInput child = inputs.At(piece);
     const Tensor targets = piece.Chosen(piece.next.flatten());
     HeadInput against;
     if (reference != nullptr) against = reference(piece);
@@ -141,7 +193,8 @@ TokenMetrics MeasurePredictions(const Transformer& model,
     if (metrics.tokens > 0 &&
         !(is_finite(Metric::kNll) && (reference == nullptr || is_finite(Metric::kKl))))
       ComplainOf(model, parent, ids);
-    poll(static_cast<double>(measured) / static_cast<double>(predictions.wanted()));
+    const double done = static_cast<double>(measured) / static_cast<double>(predictions.wanted());
+    poll(walk + (1 - walk) * done);
   });
   return metrics;
 }
@@ -165,33 +218,37 @@ void CheckComparable(const ModelConfig& model, const ModelConfig& parent, const 
 
 TokenMetrics EvaluateModel(const Transformer& model, const Transformer* parent,
                            const TokenSet& tokens, int64_t positions, int64_t batch,
-                           const std::function<void(double)>& poll, bool answers_only) {
+                           const std::function<void(double)>& poll, bool answers_only,
+                           const DataRoom& room) {
   CheckTokensFit(tokens, model.config());
+  if (parent != nullptr) CheckComparable(model.config(), parent->config(), tokens);
+  const MeasuredPredictions predictions(tokens, positions, batch, answers_only);
+  std::optional<HeadInputs> parents;
   std::function<HeadInput(const Piece&)> reference;
   if (parent != nullptr) {
-    CheckComparable(model.config(), parent->config(), tokens);
-    reference = [&](const Piece& piece) { return HeadOf(*parent, piece); };
+    parents.emplace(*parent, predictions, room, [&](double) { poll(0); });
+    reference = [&](const Piece& piece) { return parents->At(piece); };
   }
-  return MeasurePredictions(model, reference, parent, {tokens, positions, batch, answers_only},
-                            poll);
+  return MeasurePredictions(model, reference, parent, predictions, room, poll);
 }
 
 FinalStates ComputeFinalStates(const Transformer& parent, const TokenSet& tokens, int64_t positions,
                                int64_t batch, const std::function<void(double)>& poll,
-                               bool answers_only) {
+                               bool answers_only, const DataRoom& room) {
   const at::NoGradGuard no_grad;
   CheckTokensFit(tokens, parent.config(), "the parent");
   const MeasuredPredictions predictions(tokens, positions, batch, answers_only);
-  const Tensor& embedding = parent.weights().embedding;
+  const Tensor& norm = parent.weights().norm;
   FinalStates states{parent.config(),
                      at::empty({predictions.wanted(), parent.config().hidden_size},
-                               embedding.options().dtype(at::kFloat)),
+                               norm.options().dtype(at::kFloat)),
                      parent.weights().HeadMatrix()};
+  const HeadInputs inputs(parent, predictions, room, [&](double) { poll(0); });
   const auto visit = [&](int64_t, const Piece& piece) {
-    states.hidden.narrow(0, piece.first, piece.count).copy_(HeadOf(parent, piece).hidden);
+    states.hidden.narrow(0, piece.first, piece.count).copy_(inputs.At(piece).hidden);
   };
   int64_t before = 0;
-  predictions.ForEach(embedding.device(), visit, [&](const Tensor& ids, int64_t measured) {
+  predictions.ForEach(norm.device(), visit, [&](const Tensor& ids, int64_t measured) {
     if (!AllFinite(states.hidden.narrow(0, before, measured - before)))
       ThrowNotFinite(FirstNotFinite(parent, ids) + " of the parent");
     before = measured;
@@ -202,7 +259,8 @@ FinalStates ComputeFinalStates(const Transformer& parent, const TokenSet& tokens
 
 TokenMetrics EvaluateModel(const Transformer& model, const FinalStates& parent,
                            const TokenSet& tokens, int64_t positions, int64_t batch,
-                           const std::function<void(double)>& poll, bool answers_only) {
+                           const std::function<void(double)>& poll, bool answers_only,
+                           const DataRoom& room) {
   CheckTokensFit(tokens, model.config());
   CheckComparable(model.config(), parent.config, tokens);
   const MeasuredPredictions predictions(tokens, positions, batch, answers_only);
@@ -211,7 +269,7 @@ TokenMetrics EvaluateModel(const Transformer& model, const FinalStates& parent,
     return HeadInput{parent.hidden.narrow(0, piece.first, piece.count), parent.head,
                      parent.head.scalar_type()};
   };
-  return MeasurePredictions(model, reference, nullptr, predictions, poll);
+  return MeasurePredictions(model, reference, nullptr, predictions, room, poll);
 }
 
 }  // namespace puzzle
