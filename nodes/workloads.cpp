@@ -62,6 +62,14 @@ double Efficiency(const ModelConfig& config) {
   return Double(config.hidden_size) / (Double(config.hidden_size) + kWidthOfHalf);
 }
 
+// In fp32, of a model that is read layer by layer.
+double LargestBlockBytes(const ModelConfig& config) {
+  int64_t largest = 0;
+  for (const BlockSpec& block : config.blocks)
+    largest = std::max(largest, CountParameters(VariantSpec(block), config));
+  return 4 * Double(largest);
+}
+
 // Floating-point operations for a token of a sequence of `length`, forward.
 double ForwardFlops(const VariantSpec& spec, const ModelConfig& config, double length) {
   double flops = 2 * Double(CountParameters(spec, config));
@@ -224,7 +232,6 @@ Workload Of(const ActivationsParams& p, const Ports& ports) {
   facts.is_online = p.keep == "online";
   Workload work = Known(facts);
   const ModelConfig& config = *facts.model;
-  work.shared_bytes = WeightBytes(config);
   work.disk_bytes = 4 * facts.tokens();
   if (facts.is_online) return work;
   const double states = facts.tokens() * Double(config.hidden_size * (config.n_layers() + 1)) *
@@ -232,7 +239,8 @@ Workload Of(const ActivationsParams& p, const Ports& ports) {
   work.disk_bytes += p.max_mib > 0 ? std::min(states, Double(p.max_mib) * 1048576) : states;
   work.host_s = work.disk_bytes / kDiskBytesPerS;
   AddProducts(facts.tokens() * BlockFlops(config, facts.length), config, p.compute, work);
-  work.memory_bytes = 0.5e9;
+  const double between = 4 * facts.tokens() * Double(config.hidden_size);  // two layers
+  work.memory_bytes = 0.4e9 + LargestBlockBytes(config) + std::min(between, kMostDataInMemory);
   return work;
 }
 
@@ -301,7 +309,8 @@ Workload Of(const BldParams& p, const Ports& ports) {
   flops += refit * (forward + 2 * widest * widest) + widest * widest * widest;
   AddProducts(flops, config, p.compute, work);
   const double states = 8 * data->tokens() * Double(config.hidden_size);
-  work.shared_bytes = WeightBytes(config) + std::min(states, kMostDataInMemory);
+  work.shared_bytes = (data->is_online ? WeightBytes(config) : LargestBlockBytes(config)) +
+                      std::min(states, kMostDataInMemory);
   work.memory_bytes = kTrainedCopies * weights + Double(p.batch) * data->length * 4 *
                                                      (6 * Double(config.hidden_size) + 5 * widest);
   return work;

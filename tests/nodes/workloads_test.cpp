@@ -94,6 +94,21 @@ TEST(WorkloadsTest, ProductsAreCounted) {
   EXPECT_NEAR(Load("gkd", gkd, inputs).bf16_flops, 10 * once.flops, 1e-6 * once.flops);
 }
 
+TEST(WorkloadsTest, CapturingHoldsALayerAndTheStatesBehindIt) {
+  Small small;
+  const auto capture = [&] {
+    const Workload parent = Load("pretrain", small.trained, {{"tokens", &small.tokens}});
+    return Load("activations", ActivationsParams(),
+                {{"parent", &parent}, {"tokens", &small.tokens}});
+  };
+  const Workload two = capture();
+  EXPECT_EQ(two.shared_bytes, 0);
+  EXPECT_EQ(two.memory_bytes,
+            0.4e9 + 4 * (4 * 64 * 64 + 3 * 64 * 128 + 2 * 64) + 4 * 100 * 32 * 64);
+  small.trained.layers = 20;
+  EXPECT_EQ(capture().memory_bytes, two.memory_bytes) << "however many there are";
+}
+
 TEST(WorkloadsTest, ABlockCostsItsSizeAndAScoreTheLayersBehindIt) {
   const Small small;
   const auto block = [&](int64_t layer, const std::string& variant) {
