@@ -1,0 +1,223 @@
+// What it takes to bring a large checkpoint from one folder into another, beside cp of the same
+// bytes: seconds, processor seconds, and the peak of anonymous memory. The checkpoint has the shape
+// of Llama-3.1-8B, bf16, with as many layers as are wanted (32 make 16 GB) and random values over
+// and over. FOLDER is made, and removed; with 0 rounds FOLDER/model is left, for others.
+//
+//   build/stream_bench FOLDER [LAYERS [ROUNDS]]
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "apps/machine/blas_kernel.h"
+#include "io/error.h"
+#include "io/ggml_types.h"
+#include "model/files/checkpoint.h"
+#include "model/files/gguf_checkpoint.h"
+#include "model/files/open_checkpoint.h"
+#include "model/pch.h"
+#include "model/unread.h"
+
+namespace puzzle {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double kMib = 1 << 20;
+
+double AnonymousMib() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    if (word != "RssAnon:") continue;
+    double kib = 0;
+    status >> kib;
+    return kib / 1024;
+  }
+  return 0;
+}
+
+// The peak of anonymous memory while it lives, looked at every few milliseconds.
+class AnonymousPeak {
+ public:
+  AnonymousPeak()
+      : before_(AnonymousMib()), watcher_([this](const std::stop_token& stop) {
+          while (!stop.stop_requested()) {
+            peak_ = std::max(peak_.load(), AnonymousMib());
+            std::this_thread::sleep_for(std::chrono::milliseconds(2));
+          }
+        }) {}
+  // Above what there was before.
+  [[nodiscard]] double Mib() const { return std::max(0.0, peak_ - before_); }
+
+ private:
+  double before_;
+  std::atomic<double> peak_ = 0;
+  std::jthread watcher_;
+};
+
+double ProcessorSeconds(int who) {
+  rusage usage = {};
+  ::getrusage(who, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+// Runs `work` and prints what it took for so many MiB; `who` computes.
+void Measure(const std::string& what, double mib, int who, const std::function<void()>& work) {
+  const AnonymousPeak peak;
+  const double before_s = ProcessorSeconds(who);
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  const double wall_s =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  fmt::print("{:26} {:7.0f} MiB/s {:7.1f} s {:7.1f} s of processor", what, mib / wall_s, wall_s,
+             ProcessorSeconds(who) - before_s);
+  if (who == RUSAGE_SELF) fmt::print("   anonymous peak {:.0f} MiB", peak.Mib());
+  fmt::print("\n");
+}
+
+// Values from a table, over and over.
+class Pattern final : public TensorSource, public TensorSource::Rows {
+ public:
+  Pattern(Shape shape, const at::Tensor& table) : shape_(std::move(shape)), table_(table) {}
+  at::Tensor Read() const override {
+    at::Tensor values = at::empty(shape_, at::kBFloat16);
+    Fill(0, values.numel(), values.data_ptr());
+    return values.to(at::kFloat);
+  }
+  const TensorSource::Rows* rows() const override { return shape_.size() == 2 ? this : nullptr; }
+  void ReadRows(int64_t first, std::span<float> out) const override {
+    at::Tensor rows = at::empty({std::ssize(out)}, at::kBFloat16);
+    Fill(first * shape_[1], rows.numel(), rows.data_ptr());
+    rows = rows.to(at::kFloat);
+    std::copy_n(rows.data_ptr<float>(), rows.numel(), out.data());
+  }
+  bool ReadStored(int64_t first, int64_t count, DType type, void* out) const override {
+    if (type != DType::kBF16) return false;
+    Fill(first * shape_[1], count * shape_[1], out);
+    return true;
+  }
+
+ private:
+  void Fill(int64_t first, int64_t elements, void* out) const {
+    auto* to = static_cast<at::BFloat16*>(out);
+    const auto* from = table_.data_ptr<at::BFloat16>();
+    int64_t place = first % table_.numel();
+    while (elements > 0) {
+      const int64_t count = std::min(elements, table_.numel() - place);
+      std::memcpy(to, from + place, static_cast<size_t>(count) * sizeof(at::BFloat16));
+      to += count;
+      elements -= count;
+      place = 0;
+    }
+  }
+
+  Shape shape_;
+  const at::Tensor& table_;
+};
+
+ModelConfig Llama8B(int64_t layers) {
+  ModelConfig config;
+  config.vocab_size = 128256;
+  config.hidden_size = 4096;
+  config.n_heads = 32;
+  config.head_dim = 128;
+  config.max_positions = 8192;
+  config.tied_embeddings = false;
+  config.stored_dtype = DType::kBF16;
+  const BlockSpec block{{SubBlockForm::kFull, 8}, {SubBlockForm::kFull, 14336}};
+  config.blocks.assign(static_cast<size_t>(layers), block);
+  return config;
+}
+
+double LargestMib(const ModelConfig& config) {
+  ModelWeights outline = Outline(config);
+  int64_t largest = 0;
+  for (const auto& [name, slot] : Slots(outline)) largest = std::max(largest, slot->numel());
+  return static_cast<double>(largest) * static_cast<double>(ElementSize(config.stored_dtype)) /
+         kMib;
+}
+
+double FolderMib(const fs::path& folder) {
+  double bytes = 0;
+  for (const auto& entry : fs::directory_iterator(folder))
+    bytes += static_cast<double>(entry.file_size());
+  return bytes / kMib;
+}
+
+void WriteSource(const std::string& folder, const ModelConfig& config) {
+  const at::Tensor table = (at::randn({1'000'003}) * 0.02).to(at::kBFloat16);
+  ModelWeights model = Outline(config);
+  for (const auto& [name, slot] : Slots(model)) {
+    const Shape shape = slot->sizes().vec();
+    *slot = Unread(shape, std::make_shared<Pattern>(shape, table));
+  }
+  SaveCheckpoint(folder, model);
+}
+
+void Bench(const fs::path& folder, int64_t layers, int64_t rounds) {
+  const ModelConfig config = Llama8B(layers);
+  const std::string source = folder / "model", out = folder / "out";
+  WriteSource(source, config);
+  const double mib = FolderMib(source);
+  fmt::print("{} layers, {:.0f} MiB, the largest tensor {:.0f} MiB\n", layers, mib,
+             LargestMib(config));
+  const auto save_as = [&](DType type) {
+    ModelWeights model = OpenCheckpoint(source);
+    model.config.stored_dtype = type;
+    SaveCheckpoint(out, model);
+  };
+  const auto measure = [&](const char* what, int who, const std::function<void()>& work) {
+    Measure(what, mib, who, work);
+    fs::remove_all(out);
+  };
+  for (int64_t round = 0; round < rounds; ++round) {
+    measure("cp", RUSAGE_CHILDREN, [&] {
+      const std::string command = fmt::format("cp -r --reflink=never '{}' '{}'", source, out);
+      if (std::system(command.c_str()) != 0) throw Error("cp failed");
+    });
+    measure("folder, bf16 as it is", RUSAGE_SELF, [&] { save_as(DType::kBF16); });
+    measure("folder, bf16 to f16", RUSAGE_SELF, [&] { save_as(DType::kF16); });
+    measure("GGUF, bf16 as it is", RUSAGE_SELF, [&] {
+      fs::create_directories(out);
+      (void)SaveGguf(out + "/model.gguf", OpenCheckpoint(source), {FindWritableGgmlType("BF16")});
+    });
+  }
+}
+
+}  // namespace
+}  // namespace puzzle
+
+int main(int argc, char** argv) {
+  puzzle::RestartUnlessBlasPrepared(argv);
+  if (argc < 2 || std::filesystem::exists(argv[1])) {
+    fmt::print(stderr, "stream_bench FOLDER [LAYERS [ROUNDS]]: FOLDER must not be there\n");
+    return 2;
+  }
+  const int64_t layers = argc > 2 ? std::atoll(argv[2]) : 2;
+  const int64_t rounds = argc > 3 ? std::atoll(argv[3]) : 3;
+  int status = 0;
+  try {
+    puzzle::Bench(argv[1], layers, rounds);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    status = 1;
+  }
+  if (rounds > 0 || status != 0) std::filesystem::remove_all(argv[1]);
+  return status;
+}
