@@ -8,6 +8,7 @@
 
 #include "io/byte_tokenizer_json.h"
 #include "io/ggml_types.h"
+#include "io/gguf.h"
 #include "io/gguf_tokenizer.h"
 #include "io/safetensors.h"
 #include "io/tokenizer.h"
@@ -315,21 +316,46 @@ TEST(ByteExportsTest, AreWritten) {
   WriteAll({"bytes", Random(config), MakeByteTokenizer()->files()});
 }
 
+using Changes = std::vector<std::pair<int64_t, std::string>>;
+
+/// The model with untrained variants in the places of some sub-blocks.
+ModelWeights ChildOf(const ModelWeights& parent, const Changes& changes) {
+  ModelWeights child = parent;
+  for (const auto& [layer, name] : changes) {
+    const VariantSpec spec = ResolveVariant(name, parent.config, layer);
+    Replace(child, layer, spec, InitVariant(parent, layer, spec));
+  }
+  return child;
+}
+
 /// Weights as they are after training, with a real tokenizer.
 TEST(TrainedExportsTest, AreWritten) {
   const std::string path = DataPath("models/stories3M");
   if (!fs::exists(path)) GTEST_SKIP() << "no " << path;
   const at::NoGradGuard no_grad;
-  ModelWeights child = LoadCheckpoint(path);
-  const ModelWeights parent = child;
-  const std::pair<int64_t, const char*> changes[] = {
-      {0, "attn:none"},  {0, "ffn:384"}, {1, "attn:kv1"},   {1, "ffn:none"}, {2, "attn:linear"},
-      {3, "attn:kv1q3"}, {3, "ffn:64"},  {4, "ffn:linear"}, {5, "ffn:256"}};
-  for (const auto& [layer, name] : changes) {
-    const VariantSpec spec = ResolveVariant(name, parent.config, layer);
-    Replace(child, layer, spec, InitVariant(parent, layer, spec));
-  }
+  const ModelWeights child = ChildOf(LoadCheckpoint(path), {{0, "attn:none"},
+                                                            {0, "ffn:384"},
+                                                            {1, "attn:kv1"},
+                                                            {1, "ffn:none"},
+                                                            {2, "attn:linear"},
+                                                            {3, "attn:kv1q3"},
+                                                            {3, "ffn:64"},
+                                                            {4, "ffn:linear"},
+                                                            {5, "ffn:256"}});
   WriteAll({"stories3M", child, LoadTokenizer(path)->files(), true, true, true});
+}
+
+/// A language model that people use: its vocabulary of 49,152, its depth, a byte-level BPE.
+TEST(SmolLm2ExportsTest, AreWritten) {
+  const std::string path = DataPath("models/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf");
+  if (!fs::exists(path)) GTEST_SKIP() << "no " << path;
+  const at::NoGradGuard no_grad;
+  Changes changes = {{0, "attn:kv1"},    {3, "attn:none"},  {7, "attn:linear"}, {8, "ffn:linear"},
+                     {11, "attn:kv1q3"}, {20, "attn:none"}, {20, "ffn:none"},   {29, "attn:kv1"}};
+  for (int64_t layer = 0; layer < 30; layer += 2)
+    if (layer != 8 && layer != 20) changes.emplace_back(layer, "ffn:62%");
+  WriteAll({"smollm2", ChildOf(LoadCheckpoint(path), changes),
+            TokenizerFilesFromGguf(GgufReader::Open(path))});
 }
 
 }  // namespace
