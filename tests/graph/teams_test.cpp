@@ -305,12 +305,20 @@ TEST_F(TeamRunTest, TheMemberWhoseDeviceBreaksIsTheOneThatGoes) {
   playground_.on_start = [](const std::string& what) {
     if (what.starts_with("together cuda:1")) throw Broken("CUDA error: unknown error");
   };
+  options_.keep_going = true;
   Load(R"({"puzzle": 1, "nodes": {
-    "t": {"kind": "together", "foreach": {"i": {"range": [0, 8]}}, "params": {"value": "${i}"}}}})");
+    "s": {"kind": "sleep", "foreach": {"i": {"range": [0, 4]}}, "params": {"value": "${i}"}},
+    "t": {"kind": "together", "foreach": {"i": {"range": [0, 3]}},
+          "params": {"value": "${i}", "lanes": 3}}}})");
   Run();
-  EXPECT_EQ(ran().size(), 8u) << "on the two that are left";
+  EXPECT_EQ(ran().size(), 4u) << "on the two that are left";
   ASSERT_EQ(observer_.warnings.size(), 1u);
   EXPECT_THAT(observer_.warnings[0], HasSubstr("cuda:1 on "));
+  EXPECT_EQ(failed().size(), 3u);
+  for (const StepResult& step : report().steps) {
+    if (step.outcome != Outcome::kFailed) continue;
+    EXPECT_THAT(step.message, HasSubstr("together, and there are 2 of cuda (left)"));
+  }
 }
 
 }  // namespace
