@@ -19,6 +19,7 @@
 #include "nodes/precision/kinds.h"
 #include "nodes/states/kinds.h"
 #include "nodes/train/kinds.h"
+#include "nodes/trained_share.h"
 
 namespace puzzle {
 namespace {
@@ -259,8 +260,8 @@ Workload Of(const ImportanceParams& p, const Ports& ports) {
     }
   }
   const double recomputed = states->is_online ? Double(config.n_layers()) / 2 : 1;
-  AddProducts(tokens * (recomputed * BlockFlops(config, states->length) + ranking), config, "fp32",
-              work);
+  AddProducts(tokens * (recomputed * BlockFlops(config, states->length) + ranking), config,
+              "fp32", work);
   work.disk_bytes = 8 * widest * Double(config.n_layers());
   work.shared_bytes = WeightBytes(config);
   work.memory_bytes = 4 * tokens * (3 * widest + 4 * Double(config.hidden_size));
@@ -378,6 +379,16 @@ Workload Of(const RemoveBlocksParams& p, const Ports& ports) {
   return work;
 }
 
+// Gradients of the states, two products of attention for each of the forward pass, and those of
+// what is trained.
+double BackwardFlops(const TrainedShare& share, const ModelConfig& config, double length) {
+  double products = 0;  // of the states with matrices
+  for (int64_t layer = share.first_layer; layer < config.n_layers(); ++layer)
+    products += 2 * Double(CountParameters(ParentVariant(config, layer, SubBlock::kBoth), config));
+  const double forward = BlockFlops(config, length, share.first_layer);
+  return products + 2 * (forward - products) + 2 * share.matrices;
+}
+
 Workload Of(const GkdParams& p, const Ports& ports) {
   const Facts *teacher = ports.Get("teacher"), *student = ports.Get("student"),
               *tokens = ports.Get("tokens");
@@ -387,18 +398,22 @@ Workload Of(const GkdParams& p, const Ports& ports) {
   const Facts* states = ports.Get("activations");
   const bool is_stored = states != nullptr && !states->is_online;
   const double trained = Double(p.steps * p.batch) * tokens->length;
-  const double head = HeadFlops(config) * (p.kl_weight > 0 || p.lm_weight > 0 ? 4 : 0);
+  const TrainedShare share = ShareOf(p, *teacher->model, config);
+  const double head =
+      HeadFlops(config) * (p.kl_weight > 0 || p.lm_weight > 0 ? 3 + (share.head ? 1 : 0) : 0);
   const double blocks = BlockFlops(config, tokens->length);
-  AddProducts(kGlobalTraining * trained * (3 * blocks + head + (is_stored ? 0 : blocks)), config,
-              p.compute, work);
+  AddProducts(
+      kGlobalTraining * trained *
+          (blocks + BackwardFlops(share, config, tokens->length) + head + (is_stored ? 0 : blocks)),
+      config, p.compute, work);
   work.disk_bytes = WeightBytes(config);
   work.shared_bytes = WeightBytes(*teacher->model);
-  // A quarter of a batch at a time; the best state is a copy more.
+  // A quarter of a batch at a time; the best state of what is trained is a copy more.
   const auto in_work = static_cast<int64_t>(std::ceil(Double(p.batch) / 4) * tokens->length);
   work.memory_bytes =
-      (kTrainedCopies + 1) * WeightBytes(config) +
+      WeightBytes(config) + kTrainedCopies * sizeof(float) * share.parameters +
       (p.recompute == "on" ? 4 * Double(in_work * config.hidden_size * config.n_layers())
-                           : block::KeptForGradients(config, in_work));
+                           : block::KeptForGradients(config, in_work, p.compute == "bf16"));
   return work;
 }
 

@@ -40,6 +40,44 @@ int64_t Count(const Spec& spec, bool biased, const ModelConfig& config) {
   throw BugError("unknown sub-block form");
 }
 
+// Of a token.
+double KeptPlain(const BlockSpec& block, const ModelConfig& config) {
+  const int64_t channels = block.ffn.is_full() ? block.ffn.size : 0;
+  return sizeof(float) * static_cast<double>(12 * config.hidden_size + 4 * channels);
+}
+
+constexpr double kBf16Bytes = 2;
+
+// The state, what the norm divides by, and what lies between the matrices.
+template <class Spec>
+double KeptFused(const Spec& spec, double between, const ModelConfig& config) {
+  const double state = sizeof(float) * static_cast<double>(config.hidden_size);
+  switch (spec.form) {
+    case SubBlockForm::kFull:
+      return state + sizeof(float) + between;
+    case SubBlockForm::kLinear:  // plain: the norm's output too, in both types
+      return 2 * state + kBf16Bytes * static_cast<double>(config.hidden_size);
+    case SubBlockForm::kNone:
+      return 0;
+  }
+  throw BugError("unknown sub-block form");
+}
+
+// Queries, mixed heads, keys and values, and a sum for every query.
+double KeptFused(const AttentionSpec& spec, const ModelConfig& config) {
+  const int64_t queries = spec.is_full() ? QueryHeads(spec, config) : 0;
+  const int64_t heads = 2 * (queries + spec.n_kv_heads);
+  return KeptFused(spec,
+                   kBf16Bytes * static_cast<double>(heads * config.head_dim) +
+                       sizeof(float) * static_cast<double>(queries),
+                   config);
+}
+
+// The gate and what it multiplies.
+double KeptFused(const FfnSpec& spec, const ModelConfig& config) {
+  return KeptFused(spec, kBf16Bytes * 2 * static_cast<double>(spec.size), config);
+}
+
 }  // namespace
 
 int64_t CountNorm(const ModelConfig& config) {
@@ -54,13 +92,13 @@ int64_t CountParameters(const FfnSpec& spec, const ModelConfig& config) {
   return Count(spec, config.arch.ffn_bias, config);
 }
 
-double KeptForGradients(const ModelConfig& config, int64_t tokens) {
-  double values = 0;  // of a token
+double KeptForGradients(const ModelConfig& config, int64_t tokens, bool fused) {
+  double bytes = 0;  // of a token
   for (const BlockSpec& block : config.blocks) {
-    values += 12 * static_cast<double>(config.hidden_size);
-    if (block.ffn.is_full()) values += 4 * static_cast<double>(block.ffn.size);
+    bytes += fused ? KeptFused(block.attention, config) + KeptFused(block.ffn, config)
+                   : KeptPlain(block, config);
   }
-  return sizeof(float) * values * static_cast<double>(tokens);
+  return bytes * static_cast<double>(tokens);
 }
 
 }  // namespace puzzle::block

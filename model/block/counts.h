@@ -14,7 +14,8 @@ namespace puzzle::block {
 /// Of a norm over hidden states.
 [[nodiscard]] int64_t CountNorm(const ModelConfig& config);
 
-/// Bytes that all blocks of a model in training keep of `tokens` tokens for the gradients, about.
-[[nodiscard]] double KeptForGradients(const ModelConfig& config, int64_t tokens);
+/// Bytes that all blocks of a model in training keep of `tokens` tokens for the gradients, about:
+/// of plain operators in fp32, or of sub-blocks that are `fused` (model/block/fused.h).
+[[nodiscard]] double KeptForGradients(const ModelConfig& config, int64_t tokens, bool fused);
 
 }  // namespace puzzle::block

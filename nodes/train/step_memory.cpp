@@ -11,6 +11,7 @@ namespace puzzle {
 
 namespace {
 
+constexpr double kBf16Bytes = 2;
 constexpr double kLogitBytes = 3.0 * (1 << 25);  // of a part: both models' chunks and gradients
 
 int64_t AtOnce(const StepShape& shape) {
@@ -28,16 +29,17 @@ double StepBytes(const ModelConfig& student, const StepShape& shape, bool recomp
   const int64_t tokens = TokensAtOnce(shape);
   const double state = sizeof(float) * static_cast<double>(tokens * student.hidden_size);
   const auto layers = static_cast<double>(student.n_layers());
-  const double kept = block::KeptForGradients(student, tokens);
+  const double kept = block::KeptForGradients(student, tokens, shape.fused);
+  const double rounded = shape.fused ? kBf16Bytes * static_cast<double>(shape.parameters) : 0;
   const double gradients =
       AtOnce(shape) > 1 ? sizeof(float) * static_cast<double>(AtOnce(shape) * shape.parameters) : 0;
   return (layers + 1) * state + (recompute ? layers * state + kept / std::max(layers, 1.0) : kept) +
-         gradients + static_cast<double>(AtOnce(shape)) * kLogitBytes;
+         rounded + gradients + static_cast<double>(AtOnce(shape)) * kLogitBytes;
 }
 
 bool WantsRecompute(const ModelConfig& student, const StepShape& shape, uint64_t free) {
-  return free > 0 &&
-         block::KeptForGradients(student, TokensAtOnce(shape)) > static_cast<double>(free) / 4;
+  return free > 0 && block::KeptForGradients(student, TokensAtOnce(shape), shape.fused) >
+                         static_cast<double>(free) / 4;
 }
 
 void CheckBatchFits(const ModelConfig& student, const StepShape& shape, bool recompute,

@@ -15,10 +15,11 @@ struct StepShape {
   int64_t parts = 1;       // into which a batch is split
   int64_t threads = 1;     // how many of them are in work at once, at most
   int64_t parameters = 0;  // of the student
+  bool fused = false;      // its blocks are FusedBlocks: products in bf16, of rounded matrices
 };
 
 /// Bytes, about: the teacher's states, what blocks keep (or, `recompute`, their inputs and one
-/// block's), logits, and gradients of parts.
+/// block's), rounded matrices, logits, and gradients of parts.
 [[nodiscard]] double StepBytes(const ModelConfig& student, const StepShape& shape, bool recompute);
 
 /// Whether blocks are better computed again where `free` bytes are left: where what they keep would

@@ -3,11 +3,13 @@
 #include "model/fused_blocks.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <string>
 #include <vector>
 
 #include "io/error.h"
+#include "model/block/counts.h"
 #include "model/math/block_kernels.h"
 #include "model/math/losses.h"
 #include "tests/model/tiny_model.h"
@@ -79,6 +81,31 @@ TEST(FusedTest, AgreesWithFp32UpToRounding) {
     EXPECT_EQ(fused.gradients[i].scalar_type(), at::kFloat);
     EXPECT_LT(RelativeError(fused.gradients[i], plain.gradients[i]), 2e-2) << i;
   }
+}
+
+// What the heap of this thread holds.
+double HeapBytes() {
+  const struct mallinfo2 heap = mallinfo2();
+  return static_cast<double>(heap.uordblks + heap.hblkhd);
+}
+
+TEST(FusedTest, KeepsTheBytesThatAreCounted) {
+  const at::AutoGradMode with_gradients(true);
+  ModelConfig config = FusableConfig();
+  config.blocks.resize(1);
+  config.blocks.push_back({{SubBlockForm::kFull, 1}, {SubBlockForm::kFull, 24}});
+  ModelWeights leaves = RoundedModel(config);
+  for (const auto& [name, slot] : Slots(leaves)) slot->requires_grad_(true);
+  const Transformer model(leaves);
+  const RoundedBlocks rounded = Rounded(model);
+  ASSERT_NE(rounded, nullptr);
+  const Tensor x = RandomTensor({16, 250, 32}, 3).requires_grad_(true);
+  (void)FusedBlocks(model, rounded, x, 0, 2);  // what is made once
+  const double before = HeapBytes();
+  const Tensor y = FusedBlocks(model, rounded, x, 0, 2);  // its last state stands for the first
+  const double counted = block::KeptForGradients(config, 16 * 250, true);
+  EXPECT_NEAR(HeapBytes() - before, counted, 0.1 * counted);
+  EXPECT_TRUE(y.requires_grad());
 }
 
 TEST(FusedTest, WithoutGradientsTheStatesAreTheSame) {

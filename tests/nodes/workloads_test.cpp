@@ -13,6 +13,7 @@
 #include "nodes/measure/kinds.h"
 #include "nodes/states/kinds.h"
 #include "nodes/train/kinds.h"
+#include "nodes/trained_share.h"
 
 namespace puzzle {
 namespace {
@@ -107,6 +108,57 @@ TEST(WorkloadsTest, CapturingHoldsALayerAndTheStatesBehindIt) {
             0.4e9 + 4 * (4 * 64 * 64 + 3 * 64 * 128 + 2 * 64) + 4 * 100 * 32 * 64);
   small.trained.layers = 20;
   EXPECT_EQ(capture().memory_bytes, two.memory_bytes) << "however many there are";
+}
+
+// Of what is not trained no gradients are computed and no moments kept.
+TEST(WorkloadsTest, ADistillationCostsWhatItTrains) {
+  const Small small;
+  const auto load = [&](const std::string& train) {
+    GkdParams gkd;
+    gkd.steps = 5;
+    gkd.train = train;
+    gkd.rank = 4;
+    return Load("gkd", gkd,
+                {{"teacher", &small.parent},
+                 {"student", &small.parent},
+                 {"tokens", &small.tokens},
+                 {"activations", &small.states}});
+  };
+  const Workload all = load("all");
+  // Everything forward once and backward twice, the parent's head once more.
+  const double all_flops = 3 * 2 * (kAttention + kFfn) + 4 * kHead;
+  const auto ratio = [&](const std::string& train) { return load(train).flops / all.flops; };
+  EXPECT_NEAR(ratio("norms"),
+              (all_flops - kHead - 2 * 2 * (3 * 64 * 64 + 64 + 2 * 64 * 128 + 64)) / all_flops,
+              1e-9)
+      << "gradients of o_proj and down_proj alone";
+  EXPECT_NEAR(ratio("changed"), (all_flops - kHead) / all_flops, 1e-9) << "which ones is not known";
+  EXPECT_NEAR(ratio("adapters"), (all_flops - kHead - 2 * 2 * 2 * 64) / all_flops, 1e-9)
+      << "go through the matrices' gradients, but no norms'";
+  const double trained = 2 * 4 * (4 * (64 + 64) + 3 * (64 + 128));
+  const double whole = 2 * (4 * 64 * 64 + 3 * 64 * 128 + 2 * 64) + 2 * 259 * 64 + 64;
+  EXPECT_NEAR(all.memory_bytes - load("adapters").memory_bytes, 4 * 4 * (whole - trained), 1);
+}
+
+TEST(WorkloadsTest, OnlyTheSubBlocksThatDifferAndTheStatesAboveThemAreTrained) {
+  ModelConfig teacher;
+  teacher.hidden_size = 64;
+  teacher.n_heads = 2;
+  teacher.head_dim = 32;
+  teacher.blocks.assign(4, {{SubBlockForm::kFull, 2}, {SubBlockForm::kFull, 128}});
+  ModelConfig student = teacher;
+  student.blocks[1].ffn.size = 32;
+  student.blocks[3].attention = {SubBlockForm::kLinear, 0};
+  GkdParams gkd;
+  gkd.train = "changed";
+  const TrainedShare share = ShareOf(gkd, teacher, student);
+  EXPECT_EQ(share.first_layer, 1);
+  EXPECT_EQ(share.parameters, (3 * 64 * 32 + 64) + (64 * 64 + 64));
+  EXPECT_EQ(share.matrices, share.parameters);
+  EXPECT_FALSE(share.head);
+  gkd.train = "all";
+  EXPECT_EQ(ShareOf(gkd, teacher, student).first_layer, 0);
+  EXPECT_TRUE(ShareOf(gkd, teacher, student).head);
 }
 
 TEST(WorkloadsTest, ABlockCostsItsSizeAndAScoreTheLayersBehindIt) {
