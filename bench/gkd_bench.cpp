@@ -1,16 +1,22 @@
 // What a step of global distillation costs: processor time and memory. The student is MODEL with
 // three quarters of every FFN's channels; nothing is held out, so that only training is measured.
+// With LANES several lanes of THREADS threads each share a step, as with `devices`.
 //
-//   build/gkd_bench MODEL TEXT [BATCH [STEPS [LENGTH [COMPUTE [RECOMPUTE [THREADS [HEAD]]]]]]]
+//   build/gkd_bench MODEL TEXT [BATCH [STEPS [LENGTH [COMPUTE [RECOMPUTE [THREADS [HEAD
+//   [LANES]]]]]]]]
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <ctime>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "apps/machine/blas_kernel.h"
+#include "graph/run/lane_team.h"
 #include "graph/run/memory_meter.h"
 #include "io/error.h"
 #include "io/file.h"
@@ -38,7 +44,23 @@ double PeakGib() {
 // Says how far the training is.
 class Context final : public RunContext {
  public:
-  const Device& device() const override { return device_; }
+  Context(size_t lanes, int threads) : team_(lanes), devices_(lanes) {
+    for (size_t number = 1; number < lanes; ++number) {
+      members_.emplace_back([this, number, threads] {
+        BindThreadToDevice("cpu");
+        SetThreads(threads);
+        team_.Serve(number);
+      });
+    }
+  }
+  ~Context() override {
+    team_.Dismiss();
+    for (std::thread& member : members_) member.join();
+  }
+
+  const Device& device() const override { return devices_.front(); }
+  std::vector<Device> devices() const override { return devices_; }
+  void OnEach(const std::function<void(size_t)>& work) override { team_.OnEach(work); }
   uint64_t seed() const override { return 1; }
   void Poll(double fraction, std::string_view note) override {
     fmt::print("{:3.0f} %  {}  processor s {:.1f}  peak GiB {:.2f}\n", 100 * fraction, note,
@@ -57,7 +79,9 @@ class Context final : public RunContext {
   }
 
  private:
-  Device device_;
+  LaneTeam team_;
+  std::vector<Device> devices_;
+  std::vector<std::thread> members_;
   double start_ = ProcessorSeconds();
 };
 
@@ -71,7 +95,7 @@ ModelWeights Narrowed(ModelWeights model) {
 }
 
 void Run(const std::string& folder, const std::string& text, const GkdParams& params,
-         int64_t length) {
+         int64_t length, int threads) {
   Transformer parent(LoadCheckpoint(folder));
   const Transformer student(Narrowed(parent.weights()));
   const Transformer teacher =
@@ -81,19 +105,25 @@ void Run(const std::string& folder, const std::string& text, const GkdParams& pa
                                      {.length = length, .sequences = params.batch * params.steps});
   const TeacherStates states = StatesOf(teacher, tokens);
   fmt::print(
-      "{}\n{} x {} tokens a step, {}, head {}, recompute {}; student {:.1f} M parameters; peak GiB "
-      "{:.2f}\n",
+      "{}\n{} x {} tokens a step, {}, head {}, recompute {}, {} lanes of {} threads; student "
+      "{:.1f} "
+      "M parameters; peak GiB {:.2f}\n",
       RuntimeDescription(), params.batch, length, params.compute, params.head_compute,
-      params.recompute, static_cast<double>(ByteSize(student.weights())) / 4e6, PeakGib());
-  Context context;
+      params.recompute, params.devices, threads,
+      static_cast<double>(ByteSize(student.weights())) / 4e6, PeakGib());
+  Context context(static_cast<size_t>(params.devices), threads);
+  const auto begin = std::chrono::steady_clock::now();
   const double start = ProcessorSeconds();
   const GlobalDistillation end =
-      DistillGlobally(teacher, states, student, tokens, params, 1, context);
+      DistillGlobally({{teacher, states}}, student, tokens, params, 1, context);
   const double seconds = ProcessorSeconds() - start;
+  const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - begin;
   const double trained = static_cast<double>(params.steps * params.batch * length);
   fmt::print(
-      "loss {:.9g}; {:.1f} processor s a step, {:.0f} tokens a processor s; peak GiB {:.2f}\n",
-      end.loss, seconds / static_cast<double>(params.steps), trained / seconds, PeakGib());
+      "loss {:.9g}; {:.1f} processor s a step, {:.0f} tokens a processor s; {:.1f} s a step; peak "
+      "GiB {:.2f}\n",
+      end.loss, seconds / static_cast<double>(params.steps), trained / seconds,
+      wall.count() / static_cast<double>(params.steps), PeakGib());
 }
 
 }  // namespace
@@ -102,9 +132,9 @@ void Run(const std::string& folder, const std::string& text, const GkdParams& pa
 int main(int argc, char** argv) {
   puzzle::RestartUnlessBlasPrepared(argv);
   if (argc < 3) {
-    fmt::print(
-        stderr,
-        "gkd_bench MODEL TEXT [BATCH [STEPS [LENGTH [COMPUTE [RECOMPUTE [THREADS [HEAD]]]]]]]\n");
+    fmt::print(stderr,
+               "gkd_bench MODEL TEXT [BATCH [STEPS [LENGTH [COMPUTE [RECOMPUTE [THREADS [HEAD "
+               "[LANES]]]]]]]]\n");
     return 2;
   }
   const auto number = [&](int index, int otherwise) {
@@ -117,7 +147,9 @@ int main(int argc, char** argv) {
   params.holdout = 0;
   params.compute = argc > 6 ? argv[6] : "bf16";
   params.recompute = argc > 7 ? argv[7] : "off";
-  puzzle::SetThreads(number(8, 1));
+  const int threads = number(8, 1);
+  puzzle::SetThreads(threads);
   params.head_compute = argc > 9 ? argv[9] : "auto";
-  puzzle::Run(argv[1], argv[2], params, number(5, 512));
+  params.devices = number(10, 1);
+  puzzle::Run(argv[1], argv[2], params, number(5, 512), threads);
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include "io/error.h"
@@ -17,10 +18,20 @@ using at::Tensor;
 
 namespace {
 constexpr int64_t kElementsTogether = int64_t{1} << 22;  // for one thread
+
+// How libtorch splits a sum, and so its last bits, depends on the number of threads: one.
+double NormOnOneThread(const Tensor& values) {
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  const double norm = values.norm().item<double>();
+  at::set_num_threads(threads);
+  return norm;
+}
+
 }  // namespace
 
-AdamW::AdamW(std::vector<Tensor> parameters, const AdamWOptions& options)
-    : options_(options), parameters_(std::move(parameters)) {
+AdamW::AdamW(std::vector<Tensor> parameters, const AdamWOptions& options, ThreadTeam team)
+    : options_(options), team_(std::move(team)), parameters_(std::move(parameters)) {
   const at::NoGradGuard no_grad;
   PUZZLE_CHECK(!parameters_.empty(), "nothing to optimize");
   std::stable_partition(parameters_.begin(), parameters_.end(),
@@ -59,7 +70,7 @@ void AdamW::ZeroGrad() {
 
 double AdamW::Step(double learning_rate) {
   const at::NoGradGuard no_grad;
-  const double norm = grads_.norm().item<double>();
+  const double norm = NormOnOneThread(grads_);
   if (!std::isfinite(norm)) return norm;
   ++steps_;
   Update update;
@@ -98,12 +109,13 @@ void AdamW::Apply(const Update& update, int64_t first, int64_t count) {
         static_cast<float>(options_.beta2),    static_cast<float>(update.keep),
         static_cast<float>(update.step_size),  static_cast<float>(update.square_scale),
         static_cast<float>(options_.eps)};
-    ParallelFor((count + kElementsTogether - 1) / kElementsTogether, [&](int64_t piece) {
+    const auto apply = [&](int64_t piece) {
       const int64_t begin = piece * kElementsTogether;
       const auto at = [&](const Tensor& all) { return all.data_ptr<float>() + begin; };
       ApplyAdamW(exact, at(grads), at(values), at(mean), at(square),
                  std::min(kElementsTogether, count - begin));
-    });
+    };
+    ParallelFor((count + kElementsTogether - 1) / kElementsTogether, apply, team_);
     return;
   }
   const Tensor scaled = grads * update.grad_scale;

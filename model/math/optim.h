@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "model/math/thread_team.h"
+
 namespace puzzle {
 
 struct AdamWOptions {
@@ -21,7 +23,8 @@ struct AdamWOptions {
 class AdamW {
  public:
   /// Takes over `parameters`: they become leaves that require gradients. REQUIRES: fp32, defined.
-  AdamW(std::vector<at::Tensor> parameters, const AdamWOptions& options);
+  /// The threads of `team` share the updates. Values depend on the number of no threads.
+  AdamW(std::vector<at::Tensor> parameters, const AdamWOptions& options, ThreadTeam team = {});
 
   void ZeroGrad();
   /// One update from the accumulated gradients. Returns their norm before clipping; when that is
@@ -48,6 +51,7 @@ class AdamW {
   void Apply(const Update& update, int64_t first, int64_t count);
 
   AdamWOptions options_;
+  ThreadTeam team_;
   std::vector<at::Tensor> parameters_;
   int64_t decayed_ = 0;  // the first elements of the buffer are matrices
   int64_t steps_ = 0;

@@ -19,9 +19,9 @@ using at::Tensor;
 
 namespace {
 constexpr int64_t kParts = 4;  // of a batch, whatever the number of threads
-}  // namespace
 
-void ParallelFor(int64_t count, const std::function<void(int64_t)>& work) {
+// On one thread and its helpers.
+void ParallelForHere(int64_t count, const std::function<void(int64_t)>& work) {
   const int threads = at::get_num_threads();
   const bool with_gradients = at::GradMode::is_enabled();
   std::atomic<int64_t> next{0};
@@ -51,6 +51,25 @@ void ParallelFor(int64_t count, const std::function<void(int64_t)>& work) {
   if (failure != nullptr) std::rethrow_exception(failure);
 }
 
+}  // namespace
+
+void ParallelFor(int64_t count, const std::function<void(int64_t)>& work, const ThreadTeam& team) {
+  if (team.size == 1 || count < 2) return ParallelForHere(count, work);
+  const bool with_gradients = at::GradMode::is_enabled();
+  std::atomic<int64_t> next{0};
+  team.on_each([&](size_t) {
+    const at::AutoGradMode mode(with_gradients);
+    ParallelForHere(at::get_num_threads(), [&](int64_t) {
+      try {
+        for (int64_t i = next++; i < count; i = next++) work(i);
+      } catch (...) {
+        next = count;
+        throw;
+      }
+    });
+  });
+}
+
 int64_t RowParts(int64_t rows, const at::Device& device) {
   return device.is_cpu() ? std::min(rows, kParts) : 1;
 }
@@ -64,13 +83,41 @@ void ParallelOverRows(int64_t rows, const at::Device& device,
   });
 }
 
-GradientParts::GradientParts(const std::vector<Tensor>& parameters, int64_t piece_rows)
-    : piece_rows_(piece_rows), gradients_(parameters.size()) {
+GradientParts::GradientParts(const std::vector<Tensor>& parameters, int64_t piece_rows,
+                             ThreadTeam team, const std::vector<at::Device>& devices)
+    : piece_rows_(piece_rows), team_(std::move(team)), gradients_(parameters.size()) {
   PUZZLE_CHECK(!parameters.empty() && piece_rows > 0, "gradients of nothing");
-  leaves_.resize(static_cast<size_t>(RowParts(kParts, parameters.front().device())));
-  for (std::vector<Tensor>& leaves : leaves_)
-    for (const Tensor& parameter : parameters)
-      leaves.push_back(parameter.detach().requires_grad_(true));
+  const bool apart = devices.size() > 1;
+  PUZZLE_CHECK(!apart || devices.size() == team_.size, "a thread for each device");
+  if (apart) copied_ = parameters;
+  leaves_.resize(apart ? devices.size()
+                       : static_cast<size_t>(RowParts(kParts, parameters.front().device())));
+  for (size_t part = 0; part < leaves_.size(); ++part) {
+    for (const Tensor& parameter : parameters) {
+      const Tensor values = parameter.detach();
+      const Tensor own = apart && part > 0
+                             ? at::empty(values.sizes(), values.options().device(devices[part]))
+                             : values;
+      leaves_[part].push_back(own.requires_grad_(true));
+    }
+  }
+}
+
+void GradientParts::CopyParameters(int64_t part) {
+  const at::NoGradGuard no_grad;
+  const std::vector<Tensor>& leaves = Leaves(part);
+  for (size_t i = 0; i < leaves.size(); ++i) leaves[i].detach().copy_(copied_[i]);
+}
+
+void GradientParts::ForEachPart(int64_t parts, const std::function<void(int64_t)>& work) {
+  if (copied_.empty()) return ParallelFor(parts, work, team_);
+  team_.on_each([&](size_t member) {
+    const at::AutoGradMode with_gradients(true);
+    const auto part = static_cast<int64_t>(member);
+    if (part >= parts) return;
+    if (part > 0) CopyParameters(part);
+    work(part);
+  });
 }
 
 double GradientParts::Backward(const std::vector<int64_t>& rows, const Loss& loss) {
@@ -82,18 +129,21 @@ double GradientParts::AddGradients(const std::vector<int64_t>& rows, const Loss&
                                    std::vector<Tensor>& sums) {
   const at::AutoGradMode with_gradients(true);
   const auto count = static_cast<int64_t>(rows.size());
-  const at::Device device = leaves_.front().front().device();
-  const int64_t parts = RowParts(count, device);
+  const int64_t parts = copied_.empty() ? RowParts(count, leaves_.front().front().device())
+                                        : std::min(count, this->parts());
   std::vector<double> losses(static_cast<size_t>(parts));
-  // What one thread computes in order autograd may add where it belongs. Pieces of a part are added
-  // up before they are added to other parts.
-  const bool in_place =
-      at::get_num_threads() == 1 && (count + parts - 1) / parts <= piece_rows_ &&
+  // What comes next in order autograd may add where it belongs: all that one thread computes, and
+  // the first part of several. Pieces of a part are added up before they are added to other parts.
+  const bool is_alone = at::get_num_threads() == 1 && team_.size == 1;
+  const bool can_add =
+      (count + parts - 1) / parts <= piece_rows_ &&
       std::all_of(sums.begin(), sums.end(), [](const Tensor& sum) { return sum.defined(); });
   std::mutex mutex;
   std::vector<bool> is_done(static_cast<size_t>(parts));
   int64_t next = 0;  // to be added
-  ParallelOverRows(count, device, [&](int64_t part, int64_t first, int64_t length) {
+  ForEachPart(parts, [&](int64_t part) {
+    const int64_t first = count * part / parts, length = count * (part + 1) / parts - first;
+    const bool in_place = can_add && (is_alone || part == 0);
     std::vector<Tensor>& leaves = leaves_[static_cast<size_t>(part)];
     for (size_t i = 0; i < leaves.size(); ++i)
       leaves[i].mutable_grad() = in_place ? sums[i] : Tensor();
@@ -103,7 +153,9 @@ double GradientParts::AddGradients(const std::vector<int64_t>& rows, const Loss&
       value.backward();
       losses[static_cast<size_t>(part)] += value.item<double>();
     }
-    if (in_place) return;
+    if (in_place) {  // as it was added already, nothing is taken
+      for (Tensor& leaf : leaves) leaf.mutable_grad() = Tensor();
+    }
     const std::scoped_lock lock(mutex);
     is_done[static_cast<size_t>(part)] = true;
     for (; next < parts && is_done[static_cast<size_t>(next)]; ++next) Take(next, sums);
@@ -120,7 +172,7 @@ void GradientParts::Take(int64_t part, std::vector<Tensor>& sums) {
     Tensor& own = leaves[i].mutable_grad();
     if (!own.defined()) continue;
     if (sums[i].defined()) {
-      sums[i].add_(own);
+      sums[i].add_(own.to(sums[i].device()));
     } else {
       sums[i] = own;
     }

@@ -9,14 +9,17 @@
 #include <functional>
 #include <vector>
 
+#include "model/math/thread_team.h"
 #include "model/transformer.h"
 
 namespace puzzle {
 
 /// Calls work(0) ... work(count - 1) on the calling thread and on as many more as SetThreads
 /// (model/math/runtime.h) allows it; each of them computes with one thread, in the caller's grad
-/// mode. The first failure is thrown when all have stopped; what had not begun is left out.
-void ParallelFor(int64_t count, const std::function<void(int64_t)>& work);
+/// mode. The first failure is thrown when all have stopped; what had not begun is left out. With a
+/// team each of its threads does so, and whoever is free takes what comes next.
+void ParallelFor(int64_t count, const std::function<void(int64_t)>& work,
+                 const ThreadTeam& team = {});
 
 /// Calls work(part, first, count) for the parts of rows [0, rows), as ParallelFor does. How rows
 /// are split does not depend on the number of threads; a device that is no CPU gets one part.
@@ -34,7 +37,10 @@ class GradientParts {
   using Loss = std::function<at::Tensor(int64_t part, const std::vector<int64_t>& rows)>;
 
   /// A part works its sequences off in pieces of at most `piece_rows`, which bounds the memory.
-  GradientParts(const std::vector<at::Tensor>& parameters, int64_t piece_rows);
+  /// The threads of `team` share the parts, or, with several `devices`, one for each of them and
+  /// the parameters' first, have one each: leaves on the others are copies, made anew for a batch.
+  GradientParts(const std::vector<at::Tensor>& parameters, int64_t piece_rows, ThreadTeam team = {},
+                const std::vector<at::Device>& devices = {});
 
   [[nodiscard]] int64_t parts() const { return static_cast<int64_t>(leaves_.size()); }
   /// In the order of the parameters.
@@ -51,9 +57,13 @@ class GradientParts {
   [[nodiscard]] const std::vector<at::Tensor>& Gradients() const { return gradients_; }
 
  private:
+  void ForEachPart(int64_t parts, const std::function<void(int64_t)>& work);
+  void CopyParameters(int64_t part);
   void Take(int64_t part, std::vector<at::Tensor>& sums);
 
   int64_t piece_rows_;
+  ThreadTeam team_;
+  std::vector<at::Tensor> copied_;  // the parameters, where devices have leaves of their own
   std::vector<std::vector<at::Tensor>> leaves_;
   std::vector<at::Tensor> gradients_;
 };

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <numeric>
 #include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -91,7 +92,9 @@ bool RecomputesBlocks(const GkdParams& params, const Transformer& student, int64
   StepShape shape{.batch = params.batch,
                   .length = length,
                   .parts = RowParts(params.batch, device),
-                  .threads = AvailableCores()};
+                  .threads = AvailableCores(),
+                  .fused = ProductType(params.compute, device.str()) == at::kBFloat16 &&
+                           Rounded(student) != nullptr};
   for (const Tensor& parameter : Parameters(student.weights()))
     shape.parameters += parameter.numel();
   const uint64_t free = AvailableMemory();
@@ -100,6 +103,22 @@ bool RecomputesBlocks(const GkdParams& params, const Transformer& student, int64
       (params.recompute == "auto" && WantsRecompute(student.config(), shape, free));
   CheckBatchFits(student.config(), shape, recompute, free);
   return recompute;
+}
+
+// The threads of the step's lanes. `context` has to live as long.
+ThreadTeam TeamOf(RunContext& context) {
+  return {context.devices().size(),
+          [&context](const std::function<void(size_t)>& work) { context.OnEach(work); }};
+}
+
+at::Device DeviceOf(const Transformer& model) {
+  return model.weights().norm.device();
+}
+
+void WarnOfIdleLanes(size_t lanes, int64_t parts, RunContext& context) {
+  if (std::cmp_greater(lanes, parts))
+    context.Warn(fmt::format("a batch is worked off in {} parts: of {} lanes the others do nothing",
+                             parts, lanes));
 }
 
 std::vector<Tensor> StatesWithoutGradients(const TeacherStates& states,
@@ -120,8 +139,8 @@ bool IsInBf16(const Transformer& model) {
 class HeldOut {
  public:
   HeldOut(const Transformer& teacher, const TeacherStates& states, const TokenSet& tokens,
-          const Answers& answers, const std::vector<int64_t>& rows)
-      : teacher_head_(teacher.weights().HeadMatrix()) {
+          const Answers& answers, const std::vector<int64_t>& rows, ThreadTeam team)
+      : teacher_head_(teacher.weights().HeadMatrix()), team_(std::move(team)) {
     for (const int64_t row : rows) {
       const Tensor hidden = teacher.FinalNorm(StatesWithoutGradients(states, {row}).back());
       sequences_.push_back({tokens.Rows({row}).to(hidden.device()), answers.Of({row}), {}});
@@ -136,7 +155,7 @@ class HeldOut {
     const at::NoGradGuard not_recorded;
     const Transformer student = rounded ? model : model.WithProductsIn(products);
     std::vector<TokenMetrics> sums(sequences_.size());
-    ParallelFor(std::ssize(sequences_), [&](int64_t i) {
+    const auto measure = [&](int64_t i) {
       const at::NoGradGuard no_grad;
       const Sequence& sequence = sequences_[static_cast<size_t>(i)];
       const Tensor x = FusedBlocks(student, rounded, student.Embed(sequence.ids), 0,
@@ -146,7 +165,8 @@ class HeldOut {
       const HeadInput parent{sequence.teacher, teacher_head_};
       sums[static_cast<size_t>(i)] =
           Measure(child, sequence.Chosen(NextTokens(sequence.ids)), &parent).Sum();
-    });
+    };
+    ParallelFor(std::ssize(sequences_), measure, team_);
     TokenMetrics sum;
     for (const TokenMetrics& one : sums) sum += one;
     return sum.Mean(Metric::kKl);
@@ -165,7 +185,37 @@ class HeldOut {
   };
 
   Tensor teacher_head_;
+  ThreadTeam team_;
   std::vector<Sequence> sequences_;
+};
+
+// Where the parts of a batch are computed: all of them on one device, or one on each of several.
+class PartPlaces {
+ public:
+  // `teachers` has to live as long.
+  PartPlaces(const std::vector<TeacherOnDevice>& teachers, const TrainedParts& parts)
+      : teachers_(teachers) {
+    for (const TeacherOnDevice& teacher : teachers) {
+      devices_.push_back(DeviceOf(teacher.model));
+      others_.push_back(parts.OthersOn(devices_.back()));
+    }
+  }
+
+  [[nodiscard]] bool are_several() const { return devices_.size() > 1; }
+  [[nodiscard]] const std::vector<at::Device>& devices() const { return devices_; }
+  [[nodiscard]] const TeacherOnDevice& TeacherOf(int64_t part) const { return teachers_[Of(part)]; }
+  [[nodiscard]] at::Device DeviceOfPart(int64_t part) const { return devices_[Of(part)]; }
+  // Of the student what is not trained.
+  [[nodiscard]] const ModelWeights& OthersOf(int64_t part) const { return others_[Of(part)]; }
+
+ private:
+  [[nodiscard]] size_t Of(int64_t part) const {
+    return are_several() ? static_cast<size_t>(part) : 0;
+  }
+
+  const std::vector<TeacherOnDevice>& teachers_;
+  std::vector<at::Device> devices_;
+  std::vector<ModelWeights> others_;
 };
 
 }  // namespace
@@ -182,15 +232,22 @@ TeacherStates StatesOf(const Transformer& model, const TokenSet& tokens) {
   };
 }
 
-GlobalDistillation DistillGlobally(const Transformer& teacher, const TeacherStates& teacher_states,
+GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
                                    const Transformer& student, const TokenSet& tokens,
                                    const GkdParams& params, uint64_t seed, RunContext& context) {
   const at::AutoGradMode with_gradients(true);
-  const at::Device device = student.weights().embedding.device();
-  TrainedParts parts(params, teacher.weights(), student, seed);
+  const at::Device device = DeviceOf(student);
+  const TeacherOnDevice& teacher = teachers.front();
+  TrainedParts parts(params, teacher.model.weights(), student, seed);
+  const ThreadTeam team = TeamOf(context);
+  const PartPlaces places(teachers, parts);
+  // Who shares the student's memory.
+  const ThreadTeam here = places.are_several() ? ThreadTeam() : team;
+  WarnOfIdleLanes(here.size, RowParts(params.batch, device), context);
   AdamW optimizer(parts.parameters(),
-                  {.weight_decay = params.weight_decay, .clip_norm = params.clip});
-  GradientParts gradients(parts.parameters(), std::numeric_limits<int64_t>::max());
+                  {.weight_decay = params.weight_decay, .clip_norm = params.clip}, here);
+  GradientParts gradients(parts.parameters(), std::numeric_limits<int64_t>::max(), team,
+                          places.devices());
   std::vector<Tensor> sums;
   for (const Tensor& parameter : parts.parameters()) sums.push_back(parameter.mutable_grad());
   const at::ScalarType products = ProductType(params.compute, device.str());
@@ -200,7 +257,7 @@ GlobalDistillation DistillGlobally(const Transformer& teacher, const TeacherStat
       answers.sequences() - std::min(params.holdout, answers.sequences() / 4);
   std::vector<int64_t> last(static_cast<size_t>(answers.sequences() - trained_on));
   std::iota(last.begin(), last.end(), trained_on);
-  const HeldOut held_out(teacher, teacher_states, tokens, answers, answers.Rows(last));
+  const HeldOut held_out(teacher.model, teacher.states, tokens, answers, answers.Rows(last), here);
   // With products in bf16 the parameters are rounded once for all parts of a batch.
   const auto rounded = [&](const Transformer& model) {
     return products == at::kBFloat16 ? Rounded(model) : RoundedBlocks();
@@ -230,12 +287,13 @@ GlobalDistillation DistillGlobally(const Transformer& teacher, const TeacherStat
         const std::vector<int64_t> batch = answers.Rows(order);
         const RoundedBlocks blocks = rounded(now());
         const auto loss_of = [&](int64_t part, const std::vector<int64_t>& rows) {
-          const Transformer own = parts.With(gradients.Leaves(part));
+          const TeacherOnDevice& its = places.TeacherOf(part);
+          const Transformer own = parts.With(gradients.Leaves(part), places.OthersOf(part));
           const auto counted = answers.Of(rows);
           const double share = counted ? answers.Share(rows, batch) : 1.0;
-          return GlobalLoss(teacher, StatesWithoutGradients(teacher_states, rows),
+          return GlobalLoss(its.model, StatesWithoutGradients(its.states, rows),
                             blocks ? own : own.WithProductsIn(products), blocks,
-                            tokens.Rows(rows).to(device), params, recompute,
+                            tokens.Rows(rows).to(places.DeviceOfPart(part)), params, recompute,
                             counted ? &*counted : nullptr, broken) *
                  (share * static_cast<double>(rows.size()) / static_cast<double>(batch.size()));
         };
@@ -259,8 +317,13 @@ Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& con
   CheckPair(teacher_checkpoint->model.config, student_checkpoint->model.config);
   CheckSameLanguage(student_checkpoint->tokenizer_files, teacher_checkpoint->tokenizer_files);
   const std::string device = context.device().name();
-  const Transformer teacher = Transformer(ToDevice(teacher_checkpoint->model, device))
-                                  .WithProductsIn(ProductType(params.compute, device));
+  std::vector<Device> memories = context.devices();
+  if (context.device().type == "cpu") memories.resize(1);
+  std::vector<TeacherOnDevice> teachers;
+  for (const Device& memory : memories)
+    teachers.push_back({Transformer(ToDevice(teacher_checkpoint->model, memory.name()))
+                            .WithProductsIn(ProductType(params.compute, memory.name())),
+                        {}});
   const Transformer student(ToDevice(Clone(student_checkpoint->model), device));
   Checkpoint result{
       {}, student_checkpoint->tokenizer_files, student_checkpoint->generation_config, {}};
@@ -268,25 +331,26 @@ Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& con
   teacher_checkpoint.reset();
   student_checkpoint.reset();
 
-  TeacherStates states;
   if (inputs.Has("activations")) {
     // What was captured for distillation by blocks serves here too: no teacher forward at all.
     const auto activations = inputs.Get<Activations>("activations");
-    CheckActivations(*activations, teacher_input.digest(), teacher.config());
+    CheckActivations(*activations, teacher_input.digest(), teachers.front().model.config());
     if (activations->sequences() != tokens->sequences() ||
         activations->length() != tokens->length ||
         !activations->Ids(0, tokens->sequences()).equal(tokens->Batch(0, tokens->sequences())))
       throw Error("the activations were captured on other tokens than the port `tokens` gives");
-    states = [&teacher, activations,
-              mutex = std::make_shared<std::mutex>()](const std::vector<int64_t>& rows) {
-      const std::scoped_lock lock(*mutex);  // a reader serves one thread at a time
-      return LayerInputs(teacher, *activations, rows);
-    };
+    const auto mutex = std::make_shared<std::mutex>();
+    for (TeacherOnDevice& teacher : teachers)
+      teacher.states = [model = teacher.model, activations,
+                        mutex](const std::vector<int64_t>& rows) {
+        const std::scoped_lock lock(*mutex);  // a reader serves one thread at a time
+        return LayerInputs(model, *activations, rows);
+      };
   } else {
-    states = StatesOf(teacher, *tokens);
+    for (TeacherOnDevice& teacher : teachers) teacher.states = StatesOf(teacher.model, *tokens);
   }
   const GlobalDistillation end =
-      DistillGlobally(teacher, states, student, *tokens, params,
+      DistillGlobally(teachers, student, *tokens, params,
                       context.seed() + static_cast<uint64_t>(params.seed), context);
   result.model = Clone(ToDevice(student.weights(), "cpu"));
   const auto bits = [](at::ScalarType type) { return type == at::kBFloat16 ? 16.0 : 32.0; };

@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "graph/kind/kind.h"
 #include "model/transformer.h"
@@ -21,6 +22,12 @@ using TeacherStates = std::function<std::vector<at::Tensor>(const std::vector<in
 /// long.
 [[nodiscard]] TeacherStates StatesOf(const Transformer& model, const TokenSet& tokens);
 
+/// A teacher on one device.
+struct TeacherOnDevice {
+  Transformer model;
+  TeacherStates states;
+};
+
 /// How a distillation ended.
 struct GlobalDistillation {
   double loss = 0;  // of the training, smoothed over the last steps
@@ -34,12 +41,16 @@ struct GlobalDistillation {
 /// student) over the vocabulary
 /// + cosine_weight * mean over surviving layers of (1 - cos of the hidden states behind them)
 /// + lm_weight * cross entropy. With `params.on` "answers" all three are means over the places that
-/// predict a token of an answer, of those sequences that hold one. Keeps save points in `context`.
+/// predict a token of an answer, of those sequences that hold one. Keeps save points in `context`,
+/// on whose lanes the parts of a batch are worked off: how many cpu lanes there are changes no bit.
+/// `teachers` is one, or, for devices with memories of their own, one on each of them in the order
+/// of `context`, the student being on the first: then the student's parameters are copied to the
+/// others for every batch, and gradients are summed where it is, in the order of the devices.
 /// The last min(params.holdout, a quarter) of the sequences are not trained on: of the states
 /// before, during and after the training the one with the least KL there is the result. Without
 /// any, a loss that is not finite is an Error; what is said names its term. Throws Error when
 /// answers are wanted that are not there, and when a step does not fit the memory.
-GlobalDistillation DistillGlobally(const Transformer& teacher, const TeacherStates& teacher_states,
+GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
                                    const Transformer& student, const TokenSet& tokens,
                                    const GkdParams& params, uint64_t seed, RunContext& context);
 

@@ -182,10 +182,19 @@ NodeKind GkdKind() {
           "holdout", &GkdParams::holdout, {Between(0, 1e9)},
           "last sequences, a quarter at most, by whose KL the best state is kept, the child as it "
           "was included; 0: the last state is the result")
+      .Param("devices", &GkdParams::devices, {Between(1, 64), Unkeyed()},
+             "lanes of a run, of one type of device, that it takes together and that share each "
+             "batch: on cpu lanes, of which four are of use, to the same bits as one")
+      .Check([](const GkdParams& p) -> std::optional<std::string> {
+        if (p.devices <= p.batch) return std::nullopt;
+        return "devices must be at most batch: each takes whole sequences of a step";
+      })
       .Out("checkpoint")
       .On(Needs::kDevice)
-      .Takes([](const GkdParams&, const InputFacts& in) {
-        return Occupies(kTrainedCopies * WeightBytesAt("student", in));
+      .Takes([](const GkdParams& p, const InputFacts& in) {
+        Resources resources = Occupies(kTrainedCopies * WeightBytesAt("student", in));
+        resources.lanes = static_cast<int>(p.devices);
+        return resources;
       });
   return AddTraining(AddLossOn(kind),
                      "peak learning rate of AdamW; 0: 0.1 / hidden size, at most 5e-4");

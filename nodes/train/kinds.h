@@ -79,6 +79,7 @@ struct GkdParams : TrainingParams, LossOn {
   double cosine_weight = 1.0;
   double lm_weight = 0.0;
   int64_t holdout = 4;  // sequences
+  int64_t devices = 1;  // lanes
   int64_t seed = 1;
 };
 

@@ -1,5 +1,6 @@
 #include "nodes/train/trained_parts.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -111,8 +112,18 @@ TrainedParts::TrainedParts(const GkdParams& params, const ModelWeights& teacher,
         "; expected a child, or another `train`");
 }
 
-Transformer TrainedParts::With(const std::vector<Tensor>& tensors) const {
+ModelWeights TrainedParts::OthersOn(const at::Device& device) const {
   ModelWeights weights = student_.weights();
+  const auto slots = Slots(weights);
+  for (size_t i = 0; i < slots.size(); ++i)
+    if (std::find(trained_.begin(), trained_.end(), i) == trained_.end())
+      *slots[i].second = slots[i].second->to(device);
+  return weights;
+}
+
+Transformer TrainedParts::With(const std::vector<Tensor>& tensors,
+                               const ModelWeights& others) const {
+  ModelWeights weights = others;
   const auto slots = Slots(weights);
   for (size_t i = 0; i < trained_.size(); ++i) *slots[trained_[i]].second = tensors[i];
   for (size_t i = 0; i < adapted_.size(); ++i) {

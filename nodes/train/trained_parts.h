@@ -29,8 +29,14 @@ class TrainedParts {
   /// What an optimizer takes over.
   [[nodiscard]] const std::vector<at::Tensor>& parameters() const { return parameters_; }
   /// The student with `tensors`, in the order of the parameters, in their place; differentiable in
-  /// them.
-  [[nodiscard]] Transformer With(const std::vector<at::Tensor>& tensors) const;
+  /// them. The rest is `others`: the student's own, or OthersOn the tensors' device.
+  [[nodiscard]] Transformer With(const std::vector<at::Tensor>& tensors,
+                                 const ModelWeights& others) const;
+  [[nodiscard]] Transformer With(const std::vector<at::Tensor>& tensors) const {
+    return With(tensors, student_.weights());
+  }
+  /// The student's weights, of which those that no parameter takes the place of are on `device`.
+  [[nodiscard]] ModelWeights OthersOn(const at::Device& device) const;
   /// As it is now.
   [[nodiscard]] Transformer Now() const { return With(parameters_); }
   /// Puts what was trained into the student's weights, once.

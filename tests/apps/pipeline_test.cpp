@@ -118,6 +118,26 @@ TEST_F(PipelineTest, OneLayersParameterRerunsItsConeOnly) {
   EXPECT_GE(Summary()["steps"]["ran"].get<int>(), 3);
 }
 
+TEST_F(PipelineTest, ADistillationOnTwoLanesIsTheSameOne) {
+  const ProgramResult same = Run({"--set", "student.devices=2", "--devices", "cpu,cpu"});
+  EXPECT_EQ(same.status, 0) << same.text();
+  EXPECT_EQ(Summary()["steps"]["ran"], 0) << "no part of the key";
+  const ProgramResult forced =
+      Run({"--set", "student.devices=2", "--devices", "cpu,cpu,cpu", "--force", "student"});
+  ASSERT_EQ(forced.status, 0) << forced.text();
+  EXPECT_EQ(Summary()["steps"]["ran"], 1) << "the same bits, and nothing behind it";
+  EXPECT_EQ(Summary()["results"], first_summary_["results"]);
+  const ProgramResult too_many =
+      Run({"--set", "student.devices=3", "--devices", "cpu,cpu", "--force", "student"});
+  EXPECT_EQ(too_many.status, 2);
+  EXPECT_THAT(
+      too_many.text(),
+      HasSubstr("student takes 3 lanes of one type of device together, and this run has 2 of cpu"));
+  const ProgramResult too_small = Run({"--set", "student.devices=4", "--set", "student.batch=3"});
+  EXPECT_EQ(too_small.status, 2);
+  EXPECT_THAT(too_small.text(), HasSubstr("devices must be at most batch"));
+}
+
 TEST_F(PipelineTest, ANewBudgetSearchesAgainAndTrainsNoBlock) {
   const ProgramResult run = Run({"--set", "vars.budget=80%"});
   ASSERT_EQ(run.status, 0) << run.text();

@@ -6,6 +6,11 @@
 #include <torch/nn/utils/clip_grad.h>
 #include <torch/optim/adamw.h>
 
+#include <ATen/Parallel.h>
+
+#include <functional>
+#include <thread>
+
 #include "tests/model/tiny_model.h"
 
 namespace puzzle {
@@ -50,6 +55,34 @@ TEST(OptimTest, AGradientThatIsNotFiniteChangesNothing) {
   (matrix * std::numeric_limits<float>::infinity()).sum().backward();
   EXPECT_FALSE(std::isfinite(optimizer.Step(0.1)));
   EXPECT_TRUE(matrix.detach().equal(before));
+}
+
+// Of a gradient that libtorch's own norm would split among the threads, and updates in two pieces.
+TEST(OptimTest, AStepHasTheSameBitsOnAnyNumberOfThreads) {
+  const int threads_before = at::get_num_threads();
+  const ThreadTeam two{2, [](const std::function<void(size_t)>& work) {
+                         std::thread other([&] {
+                           at::set_num_threads(1);
+                           work(1);
+                         });
+                         work(0);
+                         other.join();
+                       }};
+  const auto after = [&](int threads, const ThreadTeam& team) {
+    at::set_num_threads(threads);
+    const Tensor values = RandomTensor({5000, 1000}, 3);
+    AdamW optimizer({values}, {.clip_norm = 0.5}, team);
+    for (uint64_t step = 0; step < 3; ++step) {
+      values.mutable_grad().copy_(RandomTensor({5000, 1000}, 10 + step));
+      (void)optimizer.Step(1e-2);
+    }
+    at::set_num_threads(threads_before);
+    return values.detach().clone();
+  };
+  const Tensor expected = after(1, {});
+  EXPECT_TRUE(after(2, {}).equal(expected));
+  EXPECT_TRUE(after(3, {}).equal(expected));
+  EXPECT_TRUE(after(1, two).equal(expected));
 }
 
 TEST(OptimTest, ScheduleWarmsUpAndEndsAtItsFinalRatio) {

@@ -247,7 +247,7 @@ TEST_F(AnswersTest, GlobalDistillationsLossIsTheMeanOverTheAnswersOfABatch) {
     params.holdout = 0;
     FakeContext context;
     const Transformer student(With("ffn:25%"));
-    return DistillGlobally(parent_, teacher_states, student, tokens_, params, 1, context).loss;
+    return DistillGlobally({{parent_, teacher_states}}, student, tokens_, params, 1, context).loss;
   };
   const auto expected = OfAnswers(Transformer(With("ffn:25%")));
   EXPECT_NEAR(first_loss(1, 0, 0), expected.kl.mean().item<double>(), 1e-5);

@@ -540,7 +540,7 @@ class GlobalTest : public DistillTest {
         all.push_back(parent_.Blocks(all.back(), layer, layer + 1));
       return all;
     };
-    return DistillGlobally(parent_, teacher_states, student, tokens_, params, 1, context);
+    return DistillGlobally({{parent_, teacher_states}}, student, tokens_, params, 1, context);
   }
   double Kl(const Transformer& student, const TokenSet& tokens) {
     return EvaluateModel(student, &parent_, tokens, 0, 8, [](double) {}).Mean(Metric::kKl);

@@ -6,11 +6,20 @@
 #include <gtest/gtest.h>
 
 #include <ATen/Parallel.h>
+#include <chrono>
+#include <condition_variable>
 #include <limits>
+#include <memory>
+#include <mutex>
+#include <set>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
+#include "graph/run/lane_team.h"
 #include "io/error.h"
+#include "model/math/runtime.h"
 #include "model/surgery.h"
 #include "nodes/train/training_loop.h"
 #include "tests/model/same_bits.h"
@@ -27,6 +36,61 @@ class CountingContext final : public FakeContext {
  public:
   void Poll(double, std::string_view) override { ++rounds; }
   int rounds = 0;
+};
+
+// Lanes that share a step: threads of its own beside the caller's.
+class TeamContext final : public FakeContext {
+ public:
+  explicit TeamContext(size_t lanes) : team_(lanes), devices_(lanes) {
+    for (size_t number = 1; number < lanes; ++number) {
+      members_.emplace_back([this, number] {
+        BindThreadToDevice("cpu");  // no gradients, as on a lane
+        SetThreads(1);
+        team_.Serve(number);
+      });
+    }
+  }
+  ~TeamContext() override {
+    team_.Dismiss();
+    for (std::thread& member : members_) member.join();
+  }
+  std::vector<Device> devices() const override { return devices_; }
+  void OnEach(const std::function<void(size_t)>& work) override { team_.OnEach(work); }
+  void Poll(double, std::string_view) override { ++rounds; }
+  int rounds = 0;
+
+ private:
+  LaneTeam team_;
+  std::vector<Device> devices_;
+  std::vector<std::thread> members_;
+};
+
+// Keeps whoever asks for several sequences, as parts of a batch do, until `threads` have.
+class MeetingStates {
+ public:
+  MeetingStates(TeacherStates states, size_t threads)
+      : states_(std::move(states)), threads_(threads) {}
+  std::vector<Tensor> operator()(const std::vector<int64_t>& rows) {
+    if (rows.size() > 1) {
+      std::unique_lock lock(meeting_->mutex);
+      meeting_->met.insert(std::this_thread::get_id());
+      meeting_->came.notify_all();
+      EXPECT_TRUE(meeting_->came.wait_for(lock, std::chrono::seconds(20), [&] {
+        return meeting_->met.size() >= threads_;
+      })) << "one lane does all the work";
+    }
+    return states_(rows);
+  }
+
+ private:
+  struct Meeting {
+    std::mutex mutex;
+    std::condition_variable came;
+    std::set<std::thread::id> met;
+  };
+  TeacherStates states_;
+  size_t threads_;
+  std::shared_ptr<Meeting> meeting_ = std::make_shared<Meeting>();
 };
 
 class RepairTest : public testing::Test {
@@ -49,8 +113,18 @@ class RepairTest : public testing::Test {
   GlobalDistillation Distill(const ModelWeights& child, RunContext& context) {
     const Transformer teacher =
         parent_.WithProductsIn(params_.compute == "bf16" ? at::kBFloat16 : at::kFloat);
-    return DistillGlobally(teacher, StatesOf(teacher, tokens_), Transformer(child), tokens_,
+    return DistillGlobally({{teacher, StatesOf(teacher, tokens_)}}, Transformer(child), tokens_,
                            params_, 1, context);
+  }
+  // On so many lanes, each of which does a part; one: as ever.
+  std::pair<GlobalDistillation, ModelWeights> DistillOn(size_t lanes, RunContext& context) {
+    const Transformer teacher =
+        parent_.WithProductsIn(params_.compute == "bf16" ? at::kBFloat16 : at::kFloat);
+    ModelWeights student = Child();
+    const GlobalDistillation end =
+        DistillGlobally({{teacher, MeetingStates(StatesOf(teacher, tokens_), lanes)}},
+                        Transformer(student), tokens_, params_, 1, context);
+    return {end, student};
   }
   // The names of the tensors of which a distillation changed a bit; it makes the child better.
   std::vector<std::string> ChangedBy(const std::string& train) {
@@ -126,6 +200,97 @@ TEST_F(RepairTest, WhatIsTrainedDoesNotDependOnTheThreads) {
       results.push_back(student);
     }
     ExpectSameBits(Slots(results[1]), Slots(results[0]));
+  }
+}
+
+TEST_F(RepairTest, TwoLanesTrainToTheBitsOfOne) {
+  const int threads = at::get_num_threads();
+  SetThreads(1);
+  params_.steps = 5;
+  params_.checks = 5;
+  for (const char* compute : {"fp32", "bf16"}) {
+    for (const char* train : {"all", "changed", "adapters"}) {
+      for (const int64_t batch : {7, 8}) {  // parts of unequal and of equal size
+        params_.compute = compute;
+        params_.train = train;
+        params_.batch = batch;
+        params_.recompute = batch == 8 ? "on" : "off";
+        TeamContext two(2);
+        FakeContext one;
+        auto [end, student] = DistillOn(2, two);
+        auto [expected_end, expected] = DistillOn(1, one);
+        EXPECT_EQ(end.loss, expected_end.loss);
+        EXPECT_EQ(end.held_out_before, expected_end.held_out_before);
+        EXPECT_EQ(end.held_out, expected_end.held_out);
+        EXPECT_EQ(end.best_step, expected_end.best_step);
+        ExpectSameBits(Slots(student), Slots(expected));
+      }
+    }
+  }
+  SetThreads(threads);
+}
+
+// Devices with memories of their own, which the CPU is here twice: a teacher and copies of the
+// parameters on each.
+TEST_F(RepairTest, TwoDevicesTrainAsOneDoes) {
+  params_.steps = 5;
+  params_.batch = 7;
+  for (const char* train : {"all", "norms", "adapters"}) {
+    params_.train = train;
+    const Transformer other(Clone(parent_.weights()));
+    ModelWeights student = Child();
+    TeamContext two(2);
+    const GlobalDistillation end =
+        DistillGlobally({{parent_, StatesOf(parent_, tokens_)}, {other, StatesOf(other, tokens_)}},
+                        Transformer(student), tokens_, params_, 1, two);
+    FakeContext one;
+    auto [expected_end, expected] = DistillOn(1, one);
+    EXPECT_NEAR(end.loss, expected_end.loss, 1e-5 * expected_end.loss);
+    EXPECT_NEAR(end.held_out, expected_end.held_out, 1e-5 * expected_end.held_out);
+    const auto found = Slots(student), wanted = Slots(expected);
+    for (size_t i = 0; i < found.size(); ++i) {
+      const Tensor apart = *found[i].second - *wanted[i].second;
+      EXPECT_LE(apart.norm().item<double>(), 1e-5 * wanted[i].second->norm().item<double>())
+          << train << " " << found[i].first;
+    }
+  }
+}
+
+TEST_F(RepairTest, LanesWithoutAPartAreWarnedOf) {
+  params_.steps = 1;
+  TeamContext six(6);
+  (void)DistillOn(1, six);
+  EXPECT_THAT(six.warnings, testing::Contains(HasSubstr("in 4 parts: of 6 lanes the others")));
+}
+
+TEST_F(RepairTest, ThreeLanesEndEarlyDivergeAndFailAsOneDoes) {
+  params_.lr = 0.9;
+  params_.checks = 10;
+  params_.patience = 2;
+  TeamContext hasty(3);
+  EXPECT_EQ(DistillOn(1, hasty).first.best_step, 0);
+  EXPECT_EQ(hasty.rounds, 8);
+  params_.lm_weight = std::numeric_limits<double>::infinity();
+  TeamContext three(3);
+  FakeContext one;
+  auto [end, student] = DistillOn(3, three);
+  auto [expected_end, expected] = DistillOn(1, one);
+  EXPECT_THAT(three.warnings, testing::ElementsAre(HasSubstr("its cross entropy")));
+  EXPECT_EQ(three.warnings, one.warnings);
+  ExpectSameBits(Slots(student), Slots(expected));
+  params_.holdout = 0;
+  EXPECT_THROW((void)DistillOn(3, three), Error);
+
+  const TeacherStates states = StatesOf(parent_, tokens_);
+  const auto fails = [&](const std::vector<int64_t>& rows) {
+    if (rows.size() > 1) throw Error("the disk is gone");
+    return states(rows);
+  };
+  try {
+    (void)DistillGlobally({{parent_, fails}}, Transformer(Child()), tokens_, params_, 1, three);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "the disk is gone");
   }
 }
 

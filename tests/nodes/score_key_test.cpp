@@ -38,7 +38,7 @@ TEST(ScoreKeyTest, Fp32IsWhatAllScoresWereComputedIn) {
 TEST(ScoreKeyTest, AndTheVocabularyOfAllDistillations) {
   const std::string before = Keyed("gkd", nlohmann::ordered_json::object());
   EXPECT_THAT(before, testing::Not(testing::HasSubstr("head_compute")));
-  EXPECT_EQ(Keyed("gkd", {{"head_compute", "auto"}, {"recompute", "on"}}), before);
+  EXPECT_EQ(Keyed("gkd", {{"head_compute", "auto"}, {"recompute", "on"}, {"devices", 4}}), before);
   EXPECT_THAT(Keyed("gkd", {{"head_compute", "bf16"}}),
               testing::HasSubstr(R"("head_compute":"bf16")"));
 }
