@@ -5,10 +5,12 @@
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/task_arena.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
 #include <optional>
+#include <vector>
 
 #include "graph/run/claim_watch.h"
 #include "graph/run/flow.h"
@@ -58,6 +60,19 @@ class SaveQueue {
   std::condition_variable free_;
 };
 
+/// Per node the longest path from one of its steps to the end. Steps of a node are as urgent as
+/// each other, and so come in the order of the plan: they are many and alike, and neighbours share
+/// what would be made again if all long ones came first (the targets of a layer, for the variants
+/// of `bld`).
+std::vector<double> UrgencyOfNodes(const Plan& plan, const Forecast& forecast) {
+  std::vector<double> urgency(plan.nodes.size(), 0);
+  for (StepId id = 0; id < plan.steps.size(); ++id) {
+    double& of_node = urgency[plan.steps[id].node];
+    of_node = std::max(of_node, forecast.remaining_s[id]);
+  }
+  return urgency;
+}
+
 /// The flow graph of one run. Each step that may run has a node that counts its inputs; steps on a
 /// device leave the graph through `to_lane_` and come back to `finish_`, where a TBB thread saves
 /// the result while the lane goes on. Messages carry no data but the step's number.
@@ -66,7 +81,7 @@ class FlowRun {
   FlowRun(const Plan& plan, const Forecast& forecast, StepWork& work, Lanes& lanes,
           const std::stop_token& stop)
       : plan_(plan),
-        forecast_(forecast),
+        urgency_(UrgencyOfNodes(plan, forecast)),
         work_(work),
         lanes_(lanes),
         saves_(2 * lanes.size() + 2),
@@ -137,7 +152,7 @@ class FlowRun {
   void Post(StepId id, LaneNode::gateway_type& gateway) {
     gateway.reserve_wait();
     LaneWork work;
-    work.remaining_s = forecast_.remaining_s[id];
+    work.remaining_s = urgency_[plan_.steps[id].node];
     work.order = id;
     work.quiet = plan_.kind(id).needs == Needs::kQuietDevice;
     Resources demand = work_.Demand(id);
@@ -200,7 +215,7 @@ class FlowRun {
   }
 
   const Plan& plan_;
-  const Forecast& forecast_;
+  const std::vector<double> urgency_;  // of each node
   StepWork& work_;
   Lanes& lanes_;
   HostLane host_;

@@ -82,6 +82,23 @@ TEST_F(SchedulingTest, StepsThatShareAnInputFollowEachOtherAndFindItResident) {
   EXPECT_EQ(ran().size(), 15u);
 }
 
+TEST_F(SchedulingTest, LongStepsDoNotTearTheirNodeApart) {
+  make_lanes_ = [] { return std::make_unique<PatientLane>(6); };
+  Load(R"({"puzzle": 1, "nodes": {
+    "block": {"kind": "sleep", "foreach": {"layer": [0, 1, 2], "variant": ["a", "b"]},
+              "params": {"value": "${variant}${layer}", "ms": 1}}}})");
+  for (const char* layer : {"0", "1", "2"})
+    Set(std::string("block[layer=") + layer + ",variant=b].ms=60");
+  Run();  // tells how long each takes
+  Set("block.value=again ${variant}${layer}");
+  Run();
+  std::vector<std::string> started = Started();
+  ASSERT_GE(started.size(), 6u);
+  started.erase(started.begin(), started.end() - 6);
+  EXPECT_TRUE(std::is_sorted(started.begin(), started.end()))
+      << ::testing::PrintToString(started) << ": layer by layer, as in the plan";
+}
+
 TEST_F(SchedulingTest, MemoryDecidesHowManyStepsRunAtOnce) {
   devices_.assign(4, Device{});
   memory_bytes_["cpu"] = uint64_t{100} << 20;
