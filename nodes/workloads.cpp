@@ -260,8 +260,8 @@ Workload Of(const ImportanceParams& p, const Ports& ports) {
     }
   }
   const double recomputed = states->is_online ? Double(config.n_layers()) / 2 : 1;
-  AddProducts(tokens * (recomputed * BlockFlops(config, states->length) + ranking), config,
-              "fp32", work);
+  AddProducts(tokens * (recomputed * BlockFlops(config, states->length) + ranking), config, "fp32",
+              work);
   work.disk_bytes = 8 * widest * Double(config.n_layers());
   work.shared_bytes = WeightBytes(config);
   work.memory_bytes = 4 * tokens * (3 * widest + 4 * Double(config.hidden_size));
