@@ -71,7 +71,9 @@ TEST_F(CliTest, KindsSchemaGraphAndValidatePrint) {
   EXPECT_TRUE(nlohmann::json::parse(Puzzle({"schema"}).out).contains("$defs"));
   EXPECT_THAT(Puzzle({"graph", "g.json"}).out, HasSubstr("flowchart LR"));
   EXPECT_THAT(Puzzle({"graph", "g.json", "--format", "dot"}).out, HasSubstr("digraph"));
-  EXPECT_EQ(Puzzle({"validate", "g.json"}).out, "g.json: good, 4 nodes, 8 steps\n");
+  Write("one.json", R"({"puzzle": 1, "nodes": {"t": {"kind": "text"}}})");
+  EXPECT_EQ(Puzzle({"validate", "g.json", "one.json"}).out,
+            "g.json: good, 4 nodes, 8 steps\none.json: good, 1 node, 1 step\n");
 }
 
 TEST_F(CliTest, ARunDescribesItselfInFiles) {

@@ -90,6 +90,69 @@ TEST_F(CompleteTest, NothingThatHelpListsIsMissing) {
     EXPECT_TRUE(in_manual(".SS cache " + verb)) << verb;
 }
 
+// Scripts rely on them.
+TEST_F(CompleteTest, NoOptionGoesWithoutNotice) {
+  const std::vector<std::string> graph = {"--set", "--shared-store", "--store",
+                                          "--strict-environment"};
+  const std::vector<std::string> selection = {"--accept", "--force", "--force-all",
+                                              "--from",   "--only",  "--until"};
+  const std::vector<std::string> store = {"--store"}, json = {"--json"};
+  struct VerbOptions {
+    std::vector<std::string> verb;
+    std::vector<std::vector<std::string>> options;
+  };
+  const VerbOptions verbs[] = {
+      {{"run"},
+       {graph,
+        selection,
+        {"--devices",
+         "--dry-run",
+         "--events",
+         "--jobs",
+         "--keep-going",
+         "--lost-after",
+         "--memory",
+         "--on",
+         "--quiet",
+         "--report",
+         "--resident-mib",
+         "--ssh-command",
+         "--summary",
+         "--threads-per-lane",
+         "--trace",
+         "--verbose",
+         "-h",
+         "-j",
+         "-k",
+         "-n",
+         "-q",
+         "-v"}}},
+      {{"submit"}, {graph, selection, {"--devices", "--dry-run", "--jobs", "--keep-going"}}},
+      {{"jobs"}, {store}},
+      {{"plan"}, {graph, selection, json, {"--all", "--devices", "--jobs", "--verbose", "-v"}}},
+      {{"explain"}, {graph, json}},
+      {{"show"}, {store, json, {"--picture"}}},
+      {{"runs"}, {store, json}},
+      {{"diff"}, {store, json}},
+      {{"validate"}, {{"--set"}}},
+      {{"graph"}, {graph, {"--format", "--steps"}}},
+      {{"kinds"}, {json}},
+      {{"cache", "ls"}, {store, json}},
+      {{"cache", "du"}, {store, json}},
+      {{"cache", "gc"}, {store, {"--all", "--max-size", "--older", "--yes", "-y"}}},
+      {{"cache", "verify"}, {store, json, {"--repair"}}},
+      {{"cache", "pin"}, {store}},
+      {{"cache", "unpin"}, {store}}};
+  for (const auto& [verb, options] : verbs) {
+    std::vector<std::string> words = verb;
+    words.emplace_back("-");
+    const std::vector<std::string> flags = Offers(words);
+    EXPECT_TRUE(std::is_sorted(flags.begin(), flags.end())) << verb.back();
+    for (const std::vector<std::string>& group : options)
+      for (const std::string& option : group) EXPECT_THAT(flags, Contains(option)) << verb.back();
+  }
+}
+
 TEST_F(CompleteTest, TheManualIsPlainTroff) {
   const std::string manual = Puzzle({"manual"}).out;
   EXPECT_THAT(manual, HasSubstr(".SH NAME\npuzzle \\- "));

@@ -3,11 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
+
 namespace puzzle {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::Key;
 using ::testing::Pair;
+using ::testing::UnorderedElementsAre;
 
 const GpuFacts kTwoCards = {
     {{"NVIDIA H100 80GB HBM3", "9.0"}, {"NVIDIA L4", "8.9"}}, "550.54.15", "12.4", "12.1"};
@@ -44,6 +48,27 @@ TEST(EnvironmentTest, MeasurementsOnTheCpuDoNotDependOnCards) {
   EXPECT_EQ(MachineFacts("").count("gpu"), 0u);
   EXPECT_EQ(MachineFacts("cuda").count("gpu"), 1u);
   EXPECT_EQ(MachineFacts("cpu").count("cpu"), 1u);
+}
+
+// Which of them there are, by the compiler's own test.
+TEST(EnvironmentTest, NumericalFactsNameWhatKernelsChooseTheirCodeBy) {
+  const auto facts = NumericalFacts();
+  EXPECT_THAT(facts,
+              UnorderedElementsAre(Key("blas_kernel"), Key("cpu_features"), Key("libtorch")));
+#if defined(__x86_64__)
+  std::string expected;
+  const auto add = [&](bool has, const char* name) {
+    if (has) expected += (expected.empty() ? "" : " ") + std::string(name);
+  };
+  add(__builtin_cpu_supports("avx2") != 0, "avx2");
+  add(__builtin_cpu_supports("fma") != 0, "fma");
+  add(__builtin_cpu_supports("avx512f") != 0, "avx512f");
+  add(__builtin_cpu_supports("avx512dq") != 0, "avx512dq");
+  add(__builtin_cpu_supports("avx512bw") != 0, "avx512bw");
+  add(__builtin_cpu_supports("avx512vl") != 0, "avx512vl");
+  add(__builtin_cpu_supports("avx512bf16") != 0, "avx512_bf16");
+  EXPECT_EQ(facts.at("cpu_features"), expected);
+#endif
 }
 
 }  // namespace

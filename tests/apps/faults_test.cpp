@@ -70,6 +70,7 @@ TEST_F(FaultsTest, InterruptingStopsCleanlyAndTheNextRunGoesOn) {
   ::kill(child, SIGINT);
   const Result interrupted = toy_.Finish(child);
   EXPECT_EQ(interrupted.status, 130);
+  EXPECT_THAT(interrupted.err, HasSubstr("\nstopping; once more to kill\n"));
   EXPECT_THAT(interrupted.out, HasSubstr("3 steps: 0 cached, 1 run, 2 cancelled"));
   EXPECT_THAT(Puzzle({"run", "g.json", "--set", "s.ms=1"}).out, HasSubstr("1 cached"));
 }

@@ -124,6 +124,86 @@ TEST_F(InitTest, OddNamesOfFilesMeanThemselves) {
   EXPECT_EQ(path.substr(path.size() - 21), "$${model} @MODEL@.txt");
 }
 
+// How much is learned, by preset. Texts that are made up have no end, so that all is as it is asked
+// for; contexts are 64 tokens.
+TEST_F(InitTest, PresetsSayHowMuchIsLearned) {
+  struct Amounts {
+    const char* preset;
+    int calibration, epochs, steps, distillation, tested, scored, holdout;
+  };
+  for (const Amounts& a : {Amounts{"smoke", 16, 1, 8, 36, 4, 1, 2},
+                           Amounts{"balanced", 512, 2, 512, 2052, 32, 32, 16}}) {
+    WriteModel(a.preset);
+    options_.preset = a.preset;
+    options_.output = folder_ / (std::string(a.preset) + ".json");
+    const InitOutput run = Init();
+    ASSERT_EQ(run.status, 0) << run.err;
+    const JsonText written = JsonText::ParseFile(options_.output);
+    const auto& vars = written.value()["vars"];
+    EXPECT_EQ(vars["length"], 64);
+    EXPECT_EQ(vars["calibration"], a.calibration) << a.preset;
+    EXPECT_EQ(vars["epochs"], a.epochs);
+    EXPECT_EQ(vars["steps"], a.steps);
+    EXPECT_EQ(vars["distillation"], a.distillation);
+    EXPECT_EQ(vars["scored"], a.scored);
+    EXPECT_EQ(vars["held_out"], a.tested + a.scored);
+    EXPECT_EQ(vars["positions"], a.tested * 63) << "the first token is not predicted";
+    EXPECT_EQ(vars["batch"], 8);
+    EXPECT_EQ(vars["prefill"], 32);
+    EXPECT_EQ(vars["generation"], 32);
+    const auto& nodes = written.value()["nodes"];
+    EXPECT_EQ(nodes["blocks"]["params"]["holdout"], a.holdout);
+    EXPECT_EQ(nodes["student"]["params"]["batch"], 4);
+    EXPECT_EQ(nodes["student"]["params"]["lr"], 5e-4);
+    EXPECT_EQ(nodes["costs"]["params"]["weights"], "fp32");
+    EXPECT_THAT(run.out,
+                HasSubstr("learns from " + std::to_string(a.calibration) +
+                          " sequences of 64 tokens block by block, " + std::to_string(4 * a.steps) +
+                          " as a whole; tested on " + std::to_string(a.tested) + "\n"));
+    // 258 x 64, blocks of 16448 + 24640 and 2 x 12352, a norm of 64.
+    EXPECT_THAT(ReadBytes(options_.output),
+                StartsWith("// " + std::string(a.preset) +
+                           ", a llama of 0.1 million parameters in 2 layers, made smaller.\n"));
+  }
+}
+
+// 1,189 bytes are 16 sequences of 64, a tenth kept for bad estimates: 2 test, 1 scores, 13 teach.
+TEST_F(InitTest, AShortTextTeachesWithAllThatItHas) {
+  WriteModel("model");
+  std::string text;
+  for (int i = 0; i < 29; ++i) text += "One two three four five six seven eight.\n";
+  WriteBytes(folder_ / "text.txt", text);
+  options_.texts = {folder_ / "text.txt"};
+  const InitOutput run = Init();
+  ASSERT_EQ(run.status, 0) << run.err;
+  EXPECT_THAT(run.out, HasSubstr("learns from 13 sequences of 64 tokens block by block, 13 as a "
+                                 "whole; tested on 2\n"));
+  EXPECT_THAT(run.err, Not(HasSubstr("no --text was given")));
+  const JsonText written = JsonText::ParseFile(options_.output);
+  EXPECT_EQ(written.value()["vars"]["prompt"], "One two three four five six");
+  EXPECT_EQ(written.value()["vars"]["steps"], 6) << "half of the sequences";
+  EXPECT_EQ(written.value()["nodes"]["blocks"]["params"]["holdout"], 1);
+}
+
+TEST_F(InitTest, ATargetIsAResourceOfTheSearch) {
+  WriteModel("model");
+  for (const auto& [target, resource] :
+       {std::pair<const char*, const char*>{"memory", "memory_mib"},
+        {"weights", "weight_mib"},
+        {"kv", "kv_mib"},
+        {"parameters", "parameters"},
+        {"block_parameters", "block_parameters"},
+        {"prefill_gflops", "prefill_gflops"},
+        {"decode_gflops", "decode_gflops"}}) {
+    options_.output = folder_ / (std::string(target) + ".json");
+    options_.target = std::string(target) + "=80%,60%";
+    ASSERT_EQ(Init().status, 0) << target;
+    const std::string text = ReadBytes(options_.output);
+    EXPECT_THAT(text, HasSubstr("{ \"max\": { \"" + std::string(resource) + "\": \"${budget}\" }"));
+    EXPECT_THAT(text, HasSubstr("\"budgets\": [\"80%\", \"60%\"]"));
+  }
+}
+
 TEST_F(InitTest, AFileThatIsThereStaysAsItIs) {
   WriteModel("model");
   WriteBytes(options_.output, "mine");
@@ -145,6 +225,10 @@ TEST_F(InitTest, WhatCannotBeIsRefusedWithWhatToDo) {
   EXPECT_THAT(complaint(), HasSubstr("embedding, final norm and head alone are"));
   options_.target = "memory=100%";
   EXPECT_THAT(complaint(), HasSubstr("less than the parent has"));
+  options_.target = "memory=100000";
+  EXPECT_THAT(complaint(), HasSubstr("ask for less"));
+  options_.target = "memory=0.001";
+  EXPECT_THAT(complaint(), HasSubstr("embedding, final norm and head alone are"));
   options_.target = "memory";
   EXPECT_THAT(complaint(), HasSubstr("expected RESOURCE=LIMIT such as memory=75%"));
   options_.target = "speed=75%";
