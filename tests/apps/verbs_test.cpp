@@ -97,6 +97,10 @@ TEST(VerbsTest, ValuesOutOfRangeAreRefusedBeforeAnythingIsRead) {
   const std::vector<std::string> wrong[] = {
       {"generate", "m", "--tokens", "0"},
       {"generate", "m", "--temperature", "-1"},
+      {"generate", "m", "--temperature", "-1e-300"},
+      {"generate", "m", "--temperature", "nan"},
+      {"generate", "m", "--temperature", "inf"},
+      {"generate", "m", "--temperature", "warm"},
       {"generate", "m", "--top-k", "-1"},
       {"generate", "m", "--batch", "0"},
       {"generate", "m", "--dtype", "fp64"},
@@ -119,6 +123,8 @@ TEST(VerbsTest, ValuesOutOfRangeAreRefusedBeforeAnythingIsRead) {
       {"search", "l.json"},
       {"search", "l.json", "--objective", "kl", "--pool", "0"},
       {"search", "l.json", "--objective", "kl", "--svg", "a.svg"},
+      {"search", "l.json", "--objective", "kl", "--time-limit", "0"},
+      {"search", "l.json", "--objective", "kl", "--time-limit", "inf"},
       {"analyze", "m", "--context", "1"},
       {"init", "m", "--preset", "huge"}};
   for (const std::vector<std::string>& words : wrong) {
@@ -128,6 +134,19 @@ TEST(VerbsTest, ValuesOutOfRangeAreRefusedBeforeAnythingIsRead) {
     EXPECT_EQ(refused.status, 2) << command << refused.err;
     EXPECT_EQ(refused.out, "") << command;
     EXPECT_EQ(CountOf("\n", refused.err) > 0, true) << command;
+  }
+}
+
+TEST(VerbsTest, ZeroIsANumberWhereItMeansNoneOrAll) {
+  const ProgramFolder puzzle(PUZZLE_PROGRAM);
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"generate", "none", "--temperature", "0"},
+        {"generate", "none", "--top-k", "0"},
+        {"eval", "none", "--text", "t", "--positions", "0"},
+        {"search", "none", "--objective", "kl", "--time-limit", "1e-300"}}) {
+    const ProgramResult refused = puzzle.Run(words);
+    EXPECT_NE(refused.status, 0);
+    EXPECT_THAT(refused.err, HasSubstr("none")) << "it got as far as that name";
   }
 }
 
