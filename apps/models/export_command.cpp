@@ -12,6 +12,8 @@
 #include "model/files/dense.h"
 #include "model/files/readers.h"
 #include "nodes/data/export_model.h"
+#include "nodes/precision/artifacts.h"
+#include "nodes/precision/mixture.h"
 
 namespace puzzle {
 
@@ -33,21 +35,39 @@ void PrintReaders(const std::vector<ReaderVerdict>& readers) {
     Print("{:<14} {:<6} {}\n", reader, loads ? "yes" : "no", note);
 }
 
+void CheckOptions(const ExportOptions& options) {
+  if (const auto complaint = CheckExport(options.format, options.dtype)) throw Error(*complaint);
+  const bool has_precision = !options.precision.empty();
+  if (options.format != "gguf" && (has_precision || !options.types.empty()))
+    throw Error(fmt::format("format \"{}\" has one type for all matrices; {} needs --format gguf",
+                            options.format, has_precision ? "--precision" : "--type"));
+  if (has_precision && (options.dtype != "same" || !options.types.empty()))
+    throw Error("--precision gives a type to every part: leave --dtype and --type out");
+}
+
+// Returns the bytes of the file.
+uint64_t WriteGguf(const ExportOptions& options, const ModelAndTypes& model) {
+  const bool is_chosen = !options.precision.empty();
+  const StoredTypes types =
+      is_chosen ? model.types : MixtureOf(options.types, model.checkpoint.model.config);
+  return ExportGguf(model.checkpoint, options.out, is_chosen ? kRestType : options.dtype,
+                    NameOfModel(options.model), types);
+}
+
 }  // namespace
 
 int ExportCommand(const ExportOptions& options, const Registry& registry, const Hooks& hooks) {
-  if (const auto complaint = CheckExport(options.format, options.dtype)) throw Error(*complaint);
+  CheckOptions(options);
   std::error_code failure;
   if (fs::equivalent(options.model, options.out, failure))
     throw Error(options.out + ": is the model itself; give another place");
   CheckDestination(options.format, options.out);
-  Checkpoint checkpoint =
-      ReadModel({options.model, options.store, options.settings}, registry, hooks);
+  ModelAndTypes model = ReadModel({options.model, options.store, options.settings},
+                                  options.precision, registry, hooks);
+  Checkpoint& checkpoint = model.checkpoint;
   if (options.format == "dense") checkpoint.model = MakeDense(checkpoint.model);
   if (options.format == "gguf") {
-    const uint64_t bytes =
-        ExportGguf(checkpoint, options.out, options.dtype, NameOfModel(options.model));
-    Print("{} {} bytes\n", options.out, bytes);
+    Print("{} {} bytes\n", options.out, WriteGguf(options, model));
     if (const std::string loss = WhatGgufTokenizerLoses(checkpoint.tokenizer_files); !loss.empty())
       spdlog::warn("{}: {}", options.out, loss);
     PrintReaders(ReadersOfGguf(checkpoint.model.config));

@@ -4,11 +4,14 @@
 #include <spdlog/spdlog.h>
 
 #include <filesystem>
+#include <memory>
+#include <string_view>
 
 #include "apps/frame/load.h"
 #include "graph/view/show.h"
 #include "io/error.h"
 #include "nodes/data/load_model.h"
+#include "nodes/precision/artifacts.h"
 
 namespace puzzle {
 
@@ -34,25 +37,54 @@ StepId OnlyStep(const Plan& plan, const std::string& pattern, const std::string&
                           steps.size(), plan.steps[steps.front()].name));
 }
 
-Checkpoint ReadStep(const ModelSource& source, size_t colon, const Registry& registry,
-                    const Hooks& hooks) {
-  GraphOptions graph;
-  graph.graph = source.model.substr(0, colon);
-  graph.settings = source.settings;
-  graph.store = source.store;
-  const std::unique_ptr<Store> store = OpenStore(graph);
-  const auto prepared = Prepare(graph, {}, registry, hooks, *store, /*for_run=*/false);
-  if (!prepared) throw Error(graph.graph + ": is no graph that could run");
-  const auto& [plan, forecast] = *prepared;
-  const StepId step = OnlyStep(plan, source.model.substr(colon + 1), source.model);
-  const std::string& name = plan.steps[step].name;
-  if (const std::string& output = plan.kind(step).output; output != Checkpoint::kType)
-    throw Error(fmt::format("{}: {} makes a {}, not a checkpoint", graph.graph, name, output));
-  if (forecast.steps[step].fate != Fate::kHit)
-    throw Error(fmt::format(
-        "{}: {} has no result in {} ({}); make it with: puzzle run {} --until {}", graph.graph,
-        name, graph.store, forecast.steps[step].reason, ShellWord(graph.graph), ShellWord(name)));
-  return Checkpoint::Load(store->Open(forecast.steps[step].record));
+/// A graph whose steps have results.
+class RunGraph {
+ public:
+  RunGraph(const ModelSource& source, size_t colon, const Registry& registry, const Hooks& hooks) {
+    options_.graph = source.model.substr(0, colon);
+    options_.settings = source.settings;
+    options_.store = source.store;
+    store_ = OpenStore(options_);
+    prepared_ = Prepare(options_, {}, registry, hooks, *store_, /*for_run=*/false);
+    if (!prepared_) throw Error(options_.graph + ": is no graph that could run");
+  }
+
+  /// The record of the one step that `pattern` means. `whole` is how the user named it.
+  [[nodiscard]] const Record& Find(const std::string& pattern, std::string_view type,
+                                   const std::string& whole) const {
+    const auto& [plan, forecast] = *prepared_;
+    const StepId step = OnlyStep(plan, pattern, whole);
+    const std::string& name = plan.steps[step].name;
+    if (const std::string& output = plan.kind(step).output; output != type)
+      throw Error(fmt::format("{}: {} makes a {}, not a {}", options_.graph, name, output, type));
+    if (forecast.steps[step].fate != Fate::kHit)
+      throw Error(
+          fmt::format("{}: {} has no result in {} ({}); make it with: puzzle run {} --until "
+                      "{}",
+                      options_.graph, name, options_.store, forecast.steps[step].reason,
+                      ShellWord(options_.graph), ShellWord(name)));
+    return forecast.steps[step].record;
+  }
+  template <class T>
+  [[nodiscard]] T Load(const Record& record) const {
+    return T::Load(store_->Open(record));
+  }
+
+ private:
+  GraphOptions options_;
+  std::unique_ptr<Store> store_;
+  std::optional<Prepared> prepared_;
+};
+
+ModelAndTypes ReadStep(const ModelSource& source, size_t colon, const std::string& precision,
+                       const Registry& registry, const Hooks& hooks) {
+  const RunGraph graph(source, colon, registry, hooks);
+  const Record& model = graph.Find(source.model.substr(colon + 1), Checkpoint::kType, source.model);
+  if (precision.empty()) return {graph.Load<Checkpoint>(model), {}};
+  const auto chosen =
+      graph.Load<Precision>(graph.Find(precision, Precision::kType, "--precision " + precision));
+  chosen.CheckModel(std::string(model.digest));
+  return {graph.Load<Checkpoint>(model), chosen.Types()};
 }
 
 }  // namespace
@@ -63,11 +95,18 @@ std::optional<std::string> StepOfGraph(const std::string& model) {
   return model.substr(colon + 1);
 }
 
-Checkpoint ReadModel(const ModelSource& source, const Registry& registry, const Hooks& hooks) {
+ModelAndTypes ReadModel(const ModelSource& source, const std::string& precision,
+                        const Registry& registry, const Hooks& hooks) {
   const size_t colon = ColonBehindGraph(source.model);
-  if (colon != std::string::npos) return ReadStep(source, colon, registry, hooks);
-  return ReadCheckpoint(source.model,
-                        [](const std::string& message) { spdlog::warn("{}", message); });
+  if (colon != std::string::npos) return ReadStep(source, colon, precision, registry, hooks);
+  if (!precision.empty())
+    throw Error(
+        fmt::format("--precision {} is a step of a graph, and so has to be the model: "
+                    "GRAPH:STEP",
+                    precision));
+  return {
+      ReadCheckpoint(source.model, [](const std::string& message) { spdlog::warn("{}", message); }),
+      {}};
 }
 
 }  // namespace puzzle

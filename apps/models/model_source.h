@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "apps/cli.h"
+#include "model/files/stored_parts.h"
 #include "nodes/data/artifacts.h"
 
 namespace puzzle {
@@ -21,9 +22,16 @@ struct ModelSource {
 /// disk.
 [[nodiscard]] std::optional<std::string> StepOfGraph(const std::string& model);
 
-/// Reads it. Throws Error: as ReadCheckpoint, with everything that is wrong with the graph, and for
+/// A model, and the types in which a GGUF file is to hold its parts; empty: nobody chose them.
+struct ModelAndTypes {
+  Checkpoint checkpoint;
+  StoredTypes types;
+};
+
+/// Reads it, with what the step `precision` of the same graph chose for it unless that is "".
+/// Throws Error: as ReadCheckpoint, with everything that is wrong with the graph, and for
 /// a step that is none, has another result, or has not run as the graph says.
-[[nodiscard]] Checkpoint ReadModel(const ModelSource& source, const Registry& registry,
-                                   const Hooks& hooks);
+[[nodiscard]] ModelAndTypes ReadModel(const ModelSource& source, const std::string& precision,
+                                      const Registry& registry, const Hooks& hooks);
 
 }  // namespace puzzle

@@ -120,7 +120,10 @@ void AddExportVerb(Verbs& verbs, const ModelCommands& commands) {
                 "say which programs load it. What a format cannot say is refused.",
                 "  puzzle export out/child child.gguf --format gguf\n"
                 "  puzzle export out/child child.gguf --format gguf --dtype q8_0\n"
+                "  puzzle export out/child child.gguf --format gguf --dtype q8_0 --type ffn=q4_0\n"
                 "  puzzle export configs/demo.json:student child.gguf --format gguf --store store\n"
+                "  puzzle export configs/smallest-gguf.json:model small.gguf --format gguf "
+                "--precision smallest\n"
                 "  puzzle export model.gguf out/model --dtype bf16",
                 [own, commands] { return commands.export_model(*own); });
   verb.add_option("MODEL", own->model,
@@ -133,6 +136,15 @@ void AddExportVerb(Verbs& verbs, const ModelCommands& commands) {
   verb.add_option("--dtype", own->dtype, "type of the matrices; same: as they are stored now")
       ->check(CLI::IsMember(ExportDTypes()))
       ->capture_default_str();
+  verb.add_option(
+          "--type", own->types,
+          "of a part in a GGUF file: embed, head, attn or ffn, of one layer attn:3; the rest "
+          "as --dtype says; the last one that names a part counts")
+      ->allow_extra_args(false)
+      ->type_name("PART=TYPE");
+  verb.add_option("--precision", own->precision,
+                  "step of the same graph that chose a type for every part; for gguf")
+      ->type_name("STEP");
   verb.add_option("--store", own->store, "where GRAPH:STEP has its results")->capture_default_str();
   verb.add_option("--set", own->settings, "of GRAPH:STEP, as the run had it")
       ->allow_extra_args(false)

@@ -63,6 +63,8 @@ struct ExportOptions {
   std::string out;    // a folder, or a file for GGUF
   std::string format = "hf";
   std::string dtype = "same";
+  std::vector<std::string> types;     // PART=TYPE (nodes/precision/mixture.h); the rest in dtype
+  std::string precision;              // a step of the graph that chose the types of all parts
   std::string store = "store";        // of GRAPH:STEP
   std::vector<std::string> settings;  // likewise
 };

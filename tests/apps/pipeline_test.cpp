@@ -295,6 +295,16 @@ TEST_F(PipelineTest, TheChildBecomesAGgufThatComputesTheSame) {
     EXPECT_EQ(export_to("child.gguf", "back", {"--dtype", "f32"}).status, 0);
   EXPECT_NEAR(nll("back"), nll("out"), 1e-4);
   EXPECT_EQ(export_to("out", "child.gguf", {"--format", "gguf", "--dtype", "f16"}).status, 0);
+  // Parts in types of their own: larger than all of it in f16, smaller than in f32.
+  const auto size = [](const std::string& file) {
+    return fs::file_size(folder_->path() + "/" + file);
+  };
+  const std::vector<std::string> mixed = {"--format", "gguf",    "--dtype", "f32",
+                                          "--type",   "ffn=f16", "--type",  "embed=bf16"};
+  EXPECT_EQ(export_to("out", "mixed.gguf", mixed).status, 0);
+  EXPECT_EQ(export_to("out", "full.gguf", {"--format", "gguf", "--dtype", "f32"}).status, 0);
+  EXPECT_LT(size("mixed.gguf"), size("full.gguf"));
+  EXPECT_GT(size("mixed.gguf"), size("child.gguf"));
 }
 
 TEST_F(PipelineTest, AStepsResultIsExportedFromTheStore) {
@@ -319,6 +329,10 @@ TEST_F(PipelineTest, AStepsResultIsExportedFromTheStore) {
       {"graph.json:choice", "choice makes a choice, not a checkpoint"},
       {"graph.json:blocks", "steps are meant, blocks[layer=0,variant="},
       {"graph.json:studnet", "studnet"}};
+  const ProgramResult none = Puzzle(
+      {"export", "graph.json:student", "new.gguf", "--format", "gguf", "--precision", "choice"});
+  EXPECT_NE(none.status, 0);
+  EXPECT_THAT(none.text(), HasSubstr("choice makes a choice, not a precision"));
   for (const auto& [model, message] : mistakes) {
     const ProgramResult refused = Puzzle({"export", model, "other"});
     EXPECT_NE(refused.status, 0) << model;
@@ -346,6 +360,12 @@ TEST_F(PipelineTest, ExportsDestroyNothingAndSayWhatIsWrong) {
   refused({"out", "mine", "--format", "gguf"}, "is a folder; give a file");
   refused({"out", "new", "--dtype", "q8_0"}, "a Hugging Face folder holds f32, f16 or bf16");
   refused({"out", "new", "--dtype", "q9"}, "q9");
+  refused({"out", "new", "--type", "ffn=q8_0"}, "--type needs --format gguf");
+  refused({"out", "new", "--precision", "x"}, "--precision needs --format gguf");
+  refused({"out", "new.gguf", "--format", "gguf", "--type", "ffn"}, "expected PART=TYPE");
+  refused({"out", "new.gguf", "--format", "gguf", "--precision", "x"}, "has to be the model");
+  refused({"out", "new.gguf", "--format", "gguf", "--precision", "x", "--dtype", "f16"},
+          "leave --dtype and --type out");
   refused({"nowhere", "new"}, "nowhere");
   EXPECT_EQ(folder_->Read("text.txt"), "words");
   EXPECT_EQ(folder_->Read("mine/text.txt"), "words");

@@ -16,6 +16,7 @@
 #include "model/files/gguf_checkpoint.h"
 #include "nodes/data/export_model.h"
 #include "nodes/measure/evaluate.h"
+#include "nodes/precision/mixture.h"
 #include "nodes/precision/precision_score.h"
 #include "nodes/precision/precision_search.h"
 #include "nodes/precision/quantize.h"
@@ -305,6 +306,35 @@ TEST_F(PrecisionFileTest, ArtifactsComeBack) {
   ASSERT_EQ(again.options.size(), score.options.size());
   EXPECT_EQ(again.options[3].type, score.options[3].type);
   EXPECT_EQ(again.options[3].increase, score.options[3].increase);
+}
+
+TEST_F(PrecisionTest, TypesAreSaidOfAllLayersOrOfOne) {
+  const ModelConfig& config = untied_.model.config;
+  const auto said = [&](const std::vector<std::string>& list) {
+    std::map<std::string, std::string_view> names;
+    for (const auto& [part, type] : MixtureOf(list, config)) names[part] = type->name;
+    return names;
+  };
+  EXPECT_EQ(said({}).size(), 0u);
+  // The last one counts; layer 1 has no attention.
+  EXPECT_EQ(said({"ffn=q4_0", "ffn:1=q8_0", "attn=f16", "embed=Q5_0", "head=q5_1"}),
+            (std::map<std::string, std::string_view>{{"layer 0 ffn", "Q4_0"},
+                                                     {"layer 1 ffn", "Q8_0"},
+                                                     {"layer 0 attn", "F16"},
+                                                     {"embed", "Q5_0"},
+                                                     {"head", "Q5_1"}}));
+  EXPECT_EQ(said({"ffn:1=q8_0", "ffn=q4_0"}).at("layer 1 ffn"), "Q4_0");
+  const auto complaint = [](const std::string& own, const ModelConfig& of) {
+    return ErrorOf([&] { (void)MixtureOf({own}, of); });
+  };
+  EXPECT_THAT(complaint("ffn", config), HasSubstr("expected PART=TYPE"));
+  EXPECT_THAT(complaint("ffn=q9_0", config), HasSubstr("\"q9_0\" is no type"));
+  for (const char* own : {"attn:1=q8_0", "attn:2=q8_0", "layer 0 ffn=f16", "=f16", "ffn:=f16",
+                          "attn:00=f16", "block=f16"})
+    EXPECT_THAT(complaint(own, config),
+                HasSubstr("parts are embed, head, attn and ffn, and attn:0 to ffn:1"))
+        << own;
+  EXPECT_THAT(complaint("head=f16", model_.model.config), HasSubstr("give a type to embed"));
 }
 
 TEST(PrecisionListingTest, PartsOfALayerShareALine) {
