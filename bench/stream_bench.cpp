@@ -1,7 +1,8 @@
 // What it takes to bring a large checkpoint from one folder into another, beside cp of the same
-// bytes: seconds, processor seconds, and the peak of anonymous memory. The checkpoint has the shape
-// of Llama-3.1-8B, bf16, with as many layers as are wanted (32 make 16 GB) and random values over
-// and over. FOLDER is made, and removed; with 0 rounds FOLDER/model is left, for others.
+// bytes: seconds, processor seconds, the rate as a share of cp's in the same round, and the peak of
+// anonymous memory. The checkpoint has the shape of Llama-3.1-8B, bf16, with as many layers as are
+// wanted (32 make 16 GB) and random values over and over. FOLDER is made, takes twice the bytes of
+// the checkpoint, and is removed; with 0 rounds FOLDER/model is left, for others.
 //
 //   build/stream_bench FOLDER [LAYERS [ROUNDS]]
 #include <fmt/format.h>
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -29,6 +31,7 @@
 #include "model/files/gguf_checkpoint.h"
 #include "model/files/open_checkpoint.h"
 #include "model/pch.h"
+#include "model/shape/variant.h"
 #include "model/unread.h"
 
 namespace puzzle {
@@ -77,8 +80,10 @@ double ProcessorSeconds(int who) {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-// Runs `work` and prints what it took for so many MiB; `who` computes.
-void Measure(const std::string& what, double mib, int who, const std::function<void()>& work) {
+// Runs `work` and prints what it took for so many MiB, and what share of `cp_s` its rate is; `who`
+// computes. Returns the seconds.
+double Measure(const std::string& what, double mib, double cp_s, int who,
+               const std::function<void()>& work) {
   const AnonymousPeak peak;
   const double before_s = ProcessorSeconds(who);
   const auto start = std::chrono::steady_clock::now();
@@ -87,8 +92,11 @@ void Measure(const std::string& what, double mib, int who, const std::function<v
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   fmt::print("{:26} {:7.0f} MiB/s {:7.1f} s {:7.1f} s of processor", what, mib / wall_s, wall_s,
              ProcessorSeconds(who) - before_s);
-  if (who == RUSAGE_SELF) fmt::print("   anonymous peak {:.0f} MiB", peak.Mib());
+  if (who == RUSAGE_SELF)
+    fmt::print("   {:4.0f} % of cp   anonymous peak {:.0f} MiB", 100 * cp_s / wall_s, peak.Mib());
   fmt::print("\n");
+  std::fflush(stdout);
+  return wall_s;
 }
 
 // Values from a table, over and over.
@@ -170,8 +178,19 @@ void WriteSource(const std::string& folder, const ModelConfig& config) {
   SaveCheckpoint(folder, model);
 }
 
+void CheckRoom(const fs::path& folder, const ModelConfig& config, int64_t rounds) {
+  const auto bytes =
+      2.0 * static_cast<double>(CountBlockParameters(config) + CountNonBlockParameters(config));
+  const double wanted = (rounds > 0 ? 2.05 : 1.02) * bytes;
+  const auto free = static_cast<double>(fs::space(fs::absolute(folder).parent_path()).available);
+  if (free < wanted)
+    throw Error(fmt::format("{}: {:.0f} MiB are free and {:.0f} needed; take fewer layers",
+                            folder.string(), free / kMib, wanted / kMib));
+}
+
 void Bench(const fs::path& folder, int64_t layers, int64_t rounds) {
   const ModelConfig config = Llama8B(layers);
+  CheckRoom(folder, config, rounds);
   const std::string source = folder / "model", out = folder / "out";
   WriteSource(source, config);
   const double mib = FolderMib(source);
@@ -182,12 +201,14 @@ void Bench(const fs::path& folder, int64_t layers, int64_t rounds) {
     model.config.stored_dtype = type;
     SaveCheckpoint(out, model);
   };
+  double cp_s = 0;  // of this round
   const auto measure = [&](const char* what, int who, const std::function<void()>& work) {
-    Measure(what, mib, who, work);
+    const double seconds = Measure(what, mib, cp_s, who, work);
     fs::remove_all(out);
+    return seconds;
   };
   for (int64_t round = 0; round < rounds; ++round) {
-    measure("cp", RUSAGE_CHILDREN, [&] {
+    cp_s = measure("cp", RUSAGE_CHILDREN, [&] {
       const std::string command = fmt::format("cp -r --reflink=never '{}' '{}'", source, out);
       if (std::system(command.c_str()) != 0) throw Error("cp failed");
     });

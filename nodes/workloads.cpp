@@ -414,6 +414,7 @@ Workload Of(const GkdParams& p, const Ports& ports) {
       WeightBytes(config) + kTrainedCopies * sizeof(float) * share.parameters +
       (p.recompute == "on" ? 4 * Double(in_work * config.hidden_size * config.n_layers())
                            : block::KeptForGradients(config, in_work, p.compute == "bf16"));
+  if (ports.Has("precision")) work.memory_bytes += WeightBytes(config);  // as the file holds them
   return work;
 }
 

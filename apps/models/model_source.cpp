@@ -80,11 +80,13 @@ ModelAndTypes ReadStep(const ModelSource& source, size_t colon, const std::strin
                        const Registry& registry, const Hooks& hooks) {
   const RunGraph graph(source, colon, registry, hooks);
   const Record& model = graph.Find(source.model.substr(colon + 1), Checkpoint::kType, source.model);
-  if (precision.empty()) return {graph.Load<Checkpoint>(model), {}};
+  ModelAndTypes found{graph.Load<Checkpoint>(model), {}};
+  if (precision.empty()) return found;
   const auto chosen =
       graph.Load<Precision>(graph.Find(precision, Precision::kType, "--precision " + precision));
-  chosen.CheckModel(std::string(model.digest));
-  return {graph.Load<Checkpoint>(model), chosen.Types()};
+  chosen.CheckModel(found.checkpoint.model.config);
+  found.types = chosen.Types();
+  return found;
 }
 
 }  // namespace

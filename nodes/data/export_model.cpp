@@ -119,7 +119,7 @@ uint64_t ExportGguf(const Checkpoint& checkpoint, const std::string& path, const
 namespace {
 
 // The types that the parts of `model` were given; none where nobody chose them.
-StoredTypes TypesAt(const Inputs& inputs, const ExportParams& params) {
+StoredTypes TypesAt(const Inputs& inputs, const ExportParams& params, const ModelConfig& model) {
   if (!inputs.Has("precision")) return {};
   if (params.format != "gguf")
     throw Error("format \"" + params.format +
@@ -127,7 +127,7 @@ StoredTypes TypesAt(const Inputs& inputs, const ExportParams& params) {
   if (params.dtype != kSameType)
     throw Error("dtype \"" + params.dtype + "\" and a precision: give one of them");
   const auto precision = inputs.Get<Precision>("precision");
-  precision->CheckModel(inputs.One<Checkpoint>("model").digest());
+  precision->CheckModel(model);
   return precision->Types();
 }
 
@@ -135,7 +135,7 @@ StoredTypes TypesAt(const Inputs& inputs, const ExportParams& params) {
 
 ExportManifest RunExport(const ExportParams& params, const Inputs& inputs, RunContext& context) {
   const auto checkpoint = inputs.Get<Checkpoint>("model");
-  const StoredTypes types = TypesAt(inputs, params);
+  const StoredTypes types = TypesAt(inputs, params, checkpoint->model.config);
   if (params.format != "gguf") {
     CheckDestination(params.format, params.folder);
     Checkpoint written = *checkpoint;  // shares the tensors

@@ -59,11 +59,18 @@ std::string Precision::Listing() const {
   return text + '\n';
 }
 
-void Precision::CheckModel(const std::string& digest) const {
-  if (digest != model_digest)
-    throw Error(
-        "the precision was chosen for another model; connect the one that its scores were taken "
-        "in");
+void Precision::CheckModel(const ModelConfig& config) const {
+  const auto refuse = [](const std::string& difference) {
+    throw Error("the precision was chosen for another model: " + difference +
+                "; connect the one that its scores were taken in, or what training made of it");
+  };
+  const std::vector<ModelPart> parts = StoredParts(config);
+  for (size_t i = 0; i < std::min(parts.size(), picks.size()); ++i)
+    if (parts[i].name != picks[i].part || parts[i].variant != picks[i].variant)
+      refuse(fmt::format("its {} is {}, where this one has {} as {}", picks[i].part,
+                         picks[i].variant, parts[i].name, parts[i].variant));
+  if (parts.size() != picks.size())
+    refuse(fmt::format("it has {} parts with matrices, this one {}", picks.size(), parts.size()));
 }
 
 void Precision::Save(ArchiveWriter& out) const {

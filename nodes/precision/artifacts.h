@@ -44,19 +44,20 @@ struct Precision {
     double score = 0;     // the damage, against the part in the first type it was scored in
     double bytes = 0;     // in the file
   };
-  std::string model_digest;
-  std::vector<Pick> picks;  // in the order of StoredParts
-  std::string status;       // "optimal", "feasible"
-  double objective = 0;     // the sum of the scores
-  double bound = 0;         // proven: no other choice is below
-  double file_mib = 0;      // of the GGUF file
-  std::string comparison;   // with one type throughout; a table
+  std::string model_digest;  // of the model that was scored
+  std::vector<Pick> picks;   // in the order of StoredParts
+  std::string status;        // "optimal", "feasible"
+  double objective = 0;      // the sum of the scores
+  double bound = 0;          // proven: no other choice is below
+  double file_mib = 0;       // of the GGUF file
+  std::string comparison;    // with one type throughout; a table
 
   [[nodiscard]] StoredTypes Types() const;
   /// Lines "layer 3: attn:kv1@q8_0  ffn:256@q4_0".
   [[nodiscard]] std::string Listing() const;
-  /// Throws Error unless it was chosen for the model of this digest.
-  void CheckModel(const std::string& digest) const;
+  /// Throws Error unless a model has the parts that it was chosen for, in the same variants: the
+  /// model that was scored, or what training made of it.
+  void CheckModel(const ModelConfig& config) const;
 
   void Save(ArchiveWriter& out) const;
   static Precision Load(std::shared_ptr<const ArchiveReader> in);

@@ -41,12 +41,13 @@ NodeKind PrecisionKind() {
                                "its GGUF file: the integer program of `search`.")
       .In("model", "checkpoint", "what is to be stored, the one that was scored")
       .InList("scores", "precision_score", "damage per part and type")
+      .InOptional("parent", "checkpoint", "whose file is meant by `like`; else that of `model`")
       .Param("objective", &PrecisionParams::objective, {},
              "the damage to minimise: a metric, or weights, as in search")
       .Param("max", &PrecisionParams::max, {},
              "{\"file_mib\": 12.5}, or \"60%\" of the file whose parts all have their first type")
       .Param("like", &PrecisionParams::like, {OneOf(TypesAndNone())},
-             "no larger than the file with this type throughout")
+             "no larger than the file of the model, or of the parent, with this type throughout")
       .Param("time_limit_s", &PrecisionParams::time_limit_s, {AtLeast(0.01)}, "for the solver")
       .Check([](const PrecisionParams& p) -> std::optional<std::string> {
         const bool has_max = p.max.is_object() && !p.max.empty();

@@ -64,15 +64,13 @@ double FixedMib(const GgufSizes& sizes) {
   return InMib(rest);
 }
 
-std::vector<MipLimit> LimitsOf(const PrecisionParams& params, const Checkpoint& checkpoint,
-                               const VariantTable& table) {
-  nlohmann::json max = params.max;
-  if (!params.like.empty())
-    max[kFileResource] =
-        InMib(SizesInGguf(checkpoint.model,
-                          {&StoredTypeNamed(params.like), {}, checkpoint.tokenizer_files, {}})
-                  .file);
-  return ReadLimits(table, nlohmann::json::object(), max);
+// `params` with a limit in place of `like`, the type of a file of `sized`.
+PrecisionParams WithLimit(PrecisionParams params, const Checkpoint& sized) {
+  if (params.like.empty()) return params;
+  const GgufOptions options{&StoredTypeNamed(params.like), {}, sized.tokenizer_files, {}};
+  params.max[kFileResource] = InMib(SizesInGguf(sized.model, options).file);
+  params.like.clear();
+  return params;
 }
 
 // The type that a variant's name ends with.
@@ -134,7 +132,8 @@ Precision ChoosePrecision(const PrecisionParams& params, const Checkpoint& check
                           const std::vector<PrecisionScore>& scores,
                           const std::function<bool()>& should_stop) {
   const VariantTable table = PrecisionTable(checkpoint, scores);
-  Question question{ReadObjective(params.objective), LimitsOf(params, checkpoint, table)};
+  Question question{ReadObjective(params.objective),
+                    ReadLimits(table, nlohmann::json::object(), WithLimit(params, checkpoint).max)};
   question.settings.time_limit_s = params.time_limit_s;
   question.settings.should_stop = should_stop;
   const TableAnswer answer = AskTable(table, question, [](const std::string&) {});
@@ -162,6 +161,9 @@ Precision ChoosePrecision(const PrecisionParams& params, const Checkpoint& check
 
 Precision RunPrecision(const PrecisionParams& params, const Inputs& inputs, RunContext& context) {
   const auto model = inputs.One<Checkpoint>("model");
+  const bool has_parent = inputs.Has("parent");
+  if (has_parent && params.like.empty())
+    throw Error("the port `parent` says whose file `like` means: give `like`, or no parent");
   std::vector<PrecisionScore> scores;
   for (const auto& input : inputs.List<PrecisionScore>("scores")) {
     scores.push_back(*input.Load());
@@ -169,7 +171,9 @@ Precision RunPrecision(const PrecisionParams& params, const Inputs& inputs, RunC
       throw Error(fmt::format("the precision score of {} was taken in another model than `model`",
                               scores.back().part));
   }
-  Precision precision = ChoosePrecision(params, *model.Load(), scores, [&] {
+  const PrecisionParams limited =
+      has_parent ? WithLimit(params, *inputs.Get<Checkpoint>("parent")) : params;
+  Precision precision = ChoosePrecision(limited, *model.Load(), scores, [&] {
     context.Poll(0);  // throws when the user asked to stop
     return false;
   });

@@ -10,13 +10,12 @@ namespace puzzle {
 Checkpoint RunQuantize(const QuantizeParams& params, const Inputs& inputs, RunContext&) {
   if (inputs.Has("precision") != params.type.empty())
     throw Error("give one of the port `precision` and the parameter `type`");
-  const auto input = inputs.One<Checkpoint>("model");
-  Checkpoint made = *input.Load();
+  Checkpoint made = *inputs.Get<Checkpoint>("model");
   GgufOptions options{&StoredTypeNamed(kRestType), {}, made.tokenizer_files, {}};
   StoredTypes types;
   if (params.type.empty()) {
     const auto precision = inputs.Get<Precision>("precision");
-    precision->CheckModel(input.digest());
+    precision->CheckModel(made.model.config);
     types = options.types = precision->Types();
   } else {
     options.type = &StoredTypeNamed(params.type);

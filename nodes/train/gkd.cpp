@@ -21,6 +21,7 @@
 #include "model/pch.h"
 #include "nodes/data/counted_predictions.h"
 #include "nodes/data/tokenize.h"
+#include "nodes/precision/artifacts.h"
 #include "nodes/states/activations.h"
 #include "nodes/states/artifacts.h"
 #include "nodes/states/layer_input.h"
@@ -28,6 +29,7 @@
 #include "nodes/train/best_state.h"
 #include "nodes/train/global_loss.h"
 #include "nodes/train/step_memory.h"
+#include "nodes/train/stored_student.h"
 #include "nodes/train/trained_parts.h"
 #include "nodes/train/training_loop.h"
 
@@ -87,14 +89,15 @@ class Answers {
 
 // Whether blocks are computed again for their gradients. Throws Error when the batch does not fit.
 bool RecomputesBlocks(const GkdParams& params, const Transformer& student, int64_t length,
-                      const at::Device& device) {
+                      const at::Device& device, bool stored) {
   if (!device.is_cpu()) return params.recompute == "on";
   StepShape shape{.batch = params.batch,
                   .length = length,
                   .parts = RowParts(params.batch, device),
                   .threads = AvailableCores(),
                   .fused = ProductType(params.compute, device.str()) == at::kBFloat16 &&
-                           Rounded(student) != nullptr};
+                           Rounded(student) != nullptr,
+                  .stored = stored};
   for (const Tensor& parameter : Parameters(student.weights()))
     shape.parameters += parameter.numel();
   const uint64_t free = AvailableMemory();
@@ -234,7 +237,8 @@ TeacherStates StatesOf(const Transformer& model, const TokenSet& tokens) {
 
 GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
                                    const Transformer& student, const TokenSet& tokens,
-                                   const GkdParams& params, uint64_t seed, RunContext& context) {
+                                   const GkdParams& params, uint64_t seed, RunContext& context,
+                                   const StoredTypes& types) {
   const at::AutoGradMode with_gradients(true);
   const at::Device device = DeviceOf(student);
   const TeacherOnDevice& teacher = teachers.front();
@@ -252,7 +256,7 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
   for (const Tensor& parameter : parts.parameters()) sums.push_back(parameter.mutable_grad());
   const at::ScalarType products = ProductType(params.compute, device.str());
   const Answers answers = params.answers_only() ? Answers(tokens.Mask()) : Answers(tokens);
-  const bool recompute = RecomputesBlocks(params, student, tokens.length, device);
+  const bool recompute = RecomputesBlocks(params, student, tokens.length, device, !types.empty());
   const int64_t trained_on =
       answers.sequences() - std::min(params.holdout, answers.sequences() / 4);
   std::vector<int64_t> last(static_cast<size_t>(answers.sequences() - trained_on));
@@ -262,9 +266,10 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
   const auto rounded = [&](const Transformer& model) {
     return products == at::kBFloat16 ? Rounded(model) : RoundedBlocks();
   };
+  const StoredStudent stored(types);
   const auto now = [&] {
     const at::NoGradGuard no_grad;
-    return parts.Now();
+    return stored.Seen(parts.Now());
   };
   BestState best(optimizer, [&] {
     const Transformer model = now();
@@ -285,10 +290,12 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
   result.loss =
       RunTrainingLoop(loop, schedule, optimizer, context, [&](const std::vector<int64_t>& order) {
         const std::vector<int64_t> batch = answers.Rows(order);
-        const RoundedBlocks blocks = rounded(now());
+        const Transformer seen = now();
+        const RoundedBlocks blocks = rounded(seen);
         const auto loss_of = [&](int64_t part, const std::vector<int64_t>& rows) {
           const TeacherOnDevice& its = places.TeacherOf(part);
-          const Transformer own = parts.With(gradients.Leaves(part), places.OthersOf(part));
+          const Transformer own =
+              stored.Through(parts.With(gradients.Leaves(part), places.OthersOf(part)), seen);
           const auto counted = answers.Of(rows);
           const double share = counted ? answers.Share(rows, batch) : 1.0;
           return GlobalLoss(its.model, StatesWithoutGradients(its.states, rows),
@@ -307,6 +314,18 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
   return result;
 }
 
+namespace {
+
+// The types that the student is to be stored in; none where nobody chose them.
+StoredTypes TypesOfStudent(const Inputs& inputs, const ModelConfig& student) {
+  if (!inputs.Has("precision")) return {};
+  const auto precision = inputs.Get<Precision>("precision");
+  precision->CheckModel(student);
+  return precision->Types();
+}
+
+}  // namespace
+
 Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& context) {
   const auto teacher_input = inputs.One<Checkpoint>("teacher");
   auto teacher_checkpoint = teacher_input.Load();
@@ -316,6 +335,7 @@ Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& con
   CheckTokensFit(*tokens, student_checkpoint->model.config, "the student");
   CheckPair(teacher_checkpoint->model.config, student_checkpoint->model.config);
   CheckSameLanguage(student_checkpoint->tokenizer_files, teacher_checkpoint->tokenizer_files);
+  const StoredTypes types = TypesOfStudent(inputs, student_checkpoint->model.config);
   const std::string device = context.device().name();
   std::vector<Device> memories = context.devices();
   if (context.device().type == "cpu") memories.resize(1);
@@ -351,7 +371,7 @@ Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& con
   }
   const GlobalDistillation end =
       DistillGlobally(teachers, student, *tokens, params,
-                      context.seed() + static_cast<uint64_t>(params.seed), context);
+                      context.seed() + static_cast<uint64_t>(params.seed), context, types);
   result.model = Clone(ToDevice(student.weights(), "cpu"));
   const auto bits = [](at::ScalarType type) { return type == at::kBFloat16 ? 16.0 : 32.0; };
   result.figures = {{"loss", end.loss},

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "graph/kind/kind.h"
+#include "model/files/stored_parts.h"
 #include "model/transformer.h"
 #include "nodes/data/artifacts.h"
 #include "nodes/train/kinds.h"
@@ -50,9 +51,12 @@ struct GlobalDistillation {
 /// before, during and after the training the one with the least KL there is the result. Without
 /// any, a loss that is not finite is an Error; what is said names its term. Throws Error when
 /// answers are wanted that are not there, and when a step does not fit the memory.
+/// With `types` all of this, the KL held out too, is about the model that a file with them holds
+/// (StoredStudent); the weights that are trained, and the result, are those before the rounding.
 GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
                                    const Transformer& student, const TokenSet& tokens,
-                                   const GkdParams& params, uint64_t seed, RunContext& context);
+                                   const GkdParams& params, uint64_t seed, RunContext& context,
+                                   const StoredTypes& types = {});
 
 [[nodiscard]] Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& context);
 

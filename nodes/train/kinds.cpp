@@ -155,6 +155,10 @@ NodeKind GkdKind() {
       .In("tokens", "tokens", "training text")
       .InOptional("activations", "activations",
                   "the teacher's states on the same tokens: saves its forward pass")
+      .InOptional("precision", "precision",
+                  "the types that a file is to hold the student in: trains what its readers will "
+                  "compute with; the result is in full precision, for `quantize` and `export` with "
+                  "the same types")
       .Param("steps", &GkdParams::steps, {Between(1, 1e12)}, "optimizer steps")
       .Param("train", &GkdParams::train, {OneOf({"all", "changed", "norms", "adapters"})},
              "the whole child; its sub-blocks that are not the teacher's; norms, biases and the "
@@ -192,7 +196,9 @@ NodeKind GkdKind() {
       .Out("checkpoint")
       .On(Needs::kDevice)
       .Takes([](const GkdParams& p, const InputFacts& in) {
-        Resources resources = Occupies(kTrainedCopies * WeightBytesAt("student", in));
+        // What a file holds of the weights is a copy more.
+        const double copies = kTrainedCopies + (in.Bytes("precision") > 0 ? 1 : 0);
+        Resources resources = Occupies(copies * WeightBytesAt("student", in));
         resources.lanes = static_cast<int>(p.devices);
         return resources;
       });

@@ -30,11 +30,12 @@ double StepBytes(const ModelConfig& student, const StepShape& shape, bool recomp
   const double state = sizeof(float) * static_cast<double>(tokens * student.hidden_size);
   const auto layers = static_cast<double>(student.n_layers());
   const double kept = block::KeptForGradients(student, tokens, shape.fused);
-  const double rounded = shape.fused ? kBf16Bytes * static_cast<double>(shape.parameters) : 0;
+  const double copies = (shape.fused ? kBf16Bytes : 0) + (shape.stored ? sizeof(float) : 0);
   const double gradients =
       AtOnce(shape) > 1 ? sizeof(float) * static_cast<double>(AtOnce(shape) * shape.parameters) : 0;
   return (layers + 1) * state + (recompute ? layers * state + kept / std::max(layers, 1.0) : kept) +
-         rounded + gradients + static_cast<double>(AtOnce(shape)) * kLogitBytes;
+         copies * static_cast<double>(shape.parameters) + gradients +
+         static_cast<double>(AtOnce(shape)) * kLogitBytes;
 }
 
 bool WantsRecompute(const ModelConfig& student, const StepShape& shape, uint64_t free) {

@@ -16,10 +16,11 @@ struct StepShape {
   int64_t threads = 1;     // how many of them are in work at once, at most
   int64_t parameters = 0;  // of the student
   bool fused = false;      // its blocks are FusedBlocks: products in bf16, of rounded matrices
+  bool stored = false;     // what a file holds of its weights is there beside them (StoredStudent)
 };
 
 /// Bytes, about: the teacher's states, what blocks keep (or, `recompute`, their inputs and one
-/// block's), rounded matrices, logits, and gradients of parts.
+/// block's), what a file holds, rounded matrices, logits, and gradients of parts.
 [[nodiscard]] double StepBytes(const ModelConfig& student, const StepShape& shape, bool recompute);
 
 /// Whether blocks are better computed again where `free` bytes are left: where what they keep would

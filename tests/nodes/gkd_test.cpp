@@ -19,8 +19,11 @@
 
 #include "graph/run/lane_team.h"
 #include "io/error.h"
+#include "model/files/stored_parts.h"
 #include "model/math/runtime.h"
 #include "model/surgery.h"
+#include "nodes/precision/artifacts.h"
+#include "nodes/train/stored_student.h"
 #include "nodes/train/training_loop.h"
 #include "tests/model/same_bits.h"
 #include "tests/model/tiny_model.h"
@@ -110,11 +113,12 @@ class RepairTest : public testing::Test {
     Replace(child, 1, spec, InitVariant(parent_.weights(), 1, spec));
     return Clone(child);
   }
-  GlobalDistillation Distill(const ModelWeights& child, RunContext& context) {
+  GlobalDistillation Distill(const ModelWeights& child, RunContext& context,
+                             const StoredTypes& types = {}) {
     const Transformer teacher =
         parent_.WithProductsIn(params_.compute == "bf16" ? at::kBFloat16 : at::kFloat);
     return DistillGlobally({{teacher, StatesOf(teacher, tokens_)}}, Transformer(child), tokens_,
-                           params_, 1, context);
+                           params_, 1, context, types);
   }
   // On so many lanes, each of which does a part; one: as ever.
   std::pair<GlobalDistillation, ModelWeights> DistillOn(size_t lanes, RunContext& context) {
@@ -123,7 +127,7 @@ class RepairTest : public testing::Test {
     ModelWeights student = Child();
     const GlobalDistillation end =
         DistillGlobally({{teacher, MeetingStates(StatesOf(teacher, tokens_), lanes)}},
-                        Transformer(student), tokens_, params_, 1, context);
+                        Transformer(student), tokens_, params_, 1, context, types_);
     return {end, student};
   }
   // The names of the tensors of which a distillation changed a bit; it makes the child better.
@@ -141,11 +145,141 @@ class RepairTest : public testing::Test {
     return names;
   }
 
+  // Parts whose rows are whole blocks of 32, in few bits.
+  static StoredTypes FewBits() {
+    return {{kEmbeddingPart, &StoredTypeNamed("q4_0")},
+            {SubBlockPart(0, SubBlock::kAttention), &StoredTypeNamed("q4_0")},
+            {SubBlockPart(1, SubBlock::kAttention), &StoredTypeNamed("q4_1")},
+            {SubBlockPart(1, SubBlock::kFfn), &StoredTypeNamed("f16")}};
+  }
+  // KL(parent || model) of the last four sequences, from whole rows of logits.
+  double HeldOutKl(const ModelWeights& model) const {
+    const at::NoGradGuard no_grad;
+    const auto log_p = [&](const Transformer& of) {
+      return of.Logits(tokens_.Batch(tokens_.sequences() - 4, 4))
+          .narrow(1, 0, tokens_.length - 1)
+          .to(at::kDouble)
+          .log_softmax(-1);
+    };
+    const Tensor own = log_p(Transformer(model)), parents = log_p(parent_);
+    return (parents.exp() * (parents - own)).sum(-1).mean().item<double>();
+  }
+
   Transformer parent_;
   TokenSet tokens_;
   GkdParams params_;
+  StoredTypes types_;  // of DistillOn
   ModelWeights trained_;
 };
+
+// The parent itself in few bits: what is measured and learned is what the file will hold.
+TEST_F(RepairTest, WhatIsTrainedIsTheModelInTheFile) {
+  for (const char* train : {"all", "adapters", "norms"}) {
+    params_.train = train;
+    ModelWeights student = Clone(parent_.weights());
+    FakeContext context;
+    const GlobalDistillation end = Distill(student, context, FewBits());
+    const double before = HeldOutKl(StoredAs(parent_.weights(), FewBits()));
+    EXPECT_GT(before, 1e-3);
+    EXPECT_NEAR(end.held_out_before, before, 1e-4 * before) << train;
+    EXPECT_LT(end.held_out, 0.9 * before) << train;
+    EXPECT_NEAR(end.held_out, HeldOutKl(StoredAs(student, FewBits())), 1e-3 * before) << train;
+    // The result are the weights before they are rounded.
+    EXPECT_FALSE(student.embedding.equal(StoredAs(student, FewBits()).embedding));
+  }
+}
+
+TEST_F(RepairTest, TheFileIsTrainedForInBf16Too) {
+  params_.compute = "bf16";
+  ModelWeights student = Clone(parent_.weights());
+  FakeContext context;
+  const GlobalDistillation end = Distill(student, context, FewBits());
+  EXPECT_LT(HeldOutKl(StoredAs(student, FewBits())),
+            0.9 * HeldOutKl(StoredAs(parent_.weights(), FewBits())));
+  EXPECT_GT(end.best_step, 0);
+}
+
+TEST_F(RepairTest, GradientsPassStraightThroughTheTypesOfTheFile) {
+  const at::AutoGradMode with_gradients(true);
+  const Tensor ids = tokens_.Batch(0, 2);
+  const auto leaves_of = [](ModelWeights weights) {
+    for (const auto& [name, slot] : Slots(weights))
+      *slot = slot->detach().clone().set_requires_grad(true);
+    return weights;
+  };
+  const StoredStudent stored(FewBits());
+  const Transformer seen = stored.Seen(parent_);
+  ModelWeights own = leaves_of(parent_.weights()), values = leaves_of(seen.weights());
+  const Tensor logits = stored.Through(Transformer(own), seen).Logits(ids);
+  const Tensor expected = Transformer(values).Logits(ids);
+  EXPECT_TRUE(logits.equal(expected));
+  logits.square().mean().backward();
+  expected.square().mean().backward();
+  const auto found = Slots(own), wanted = Slots(values);
+  for (size_t i = 0; i < found.size(); ++i)
+    EXPECT_TRUE(found[i].second->grad().equal(wanted[i].second->grad())) << found[i].first;
+}
+
+TEST_F(RepairTest, LanesTrainTheFileToTheBitsOfOne) {
+  const int threads = at::get_num_threads();
+  SetThreads(1);
+  params_.steps = 5;
+  types_ = {{kEmbeddingPart, &StoredTypeNamed("q4_0")},
+            {SubBlockPart(0, SubBlock::kAttention), &StoredTypeNamed("q5_1")}};
+  for (const char* recompute : {"on", "off"}) {
+    params_.recompute = recompute;
+    TeamContext two(2);
+    FakeContext one;
+    auto [end, student] = DistillOn(2, two);
+    auto [expected_end, expected] = DistillOn(1, one);
+    EXPECT_EQ(end.held_out_before, expected_end.held_out_before);
+    EXPECT_EQ(end.held_out, expected_end.held_out);
+    ExpectSameBits(Slots(student), Slots(expected));
+  }
+  SetThreads(threads);
+}
+
+TEST_F(RepairTest, DevicesTrainTheFileAsOneDoes) {
+  params_.steps = 1;
+  types_ = {{kEmbeddingPart, &StoredTypeNamed("q4_0")}};
+  const Transformer other(Clone(parent_.weights()));
+  ModelWeights student = Child();
+  TeamContext two(2);
+  (void)DistillGlobally({{parent_, StatesOf(parent_, tokens_)}, {other, StatesOf(other, tokens_)}},
+                        Transformer(student), tokens_, params_, 1, two, types_);
+  FakeContext one;
+  auto [end, expected] = DistillOn(1, one);
+  const Tensor apart = student.embedding - expected.embedding;
+  EXPECT_LE(apart.norm().item<double>(), 1e-5 * expected.embedding.norm().item<double>());
+  EXPECT_FALSE(student.embedding.equal(parent_.weights().embedding));
+}
+
+TEST_F(RepairTest, ThePrecisionIsOneOfTheStudents) {
+  Precision precision;
+  for (const ModelPart& part : StoredParts(parent_.config()))
+    precision.picks.push_back({part.name, part.variant, "f16", 0, 0});
+  precision.picks.front().type = "q4_0";  // of the embedding
+  params_.steps = 20;
+  const auto run = [&](const ModelWeights& student) {
+    FakeInputs inputs;
+    inputs.Add("teacher", "parent", Checkpoint{parent_.weights(), {}, {}, {}})
+        .Add("student", "child", Checkpoint{student, {}, {}, {}})
+        .Add("tokens", "tokens", tokens_)
+        .Add("precision", "precision", precision);
+    FakeContext context;
+    return RunGkd(params_, inputs, context).figures;
+  };
+  const auto figures = run(parent_.weights());
+  const double before = HeldOutKl(StoredAs(parent_.weights(), precision.Types()));
+  EXPECT_NEAR(figures.at("held_out_kl_before"), before, 1e-4 * before);
+  EXPECT_LT(figures.at("held_out_kl"), before);
+  try {
+    (void)run(Child());
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("chosen for another model: its layer 1 ffn is ffn:48"));
+  }
+}
 
 TEST_F(RepairTest, ChangedSubBlocksAloneAreTrained) {
   for (const char* compute : {"fp32", "bf16"}) {

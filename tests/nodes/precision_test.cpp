@@ -232,12 +232,16 @@ TEST_F(PrecisionTest, AFileLikeAnotherIsNoLarger) {
 class PrecisionFileTest : public PrecisionTest {
  protected:
   PrecisionFileTest() {
+    PrecisionParams params;
+    params.max = {{"file_mib", "70%"}};
+    precision_ = RunPrecision(params, Scored(), context_);
+  }
+  // The ports of `precision`.
+  FakeInputs Scored() {
     FakeInputs inputs;
     inputs.Add("model", "child", model_);
     for (const PrecisionScore& score : AllScores(model_)) inputs.Add("scores", score.part, score);
-    PrecisionParams params;
-    params.max = {{"file_mib", "70%"}};
-    precision_ = RunPrecision(params, inputs, context_);
+    return inputs;
   }
   ExportManifest Export(const std::string& format, const std::string& dtype,
                         const std::string& digest = "child") {
@@ -263,6 +267,27 @@ TEST_F(PrecisionFileTest, ExportWritesWhatQuantizeGivesForMeasuring) {
   EXPECT_FALSE(loaded.embedding.equal(model_.model.embedding));
 }
 
+TEST_F(PrecisionFileTest, AFileMayBeAsLargeAsTheParents) {
+  ModelConfig config = model_.model.config;
+  config.blocks[1].ffn.size = 32;
+  model_.model = TinyModel(config);
+  config.blocks.assign(2, {{SubBlockForm::kFull, 2}, {SubBlockForm::kFull, 64}});
+  parent_.model = TinyModel(config);
+  PrecisionParams params;
+  params.like = "q5_0";
+  FakeInputs inputs = Scored();
+  const double own = RunPrecision(params, inputs, context_).file_mib;
+  inputs.Add("parent", "parent", parent_);
+  const double like_parent = RunPrecision(params, inputs, context_).file_mib;
+  EXPECT_GT(like_parent, own);
+  EXPECT_LE(like_parent * 1048576,
+            static_cast<double>(ExportGguf(parent_, folder_ / "parent.gguf", "q5_0")));
+  params.like.clear();
+  params.max = {{"file_mib", "70%"}};
+  EXPECT_THAT(ErrorOf([&] { (void)RunPrecision(params, inputs, context_); }),
+              HasSubstr("give `like`, or no parent"));
+}
+
 TEST_F(PrecisionFileTest, EvaluationsSayTheSizeOfTheFile) {
   FakeInputs inputs;
   inputs.Add("model", "child", model_);
@@ -280,9 +305,32 @@ TEST_F(PrecisionFileTest, FormatsWithoutSuchTypesRefuse) {
     EXPECT_THAT(ErrorOf([&] { (void)Export(format, "same"); }),
                 HasSubstr("has one type for all matrices; a precision needs \"gguf\""));
   EXPECT_THAT(ErrorOf([&] { (void)Export("gguf", "q8_0"); }), HasSubstr("give one of them"));
-  EXPECT_THAT(ErrorOf([&] { (void)Export("gguf", "same", "other"); }),
-              HasSubstr("chosen for another model"));
   EXPECT_FALSE(std::filesystem::exists(folder_ / "out"));
+}
+
+TEST_F(PrecisionFileTest, TypesServeWhatTrainingMakesOfTheModelAndNoOther) {
+  const auto quantize = [&](const ModelConfig& config) {
+    Checkpoint other;
+    other.model = TinyModel(config);
+    FakeInputs inputs;
+    inputs.Add("model", "other", other).Add("precision", "x", precision_);
+    return RunQuantize({}, inputs, context_).figures.at(kFileMib);
+  };
+  const auto complaint = [&](const ModelConfig& config) {
+    return ErrorOf([&] { (void)quantize(config); });
+  };
+  EXPECT_EQ(quantize(model_.model.config), precision_.file_mib);
+  EXPECT_EQ(static_cast<double>(Export("gguf", "same", "trained").files.at("model.gguf")),
+            precision_.file_mib * 1048576);
+  ModelConfig config = model_.model.config;
+  config.blocks[0].ffn.size = 32;
+  EXPECT_THAT(complaint(config), HasSubstr("chosen for another model: its layer 0 ffn is ffn:64, "
+                                           "where this one has layer 0 ffn as ffn:32"));
+  config = model_.model.config;
+  config.blocks[1].attention = {SubBlockForm::kFull, 2};
+  EXPECT_THAT(complaint(config), HasSubstr("where this one has layer 1 attn as attn:kv2"));
+  EXPECT_THAT(complaint(untied_.model.config),
+              HasSubstr("it has 4 parts with matrices, this one 5"));
 }
 
 TEST_F(PrecisionFileTest, ArtifactsComeBack) {

@@ -40,6 +40,13 @@ TEST(StepMemoryTest, RecomputedBlocksAndFewerThreadsTakeLess) {
   EXPECT_GT(StepBytes(SmallConfig(), two, false), 2 * kept);
 }
 
+TEST(StepMemoryTest, WhatAFileHoldsIsACopyMore) {
+  StepShape stored = Shape8();
+  stored.stored = true;
+  EXPECT_EQ(StepBytes(SmallConfig(), stored, true) - StepBytes(SmallConfig(), Shape8(), true),
+            4 * 134e6);
+}
+
 TEST(StepMemoryTest, ABatchThatDoesNotFitIsToldTheLargestThatDoes) {
   StepShape shape = Shape8();
   shape.batch = 64;
