@@ -1,5 +1,6 @@
 #include "nodes/precision/kinds.h"
 
+#include "graph/kind/unkeyed_as.h"
 #include "io/error.h"
 
 namespace puzzle {
@@ -67,6 +68,8 @@ NodeKind QuantizeKind() {
       .InOptional("precision", "precision", "the type of every part")
       .Param("type", &QuantizeParams::type, {OneOf(TypesAndNone())},
              "of all parts, where no precision is connected")
+      .Param("parts", &QuantizeParams::parts, {UnkeyedAs("")},
+             "[\"embed=q8_0\", \"attn:3=q5_0\"]: parts with a type other than `type`")
       .Out("checkpoint");
 }
 

@@ -32,7 +32,8 @@ struct PrecisionParams {
 };
 
 struct QuantizeParams {
-  std::string type;  // of all parts; empty: as `precision` says
+  std::string type;                // of all parts; empty: as `precision` says
+  std::vector<std::string> parts;  // "embed=q8_0": those that have another one (mixture.h)
 };
 
 /// The tables of this room's kinds.

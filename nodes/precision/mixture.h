@@ -1,4 +1,5 @@
-// Types of parts as people write them on a command line. Thread-safe (pure functions).
+// Types of parts as people write them, on a command line and in a graph. Thread-safe (pure
+// functions).
 #pragma once
 
 #include <string>

@@ -4,12 +4,15 @@
 #include "model/files/gguf_checkpoint.h"
 #include "model/pch.h"
 #include "nodes/precision/artifacts.h"
+#include "nodes/precision/mixture.h"
 
 namespace puzzle {
 
 Checkpoint RunQuantize(const QuantizeParams& params, const Inputs& inputs, RunContext&) {
   if (inputs.Has("precision") != params.type.empty())
     throw Error("give one of the port `precision` and the parameter `type`");
+  if (params.type.empty() && !params.parts.empty())
+    throw Error("`parts` says what differs from `type`, not from a precision: give `type`");
   Checkpoint made = *inputs.Get<Checkpoint>("model");
   GgufOptions options{&StoredTypeNamed(kRestType), {}, made.tokenizer_files, {}};
   StoredTypes types;
@@ -19,7 +22,10 @@ Checkpoint RunQuantize(const QuantizeParams& params, const Inputs& inputs, RunCo
     types = options.types = precision->Types();
   } else {
     options.type = &StoredTypeNamed(params.type);
-    for (const ModelPart& part : StoredParts(made.model.config)) types[part.name] = options.type;
+    options.types = MixtureOf(params.parts, made.model.config);
+    types = options.types;
+    for (const ModelPart& part : StoredParts(made.model.config))
+      types.emplace(part.name, options.type);
   }
   made.figures = {
       {kFileMib, static_cast<double>(SizesInGguf(made.model, options).file) / (1 << 20)}};

@@ -7,9 +7,9 @@
 
 namespace puzzle {
 
-/// Matrices go through the types of `precision`, or all through one; the figure kFileMib says how
-/// large the GGUF file is. Throws Error for a precision of a model with other parts, and as
-/// StoredAs.
+/// Matrices go through the types of `precision`, or all but `parts` through one; the figure
+/// kFileMib says how large the GGUF file is. Throws Error for a precision of a model with other
+/// parts, and as StoredAs.
 [[nodiscard]] Checkpoint RunQuantize(const QuantizeParams& params, const Inputs& inputs,
                                      RunContext& context);
 

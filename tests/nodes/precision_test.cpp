@@ -300,6 +300,25 @@ TEST_F(PrecisionFileTest, EvaluationsSayTheSizeOfTheFile) {
             static_cast<double>(ExportGguf(model_, folder_ / "f.gguf", "f16")) / 1048576);
 }
 
+// llama.cpp's presets leave the head, or a tied embedding, in more bits.
+TEST_F(PrecisionFileTest, SomePartsMayDifferFromTheType) {
+  FakeInputs inputs;
+  inputs.Add("model", "untied", untied_);
+  QuantizeParams params;
+  params.type = "f16";
+  params.parts = {"head=q8_0", "attn:0=q4_0"};
+  const Checkpoint made = RunQuantize(params, inputs, context_);
+  const StoredTypes types = MixtureOf(params.parts, untied_.model.config);
+  EXPECT_EQ(made.figures.at(kFileMib) * 1048576,
+            static_cast<double>(ExportGguf(untied_, folder_ / "m.gguf", "f16", {}, types)));
+  EXPECT_TRUE(made.model.head.equal(StoredAs(untied_.model, types).head));
+  EXPECT_TRUE(made.model.embedding.equal(untied_.model.embedding.to(at::kHalf).to(at::kFloat)));
+  params.type.clear();
+  inputs.Add("precision", "x", precision_);
+  EXPECT_THAT(ErrorOf([&] { (void)RunQuantize(params, inputs, context_); }),
+              HasSubstr("give `type`"));
+}
+
 TEST_F(PrecisionFileTest, FormatsWithoutSuchTypesRefuse) {
   for (const char* format : {"hf", "dense"})
     EXPECT_THAT(ErrorOf([&] { (void)Export(format, "same"); }),
