@@ -10,6 +10,7 @@
 #include "io/error.h"
 #include "model/math/kernels.h"
 #include "model/math/parallel.h"
+#include "model/math/runtime.h"
 #include "model/pch.h"
 
 namespace puzzle {
@@ -22,9 +23,9 @@ constexpr int64_t kElementsTogether = int64_t{1} << 22;  // for one thread
 // How libtorch splits a sum, and so its last bits, depends on the number of threads: one.
 double NormOnOneThread(const Tensor& values) {
   const int threads = at::get_num_threads();
-  at::set_num_threads(1);
+  SetThreads(1);
   const double norm = values.norm().item<double>();
-  at::set_num_threads(threads);
+  SetThreads(threads);
   return norm;
 }
 

@@ -11,6 +11,7 @@
 #include <ATen/Parallel.h>
 
 #include "io/error.h"
+#include "model/math/runtime.h"
 #include "model/pch.h"
 
 namespace puzzle {
@@ -39,15 +40,15 @@ void ParallelForHere(int64_t count, const std::function<void(int64_t)>& work) {
   std::vector<std::thread> helpers;
   for (int64_t i = 1; i < std::min<int64_t>(threads, count); ++i) {
     helpers.emplace_back([&] {
-      at::set_num_threads(1);
+      SetThreads(1);
       at::GradMode::set_enabled(with_gradients);
       serve();
     });
   }
-  if (threads > 1 && count > 1) at::set_num_threads(1);
+  if (threads > 1 && count > 1) SetThreads(1);
   serve();
   for (std::thread& helper : helpers) helper.join();
-  at::set_num_threads(threads);
+  SetThreads(threads);
   if (failure != nullptr) std::rethrow_exception(failure);
 }
 

@@ -17,9 +17,10 @@
 namespace puzzle {
 
 namespace {
-// OpenBLAS sits behind libblas.so.3 and is not linked by name: look its functions up.
+// OpenBLAS sits behind libblas.so.3, OpenMP in the library that libtorch brings: neither is linked by
+// name, so their functions are looked up.
 template <class F>
-F* FindBlasFunction(const char* name) {
+F* FindFunction(const char* name) {
   return reinterpret_cast<F*>(dlsym(RTLD_DEFAULT, name));
 }
 }  // namespace
@@ -30,7 +31,7 @@ void PrepareTensorRuntime() {
   mallopt(M_TRIM_THRESHOLD, 512 << 20);
   mallopt(M_TOP_PAD, 64 << 20);
   at::set_num_threads(1);
-  if (auto* set = FindBlasFunction<void(int)>("openblas_set_num_threads")) set(1);
+  if (auto* set = FindFunction<void(int)>("openblas_set_num_threads")) set(1);
 }
 
 DeviceFailure ClassifyDeviceFailure(const std::exception& error) {
@@ -50,7 +51,12 @@ DeviceFailure ClassifyDeviceFailure(const std::exception& error) {
 }
 
 void SetThreads(int threads) {
-  at::set_num_threads(threads);
+  // at::set_num_threads would also stop and start the threads of a pool that only QNNPACK uses, and
+  // which spin before they sleep.
+  static auto* const set = FindFunction<void(int)>("omp_set_num_threads");
+  if (set == nullptr) return at::set_num_threads(threads);
+  (void)at::get_num_threads();  // the first use on a thread sets a count, too
+  set(threads);
 }
 
 void BindThreadToDevice(const std::string& name) {
@@ -85,7 +91,7 @@ c10::ScalarType ProductType(const std::string& wanted, const std::string& device
 }
 
 std::string RuntimeDescription() {
-  auto* core = FindBlasFunction<char*()>("openblas_get_corename");
+  auto* core = FindFunction<char*()>("openblas_get_corename");
   const std::string blas =
       core != nullptr ? fmt::format("OpenBLAS kernel {}", core())
                       : "no OpenBLAS (install libopenblas0-pthread: other BLAS are slower)";
