@@ -68,7 +68,7 @@ struct RopeConfig {
   int64_t original_max_positions = 8192;     // kLlama3, kYarn, kLongRope
   double beta_fast = 32.0, beta_slow = 1.0;  // kYarn
   bool truncate = true;                      // kYarn: the ramp begins and ends at whole pairs
-  std::vector<double> short_factors, long_factors;  // kLongRope, one per pair
+  std::vector<double> short_factors = {}, long_factors = {};  // kLongRope, one per pair
   double attention_factor = 1.0;  // kYarn, kLongRope: cosines and sines are multiplied by it
   int64_t dims = 0;               // of a head that are rotated, the first ones; 0: all
 
