@@ -12,13 +12,13 @@
 #include "io/fingerprint.h"
 #include "io/finite.h"
 #include "io/gguf_header.h"
+#include "io/pieces.h"
 
 namespace puzzle {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kGgufPieceBytes = 4 << 20;
 constexpr int64_t kMaxParts = 99'999;
 constexpr size_t kPartDigits = 5;
 
@@ -31,26 +31,6 @@ std::string PartPath(const std::string& name, int64_t part, int64_t parts) {
 std::string NameBeforePart(const std::string& path, int64_t part, int64_t parts) {
   const std::string ending = PartPath("", part, parts);
   return path.ends_with(ending) ? path.substr(0, path.size() - ending.size()) : "";
-}
-
-/// Calls `use(pointer, bytes)` for `bytes` of the tensor's data from `first` on, in pieces of whole
-/// blocks. REQUIRES: so are both.
-template <typename Use>
-void ForEachPiece(const InputFile& file, const GgufTensor& tensor, uint64_t first, uint64_t bytes,
-                  Use use) {
-  const size_t whole = kGgufPieceBytes / tensor.type->block_bytes * tensor.type->block_bytes;
-  std::vector<unsigned char> piece(std::min<uint64_t>(whole, bytes));
-  for (uint64_t done = 0; done < bytes;) {
-    const size_t count = std::min<uint64_t>(piece.size(), bytes - done);
-    file.ReadAt(tensor.offset + first + done, piece.data(), count);
-    use(piece.data(), count);
-    done += count;
-  }
-}
-
-template <typename Use>
-void ForEachPiece(const InputFile& file, const GgufTensor& tensor, Use use) {
-  ForEachPiece(file, tensor, 0, tensor.bytes, use);
 }
 
 std::string Canonical(const GgufValue& value) {
@@ -245,8 +225,8 @@ void GgufReader::State::ReadElements(const Entry& entry, uint64_t first,
     return elements / type.block_elements * type.block_bytes;
   };
   float* to = out.data();
-  ForEachPiece(FileOf(entry), tensor, bytes_of(first), bytes_of(out.size()),
-               [&](const unsigned char* data, size_t bytes) {
+  ForEachPiece(FileOf(entry), tensor.offset + bytes_of(first), bytes_of(out.size()),
+               type.block_bytes, [&](const unsigned char* data, size_t bytes) {
                  const size_t blocks = bytes / type.block_bytes;
                  type.dequantise(data, blocks, to);
                  to += blocks * type.block_elements;
@@ -277,15 +257,16 @@ bool GgufReader::SameBytes(const std::string& a, const std::string& b) const {
   const GgufTensor& right = state_->Find(b).tensor;
   if (left.type != right.type || left.shape != right.shape) return false;
   const InputFile& other = state_->FileOf(state_->Find(b));
-  std::vector<unsigned char> piece(kGgufPieceBytes);
+  std::vector<unsigned char> piece(kFilePieceBytes);
   uint64_t done = 0;
   bool same = true;
-  ForEachPiece(state_->FileOf(state_->Find(a)), left, [&](const unsigned char* data, size_t bytes) {
-    if (!same) return;
-    other.ReadAt(right.offset + done, piece.data(), bytes);
-    same = std::equal(data, data + bytes, piece.begin());
-    done += bytes;
-  });
+  ForEachPiece(state_->FileOf(state_->Find(a)), left.offset, left.bytes, left.type->block_bytes,
+               [&](const unsigned char* data, size_t bytes) {
+                 if (!same) return;
+                 other.ReadAt(right.offset + done, piece.data(), bytes);
+                 same = std::equal(data, data + bytes, piece.begin());
+                 done += bytes;
+               });
   return same;
 }
 
@@ -323,7 +304,7 @@ std::string DigestGguf(const GgufReader& reader) {
       fingerprint.AddField(key).AddField(Canonical(value));
   for (const auto& [name, entry] : reader.state_->entries) {
     Fingerprint bytes;
-    ForEachPiece(reader.state_->FileOf(entry), entry.tensor,
+    ForEachPiece(reader.state_->FileOf(entry), entry.tensor.offset, entry.tensor.bytes, 1,
                  [&](const unsigned char* data, size_t count) { bytes.Add(data, count); });
     fingerprint.AddField(name).AddField(entry.tensor.type->name);
     fingerprint.AddField(ShapeString(entry.tensor.shape)).AddField(bytes.Hex());

@@ -17,6 +17,7 @@
 #include "io/fingerprint.h"
 #include "io/finite.h"
 #include "io/json_text.h"
+#include "io/pieces.h"
 #include "io/safetensors_header.h"
 
 namespace puzzle {
@@ -26,34 +27,13 @@ namespace fs = std::filesystem;
 
 static_assert(std::endian::native == std::endian::little, "safetensors holds little-endian bytes");
 
-constexpr size_t kPieceBytes = 4 << 20;
-
-/// Calls `use(pointer, bytes)` for `bytes` of the tensor's data from `first` on, piece by piece.
-template <typename Use>
-void ForEachPiece(const InputFile& file, const SafetensorsTensor& tensor, uint64_t first,
-                  uint64_t bytes, Use use) {
-  std::vector<char> piece(std::min<uint64_t>(kPieceBytes, bytes));
-  for (uint64_t done = 0; done < bytes; done += piece.size()) {
-    const size_t count = std::min<uint64_t>(piece.size(), bytes - done);
-    file.ReadAt(tensor.offset + first + done, piece.data(), count);
-    use(piece.data(), count);
-  }
-}
-
-template <typename Use>
-void ForEachPiece(const InputFile& file, const SafetensorsTensor& tensor, Use use) {
-  ForEachPiece(file, tensor, 0, tensor.bytes, use);
-}
-
 /// Reads elements of type T from `first` on and writes `convert` of each to `out`.
 template <typename T, typename Convert>
 void ReadConverted(const InputFile& file, const SafetensorsTensor& tensor, uint64_t first,
                    std::span<float> out, Convert convert) {
-  static_assert(kPieceBytes % sizeof(T) == 0);
   float* to = out.data();
-  ForEachPiece(file, tensor, first * sizeof(T), out.size() * sizeof(T),
-               [&](const char* data, size_t bytes) {
-                 // A vector<char> is aligned for every T.
+  ForEachPiece(file, tensor.offset + first * sizeof(T), out.size() * sizeof(T), sizeof(T),
+               [&](const unsigned char* data, size_t bytes) {
                  const auto* elements = reinterpret_cast<const T*>(data);
                  to = std::transform(elements, elements + bytes / sizeof(T), to, convert);
                });
@@ -338,8 +318,8 @@ std::string DigestSafetensors(const SafetensorsReader& reader) {
   fingerprint.AddField("puzzle safetensors 1");
   for (const auto& [name, entry] : reader.state_->entries) {
     Fingerprint bytes;
-    ForEachPiece(reader.state_->FileOf(entry), entry.tensor,
-                 [&](const char* data, size_t count) { bytes.Add(data, count); });
+    ForEachPiece(reader.state_->FileOf(entry), entry.tensor.offset, entry.tensor.bytes, 1,
+                 [&](const unsigned char* data, size_t count) { bytes.Add(data, count); });
     fingerprint.AddField(name).AddField(entry.tensor.dtype_name);
     fingerprint.AddField(ShapeString(entry.tensor.shape)).AddField(bytes.Hex());
   }
