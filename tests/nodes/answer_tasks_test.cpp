@@ -71,7 +71,7 @@ TEST_F(AnswerTasksTest, ContinuationsOfOneContextAreScoredAsEachAlone) {
   std::vector<std::vector<Continuation>> questions;
   for (int i = 0; i < 25; ++i) {
     std::vector<Continuation> choices;
-    const std::string context = "Q" + std::string(static_cast<size_t>(i % 9), 'q');
+    const std::string context = fmt::format("Q{:q<{}}", "", i % 9);
     for (int c = 0; c < 1 + i % 4; ++c)
       choices.push_back(Of(context, std::string(static_cast<size_t>(1 + (i * 5 + c) % 6),
                                                 static_cast<char>('a' + c + i % 20))));

@@ -25,7 +25,7 @@ class ImportanceTest : public testing::Test {
     Activations::Writer writer(*archive, {3, 8, 16, 32, DType::kF32, 0}, "parent");
     writer.Append({}, tokens.Batch(0, 8));
     archive->Close();
-    inputs_.Add("parent", "parent", Checkpoint{parent_, {}, {}});
+    inputs_.Add("parent", "parent", Checkpoint{parent_, {}, {}, {}});
     inputs_.Add("activations", "states", Activations::Load(Hdf5Format().open(path)));
   }
 
