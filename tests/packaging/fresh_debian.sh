@@ -42,7 +42,7 @@ inside 'useradd --create-home someone
   time as_someone "puzzle run $demo" > /tmp/first 2>&1 || { tail -20 /tmp/first; exit 1; }
   grep "steps:" /tmp/first
   as_someone "puzzle run $demo" > /tmp/again 2>&1
-  grep "86 steps: 86 cached, 0 run" /tmp/again
+  grep "86 steps: 86 cached.* 0 run" /tmp/again
   as_someone "puzzle export $demo:student child.gguf --format gguf --dtype q8_0"
   as_someone "puzzle generate child.gguf --prompt Once --tokens 8"'
 echo "fresh: all of it works"
