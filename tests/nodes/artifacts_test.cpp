@@ -17,7 +17,11 @@
 #include "io/hdf5_archive.h"
 #include "model/surgery.h"
 #include "model/unread.h"
+#include "nodes/cost/bench.h"
 #include "nodes/cost/cost.h"
+#include "nodes/cost/latency.h"
+#include "nodes/precision/artifacts.h"
+#include "tests/io/temp_folder.h"
 #include "tests/model/tiny_model.h"
 
 namespace puzzle {
@@ -185,6 +189,164 @@ TEST(ArtifactsTest, ImportanceWithLayersThatHaveNone) {
   EXPECT_TRUE(back.channel_order[0].equal(importance.channel_order[0]));
   EXPECT_FALSE(back.channel_order[1].defined());
   EXPECT_TRUE(back.head_scores[1].equal(importance.head_scores[1]));
+}
+
+// Attributes by name.
+template <class T>
+nlohmann::json SavedAttributes(const T& value) {
+  const TempFolder folder;
+  auto writer = Hdf5Format().create(folder / "a.h5");
+  value.Save(*writer);
+  writer->Close();
+  const auto reader = Hdf5Format().open(folder / "a.h5");
+  nlohmann::json all = nlohmann::json::object();
+  for (const std::string& name : reader->AttributeNames()) all[name] = reader->Attribute(name);
+  return all;
+}
+
+// Nothing that was saved is lost on the way. Returns what was.
+template <class T>
+nlohmann::json ExpectSavedAlike(const T& value) {
+  const nlohmann::json saved = SavedAttributes(value);
+  EXPECT_EQ(SavedAttributes(RoundTrip(value)), saved) << T::kType;
+  return saved;
+}
+
+TEST(ArtifactsTest, WhatIsLoadedIsSavedAgainAlike) {
+  Score score;
+  score.layer = 2;
+  score.variant = "attn:kv1";
+  score.spec = AttentionSpec{SubBlockForm::kFull, 1};
+  score.metrics = {10, {5, 6, 1, 2, 0.5, 3, 4, 5, 9}, {6, 7, 2, 3, 1, 3, 4, 5, 8}, 0.25};
+  score.increase = {10, {1, 2, 3, 4, 5, 6, 7, 8, 9}, {9, 8, 7, 6, 5, 4, 3, 2, 1}, 0.125};
+  score.products = "bf16";
+  score.tasks = {{{0.5, 0.125, 3}, {0.25, 0.0625, 3}}, {{-0.5, 0.375, 3}, {0.75, 0.875, 3}}};
+  nlohmann::json saved = ExpectSavedAlike(score);
+  EXPECT_EQ(saved["layer"], 2);
+  EXPECT_EQ(saved["variant"], "attn:kv1");
+  EXPECT_EQ(saved["products"], "bf16");
+  EXPECT_EQ(saved["task_count"], 3);
+  EXPECT_EQ(saved["task_accuracy"], 0.5);
+  EXPECT_EQ(saved["task_kl_se"], 0.0625);
+  EXPECT_EQ(saved["task_accuracy_increase"], -0.5);
+  EXPECT_EQ(saved["task_kl_increase_se"], 0.875);
+
+  CostTable costs = CountCosts(TinyConfig(), {"ffn:50%"}, 8, {3, 5, 7, "fp32", "fp16", "fp8"});
+  costs.timing = "measured on cpu";
+  saved = ExpectSavedAlike(costs);
+  EXPECT_EQ(saved["batch"], 3);
+  EXPECT_EQ(saved["prefill"], 5);
+  EXPECT_EQ(saved["generation"], 7);
+  EXPECT_EQ(saved["weights"], "fp32");
+  EXPECT_EQ(saved["activations"], "fp16");
+  EXPECT_EQ(saved["kv"], "fp8");
+  EXPECT_EQ(saved["timing"], "measured on cpu");
+
+  Choice choice;
+  choice.picks = {{1, "ffn:24", FfnSpec{SubBlockForm::kFull, 24}}};
+  choice.method = "exact";
+  choice.status = "optimal";
+  choice.objective = 0.5;
+  choice.bound = 0.25;
+  choice.gap = 0.125;
+  choice.minimized = "parameters";
+  choice.loss_max = 0.75;
+  choice.uniform = "all alike";
+  choice.batch = 4;
+  choice.timing = "measured";
+  choice.totals = {{"parameters", 12}};
+  choice.comparison = "a table\n";
+  choice.bracket = {"parameters", 10, 20};
+  saved = ExpectSavedAlike(choice);
+  EXPECT_EQ(saved["minimized"], "parameters");
+  EXPECT_EQ(saved["loss_max"], 0.75);
+  EXPECT_EQ(saved["uniform"], "all alike");
+  EXPECT_EQ(saved["parameters"], 12) << "a total of its own, for summaries";
+  EXPECT_EQ(saved["display"], choice.Report());
+  EXPECT_EQ(choice.Report(),
+            "optimal (exact): least parameters 12, bound 0.25, gap 12.5 %; loss 0.500000 <= 0.75\n"
+            "all alike\n"
+            "looked for between parameters 10, which loses too much, and 20\n"
+            "    parameters                           12\n"
+            "    times: measured, batch 4\n" +
+                choice.Listing() + "\na table\n");
+
+  FrontierArtifact frontier;
+  frontier.resource = "parameters";
+  frontier.points = {{"70%", "exact", 4, "optimal", 0.5, 0.25, true, {{"parameters", 7}}, {"a"}}};
+  frontier.table = "table\n";
+  frontier.picture_svg = "<svg/>";
+  saved = ExpectSavedAlike(frontier);
+  EXPECT_EQ(saved["display"], "table\n");
+  EXPECT_EQ(saved["picture_svg"], "<svg/>");
+  EXPECT_EQ(saved["points"][0]["dominated"], true);
+
+  Evaluation evaluation;
+  evaluation.label = "child";
+  evaluation.series = "greedy";
+  evaluation.model_digest = "0123";
+  evaluation.metrics = score.metrics;
+  evaluation.has_kl = true;
+  evaluation.predicted = 0.375;
+  evaluation.tasks = {{"t", 3, 1, {{"acc", 0.25}, {"stderr", 0.125}, {"x", NAN}}, "acc", "010"}};
+  evaluation.parameters = 1000;
+  evaluation.block_parameters = 800;
+  evaluation.weights_mib = 1.5;
+  evaluation.products = "bf16";
+  evaluation.prompt = "Once";
+  evaluation.sample = "upon";
+  saved = ExpectSavedAlike(evaluation);
+  EXPECT_EQ(saved["predicted_kl"], 0.375);
+  EXPECT_EQ(saved["task_accuracy"], 0.25);
+  EXPECT_EQ(saved["task_accuracy_se"], 0.125);
+  EXPECT_EQ(saved["products"], "bf16");
+  EXPECT_EQ(saved["positions"], 10);
+  EXPECT_TRUE(std::isnan(RoundTrip(evaluation).tasks[0].figures.at("x")));
+
+  EXPECT_EQ(ExpectSavedAlike(ReportText{"text", "<svg/>"})["picture_svg"], "<svg/>");
+  EXPECT_EQ(ExpectSavedAlike(ReportText{"text", ""})["display"], "text");
+  EXPECT_EQ(ExpectSavedAlike(ExportManifest{"out", {{"a", 7}}})["files"],
+            nlohmann::json({{"a", 7}}));
+
+  Block block;
+  block.layer = 1;
+  block.variant = "ffn:100%";
+  block.spec = ParentVariant(TinyConfig(), 1, SubBlock::kFfn);
+  block.parents_own = true;
+  block.init_loss = 0.5;
+  block.loss = 0.25;
+  saved = ExpectSavedAlike(block);
+  EXPECT_EQ(saved["layer"], 1);
+  EXPECT_EQ(saved["init_loss"], 0.5);
+
+  PrecisionScore precision_score{"0123", "layer 0 ffn", "ffn:64", {{"q8_0", score.increase}}};
+  EXPECT_EQ(ExpectSavedAlike(precision_score)["kl_increase@q8_0"],
+            score.increase.Mean(Metric::kKl));
+  Precision precision;
+  precision.model_digest = "0123";
+  precision.picks = {{"layer 0 ffn", "ffn:64", "q8_0", 0.5, 640}};
+  precision.status = "optimal";
+  precision.objective = 0.5;
+  precision.bound = 0.25;
+  precision.file_mib = 1.25;
+  precision.comparison = "compared";
+  EXPECT_EQ(ExpectSavedAlike(precision)["display"],
+            "optimal: sum of scores 0.500000, bound 0.250000, 1.250 MiB\n"
+            "layer 0:  ffn:64@q8_0\n\ncompared");
+
+  Latencies latencies{"cpu", {2, 3, 4}, {{1, .5}, {2, .25}}, {{"attn:kv2", {{10, 1}, {3, 4}}}}};
+  (void)ExpectSavedAlike(latencies);
+  (void)ExpectSavedAlike(
+      ModelLatency{"child", {2, 3, 4}, {{3, .5}, {4, .25}}, ServingTimes{{5, 0}, {6, 0}}});
+  Bench bench;
+  bench.options = {decode::WeightType::kInt8, true, 3, 4, 5, 6, 7};
+  bench.results = {{"parent", {1, 2, 3}, {4, 5, 6}, {7, 8, 9}, 10, 11, 12, 0.5, 1, 1},
+                   {"child", {2, 2, 3}, {5, 5, 6}, {8, 8, 9}, 9, 8, 7, 0.25, 2, 3}};
+  saved = ExpectSavedAlike(bench);
+  EXPECT_EQ(saved["dtype"], "int8");
+  EXPECT_EQ(saved["ratio"], 2);
+  EXPECT_EQ(saved["decode_tok_s"], 5);
+  EXPECT_EQ(saved["first_token_ms"], 8);
 }
 
 }  // namespace

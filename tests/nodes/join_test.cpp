@@ -117,6 +117,23 @@ TEST(JoinTest, BeyondTheShortlistIsTheParentsOwnBlock) {
   EXPECT_EQ(RunAssemble({}, child, context).model.config, TinyConfig());
 }
 
+// Whatever is picked behind it, and nothing is left of how the parent's own training ended.
+TEST(JoinTest, AssemblePassesOverWhatIsTheParentsOwn) {
+  FakeInputs inputs;
+  Checkpoint parent = JoinParent();
+  parent.figures = {{"loss", 0.5}};
+  inputs.Add("parent", "parent", parent).Add("blocks", "1", Made("ffn:24", 1, 0.25));
+  inputs.Add("choice", "choice", Chosen({{"attn:kv2", "ffn:48"}, {"attn:kv2", "ffn:24"}}));
+  FakeContext context;
+  const Checkpoint child = RunAssemble({}, inputs, context);
+  EXPECT_TRUE(child.figures.empty());
+  EXPECT_EQ(child.model.config.blocks[0], TinyConfig().blocks[0]);
+  EXPECT_EQ(child.model.config.blocks[1].ffn.size, 24);
+  EXPECT_TRUE(child.model.blocks[1].ffn.down.equal(
+      std::get<FfnWeights>(Made("ffn:24", 1, 0.25).trained).down));
+  EXPECT_TRUE(child.model.blocks[1].attention.q.equal(parent.model.blocks[1].attention.q));
+}
+
 TEST(JoinTest, AssembleTakesAWholeBlockAsOnePick) {
   FakeInputs inputs = WithBlocks(
       {Made("attn:kv1+ffn:24", 0, 0.25), Made("attn:kv1"), Made("ffn:24"), Made("none", 1)});

@@ -97,6 +97,8 @@ TEST(LatencyTest, APredictionIsTheSumOfTheParts) {
   const ServingTimes times = PredictTimes(config, SomeLatencies());
   EXPECT_DOUBLE_EQ(times.prefill.ms, 1 + 2 * 10 + 20);
   EXPECT_DOUBLE_EQ(times.decode.ms, 2 + 2 * 0.5 + 0.25);
+  EXPECT_EQ(times.prefill.spread_ms, 0) << "that of a sum is not known";
+  EXPECT_EQ(times.decode.spread_ms, 0);
   Place(AttentionSpec{SubBlockForm::kFull, 1}, config.blocks[0]);
   try {
     static_cast<void>(PredictTimes(config, SomeLatencies()));
