@@ -118,9 +118,9 @@ TEST(TeamsTest, WorkOfTwoLanesHasThemAloneAndAnEqualShareOfTheCores) {
 TEST(TeamsTest, AStreamOfSmallWorkDoesNotKeepALargeOneWaitingForEver) {
   std::atomic<int> small{0}, before_large{-1};
   {
-    LocalLanes lanes(On("cpu,cpu,cpu"));
     std::promise<void> go;
     const std::shared_future<void> gone = go.get_future().share();
+    LocalLanes lanes(On("cpu,cpu,cpu"));  // ends before what its work waits for
     for (int id = 0; id < 3; ++id) lanes.Post(Work(id, 1, [&](Lane&) { gone.wait(); }));
     LaneWork large = Work(3, 3, [&](Lane&) { before_large = small.load(); });
     large.remaining_s = 100;

@@ -116,6 +116,14 @@ TEST(SamplerTest, OptionsOutOfRangeAreNamed) {
   EXPECT_THAT(ComplaintOf({.min_p = -0.1}), HasSubstr("min-p -0.1"));
   EXPECT_THAT(ComplaintOf({.repetition_penalty = 0}), HasSubstr("repetition penalty 0"));
   EXPECT_THAT(ComplaintOf({.top_k = -1}), HasSubstr("top-k -1"));
+  const double infinity = std::numeric_limits<double>::infinity();
+  EXPECT_THAT(ComplaintOf({.temperature = infinity}), HasSubstr("temperature inf"));
+  EXPECT_THAT(ComplaintOf({.repetition_penalty = infinity}), HasSubstr("repetition penalty inf"));
+  EXPECT_THAT(ComplaintOf({.top_p = std::nan("")}), HasSubstr("top-p nan"));
+  EXPECT_THAT(ComplaintOf({.min_p = 1.5}), HasSubstr("min-p 1.5"));
+  EXPECT_THAT(ComplaintOf({.min_p = std::nan("")}), HasSubstr("min-p nan"));
+  EXPECT_EQ(ComplaintOf({.temperature = 0, .top_k = 0, .top_p = 1, .min_p = 0}), "");
+  EXPECT_EQ(ComplaintOf({.repetition_penalty = 1e-9, .top_p = 1e-9, .min_p = 1}), "");
 }
 
 TEST(SamplerTest, LogitsThatAreNoNumbersAreAnError) {
