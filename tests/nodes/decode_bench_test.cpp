@@ -1,5 +1,6 @@
 #include "nodes/cost/decode_bench.h"
 
+#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -146,7 +147,12 @@ TEST(DecodeBenchTest, TheKindMeasuresAModelBesideItsParentAndItsFiguresComeBack)
   EXPECT_EQ(BenchJson(loaded.results, loaded.options), BenchJson(bench.results, bench.options));
   FakeInputs alone;
   alone.Add("model", "b", checkpoint(1));
-  EXPECT_EQ(RunBenchStep(params, alone, context).results.size(), 1u);
+  BenchParams all = params;
+  all.threads = 0;  // those of the lane
+  const Bench by_lane = RunBenchStep(all, alone, context);
+  EXPECT_EQ(by_lane.results.size(), 1u);
+  EXPECT_EQ(by_lane.options.threads, at::get_num_threads());
+  EXPECT_EQ(bench.options.threads, 1);
 }
 
 }  // namespace
