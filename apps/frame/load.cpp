@@ -15,6 +15,7 @@
 #include "io/error.h"
 #include "io/file.h"
 #include "io/hdf5_archive.h"
+#include "io/quantity.h"
 
 namespace puzzle {
 
@@ -122,7 +123,7 @@ std::vector<Device> LaneOptions::Devices() const {
 
 std::optional<Plan> LoadPlan(const GraphOptions& options, const Registry& registry,
                              const Hooks& hooks, const Memo& memo, std::vector<ReadPath>* read) {
-  FileDigester files(memo.path);
+  FileDigester files(memo.path, memo.most_bytes);
   PlanOptions plan_options;
   plan_options.files = &files;
   plan_options.environment = hooks.environment;
@@ -146,6 +147,9 @@ std::optional<Plan> LoadPlan(const GraphOptions& options, const Registry& regist
     Say("{}\n", error.what());
     return std::nullopt;
   }
+  for (const FileDigester::UnreadInput& input : files.unread())
+    Say("warning: {}: {} that were not read yet are taken for new; a run reads them once\n",
+        input.path, SizeText(input.bytes));
   if (diagnostics.empty()) {
     if (memo.make_folder) files.Save();
     return plan;
@@ -156,10 +160,10 @@ std::optional<Plan> LoadPlan(const GraphOptions& options, const Registry& regist
 
 std::optional<Prepared> Prepare(const GraphOptions& options, const Selection& selection,
                                 const Registry& registry, const Hooks& hooks, Store& store,
-                                bool for_run, std::vector<ReadPath>* read) {
+                                bool for_run, std::vector<ReadPath>* read, uint64_t most_bytes) {
   const auto index = std::async(std::launch::async, [&store] { store.ReadIndex(); });
   std::optional<Plan> plan =
-      LoadPlan(options, registry, hooks, {options.store + "/files", for_run}, read);
+      LoadPlan(options, registry, hooks, {options.store + "/files", for_run, most_bytes}, read);
   if (!plan) return std::nullopt;
   Diagnostics diagnostics;
   SelectedPlan selected = Select(std::move(*plan), selection, diagnostics);

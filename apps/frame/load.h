@@ -1,6 +1,8 @@
 // What all verbs that take a graph share: its options and the way to a plan.
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -60,6 +62,8 @@ void NeedGraphFile(const GraphOptions& options, const std::string& why);
 struct Memo {
   std::string path;          // "": nowhere
   bool make_folder = false;  // also when its folder does not exist yet
+  /// An input that is larger and not remembered is not read, with a warning: it counts as new.
+  uint64_t most_bytes = std::numeric_limits<uint64_t>::max();
 };
 
 /// A file, or the folder or file of a checkpoint, that was read to make a plan.
@@ -86,10 +90,11 @@ struct Prepared {
                                              Prepared& prepared);
 
 /// LoadPlan, then the selection and the store. Prints and returns nullopt likewise. `for_run`
-/// announces the run in the store and remembers digests there, which makes its folder.
-[[nodiscard]] std::optional<Prepared> Prepare(const GraphOptions& options,
-                                              const Selection& selection, const Registry& registry,
-                                              const Hooks& hooks, Store& store, bool for_run,
-                                              std::vector<ReadPath>* read = nullptr);
+/// announces the run in the store and remembers digests there, which makes its folder;
+/// `most_bytes` is that of a Memo.
+[[nodiscard]] std::optional<Prepared> Prepare(
+    const GraphOptions& options, const Selection& selection, const Registry& registry,
+    const Hooks& hooks, Store& store, bool for_run, std::vector<ReadPath>* read = nullptr,
+    uint64_t most_bytes = std::numeric_limits<uint64_t>::max());
 
 }  // namespace puzzle

@@ -35,6 +35,7 @@ void AddFile(const std::string& path, const std::string& name, InputSignature& s
   const int64_t mtime = Stamp_ns(info.st_mtim);
   const int64_t ctime = Stamp_ns(info.st_ctim);  // which nobody can put back
   signature.newest_ns = std::max({signature.newest_ns, mtime, ctime});
+  signature.bytes += static_cast<uint64_t>(info.st_size);
   signature.text += fmt::format("{}\n{} {} {} {} {}\n", name, info.st_size, mtime, ctime,
                                 info.st_ino, static_cast<uint64_t>(info.st_dev));
 }
@@ -106,6 +107,8 @@ int64_t FileClock_ns() {
 
 struct FileDigester::State {
   std::string memo_path;
+  uint64_t most_bytes = 0;
+  std::vector<UnreadInput> unread;
   std::unique_ptr<LineFile> memo;
   std::vector<std::string> unsaved;
   std::unordered_map<std::string, std::string> known;  // memo identity -> digest
@@ -134,6 +137,9 @@ struct FileDigester::State {
     if (const auto it = known.find(identity); it != known.end()) {
       input.digest = it->second;
       input.settled = true;
+    } else if (before.bytes > most_bytes) {
+      input.digest = "unread " + identity;
+      unread.push_back({input.path, before.bytes});
     } else {
       input.settled = IsSettled(before);
       input.digest = input.digest_again();
@@ -158,8 +164,14 @@ struct FileDigester::State {
   }
 };
 
-FileDigester::FileDigester(std::string memo_path) : state_(std::make_unique<State>()) {
+FileDigester::FileDigester(std::string memo_path, uint64_t most_bytes)
+    : state_(std::make_unique<State>()) {
   state_->memo_path = std::move(memo_path);
+  state_->most_bytes = most_bytes;
+}
+
+const std::vector<FileDigester::UnreadInput>& FileDigester::unread() const {
+  return state_->unread;
 }
 
 FileDigester::~FileDigester() {

@@ -3,7 +3,9 @@
 // what a step reads is what was digested.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,6 +16,7 @@ namespace puzzle {
 struct InputSignature {
   std::string text;       // sizes, times and inodes: another one means that they may have changed
   int64_t newest_ns = 0;  // the latest of the times
+  uint64_t bytes = 0;     // of all files
 
   /// Whether a change at `time_ns` (by the system's clock) or later shows in the text.
   [[nodiscard]] bool IsOlderThan(int64_t time_ns) const;
@@ -54,8 +57,11 @@ class InputWatch {
 /// share one memo file.
 class FileDigester {
  public:
-  /// `memo_path` names the file that remembers digests; "" remembers within this object only.
-  explicit FileDigester(std::string memo_path);
+  /// `memo_path` names the file that remembers digests; "" remembers within this object only. What
+  /// is larger than `most_bytes`, and not remembered, is not read: it has a digest that no content
+  /// has.
+  explicit FileDigester(std::string memo_path,
+                        uint64_t most_bytes = std::numeric_limits<uint64_t>::max());
   /// Writes the memo, if its folder exists.
   ~FileDigester();
   FileDigester(const FileDigester&) = delete;
@@ -76,6 +82,13 @@ class FileDigester {
       const std::function<std::string(const std::string&)>& digest);
   /// Writes the memo now and creates its folder if there is something to remember.
   void Save();
+
+  struct UnreadInput {
+    std::string path;
+    uint64_t bytes = 0;
+  };
+  /// What was too large to be read, in the order in which it was asked for.
+  [[nodiscard]] const std::vector<UnreadInput>& unread() const;
 
  private:
   struct State;

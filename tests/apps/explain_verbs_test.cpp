@@ -25,6 +25,19 @@ TEST_F(ExplainVerbsTest, PlanSaysWhatWouldRunAndWhy) {
   EXPECT_EQ(nlohmann::json::parse(Puzzle({"plan", "g.json", "--json"}).out)["steps"]["hit"], 8);
 }
 
+TEST_F(ExplainVerbsTest, APlanTakesLargeFilesThatNobodyReadForNew) {
+  Write("g.json", R"({"puzzle": 1, "nodes": {"f": {"kind": "file", "params": {"path": "big"}}}})");
+  Write("big", "");
+  fs::resize_file(path() + "/big", (uintmax_t{1} << 30) + 1);  // a hole
+  const Result plan = Puzzle({"plan", "g.json"});
+  EXPECT_EQ(plan.status, 0);
+  EXPECT_THAT(plan.err,
+              HasSubstr("warning: big: 1.0 GiB that were not read yet are taken for new"));
+  EXPECT_THAT(plan.out, HasSubstr("RUN   f  missing"));
+  fs::resize_file(path() + "/big", 5);
+  EXPECT_EQ(Puzzle({"plan", "g.json"}).err, "");
+}
+
 TEST_F(ExplainVerbsTest, SelectionsLimitARunAndItsPlanAlike) {
   Write("g.json", kGraph);
   EXPECT_THAT(Puzzle({"run", "g.json", "--until", "s[i=1]"}).out, HasSubstr("2 steps: 0 cached"));

@@ -211,6 +211,33 @@ TEST_F(ParamsTest, DigestsAreRememberedUntilTheFileChanges) {
   EXPECT_EQ(FileDigester(folder() + "/memo").Folder(folder() + "/d", "other id", digest), "d3");
 }
 
+TEST_F(ParamsTest, WhatIsTooLargeIsReadOnlyIfItIsRemembered) {
+  std::filesystem::create_directory(folder() + "/d");
+  std::ofstream(folder() + "/d/a") << "123";
+  std::ofstream(folder() + "/d/b") << "4567";
+  ::usleep(80'000);  // until the times tell every change
+  int digests = 0;
+  const auto digest = [&](const std::string&) {
+    ++digests;
+    return std::string("known");
+  };
+  {
+    FileDigester files(folder() + "/memo", 6);
+    const std::string unread = files.Folder(folder() + "/d", "id", digest);
+    EXPECT_NE(unread, "known");
+    EXPECT_EQ(files.Folder(folder() + "/d", "id", digest), unread);
+    ASSERT_EQ(files.unread().size(), 1u);
+    EXPECT_EQ(files.unread()[0].path, folder() + "/d");
+    EXPECT_EQ(files.unread()[0].bytes, 7u);
+    EXPECT_EQ(digests, 0);
+  }
+  EXPECT_EQ(FileDigester(folder() + "/memo", 7).Folder(folder() + "/d", "id", digest), "known");
+  FileDigester files(folder() + "/memo", 6);
+  EXPECT_EQ(files.Folder(folder() + "/d", "id", digest), "known");
+  EXPECT_TRUE(files.unread().empty());
+  EXPECT_EQ(digests, 1);
+}
+
 TEST_F(ParamsTest, OutputFoldersAreMadeAgainWhenAFileIsGone) {
   Load(R"({"puzzle": 1, "nodes": {"t": {"kind": "text", "params": {"value": "v"}},
            "e": {"kind": "export", "in": {"in": "t"}, "params": {"path": ")" +
