@@ -37,6 +37,11 @@ uint64_t MemoryBudget(const RunOptions& options) {
   return free == 0 ? UINT64_MAX : static_cast<uint64_t>(kMemoryPart * static_cast<double>(free));
 }
 
+/// What several steps use is a part of what there is for all.
+uint64_t ResidentBudget(const RunOptions& options) {
+  return std::min(uint64_t{options.resident_mib} << 20, MemoryBudget(options) / 2);
+}
+
 /// A device that is not there is the user's mistake, said before anything begins. Throws Error.
 void TryDevices(const std::vector<Device>& devices, const Hooks& hooks) {
   if (!hooks.on_lane_start) return;
@@ -75,7 +80,7 @@ Report ExecutePlan(const Plan& plan, const Forecast& forecast, Store& store,
   const Ticker ticker(view.get());
   ExecuteOptions execute;
   execute.keep_going = options.keep_going;
-  execute.resident_bytes = options.resident_mib << 20;
+  execute.resident_bytes = ResidentBudget(options);
   execute.tool = PUZZLE_VERSION;
   if (hooks.numerics) execute.numerics = hooks.numerics();
   execute.command = options.graph.Command();
@@ -221,9 +226,11 @@ void AddRunVerb(Verbs& verbs, const Registry& registry, const Hooks& hooks) {
   verb.add_flag("-k,--keep-going", options->keep_going,
                 "after a failure, run whatever does not depend on it");
   verb.add_flag("-n,--dry-run", options->dry_run, "print the plan and stop");
-  verb.add_option("--resident-mib", options->resident_mib,
-                  "MiB for what several steps use, per kind of device; data of more than a quarter "
-                  "of it is kept in files")
+  verb.add_option(
+          "--resident-mib", options->resident_mib,
+          "MiB for what several steps use, per kind of device, at most half of --memory; "
+          "data of more than a quarter of it is kept in files, and a larger model is walked "
+          "through layer by layer")
       ->check(CLI::Range(1, 1 << 30))
       ->capture_default_str();
   verb.add_option("--memory", options->memory_mib,
