@@ -147,9 +147,11 @@ std::optional<Plan> LoadPlan(const GraphOptions& options, const Registry& regist
     Say("{}\n", error.what());
     return std::nullopt;
   }
-  for (const FileDigester::UnreadInput& input : files.unread())
+  for (const FileDigester::UnreadInput& input : files.unread()) {
+    if (!memo.warns) break;
     Say("warning: {}: {} that were not read yet are taken for new; a run reads them once\n",
         input.path, SizeText(input.bytes));
+  }
   if (diagnostics.empty()) {
     if (memo.make_folder) files.Save();
     return plan;

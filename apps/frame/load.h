@@ -64,7 +64,13 @@ struct Memo {
   bool make_folder = false;  // also when its folder does not exist yet
   /// An input that is larger and not remembered is not read, with a warning: it counts as new.
   uint64_t most_bytes = std::numeric_limits<uint64_t>::max();
+  bool warns = true;  // false: nothing depends on what is new
 };
+
+/// Of such an input, for verbs that run nothing: about a second's work.
+inline constexpr uint64_t kMostReadAtOnce = uint64_t{1} << 30;
+/// For a graph by itself, whose results nobody looks for.
+inline const Memo kNoMemo = {"", false, kMostReadAtOnce, false};
 
 /// A file, or the folder or file of a checkpoint, that was read to make a plan.
 struct ReadPath {

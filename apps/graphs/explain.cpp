@@ -12,7 +12,8 @@ namespace puzzle {
 
 int ExplainCommand(const ExplainOptions& options, const Registry& registry, const Hooks& hooks) {
   const std::unique_ptr<Store> store = OpenStore(options.graph);
-  const auto prepared = Prepare(options.graph, {}, registry, hooks, *store, /*for_run=*/false);
+  const auto prepared = Prepare(options.graph, {}, registry, hooks, *store, /*for_run=*/false,
+                                /*read=*/nullptr, kMostReadAtOnce);
   if (!prepared) return kExitBadInput;
   const auto& [plan, forecast] = *prepared;
   Diagnostics diagnostics;

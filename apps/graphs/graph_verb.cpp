@@ -32,7 +32,7 @@ std::string Makeflow(const GraphOptions& graph, const Plan& plan) {
 }  // namespace
 
 int GraphCommand(const GraphVerbOptions& options, const Registry& registry, const Hooks& hooks) {
-  const auto plan = LoadPlan(options.graph, registry, hooks, /*memo=*/{});
+  const auto plan = LoadPlan(options.graph, registry, hooks, kNoMemo);
   if (!plan) return kExitBadInput;
   Print("{}", options.format == "dot"        ? DrawDot(*plan, options.steps)
               : options.format == "makeflow" ? Makeflow(options.graph, *plan)

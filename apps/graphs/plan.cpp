@@ -11,17 +11,10 @@
 
 namespace puzzle {
 
-namespace {
-
-/// Of an input whose digest is not known: about a second's work.
-constexpr uint64_t kMostRead = uint64_t{1} << 30;
-
-}  // namespace
-
 int PlanCommand(const PlanVerbOptions& options, const Registry& registry, const Hooks& hooks) {
   const std::unique_ptr<Store> store = OpenStore(options.graph);
   auto prepared = Prepare(options.graph, options.selection, registry, hooks, *store,
-                          /*for_run=*/false, /*read=*/nullptr, kMostRead);
+                          /*for_run=*/false, /*read=*/nullptr, kMostReadAtOnce);
   if (!prepared) return kExitBadInput;
   const size_t lanes = options.lanes.Devices().size();
   const std::optional<Outlook> outlook = Foresee(hooks, lanes, *store, *prepared);

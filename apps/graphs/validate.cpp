@@ -15,7 +15,7 @@ int ValidateCommand(const ValidateOptions& options, const Registry& registry, co
     GraphOptions graph;
     graph.graph = path;
     graph.settings = options.settings;
-    if (const auto plan = LoadPlan(graph, registry, hooks, /*memo=*/{})) {
+    if (const auto plan = LoadPlan(graph, registry, hooks, kNoMemo)) {
       Print("{}: good, {} node{}, {} step{}\n", path, plan->nodes.size(),
             plan->nodes.size() == 1 ? "" : "s", plan->steps.size(),
             plan->steps.size() == 1 ? "" : "s");

@@ -17,6 +17,7 @@
 #include "apps/running/run_fleet.h"
 #include "apps/running/run_view.h"
 #include "apps/running/sealed.h"
+#include "graph/plan/workload.h"
 #include "graph/run/demand.h"
 #include "graph/run/executor.h"
 #include "graph/run/machine.h"
@@ -31,15 +32,18 @@ namespace {
 /// they did not foresee.
 constexpr double kMemoryPart = 0.8;
 
-uint64_t MemoryBudget(const RunOptions& options) {
+/// For the whole program: what the user says, or most of what is free.
+uint64_t MemoryOfRun(const RunOptions& options) {
   if (options.memory_mib > 0) return options.memory_mib << 20;
   const uint64_t free = AvailableMemory();
   return free == 0 ? UINT64_MAX : static_cast<uint64_t>(kMemoryPart * static_cast<double>(free));
 }
 
-/// What several steps use is a part of what there is for all.
-uint64_t ResidentBudget(const RunOptions& options) {
-  return std::min(uint64_t{options.resident_mib} << 20, MemoryBudget(options) / 2);
+/// For steps on cpu lanes and what they share.
+uint64_t MemoryOfSteps(const RunOptions& options) {
+  const uint64_t all = MemoryOfRun(options);
+  if (options.memory_mib == 0) return all;  // the program has its part already
+  return all - std::min(all / 2, static_cast<uint64_t>(kProgramBytes));
 }
 
 /// A device that is not there is the user's mistake, said before anything begins. Throws Error.
@@ -69,7 +73,8 @@ Report ExecutePlan(const Plan& plan, const Forecast& forecast, Store& store,
   LocalLanesOptions lane_options;
   lane_options.devices = options.lanes.Devices();
   lane_options.threads_per_lane = options.threads_per_lane;
-  lane_options.memory_bytes["cpu"] = MemoryBudget(options);
+  const uint64_t memory = MemoryOfSteps(options);
+  lane_options.memory_bytes["cpu"] = memory;
   lane_options.on_start = hooks.on_lane_start;
   lane_options.set_threads = hooks.set_threads;
   SignalWatcher signals;
@@ -80,7 +85,9 @@ Report ExecutePlan(const Plan& plan, const Forecast& forecast, Store& store,
   const Ticker ticker(view.get());
   ExecuteOptions execute;
   execute.keep_going = options.keep_going;
-  execute.resident_bytes = ResidentBudget(options);
+  // What several steps use is a part of what there is for all.
+  execute.resident_bytes = std::min(uint64_t{options.resident_mib} << 20, memory / 2);
+  execute.memory_bytes = memory;
   execute.tool = PUZZLE_VERSION;
   if (hooks.numerics) execute.numerics = hooks.numerics();
   execute.command = options.graph.Command();
@@ -182,7 +189,7 @@ int RunCommand(const RunOptions& options, const Registry& registry, const Hooks&
   RunOutputs outputs(options.outputs);
   const Report report =
       nothing_to_do ? TakeHits(plan, forecast, store, options, outputs)
-      : by_workers  ? ExecuteOnFleet(plan, forecast, store, options, MemoryBudget(options), outputs)
+      : by_workers  ? ExecuteOnFleet(plan, forecast, store, options, MemoryOfRun(options), outputs)
                     : ExecutePlan(plan, forecast, store, options, hooks, outputs);
   if (options.worker.given()) return report.ExitCode();
   if (nothing_to_do) {
@@ -234,8 +241,9 @@ void AddRunVerb(Verbs& verbs, const Registry& registry, const Hooks& hooks) {
       ->check(CLI::Range(1, 1 << 30))
       ->capture_default_str();
   verb.add_option("--memory", options->memory_mib,
-                  "MiB that steps on cpu lanes may occupy together (default: most of what is "
-                  "free); a step that needs more runs alone")
+                  "MiB for the program, the steps on its cpu lanes and what they share (default: "
+                  "most of what is free): steps that do not fit wait, what is shared makes room, "
+                  "and a step that needs more runs alone")
       ->check(CLI::Range(1, 1 << 30));
   verb.add_option("--on", options->on.where,
                   "several workers on one store: local:N processes here, ssh:HOST,HOST,... one for "

@@ -19,7 +19,7 @@ struct RunOptions {
   bool keep_going = false;
   bool dry_run = false;
   size_t resident_mib = 1024;  // for what several steps use
-  uint64_t memory_mib = 0;     // that steps on cpu lanes may use together; 0: what is free
+  uint64_t memory_mib = 0;     // for the program and its steps on cpu lanes; 0: what is free
   OnOptions on;                // who computes
   double lost_after_s = 0;     // for claims by files; 0: where they are needed, a minute
   WorkerOptions worker;        // of a run that a front started

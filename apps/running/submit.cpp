@@ -127,7 +127,7 @@ int SubmitCommand(const SubmitOptions& options, const Registry& registry, const 
     return kExitBadInput;
   }
   // What is wrong with the graph is said now, and not when the job's turn has come.
-  if (!LoadPlan(options.graph, registry, hooks, {options.graph.store + "/files", false})) {
+  if (!LoadPlan(options.graph, registry, hooks, kNoMemo)) {
     return kExitBadInput;
   }
   const std::string token = "puzzle-" + RandomName();

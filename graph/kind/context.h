@@ -131,6 +131,10 @@ class RunContext {
   }
   /// What Resident keeps at most, in bytes; a value above is made anew whenever it is asked for.
   [[nodiscard]] virtual uint64_t resident_bytes() const = 0;
+  /// What steps on this device, and what they share, may occupy together, in bytes: a step that can
+  /// do with less time or with less memory chooses by it, to the same result. UINT64_MAX: no limit
+  /// is known.
+  [[nodiscard]] virtual uint64_t memory_bytes() const { return UINT64_MAX; }
   /// The name of a new file on the store's disk, for what is too large for the memory. Whoever
   /// creates it removes it; what a killed run leaves goes with the next one. Throws Error.
   [[nodiscard]] virtual std::string ScratchPath() = 0;

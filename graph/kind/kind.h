@@ -104,6 +104,7 @@ struct Resources {
   uint64_t memory_bytes = 0;  // on each device; records of past runs know better; 0: little
   int threads = 0;            // it uses at most so many; 0: as many as it gets
   int lanes = 1;              // of one type of device, at once: RunContext::devices
+  uint64_t shared_bytes = 0;  // of inputs and what is made of them, which steps hold together
 };
 
 /// What a kind may ask about the results at a step's ports when it says what the step occupies.

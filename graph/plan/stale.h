@@ -34,6 +34,9 @@ struct StepForecast {
   std::string warning;        // a result was lost or damaged
   double expected_s = 0;      // from past runs, or a guess
   bool guessed = false;       // nothing of its kind ran before
+  // By sizes (Foresee); 0: not known.
+  uint64_t memory_bytes = 0;  // that it will take for itself
+  uint64_t shared_bytes = 0;  // of inputs that steps hold together
 };
 
 /// HIT, KEEP (an accepted hit), RUN or WAIT.

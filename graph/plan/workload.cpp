@@ -16,8 +16,6 @@
 namespace puzzle {
 namespace {
 
-constexpr double kProgramBytes = 300e6;  // the program itself, with its libraries
-
 class Prediction {
  public:
   Prediction(const Plan& plan, const WorkloadFunction& workload,
@@ -110,6 +108,8 @@ Outlook Foresee(const Plan& plan, const WorkloadFunction& workload,
       outlook.disk_bytes += work.disk_bytes;
       memory.push_back(work.memory_bytes);
       shared = std::max(shared, work.shared_bytes);
+      step.memory_bytes = static_cast<uint64_t>(work.memory_bytes);
+      step.shared_bytes = static_cast<uint64_t>(work.shared_bytes);
     } else if (past) {
       outlook.disk_bytes += static_cast<double>(past->bytes);
       memory.push_back(static_cast<double>(RecordedMemory(*past)));

@@ -13,6 +13,9 @@
 
 namespace puzzle {
 
+/// What the program itself takes, with its libraries.
+inline constexpr double kProgramBytes = 300e6;
+
 /// What one step will have to do.
 struct Workload {
   bool is_known = false;    // else the figures mean nothing
@@ -47,9 +50,10 @@ struct Outlook {
   std::vector<std::string> unknown;  // nodes of which neither sizes nor a past run tell anything
 };
 
-/// Replaces the guesses of `forecast` by what sizes tell. Steps that ran before keep their own
-/// past; results of a kind that are hits say how fast this machine is for that kind, else `speed`
-/// does, which is asked for at most once. `lanes` share the cores where a node has many steps.
+/// Replaces the guesses of `forecast` by what sizes tell, and says there what steps take. Steps
+/// that ran before keep their own past; results of a kind that are hits say how fast this machine
+/// is for that kind, else `speed` does, which is asked for at most once. `lanes` share the cores
+/// where a node has many steps.
 [[nodiscard]] Outlook Foresee(const Plan& plan, const WorkloadFunction& workload,
                               const std::function<MachineSpeed()>& speed, size_t lanes,
                               Store& store, Forecast& forecast);

@@ -87,15 +87,16 @@ std::vector<uint64_t> RecordedPeaks(const Plan& plan, const Forecast& forecast, 
   return peaks;
 }
 
-Resources EstimateDemand(const Plan& plan, StepId step, uint64_t recorded,
-                         const std::function<const Record&(StepId)>& record_of) {
+Resources EstimateDemand(const Plan& plan, StepId step, const StepForecast& foreseen,
+                         uint64_t recorded, const std::function<const Record&(StepId)>& record_of) {
   const NodeKind& kind = plan.kind(step);
   Resources demand;
   if (kind.resources) {
     demand =
         kind.resources(plan.steps[step].params.value.get(), RecordFacts(plan, step, record_of));
   }
-  demand.memory_bytes = std::max(demand.memory_bytes, recorded);
+  demand.memory_bytes = std::max({demand.memory_bytes, recorded, foreseen.memory_bytes});
+  demand.shared_bytes = std::max(demand.shared_bytes, foreseen.shared_bytes);
   return demand;
 }
 

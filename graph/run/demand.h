@@ -17,9 +17,10 @@ namespace puzzle {
 [[nodiscard]] std::vector<uint64_t> RecordedPeaks(const Plan& plan, const Forecast& forecast,
                                                   Store& store);
 
-/// What a step on a lane will occupy: its memory is the larger one of `recorded` and of what its
-/// kind declares. `record_of` tells the result of an input.
-[[nodiscard]] Resources EstimateDemand(const Plan& plan, StepId step, uint64_t recorded,
+/// What a step on a lane will occupy: its memory is the largest one of `recorded`, of what its kind
+/// declares, and of what `foreseen` has by sizes. `record_of` tells the result of an input.
+[[nodiscard]] Resources EstimateDemand(const Plan& plan, StepId step, const StepForecast& foreseen,
+                                       uint64_t recorded,
                                        const std::function<const Record&(StepId)>& record_of);
 
 /// Why steps that have to run cannot on lanes of these devices: the first that takes more lanes

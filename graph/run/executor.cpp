@@ -158,6 +158,7 @@ class FlowRun {
     Resources demand = work_.Demand(id);
     work.device_type = std::move(demand.device_type);
     work.memory_bytes = demand.memory_bytes;
+    work.shared_bytes = demand.shared_bytes;
     work.threads = demand.threads;
     work.lanes = demand.lanes;
     work.inputs = work_.InputNumbers(id);

@@ -2,6 +2,7 @@
 // home of oneTBB.
 #pragma once
 
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <stop_token>
@@ -26,7 +27,10 @@ enum class FailureKind {
 struct ExecuteOptions {
   bool keep_going = false;                  // after a failure, start whatever does not depend on it
   size_t resident_bytes = size_t{1} << 30;  // per kind of device
-  int host_threads = 0;                     // for steps without a device; 0: one per core
+  /// For steps on cpu lanes and what is resident for them; while a step runs that needs the room,
+  /// less is resident.
+  uint64_t memory_bytes = UINT64_MAX;
+  int host_threads = 0;      // for steps without a device; 0: one per core
   double save_point_s = 60;  // between save points of a step, at least; 0: every round
   std::string tool;          // version, for records
   std::map<std::string, std::string> numerics;  // what decides the last bits, for records

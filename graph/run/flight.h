@@ -36,6 +36,7 @@ struct Flight {
   std::string lane;
   int threads = 0;
   double wall_s = 0, cpu_s = 0;
+  uint64_t demand_bytes = 0;          // what it was admitted with
   std::optional<MemoryMeter> memory;  // of steps on a lane
   uint64_t memory_bytes = 0;
   bool tried_alone = false;

@@ -242,7 +242,10 @@ LocalLanes::Pool& LocalLanes::PoolOf(const Device& device) {
 bool LocalLanes::Fits(const LaneWork& work, const Pool& pool) {
   if (pool.running == 0) return true;
   if (work.alone || pool.alone || pool.used_bytes > pool.limit_bytes) return false;
-  return work.memory_bytes <= pool.limit_bytes - pool.used_bytes;
+  const uint64_t shared = pool.shared_bytes.empty() ? 0 : *pool.shared_bytes.rbegin();
+  const uint64_t left = pool.limit_bytes - pool.used_bytes;
+  return work.memory_bytes <= left &&
+         std::max(shared, work.shared_bytes) <= left - work.memory_bytes;
 }
 
 /// The lanes that work would run on now if `lane` took it, which comes first; as many as are free
@@ -286,6 +289,7 @@ void LocalLanes::Admit(const std::vector<Worker*>& team, const LaneWork& work) {
   for (Pool* pool : PoolsOf(team)) {
     ++pool->running;
     pool->used_bytes += work.memory_bytes;
+    pool->shared_bytes.insert(work.shared_bytes);
     pool->alone = work.alone;
   }
   Share();
@@ -351,6 +355,7 @@ void LocalLanes::Lead(Worker& lane, const LaneWork& work) {
   for (Pool* pool : PoolsOf(lane.members())) {
     --pool->running;
     pool->used_bytes -= work.memory_bytes;
+    pool->shared_bytes.erase(pool->shared_bytes.find(work.shared_bytes));
     pool->alone = false;
   }
   // Whoever waits for memory, or for the end, looks again.

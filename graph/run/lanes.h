@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -117,8 +118,8 @@ struct LocalLanesOptions {
   std::function<void(const Device&, int lane)> on_start;
   /// Called on a lane's thread when its number of threads changes, and before its first step.
   std::function<void(int threads)> set_threads;
-  /// Bytes that running work may occupy together, by device ("cpu" for all cpu lanes, "cuda:1");
-  /// work that needs more runs alone. No entry: no limit.
+  /// Bytes that running work may occupy together, by device ("cpu" for all cpu lanes, "cuda:1"),
+  /// what it shares counted once; work that needs more runs alone. No entry: no limit.
   std::map<std::string, uint64_t> memory_bytes;
 };
 
@@ -139,6 +140,7 @@ class LocalLanes final : public Lanes {
   struct Pool {
     uint64_t limit_bytes = UINT64_MAX;
     uint64_t used_bytes = 0;
+    std::multiset<uint64_t> shared_bytes;  // of everything that runs
     int running = 0;
     bool alone = false;
   };

@@ -37,6 +37,10 @@ Pages ResidentPages() {
 
 }  // namespace
 
+void ReturnFreeMemory() {
+  (void)::malloc_trim(0);
+}
+
 uint64_t PeakResidentBytes() {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);

@@ -48,6 +48,10 @@ class MemoryMeter {
   uint64_t peak_ = 0;
 };
 
+/// Has the allocator give back to the system what it keeps for reuse: of large values that were
+/// dropped, the next one of another size may find no use.
+void ReturnFreeMemory();
+
 /// High-water mark of the whole process, in bytes.
 [[nodiscard]] uint64_t PeakResidentBytes();
 

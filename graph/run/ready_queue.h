@@ -23,6 +23,7 @@ struct LaneWork {
   bool alone = false;              // nothing else on its device meanwhile; goes first
   std::string device_type;         // the only type of device it runs on; "": any
   uint64_t memory_bytes = 0;       // what it will occupy on its device
+  uint64_t shared_bytes = 0;       // what it holds there together with others
   int threads = 0;                 // it uses at most so many; 0: as many as its lane has
   int lanes = 1;                   // that it takes together
   std::vector<uint64_t> inputs;    // what it reads, as numbers that stand for content

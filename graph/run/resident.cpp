@@ -1,10 +1,12 @@
 #include "graph/run/resident.h"
 
-#include <vector>
+#include <algorithm>
+#include <utility>
 
 namespace puzzle {
 
-ResidentCache::ResidentCache(size_t budget_bytes) : budget_(budget_bytes) {}
+ResidentCache::ResidentCache(size_t budget_bytes, uint64_t total_bytes)
+    : budget_(budget_bytes), total_(total_bytes) {}
 
 size_t ResidentCache::bytes() const {
   const std::scoped_lock lock(mutex_);
@@ -17,6 +19,38 @@ void ResidentCache::Clear() {
   dropped.swap(entries_);
   uses_.clear();
   bytes_ = 0;
+}
+
+size_t ResidentCache::Room() const {
+  return std::min<uint64_t>(budget_, total_ - std::min(total_, yielded_));
+}
+
+SizedValue ResidentCache::DropOldest() {
+  const auto oldest = entries_.find(uses_.back());
+  SizedValue value = std::move(oldest->second.value);
+  bytes_ -= value.bytes;
+  entries_.erase(oldest);
+  uses_.pop_back();
+  return value;
+}
+
+std::vector<SizedValue> ResidentCache::DropTo(size_t room) {
+  std::vector<SizedValue> dropped;
+  while (!uses_.empty() && bytes_ > room) dropped.push_back(DropOldest());
+  return dropped;
+}
+
+bool ResidentCache::Yield(uint64_t bytes) {
+  std::vector<SizedValue> dropped;  // destroyed after the mutex is free
+  const std::scoped_lock lock(mutex_);
+  yielded_ += bytes;
+  dropped = DropTo(Room());
+  return !dropped.empty();
+}
+
+void ResidentCache::TakeBack(uint64_t bytes) {
+  const std::scoped_lock lock(mutex_);
+  yielded_ -= bytes;
 }
 
 std::shared_ptr<const void> ResidentCache::Get(const std::string& key,
@@ -43,14 +77,9 @@ std::shared_ptr<const void> ResidentCache::Get(const std::string& key,
   std::vector<SizedValue> dropped;  // destroyed after the mutex is free
   lock.lock();
   making_.erase(key);
-  if (value.bytes <= budget_) {
-    while (!uses_.empty() && (bytes_ + value.bytes > budget_ || entries_.size() >= kMaxValues)) {
-      const auto oldest = entries_.find(uses_.back());
-      bytes_ -= oldest->second.value.bytes;
-      dropped.push_back(std::move(oldest->second.value));
-      entries_.erase(oldest);
-      uses_.pop_back();
-    }
+  if (const size_t room = Room(); value.bytes <= room) {
+    dropped = DropTo(room - value.bytes);
+    if (entries_.size() >= kMaxValues) dropped.push_back(DropOldest());
     uses_.push_front(key);
     entries_.emplace(key, Entry{value, uses_.begin()});
     bytes_ += value.bytes;
@@ -64,7 +93,8 @@ ResidentCache& ResidentCaches::Of(const Device& device) {
   const std::string name = device.type == "cpu" ? "cpu" : device.name();
   const std::scoped_lock lock(mutex_);
   auto& cache = caches_[name];
-  if (!cache) cache = std::make_unique<ResidentCache>(budget_);
+  if (!cache)
+    cache = std::make_unique<ResidentCache>(budget_, name == "cpu" ? cpu_bytes_ : UINT64_MAX);
   return *cache;
 }
 

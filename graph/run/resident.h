@@ -2,6 +2,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <list>
 #include <map>
@@ -9,6 +10,7 @@
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "graph/kind/kind.h"
 
@@ -21,7 +23,8 @@ class ResidentCache {
  public:
   static constexpr size_t kMaxValues = 256;
 
-  explicit ResidentCache(size_t budget_bytes);
+  /// `total_bytes` are for its values and what Yield takes together.
+  explicit ResidentCache(size_t budget_bytes, uint64_t total_bytes = UINT64_MAX);
 
   /// The value called `key`, made by `make` if it is not here. Threads that ask for the same key
   /// at once wait for the first one; when it throws, the exception is its own and the next one
@@ -33,6 +36,11 @@ class ResidentCache {
   /// Drops everything, to make room.
   void Clear();
 
+  /// Somebody takes `bytes` of the total until TakeBack: values that have no room beside them go,
+  /// the least recently used first, and no more are kept than have. Returns whether some went.
+  bool Yield(uint64_t bytes);
+  void TakeBack(uint64_t bytes);
+
   [[nodiscard]] size_t bytes() const;
 
  private:
@@ -41,7 +49,14 @@ class ResidentCache {
     std::list<std::string>::iterator use;
   };
 
+  // REQUIRES: mutex_ held.
+  [[nodiscard]] size_t Room() const;
+  [[nodiscard]] SizedValue DropOldest();
+  [[nodiscard]] std::vector<SizedValue> DropTo(size_t room);  // takes out what is more
+
   const size_t budget_;
+  const uint64_t total_;
+  uint64_t yielded_ = 0;
   mutable std::mutex mutex_;
   std::condition_variable made_;
   std::unordered_map<std::string, Entry> entries_;
@@ -50,16 +65,35 @@ class ResidentCache {
   size_t bytes_ = 0;
 };
 
+/// What a step takes of a cache's total for as long as it runs.
+class YieldedMemory {
+ public:
+  YieldedMemory(ResidentCache& cache, uint64_t bytes)
+      : cache_(cache), bytes_(bytes), has_dropped_(cache.Yield(bytes)) {}
+  ~YieldedMemory() { cache_.TakeBack(bytes_); }
+  YieldedMemory(const YieldedMemory&) = delete;
+  YieldedMemory& operator=(const YieldedMemory&) = delete;
+
+  [[nodiscard]] bool has_dropped() const { return has_dropped_; }
+
+ private:
+  ResidentCache& cache_;
+  const uint64_t bytes_;
+  const bool has_dropped_;
+};
+
 /// A cache per device, made when it is first asked for; all cpu lanes share one.
 class ResidentCaches {
  public:
-  /// The budget is that of each cache.
-  explicit ResidentCaches(size_t budget_bytes) : budget_(budget_bytes) {}
+  /// The budget is that of each cache, `cpu_bytes` the total of the cpu lanes'.
+  explicit ResidentCaches(size_t budget_bytes, uint64_t cpu_bytes = UINT64_MAX)
+      : budget_(budget_bytes), cpu_bytes_(cpu_bytes) {}
 
   [[nodiscard]] ResidentCache& Of(const Device& device);
 
  private:
   const size_t budget_;
+  const uint64_t cpu_bytes_;
   std::mutex mutex_;
   std::map<std::string, std::unique_ptr<ResidentCache>> caches_;
 };

@@ -39,7 +39,7 @@ struct RunScope {
         store(s),
         options(o),
         announcer(p, f, observer),
-        caches(o.resident_bytes),
+        caches(o.resident_bytes, o.memory_bytes),
         results(p.steps.size()) {}
 
   /// Nothing else is to begin: the user asked to stop, or a step failed.

@@ -130,6 +130,12 @@ StepWork::Verdict ComputeStep(RunScope& run, StepId id, Lane& lane, Flight& flig
   const bool host = OnHost(run, id);
   if (!host && RetireLost(run, lane)) return Verdict::kTryAnotherLane;
   flight.lane = lane.device().name();
+  std::optional<YieldedMemory> room;
+  if (!host) {
+    room.emplace(run.caches.Of(lane.device()), flight.demand_bytes);
+    if (room->has_dropped() || flight.demand_bytes > run.options.memory_bytes / 4)
+      ReturnFreeMemory();
+  }
   const double begin_s = run.announcer.Now();
   const double cpu_begin_s = ThreadSeconds();
   const int attempts = 1 + run.plan.node(id).retries;

@@ -92,6 +92,10 @@ uint64_t StepContext::resident_bytes() const {
   return run_.options.resident_bytes;
 }
 
+uint64_t StepContext::memory_bytes() const {
+  return lane_.device().type == "cpu" ? run_.options.memory_bytes : UINT64_MAX;
+}
+
 std::string StepContext::ScratchPath() {
   return run_.store.TemporaryPath();
 }

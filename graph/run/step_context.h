@@ -30,6 +30,7 @@ class StepContext final : public RunContext {
   [[nodiscard]] std::shared_ptr<const ArchiveReader> LastSavePoint() override;
   void KeepSavePoint(const std::function<void(ArchiveWriter&)>& save) override;
   [[nodiscard]] uint64_t resident_bytes() const override;
+  [[nodiscard]] uint64_t memory_bytes() const override;
   [[nodiscard]] std::string ScratchPath() override;
 
  protected:

@@ -210,14 +210,18 @@ void StepRunner::RecallMemory() {
 
 Resources StepRunner::Demand(StepId id) {
   const uint64_t recorded = recorded_bytes_[run_.plan.steps[id].node];
+  Resources demand{"", recorded, 0};
   try {
-    return EstimateDemand(run_.plan, id, recorded, [&](StepId input) -> const Record& {
-      return run_.results[input].record;
-    });
+    demand =
+        EstimateDemand(run_.plan, id, run_.forecast.steps[id], recorded,
+                       [&](StepId input) -> const Record& { return run_.results[input].record; });
   } catch (const std::exception& error) {
     run_.announcer.Warn(id, fmt::format("what it occupies is unknown: {}", error.what()));
-    return {"", recorded, 0};
   }
+  // No more is kept, and steps go through larger data piece by piece.
+  demand.shared_bytes = std::min<uint64_t>(demand.shared_bytes, run_.options.resident_bytes);
+  flights_[id]->demand_bytes = demand.memory_bytes;
+  return demand;
 }
 
 std::vector<uint64_t> StepRunner::InputNumbers(StepId id) const {

@@ -34,6 +34,8 @@ TEST_F(ExplainVerbsTest, APlanTakesLargeFilesThatNobodyReadForNew) {
   EXPECT_THAT(plan.err,
               HasSubstr("warning: big: 1.0 GiB that were not read yet are taken for new"));
   EXPECT_THAT(plan.out, HasSubstr("RUN   f  missing"));
+  EXPECT_THAT(Puzzle({"explain", "g.json", "f"}).err, HasSubstr("taken for new"));
+  EXPECT_EQ(Puzzle({"validate", "g.json"}).err, "") << "nothing depends on it";
   fs::resize_file(path() + "/big", 5);
   EXPECT_EQ(Puzzle({"plan", "g.json"}).err, "");
 }

@@ -265,6 +265,28 @@ TEST(LanesTest, WorkIsAdmittedByMemoryAndWhatExceedsTheLimitRunsAlone) {
   EXPECT_EQ(memory.others_beside_big, 0);
 }
 
+TEST(LanesTest, WhatIsSharedCountsOnceAndKeepsOthersOut) {
+  Memory memory;
+  {
+    LocalLanesOptions options = Options(4, 4);
+    options.memory_bytes["cpu"] = 100;
+    LocalLanes lanes(std::move(options));
+    std::promise<void> go;
+    lanes.Post(Work(0, 100, [&](Lane&) { go.get_future().wait(); }));
+    for (int i = 1; i < 40; ++i) {
+      const bool big = i % 10 == 7;  // alone, for what it shares
+      LaneWork work = Work(i, 1, memory.Body(i, 10, big));
+      work.memory_bytes = 10;
+      work.shared_bytes = big ? 95 : 75;  // two of them beside each other
+      lanes.Post(std::move(work));
+    }
+    go.set_value();
+  }
+  EXPECT_EQ(memory.order.size(), 39u);
+  EXPECT_EQ(memory.most, 20u);
+  EXPECT_EQ(memory.others_beside_big, 0);
+}
+
 TEST(LanesTest, WorkThatMustBeAloneGoesFirstAndKeepsItsDeviceToItself) {
   std::atomic<int> began{0}, inside{0}, violations{0};
   std::vector<int> order;

@@ -106,6 +106,33 @@ TEST(ResidentTest, AfterAFailureTheNextOneTries) {
   EXPECT_EQ(made, 2);
 }
 
+TEST(ResidentTest, ValuesMakeRoomForStepsAndComeBack) {
+  ResidentCache cache(40, 100);
+  std::atomic<int> made{0};
+  const auto get = [&](const char* key) { return cache.Get(key, Make(1, 20, made)); };
+  static_cast<void>(get("a"));
+  static_cast<void>(get("b"));
+  {
+    const YieldedMemory small(cache, 60);
+    EXPECT_FALSE(small.has_dropped()) << "there is room for both beside it";
+    EXPECT_EQ(cache.bytes(), 40u);
+    const YieldedMemory large(cache, 15);
+    EXPECT_TRUE(large.has_dropped());
+    EXPECT_EQ(cache.bytes(), 20u);
+    static_cast<void>(get("b"));  // used last
+    EXPECT_EQ(made, 2);
+    static_cast<void>(get("a"));  // in the place of b
+    EXPECT_EQ(cache.bytes(), 20u);
+    const YieldedMemory more_than_all(cache, 1000);
+    EXPECT_EQ(cache.bytes(), 0u);
+    static_cast<void>(get("a"));  // made, not kept
+    EXPECT_EQ(cache.bytes(), 0u);
+  }
+  static_cast<void>(get("a"));
+  static_cast<void>(get("b"));
+  EXPECT_EQ(cache.bytes(), 40u);
+}
+
 TEST(ResidentTest, UsersKeepWhatTheyHold) {
   ResidentCache cache(10);
   std::atomic<int> made{0};

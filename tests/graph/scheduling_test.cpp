@@ -158,8 +158,17 @@ TEST_F(SchedulingTest, ARecordedPeakCountsWhenItIsMoreThanTheKindDeclares) {
   const uint64_t peak = RecordedPeaks(*plan_, forecast, *store_)[0];
   EXPECT_GE(peak, uint64_t{60} << 20);
   const auto no_input = [](StepId) -> const Record& { throw BugError("it has no inputs"); };
-  EXPECT_EQ(EstimateDemand(*plan_, Find("s[i=2]"), peak, no_input).memory_bytes, peak);
-  EXPECT_EQ(EstimateDemand(*plan_, Find("s[i=2]"), 0, no_input).memory_bytes, uint64_t{3} << 20);
+  StepForecast foreseen;
+  const auto demand = [&](uint64_t recorded) {
+    return EstimateDemand(*plan_, Find("s[i=2]"), foreseen, recorded, no_input);
+  };
+  EXPECT_EQ(demand(peak).memory_bytes, peak);
+  EXPECT_EQ(demand(0).memory_bytes, uint64_t{3} << 20);
+  foreseen.memory_bytes = uint64_t{4} << 20;
+  foreseen.shared_bytes = 7;
+  EXPECT_EQ(demand(0).memory_bytes, uint64_t{4} << 20);
+  EXPECT_EQ(demand(0).shared_bytes, 7u);
+  EXPECT_EQ(demand(peak).memory_bytes, peak);
 #endif
 }
 
