@@ -31,7 +31,8 @@ double NormOnOneThread(const Tensor& values) {
 
 }  // namespace
 
-AdamW::AdamW(std::vector<Tensor> parameters, const AdamWOptions& options, ThreadTeam team)
+AdamW::AdamW(std::vector<Tensor> parameters, const AdamWOptions& options, ThreadTeam team,
+             const MakeFlat& room)
     : options_(options), team_(std::move(team)), parameters_(std::move(parameters)) {
   const at::NoGradGuard no_grad;
   PUZZLE_CHECK(!parameters_.empty(), "nothing to optimize");
@@ -42,7 +43,8 @@ AdamW::AdamW(std::vector<Tensor> parameters, const AdamWOptions& options, Thread
     total += p.numel();
     if (p.dim() > 1) decayed_ += p.numel();
   }
-  values_ = at::empty({total}, parameters_.front().options().requires_grad(false));
+  values_ =
+      room ? room(total) : at::empty({total}, parameters_.front().options().requires_grad(false));
   const auto for_each_place = [&](const auto& use) {
     int64_t offset = 0;
     for (Tensor& p : parameters_) {
@@ -58,8 +60,8 @@ AdamW::AdamW(std::vector<Tensor> parameters, const AdamWOptions& options, Thread
   });
   // Only now: these may lie where the parameters did.
   grads_ = at::zeros_like(values_);
-  mean_ = at::zeros_like(values_);
-  square_ = at::zeros_like(values_);
+  mean_ = room ? room(total) : at::zeros_like(values_);
+  square_ = room ? room(total) : at::zeros_like(values_);
   for_each_place([&](Tensor& p, int64_t offset, int64_t count) {
     p.mutable_grad() = grads_.narrow(0, offset, count).view(p.sizes());
   });

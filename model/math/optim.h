@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "model/math/thread_team.h"
@@ -18,13 +19,18 @@ struct AdamWOptions {
   double clip_norm = 1.0;     // of the whole gradient; 0: no clipping
 };
 
+/// Makes a flat tensor of so many elements, fp32 and zeros, on the CPU.
+using MakeFlat = std::function<at::Tensor(int64_t elements)>;
+
 /// Decoupled weight decay (arXiv 1711.05101). The parameters' storage moves into one contiguous
 /// buffer, and so do their gradients, so that a step is two passes over flat memory.
 class AdamW {
  public:
   /// Takes over `parameters`: they become leaves that require gradients. REQUIRES: fp32, defined.
-  /// The threads of `team` share the updates. Values depend on the number of no threads.
-  AdamW(std::vector<at::Tensor> parameters, const AdamWOptions& options, ThreadTeam team = {});
+  /// The threads of `team` share the updates. Values depend on the number of no threads. Parameters
+  /// and moments, which a step goes through once, lie in what `room` makes, in memory without one.
+  AdamW(std::vector<at::Tensor> parameters, const AdamWOptions& options, ThreadTeam team = {},
+        const MakeFlat& room = {});
 
   void ZeroGrad();
   /// One update from the accumulated gradients. Returns their norm before clipping; when that is

@@ -11,6 +11,7 @@
 #include <ATen/Parallel.h>
 
 #include "io/error.h"
+#include "model/math/ordered_sums.h"
 #include "model/math/runtime.h"
 #include "model/pch.h"
 
@@ -93,6 +94,7 @@ GradientParts::GradientParts(const std::vector<Tensor>& parameters, int64_t piec
   if (apart) copied_ = parameters;
   leaves_.resize(apart ? devices.size()
                        : static_cast<size_t>(RowParts(kParts, parameters.front().device())));
+  stand_ins_.resize(leaves_.size());
   for (size_t part = 0; part < leaves_.size(); ++part) {
     for (const Tensor& parameter : parameters) {
       const Tensor values = parameter.detach();
@@ -132,19 +134,18 @@ double GradientParts::AddGradients(const std::vector<int64_t>& rows, const Loss&
   const auto count = static_cast<int64_t>(rows.size());
   const int64_t parts = copied_.empty() ? RowParts(count, leaves_.front().front().device())
                                         : std::min(count, this->parts());
-  std::vector<double> losses(static_cast<size_t>(parts));
-  // What comes next in order autograd may add where it belongs: all that one thread computes, and
-  // the first part of several. Pieces of a part are added up before they are added to other parts.
-  const bool is_alone = at::get_num_threads() == 1 && team_.size == 1;
+  // Pieces of a part are added up before they are added to other parts.
   const bool can_add =
       (count + parts - 1) / parts <= piece_rows_ &&
       std::all_of(sums.begin(), sums.end(), [](const Tensor& sum) { return sum.defined(); });
+  if (can_add && copied_.empty()) return AddInTurn(rows, parts, loss, sums);
+  std::vector<double> losses(static_cast<size_t>(parts));
   std::mutex mutex;
   std::vector<bool> is_done(static_cast<size_t>(parts));
   int64_t next = 0;  // to be added
   ForEachPart(parts, [&](int64_t part) {
     const int64_t first = count * part / parts, length = count * (part + 1) / parts - first;
-    const bool in_place = can_add && (is_alone || part == 0);
+    const bool in_place = can_add && part == 0;  // autograd may add it where it belongs
     std::vector<Tensor>& leaves = leaves_[static_cast<size_t>(part)];
     for (size_t i = 0; i < leaves.size(); ++i)
       leaves[i].mutable_grad() = in_place ? sums[i] : Tensor();
@@ -166,6 +167,32 @@ double GradientParts::AddGradients(const std::vector<int64_t>& rows, const Loss&
   return std::accumulate(losses.begin(), losses.end(), 0.0);
 }
 
+double GradientParts::AddInTurn(const std::vector<int64_t>& rows, int64_t parts, const Loss& loss,
+                                const std::vector<Tensor>& sums) {
+  const auto count = static_cast<int64_t>(rows.size());
+  std::vector<double> losses(static_cast<size_t>(parts));
+  OrderedSums ordered(sums);
+  ForEachPart(parts, [&](int64_t part) {
+    const auto index = static_cast<size_t>(part);
+    try {
+      stand_ins_[index] = ordered.StandIns(part, leaves_[index]);
+      {
+        const Tensor value = loss(
+            part, {rows.begin() + count * part / parts, rows.begin() + count * (part + 1) / parts});
+        value.backward();
+        losses[index] = value.item<double>();
+      }
+      ordered.End(part);
+    } catch (...) {
+      ordered.Fail();
+      stand_ins_[index].clear();
+      throw;
+    }
+    stand_ins_[index].clear();
+  });
+  return std::accumulate(losses.begin(), losses.end(), 0.0);
+}
+
 void GradientParts::Take(int64_t part, std::vector<Tensor>& sums) {
   const at::NoGradGuard no_grad;
   std::vector<Tensor>& leaves = leaves_[static_cast<size_t>(part)];
@@ -182,15 +209,9 @@ void GradientParts::Take(int64_t part, std::vector<Tensor>& sums) {
 }
 
 DataParallel::DataParallel(const Transformer& model)
-    : parameters_(Parameters(model.weights())),
-      gradients_(parameters_, std::numeric_limits<int64_t>::max()) {
-  for (int64_t part = 0; part < gradients_.parts(); ++part) {
-    ModelWeights view = model.weights();
-    auto leaf = gradients_.Leaves(part).begin();
-    for (auto& [name, slot] : Slots(view)) *slot = *leaf++;
-    replicas_.emplace_back(std::move(view));
-  }
-}
+    : weights_(model.weights()),
+      parameters_(Parameters(weights_)),
+      gradients_(parameters_, std::numeric_limits<int64_t>::max()) {}
 
 double DataParallel::Backward(const std::vector<int64_t>& rows, const Loss& loss) {
   std::vector<Tensor> sums;
@@ -198,8 +219,11 @@ double DataParallel::Backward(const std::vector<int64_t>& rows, const Loss& loss
   return gradients_.AddGradients(
       rows,
       [&](int64_t part, const std::vector<int64_t>& own) {
+        ModelWeights view = weights_;
+        auto leaf = gradients_.Leaves(part).begin();
+        for (auto& [name, slot] : Slots(view)) *slot = *leaf++;
         const double share = static_cast<double>(own.size()) / static_cast<double>(rows.size());
-        return loss(replicas_[static_cast<size_t>(part)], own) * share;
+        return loss(Transformer(std::move(view)), own) * share;
       },
       sums);
 }

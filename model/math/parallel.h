@@ -28,8 +28,8 @@ void ParallelOverRows(int64_t rows, const at::Device& device,
 /// How many parts that makes.
 [[nodiscard]] int64_t RowParts(int64_t rows, const at::Device& device);
 
-/// Gradients of a batch from parts of it, each of which has leaves of its own that share the
-/// parameters' storage. Belongs to one thread.
+/// Gradients of a batch from parts of it, each of which has tensors of its own in the parameters'
+/// place that share their storage. Belongs to one thread.
 class GradientParts {
  public:
   /// What the sequences `rows` contribute to the loss of the batch, computed with the leaves of
@@ -43,21 +43,25 @@ class GradientParts {
                 const std::vector<at::Device>& devices = {});
 
   [[nodiscard]] int64_t parts() const { return static_cast<int64_t>(leaves_.size()); }
-  /// In the order of the parameters.
+  /// In the order of the parameters; others in every call of the loss.
   [[nodiscard]] const std::vector<at::Tensor>& Leaves(int64_t part) const {
-    return leaves_[static_cast<size_t>(part)];
+    const auto index = static_cast<size_t>(part);
+    return stand_ins_[index].empty() ? leaves_[index] : stand_ins_[index];
   }
   /// The loss of the batch; its gradients by the parameters are in Gradients() until the next call.
   double Backward(const std::vector<int64_t>& rows, const Loss& loss);
   /// The same, but adds the gradients to `sums`, in the order of the parameters; one that is
-  /// undefined becomes the first to be added. Parts are added in their order whoever computes them,
-  /// and let go: of whole gradients there are `sums` and one for each thread, with one thread none.
+  /// undefined becomes the first to be added. Parts are added in their order whoever computes them.
+  /// Where all sums are defined and no part is worked off in pieces each gradient is added when it
+  /// is found (OrderedSums): there are no whole ones but `sums`, and one for each other device.
   double AddGradients(const std::vector<int64_t>& rows, const Loss& loss,
                       std::vector<at::Tensor>& sums);
   [[nodiscard]] const std::vector<at::Tensor>& Gradients() const { return gradients_; }
 
  private:
   void ForEachPart(int64_t parts, const std::function<void(int64_t)>& work);
+  double AddInTurn(const std::vector<int64_t>& rows, int64_t parts, const Loss& loss,
+                   const std::vector<at::Tensor>& sums);
   void CopyParameters(int64_t part);
   void Take(int64_t part, std::vector<at::Tensor>& sums);
 
@@ -65,6 +69,7 @@ class GradientParts {
   ThreadTeam team_;
   std::vector<at::Tensor> copied_;  // the parameters, where devices have leaves of their own
   std::vector<std::vector<at::Tensor>> leaves_;
+  std::vector<std::vector<at::Tensor>> stand_ins_;  // for them, while AddInTurn runs
   std::vector<at::Tensor> gradients_;
 };
 
@@ -84,9 +89,9 @@ class DataParallel {
   double Backward(const std::vector<int64_t>& rows, const Loss& loss);
 
  private:
+  ModelWeights weights_;
   std::vector<at::Tensor> parameters_;
   GradientParts gradients_;
-  std::vector<Transformer> replicas_;  // on the leaves of each part
 };
 
 }  // namespace puzzle
