@@ -1,15 +1,21 @@
 // What a step of global distillation costs: processor time and memory. The student is MODEL with
 // three quarters of every FFN's channels; nothing is held out, so that only training is measured.
-// With LANES several lanes of THREADS threads each share a step, as with `devices`.
+// With LANES several lanes of THREADS threads each share a step, as with `devices`; MEMORY is what
+// the step may take, in MiB, as with `--memory`.
 //
 //   build/gkd_bench MODEL TEXT [BATCH [STEPS [LENGTH [COMPUTE [RECOMPUTE [THREADS [HEAD
-//   [LANES]]]]]]]]
+//   [LANES [MEMORY]]]]]]]]]
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <utility>
@@ -26,6 +32,7 @@
 #include "model/pch.h"
 #include "model/surgery.h"
 #include "nodes/data/tokenize.h"
+#include "nodes/states/walk.h"
 #include "nodes/train/gkd.h"
 
 namespace puzzle {
@@ -41,10 +48,35 @@ double PeakGib() {
   return static_cast<double>(PeakResidentBytes()) / (1 << 30);
 }
 
+// Pages that are no file's: looked at a thousand times a second, the most is kept.
+class AnonymousPeak {
+ public:
+  AnonymousPeak() {
+    thread_ = std::jthread([this](const std::stop_token& stop) {
+      while (!stop.stop_requested()) {
+        std::ifstream file("/proc/self/statm");
+        uint64_t size = 0, resident = 0, of_files = 0;
+        file >> size >> resident >> of_files;
+        most_ = std::max(most_.load(), resident - std::min(resident, of_files));
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+    });
+  }
+  [[nodiscard]] double gib() const {
+    return static_cast<double>(most_.load()) * static_cast<double>(::sysconf(_SC_PAGESIZE)) /
+           (1 << 30);
+  }
+
+ private:
+  std::atomic<uint64_t> most_{0};
+  std::jthread thread_;
+};
+
 // Says how far the training is.
 class Context final : public RunContext {
  public:
-  Context(size_t lanes, int threads) : team_(lanes), devices_(lanes) {
+  Context(size_t lanes, int threads, uint64_t memory)
+      : memory_(memory), team_(lanes), devices_(lanes) {
     for (size_t number = 1; number < lanes; ++number) {
       members_.emplace_back([this, number, threads] {
         BindThreadToDevice("cpu");
@@ -63,14 +95,18 @@ class Context final : public RunContext {
   void OnEach(const std::function<void(size_t)>& work) override { team_.OnEach(work); }
   uint64_t seed() const override { return 1; }
   void Poll(double fraction, std::string_view note) override {
-    fmt::print("{:3.0f} %  {}  processor s {:.1f}  peak GiB {:.2f}\n", 100 * fraction, note,
-               ProcessorSeconds() - start_, PeakGib());
+    fmt::print("{:3.0f} %  {}  processor s {:.1f}  peak GiB {:.2f}, anonymous {:.2f}\n",
+               100 * fraction, note, ProcessorSeconds() - start_, PeakGib(), anonymous_.gib());
   }
   void Warn(const std::string& message) override { fmt::print("{}\n", message); }
   std::shared_ptr<const ArchiveReader> LastSavePoint() override { return nullptr; }
   void KeepSavePoint(const std::function<void(ArchiveWriter&)>&) override {}
-  uint64_t resident_bytes() const override { return 0; }
-  std::string ScratchPath() override { throw Error("no scratch files here"); }
+  uint64_t resident_bytes() const override { return uint64_t{1} << 30; }
+  uint64_t memory_bytes() const override { return memory_; }
+  std::string ScratchPath() override {
+    return fmt::format("{}/gkd_bench.{}.{}", std::filesystem::temp_directory_path().string(),
+                       ::getpid(), ++files_);
+  }
 
  protected:
   std::shared_ptr<const void> ResidentAny(const std::string&,
@@ -79,6 +115,9 @@ class Context final : public RunContext {
   }
 
  private:
+  const uint64_t memory_;
+  int files_ = 0;
+  AnonymousPeak anonymous_;
   LaneTeam team_;
   std::vector<Device> devices_;
   std::vector<std::thread> members_;
@@ -95,11 +134,12 @@ ModelWeights Narrowed(ModelWeights model) {
 }
 
 void Run(const std::string& folder, const std::string& text, const GkdParams& params,
-         int64_t length, int threads) {
+         int64_t length, int threads, uint64_t memory) {
+  Context context(static_cast<size_t>(params.devices), threads, memory);
   Transformer parent(LoadCheckpoint(folder));
   const Transformer student(Narrowed(parent.weights()));
-  const Transformer teacher =
-      std::exchange(parent, student).WithProductsIn(ProductType(params.compute, "cpu"));
+  const Transformer teacher(InRoom(std::exchange(parent, student).weights(),
+                                   ProductType(params.compute, "cpu"), RoomOfWalk(context)));
   const auto tokenizer = FindTokenizer(folder);
   const TokenSet tokens = PackTokens(ReadWholeFile(text, 1 << 30), *tokenizer,
                                      {.length = length, .sequences = params.batch * params.steps});
@@ -111,7 +151,6 @@ void Run(const std::string& folder, const std::string& text, const GkdParams& pa
       RuntimeDescription(), params.batch, length, params.compute, params.head_compute,
       params.recompute, params.devices, threads,
       static_cast<double>(ByteSize(student.weights())) / 4e6, PeakGib());
-  Context context(static_cast<size_t>(params.devices), threads);
   const auto begin = std::chrono::steady_clock::now();
   const double start = ProcessorSeconds();
   const GlobalDistillation end =
@@ -134,7 +173,7 @@ int main(int argc, char** argv) {
   if (argc < 3) {
     fmt::print(stderr,
                "gkd_bench MODEL TEXT [BATCH [STEPS [LENGTH [COMPUTE [RECOMPUTE [THREADS [HEAD "
-               "[LANES]]]]]]]]\n");
+               "[LANES [MEMORY]]]]]]]]]\n");
     return 2;
   }
   const auto number = [&](int index, int otherwise) {
@@ -151,5 +190,6 @@ int main(int argc, char** argv) {
   puzzle::SetThreads(threads);
   params.head_compute = argc > 9 ? argv[9] : "auto";
   params.devices = number(10, 1);
-  puzzle::Run(argv[1], argv[2], params, number(5, 512), threads);
+  const uint64_t memory = argc > 11 ? uint64_t(number(11, 1)) << 20 : UINT64_MAX;
+  puzzle::Run(argv[1], argv[2], params, number(5, 512), threads, memory);
 }

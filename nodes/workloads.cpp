@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "graph/run/machine.h"
 #include "io/error.h"
 #include "io/percentage.h"
 #include "model/block/counts.h"
@@ -19,7 +20,8 @@
 #include "nodes/precision/kinds.h"
 #include "nodes/states/kinds.h"
 #include "nodes/train/kinds.h"
-#include "nodes/trained_share.h"
+#include "nodes/train/step_memory.h"
+#include "nodes/train/trained_share.h"
 
 namespace puzzle {
 namespace {
@@ -263,7 +265,7 @@ Workload Of(const ImportanceParams& p, const Ports& ports) {
   AddProducts(tokens * (recomputed * BlockFlops(config, states->length) + ranking), config, "fp32",
               work);
   work.disk_bytes = 8 * widest * Double(config.n_layers());
-  work.shared_bytes = WeightBytes(config);
+  work.shared_bytes = states->is_online ? WeightBytes(config) : LargestBlockBytes(config);
   work.memory_bytes = 4 * tokens * (3 * widest + 4 * Double(config.hidden_size));
   return work;
 }
@@ -407,14 +409,11 @@ Workload Of(const GkdParams& p, const Ports& ports) {
           (blocks + BackwardFlops(share, config, tokens->length) + head + (is_stored ? 0 : blocks)),
       config, p.compute, work);
   work.disk_bytes = WeightBytes(config);
-  work.shared_bytes = WeightBytes(*teacher->model);
-  // A quarter of a batch at a time; the best state of what is trained is a copy more.
-  const auto in_work = static_cast<int64_t>(std::ceil(Double(p.batch) / 4) * tokens->length);
-  work.memory_bytes =
-      WeightBytes(config) + kTrainedCopies * sizeof(float) * share.parameters +
-      (p.recompute == "on" ? 4 * Double(in_work * config.hidden_size * config.n_layers())
-                           : block::KeptForGradients(config, in_work, p.compute == "bf16"));
-  if (ports.Has("precision")) work.memory_bytes += WeightBytes(config);  // as the file holds them
+  static const int cores = AvailableCores();
+  DistillationShape shape =
+      DistillationShapeOf(p, *teacher->model, config, static_cast<int64_t>(tokens->length), cores);
+  shape.stored = ports.Has("precision");
+  work.memory_bytes = DistillationBytes(shape, {p.recompute == "on", false});
   return work;
 }
 

@@ -1,6 +1,7 @@
 #include "nodes/states/walk.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "model/math/parallel.h"
@@ -21,18 +22,50 @@ int64_t RowsAtOnce(const Tensor& matrix) {
   return std::max<int64_t>(1, kElements / std::max<int64_t>(1, matrix.size(1)));
 }
 
-// A matrix in memory, in `type`. Of one that is converted a few rows exist in fp32 at a time.
+// Of what is converted a few rows exist in fp32 at a time.
+void CopyValues(const Tensor& from, Tensor to) {
+  if (!HasRows(from)) {
+    to.copy_(InMemory(from));
+    return;
+  }
+  const int64_t at_once = RowsAtOnce(from);
+  for (int64_t first = 0; first < from.size(0); first += at_once) {
+    const int64_t count = std::min(at_once, from.size(0) - first);
+    to.narrow(0, first, count).copy_(RowsInMemory(from, first, count));
+  }
+}
+
+// A matrix in memory, in `type`.
 Tensor MatrixIn(at::ScalarType type, const Tensor& matrix, const at::Device& device) {
   if (SourceOf(matrix) == nullptr || type == at::kFloat || !HasRows(matrix))
     return InMemory(matrix).to(device, type);
   Tensor made = at::empty(matrix.sizes(), at::TensorOptions().dtype(type).device(device));
-  const int64_t at_once = RowsAtOnce(matrix);
-  for (int64_t first = 0; first < matrix.size(0); first += at_once) {
-    const int64_t count = std::min(at_once, matrix.size(0) - first);
-    made.narrow(0, first, count).copy_(RowsInMemory(matrix, first, count));
-  }
+  CopyValues(matrix, made);
   return made;
 }
+
+// Flat room for tensors of one type, each of which begins at a cache line.
+class Shelf {
+ public:
+  void Add(const Tensor& tensor) { elements_ += Place(tensor); }
+  [[nodiscard]] int64_t elements() const { return elements_; }
+  void Put(Tensor flat) { flat_ = std::move(flat); }
+  // The next tensor's room.
+  [[nodiscard]] Tensor Take(const Tensor& like) {
+    const Tensor place = flat_.narrow(0, taken_, like.numel()).view(like.sizes());
+    taken_ += Place(like);
+    return place;
+  }
+
+ private:
+  static int64_t Place(const Tensor& tensor) {
+    constexpr int64_t kElements = 64;
+    return (tensor.numel() + kElements - 1) / kElements * kElements;
+  }
+
+  int64_t elements_ = 0, taken_ = 0;
+  Tensor flat_;
+};
 
 // The rows `ids` of a matrix; they are sorted, and there once.
 Tensor ChosenRows(const Tensor& matrix, const Tensor& ids) {
@@ -91,6 +124,31 @@ DataRoom RoomOfWalk(RunContext& context) {
   constexpr uint64_t kParts = 4;
   return {static_cast<size_t>(context.resident_bytes() / kParts),
           [&context] { return context.ScratchPath(); }};
+}
+
+ModelWeights InRoom(const ModelWeights& model, at::ScalarType products, const DataRoom& room) {
+  const at::NoGradGuard no_grad;
+  ModelWeights made = model;
+  const auto slots = Slots(made);
+  const auto type_of = [&](const NamedSlot& slot) {
+    return slot.second->dim() == 2 && slot.first.starts_with("model.layers.") ? products
+                                                                              : at::kFloat;
+  };
+  std::map<at::ScalarType, Shelf> shelves;
+  size_t bytes = 0;
+  for (const NamedSlot& slot : slots) shelves[type_of(slot)].Add(*slot.second);
+  for (const auto& [type, shelf] : shelves)
+    bytes += static_cast<size_t>(shelf.elements()) * at::elementSize(type);
+  const bool fits = bytes <= room.in_memory;
+  for (auto& [type, shelf] : shelves)
+    shelf.Put(fits ? at::empty({shelf.elements()}, type)
+                   : FileTensor(room.path(), {shelf.elements()}, type));
+  for (const NamedSlot& slot : slots) {
+    const Tensor place = shelves[type_of(slot)].Take(*slot.second);
+    CopyValues(*slot.second, place);
+    *slot.second = place;
+  }
+  return made;
 }
 
 WalkedBatches InBatches(const Tensor& states, int64_t batch) {

@@ -36,6 +36,12 @@ namespace puzzle {
 /// there, else in a file. REQUIRES: `context` lives as long.
 [[nodiscard]] DataRoom RoomOfWalk(RunContext& context);
 
+/// A model as a whole on the CPU that only is read, its blocks' matrices in `products`: in memory
+/// where it is small enough, else in files. It is read and converted piece by piece. Throws Error
+/// as FileTensor.
+[[nodiscard]] ModelWeights InRoom(const ModelWeights& model, at::ScalarType products,
+                                  const DataRoom& room);
+
 /// Some sequences on their way.
 struct WalkedPart {
   int64_t first = 0;  // of all sequences, the first one of these

@@ -9,8 +9,13 @@
 
 namespace puzzle {
 
-BestState::BestState(const AdamW& optimizer, std::function<double()> measure)
-    : parameters_(optimizer.state().values), measure_(std::move(measure)) {}
+BestState::BestState(const AdamW& optimizer, std::function<double()> measure, MakeFlat room)
+    : parameters_(optimizer.state().values), measure_(std::move(measure)), room_(std::move(room)) {}
+
+void BestState::Keep(const at::Tensor& values) {
+  if (!copy_.defined()) copy_ = room_ ? room_(values.numel()) : at::empty_like(parameters_);
+  copy_.copy_(values);
+}
 
 double BestState::Consider(int64_t step) {
   const at::NoGradGuard no_grad;
@@ -19,7 +24,7 @@ double BestState::Consider(int64_t step) {
   if (!copy_.defined() || value < best_ || (std::isnan(best_) && !std::isnan(value))) {
     best_ = value;
     best_step_ = step;
-    copy_ = parameters_.detach().clone();
+    Keep(parameters_.detach());
   }
   return value;
 }
@@ -40,7 +45,8 @@ void BestState::Restore(const ArchiveReader& in) {
   best_ = in.Attribute("best");
   first_ = in.Attribute("best_first");
   best_step_ = in.Attribute("best_step");
-  copy_ = ReadTensor(in, "best_values").to(parameters_.device());
+  const at::NoGradGuard no_grad;
+  Keep(ReadTensor(in, "best_values"));
 }
 
 }  // namespace puzzle

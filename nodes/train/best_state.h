@@ -13,8 +13,9 @@ namespace puzzle {
 /// Watches an optimizer's parameters. Belongs to the thread of the training.
 class BestState {
  public:
-  /// `measure` gives the figure of the parameters as they are: less is better, NaN is worst.
-  BestState(const AdamW& optimizer, std::function<double()> measure);
+  /// `measure` gives the figure of the parameters as they are: less is better, NaN is worst. The
+  /// copy lies in what `room` makes, where the parameters are without one.
+  BestState(const AdamW& optimizer, std::function<double()> measure, MakeFlat room = {});
 
   /// Measures after `step` steps (0: before the first), and keeps a copy of what is better than all
   /// before. Returns the figure.
@@ -31,8 +32,11 @@ class BestState {
   void Restore(const ArchiveReader& in);
 
  private:
+  void Keep(const at::Tensor& values);
+
   at::Tensor parameters_;  // the optimizer's own
   std::function<double()> measure_;
+  MakeFlat room_;
   at::Tensor copy_;
   double first_ = 0;
   double best_ = 0;

@@ -24,8 +24,10 @@
 #include "nodes/precision/artifacts.h"
 #include "nodes/states/activations.h"
 #include "nodes/states/artifacts.h"
+#include "nodes/states/file_tensor.h"
 #include "nodes/states/layer_input.h"
 #include "nodes/states/sub_block_data.h"
+#include "nodes/states/walk.h"
 #include "nodes/train/best_state.h"
 #include "nodes/train/global_loss.h"
 #include "nodes/train/step_memory.h"
@@ -87,25 +89,38 @@ class Answers {
   int64_t sequences_ = 0;
 };
 
-// Whether blocks are computed again for their gradients. Throws Error when the batch does not fit.
-bool RecomputesBlocks(const GkdParams& params, const Transformer& student, int64_t length,
-                      const at::Device& device, bool stored) {
-  if (!device.is_cpu()) return params.recompute == "on";
-  StepShape shape{.batch = params.batch,
-                  .length = length,
-                  .parts = RowParts(params.batch, device),
-                  .threads = AvailableCores(),
-                  .fused = ProductType(params.compute, device.str()) == at::kBFloat16 &&
-                           Rounded(student) != nullptr,
-                  .stored = stored};
-  for (const Tensor& parameter : Parameters(student.weights()))
-    shape.parameters += parameter.numel();
+// How a distillation by these parameters is computed in the memory that there is; said where it
+// costs time. Throws Error when a step does not fit in any way.
+MemoryChoice MemoryFor(const GkdParams& params, const ModelConfig& teacher,
+                       const Transformer& student, double trained, int64_t length, bool stored,
+                       RunContext& context) {
+  const at::Device device = student.weights().norm.device();
+  if (!device.is_cpu()) return {params.recompute == "on", false};
+  DistillationShape shape =
+      DistillationShapeOf(params, teacher, student.config(), length, AvailableCores());
+  shape.trained = trained;
+  shape.stored = stored;
+  shape.in_bf16 = ProductType(params.compute, device.str()) == at::kBFloat16;
+  shape.fused = shape.in_bf16 && Rounded(student) != nullptr;
+  shape.head_in_bf16 = HeadProducts(params, device.str()) == at::kBFloat16;
+  shape.most_in_memory = static_cast<double>(RoomOfWalk(context).in_memory);
+  // Both models are there already, whose bytes are a part of the whole.
   const uint64_t free = AvailableMemory();
-  const bool recompute =
-      params.recompute == "on" ||
-      (params.recompute == "auto" && WantsRecompute(student.config(), shape, free));
-  CheckBatchFits(student.config(), shape, recompute, free);
-  return recompute;
+  const double there = free == 0 ? std::numeric_limits<double>::infinity()
+                                 : static_cast<double>(free) + ModelBytes(shape);
+  const auto limit = static_cast<double>(context.memory_bytes());
+  const MemoryChoice choice = ChooseMemory(shape, params.recompute, std::min(limit, there));
+  CheckBatchFits(shape, choice, there);
+  if (choice.in_files || (choice.recompute && params.recompute == "auto"))
+    context.Warn(fmt::format(
+        "{} MiB for this step: {}{}{}, for about {} MiB instead of {}",
+        static_cast<int64_t>(std::min(limit, there)) >> 20,
+        choice.recompute ? "blocks are computed again for their gradients" : "",
+        choice.recompute && choice.in_files ? ", and " : "",
+        choice.in_files ? "parameters and moments lie in files" : "",
+        static_cast<int64_t>(DistillationBytes(shape, choice)) >> 20,
+        static_cast<int64_t>(DistillationBytes(shape, {params.recompute == "on", false})) >> 20));
+  return choice;
 }
 
 // The threads of the step's lanes. `context` has to live as long.
@@ -116,6 +131,12 @@ ThreadTeam TeamOf(RunContext& context) {
 
 at::Device DeviceOf(const Transformer& model) {
   return model.weights().norm.device();
+}
+
+double ElementsOf(const std::vector<Tensor>& tensors) {
+  double elements = 0;
+  for (const Tensor& tensor : tensors) elements += static_cast<double>(tensor.numel());
+  return elements;
 }
 
 void WarnOfIdleLanes(size_t lanes, int64_t parts, RunContext& context) {
@@ -248,15 +269,21 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
   // Who shares the student's memory.
   const ThreadTeam here = places.are_several() ? ThreadTeam() : team;
   WarnOfIdleLanes(here.size, RowParts(params.batch, device), context);
+  const MemoryChoice memory =
+      MemoryFor(params, teacher.model.config(), student, ElementsOf(parts.parameters()),
+                tokens.length, !types.empty(), context);
+  const auto in_file = [&](int64_t elements) {
+    return FileTensor(context.ScratchPath(), {elements}, at::kFloat);
+  };
   AdamW optimizer(parts.parameters(),
-                  {.weight_decay = params.weight_decay, .clip_norm = params.clip}, here);
+                  {.weight_decay = params.weight_decay, .clip_norm = params.clip}, here,
+                  memory.in_files ? MakeFlat(in_file) : MakeFlat());
   GradientParts gradients(parts.parameters(), std::numeric_limits<int64_t>::max(), team,
                           places.devices());
   std::vector<Tensor> sums;
   for (const Tensor& parameter : parts.parameters()) sums.push_back(parameter.mutable_grad());
   const at::ScalarType products = ProductType(params.compute, device.str());
   const Answers answers = params.answers_only() ? Answers(tokens.Mask()) : Answers(tokens);
-  const bool recompute = RecomputesBlocks(params, student, tokens.length, device, !types.empty());
   const int64_t trained_on =
       answers.sequences() - std::min(params.holdout, answers.sequences() / 4);
   std::vector<int64_t> last(static_cast<size_t>(answers.sequences() - trained_on));
@@ -271,10 +298,14 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
     const at::NoGradGuard no_grad;
     return stored.Seen(parts.Now());
   };
-  BestState best(optimizer, [&] {
+  const auto kl = [&] {
     const Transformer model = now();
     return held_out.Kl(model, products, rounded(model));
-  });
+  };
+  const auto room = [&](int64_t elements) {
+    return RoomFor({elements}, at::kFloat, RoomOfWalk(context));
+  };
+  BestState best(optimizer, kl, device.is_cpu() ? MakeFlat(room) : MakeFlat());
   BrokenTerm broken;
   const TrainingLoop loop{.what = "global distillation",
                           .steps = params.steps,
@@ -300,8 +331,8 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
           const double share = counted ? answers.Share(rows, batch) : 1.0;
           return GlobalLoss(its.model, StatesWithoutGradients(its.states, rows),
                             blocks ? own : own.WithProductsIn(products), blocks,
-                            tokens.Rows(rows).to(places.DeviceOfPart(part)), params, recompute,
-                            counted ? &*counted : nullptr, broken) *
+                            tokens.Rows(rows).to(places.DeviceOfPart(part)), params,
+                            memory.recompute, counted ? &*counted : nullptr, broken) *
                  (share * static_cast<double>(rows.size()) / static_cast<double>(batch.size()));
         };
         return gradients.AddGradients(batch, loss_of, sums);
@@ -340,10 +371,15 @@ Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& con
   std::vector<Device> memories = context.devices();
   if (context.device().type == "cpu") memories.resize(1);
   std::vector<TeacherOnDevice> teachers;
-  for (const Device& memory : memories)
-    teachers.push_back({Transformer(ToDevice(teacher_checkpoint->model, memory.name()))
-                            .WithProductsIn(ProductType(params.compute, memory.name())),
-                        {}});
+  for (const Device& memory : memories) {
+    const at::ScalarType products = ProductType(params.compute, memory.name());
+    const ModelWeights& teacher = teacher_checkpoint->model;
+    teachers.push_back(
+        {memory.type == "cpu"
+             ? Transformer(InRoom(teacher, products, RoomOfWalk(context)))
+             : Transformer(ToDevice(teacher, memory.name())).WithProductsIn(products),
+         {}});
+  }
   const Transformer student(ToDevice(Clone(student_checkpoint->model), device));
   Checkpoint result{
       {}, student_checkpoint->tokenizer_files, student_checkpoint->generation_config, {}};

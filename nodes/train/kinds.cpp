@@ -177,7 +177,8 @@ NodeKind GkdKind() {
              "measured in fp32")
       .Param("recompute", &GkdParams::recompute, {OneOf({"auto", "on", "off"}), Unkeyed()},
              "blocks again for their gradients instead of keeping them (activation checkpointing): "
-             "same bits, less memory, a fifth more time; auto: where the memory is short")
+             "same bits, less memory, a fifth more time; auto: where the memory is short, as the "
+             "step's warning then says")
       .Param("kl_weight", &GkdParams::kl_weight, {AtLeast(0)}, "of KL(teacher || student)")
       .Param("cosine_weight", &GkdParams::cosine_weight, {AtLeast(0)},
              "of the hidden states' cosine loss")
@@ -196,9 +197,10 @@ NodeKind GkdKind() {
       .Out("checkpoint")
       .On(Needs::kDevice)
       .Takes([](const GkdParams& p, const InputFacts& in) {
-        // What a file holds of the weights is a copy more.
-        const double copies = kTrainedCopies + (in.Bytes("precision") > 0 ? 1 : 0);
-        Resources resources = Occupies(copies * WeightBytesAt("student", in));
+        // At least; the rest of the models and a step are known by their shapes (nodes/workloads).
+        constexpr double kStudents = 4;  // weights, gradients, the two moments
+        Resources resources =
+            Occupies((p.train == "all" ? kStudents : 1) * WeightBytesAt("student", in));
         resources.lanes = static_cast<int>(p.devices);
         return resources;
       });

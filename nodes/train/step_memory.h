@@ -1,36 +1,60 @@
-// What a step of global distillation takes beside the models: whether blocks are computed again for
-// their gradients, and whether a batch fits at all. Thread-safe (pure functions).
+// What a global distillation takes on the CPU, counted from shapes: what is declared for it before
+// it begins, and by what it chooses between time and memory. Needs no libtorch. Thread-safe (pure
+// functions).
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "model/shape/config.h"
+#include "nodes/train/kinds.h"
 
 namespace puzzle {
 
-/// A step of `gkd` on the CPU.
-struct StepShape {
-  int64_t batch = 1;       // sequences
-  int64_t length = 1;      // of a sequence
-  int64_t parts = 1;       // into which a batch is split
-  int64_t threads = 1;     // how many of them are in work at once, at most
-  int64_t parameters = 0;  // of the student
-  bool fused = false;      // its blocks are FusedBlocks: products in bf16, of rounded matrices
-  bool stored = false;     // what a file holds of its weights is there beside them (StoredStudent)
+struct DistillationShape {
+  ModelConfig teacher, student;
+  double trained = 0;         // parameters of the optimizer
+  bool trains_head = false;   // the vocabulary's matrix among them
+  double adapted = 0;         // elements of matrices that every part makes anew of adapters
+  bool keeps_best = false;    // a copy of what is trained
+  bool in_bf16 = false;       // the products: the teacher's matrices are, of the student's copies
+  bool head_in_bf16 = false;  // the products with the vocabulary
+  bool fused = false;         // the student's blocks are FusedBlocks
+  bool stored = false;        // what a file holds of the student is there beside it (StoredStudent)
+  bool has_all_losses = true;  // false: of states alone, without a product with the vocabulary
+  int64_t batch = 1;           // sequences
+  int64_t length = 1;          // of a sequence
+  int64_t parts = 1;           // into which a batch is split
+  int64_t threads = 1;         // how many of them are in work at once, at most
+  /// Bytes of what only is read, or seldom: more lies in files.
+  double most_in_memory = 256e6;
 };
 
-/// Bytes, about: the teacher's states, what blocks keep (or, `recompute`, their inputs and one
-/// block's), what a file holds, rounded matrices, logits, and gradients of parts.
-[[nodiscard]] double StepBytes(const ModelConfig& student, const StepShape& shape, bool recompute);
+/// By the parameters, on so many threads, where bf16 is as fast as it is asked for.
+[[nodiscard]] DistillationShape DistillationShapeOf(const GkdParams& params,
+                                                    const ModelConfig& teacher,
+                                                    const ModelConfig& student, int64_t length,
+                                                    int64_t threads);
 
-/// Whether blocks are better computed again where `free` bytes are left: where what they keep would
-/// take more than a quarter of it. 0 bytes: unknown, and no.
-[[nodiscard]] bool WantsRecompute(const ModelConfig& student, const StepShape& shape,
-                                  uint64_t free);
+/// How a distillation is computed: to the same bits in any way.
+struct MemoryChoice {
+  bool recompute = false;  // blocks again for their gradients, instead of keeping their insides
+  bool in_files = false;   // parameters and moments of the optimizer in mapped files
+};
 
-/// Throws Error when such a step takes more than `free` bytes: names the largest batch that does
-/// not. 0 bytes: unknown, and anything fits.
-void CheckBatchFits(const ModelConfig& student, const StepShape& shape, bool recompute,
-                    uint64_t free);
+/// Bytes of both models' weights before anything is trained.
+[[nodiscard]] double ModelBytes(const DistillationShape& shape);
+/// Bytes of memory, about, files' pages left out: the models, what is trained of them, and the
+/// largest step.
+[[nodiscard]] double DistillationBytes(const DistillationShape& shape, const MemoryChoice& choice);
+
+/// The fastest choice that takes at most `limit` bytes, else the one that takes least. `recompute`
+/// is that of GkdParams.
+[[nodiscard]] MemoryChoice ChooseMemory(const DistillationShape& shape,
+                                        const std::string& recompute, double limit);
+
+/// Throws Error when the choice takes more than `limit` bytes: names the largest batch that does
+/// not.
+void CheckBatchFits(const DistillationShape& shape, const MemoryChoice& choice, double limit);
 
 }  // namespace puzzle

@@ -4,6 +4,9 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
 
 #include "tests/apps/program_folder.h"
 #include "tests/io/test_files.h"
@@ -32,34 +35,50 @@ constexpr const char* kLimitedGraph = R"({
     "scores": { "kind": "score", "foreach": { "layer": "${layers}", "variant": "${variants}" },
                 "in": { "parent": "parent", "activations": "states",
                         "block": "blocks[layer=${layer},variant=${variant}]" } },
+    "child": { "kind": "gkd", "in": { "teacher": "parent", "student": "parent", "tokens": "tokens" },
+               "params": { "steps": 3, "batch": 4, "lm_weight": 1, "holdout": 2 } },
     "quality": { "kind": "evaluate", "in": { "model": "parent", "tokens": "tokens" },
                  "params": { "label": "parent" } },
+    "child_quality": { "kind": "evaluate", "in": { "model": "child", "tokens": "tokens" },
+                       "params": { "label": "child" } },
     "exported": { "kind": "export", "in": { "model": "parent" }, "params": { "folder": "out" } }
   } })";
+
+// Of every step its key, which the bits of its inputs are in, and the figures of its result.
+json KeysAndFigures(const ProgramFolder& folder) {
+  json all;
+  std::istringstream events(folder.Read("events.jsonl"));
+  for (std::string line; std::getline(events, line);) {
+    const json event = json::parse(line);
+    if (event["event"] == "step_done") all["keys"][event["step"]] = event["key"];
+  }
+  const json summary = folder.ReadJson("summary.json");
+  all["figures"] = summary["results"];
+  return all;
+}
 
 TEST(LittleMemoryTest, ResultsAreTheSameBits) {
   PUZZLE_REQUIRE_DATA("models/stories260K");
   const ProgramFolder folder(PUZZLE_PROGRAM);
   folder.Write("graph.json", kLimitedGraph);
-  const auto results = [&](const std::string& store, const std::vector<std::string>& options) {
-    std::vector<std::string> arguments = {
-        "run",
-        "graph.json",
-        "--store",
-        store,
-        "--set",
-        "vars.model=" + std::filesystem::absolute(DataPath("models/stories260K")).string(),
-        "--summary",
-        "summary.json"};
+  const std::string model =
+      "vars.model=" + std::filesystem::absolute(DataPath("models/stories260K")).string();
+  const auto run = [&](const std::string& store, const std::vector<std::string>& options) {
+    std::vector<std::string> arguments = {"run",       "graph.json",  "--store",  store,
+                                          "--set",     model,         "--events", "events.jsonl",
+                                          "--summary", "summary.json"};
     arguments.insert(arguments.end(), options.begin(), options.end());
-    const ProgramResult run = folder.Run(arguments);
-    EXPECT_EQ(run.status, 0) << run.text();
-    return folder.ReadJson("summary.json")["results"];
+    const ProgramResult result = folder.Run(arguments);
+    EXPECT_EQ(result.status, 0) << result.text();
+    return KeysAndFigures(folder);
   };
-  const json free = results("free", {});
-  EXPECT_TRUE(free.contains("quality")) << free.dump(1);
-  // The model takes a MiB, of which steps share half.
-  EXPECT_EQ(results("limited", {"--memory", "1"}), free);
+  const json free = run("free", {});
+  EXPECT_EQ(free["keys"].size(), 17u) << free.dump(1);
+  EXPECT_TRUE(free["figures"].contains("child_quality")) << free.dump(1);
+  // The model takes a MiB, of which steps share a quarter, and a distillation sixteen.
+  EXPECT_EQ(run("limited", {"--memory", "1"}), free);
+  EXPECT_THAT(folder.ReadJson("summary.json")["warnings"].dump(),
+              ::testing::HasSubstr("parameters and moments lie in files"));
 }
 
 }  // namespace

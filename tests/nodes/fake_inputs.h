@@ -63,6 +63,7 @@ class FakeContext : public RunContext {
   std::shared_ptr<const ArchiveReader> LastSavePoint() override { return nullptr; }
   void KeepSavePoint(const std::function<void(ArchiveWriter&)>&) override {}
   uint64_t resident_bytes() const override { return resident; }
+  uint64_t memory_bytes() const override { return memory; }
   std::string ScratchPath() override {
     return fmt::format("{}/scratch.{}.{}", std::filesystem::temp_directory_path().string(),
                        ::getpid(), ++files);
@@ -70,6 +71,7 @@ class FakeContext : public RunContext {
 
   std::vector<std::string> warnings;
   uint64_t resident = uint64_t{1} << 30;
+  uint64_t memory = UINT64_MAX;
   int files = 0;  // how many names for scratch files were asked for
 
  protected:

@@ -337,6 +337,32 @@ TEST_F(RepairTest, WhatIsTrainedDoesNotDependOnTheThreads) {
   }
 }
 
+// Where the memory is short blocks are computed again, and what is trained lies in files.
+TEST_F(RepairTest, LittleMemoryTrainsToTheSameBitsAndIsSaid) {
+  params_.steps = 12;
+  for (const char* train : {"all", "norms", "adapters"}) {
+    params_.train = train;
+    FakeContext much;
+    ModelWeights expected = Child();
+    const GlobalDistillation end = Distill(expected, much);
+    EXPECT_EQ(much.files, 0);
+    EXPECT_THAT(much.warnings, testing::IsEmpty());
+    FakeContext little;
+    little.memory = little.resident = 1000;
+    ModelWeights student = Child();
+    const GlobalDistillation again = Distill(student, little);
+    EXPECT_EQ(little.files, 4) << "parameters, two moments, the best state";
+    EXPECT_THAT(little.warnings,
+                testing::ElementsAre(testing::AllOf(
+                    HasSubstr("blocks are computed again for their gradients, and parameters and "
+                              "moments lie in files"))));
+    EXPECT_EQ(again.loss, end.loss);
+    EXPECT_EQ(again.held_out, end.held_out);
+    EXPECT_EQ(again.best_step, end.best_step);
+    ExpectSameBits(Slots(student), Slots(expected));
+  }
+}
+
 TEST_F(RepairTest, TwoLanesTrainToTheBitsOfOne) {
   const int threads = at::get_num_threads();
   SetThreads(1);

@@ -1,4 +1,4 @@
-#include "nodes/trained_share.h"
+#include "nodes/train/trained_share.h"
 
 #include <algorithm>
 #include <utility>
