@@ -17,8 +17,8 @@
 namespace puzzle {
 
 namespace {
-// OpenBLAS sits behind libblas.so.3, OpenMP in the library that libtorch brings: neither is linked by
-// name, so their functions are looked up.
+// OpenBLAS sits behind libblas.so.3, OpenMP in the library that libtorch brings: neither is linked
+// by name, so their functions are looked up.
 template <class F>
 F* FindFunction(const char* name) {
   return reinterpret_cast<F*>(dlsym(RTLD_DEFAULT, name));
