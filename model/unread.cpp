@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "io/error.h"
@@ -94,6 +95,19 @@ Tensor RowsInMemory(const Tensor& matrix, int64_t first, int64_t count) {
   Tensor values = at::empty({count, matrix.size(1)}, at::kFloat);
   rows->ReadRows(first, {values.data_ptr<float>(), static_cast<size_t>(values.numel())});
   return values;
+}
+
+int64_t RowsAtOnce(const Tensor& matrix) {
+  constexpr int64_t kElements = 1 << 22;
+  return std::max<int64_t>(1, kElements / std::max<int64_t>(1, matrix.size(1)));
+}
+
+void ForEachRows(const Tensor& tensor,
+                 const std::function<void(int64_t first, const Tensor& rows)>& use) {
+  if (!HasRows(tensor)) return use(0, InMemory(tensor));
+  const int64_t at_once = RowsAtOnce(tensor);
+  for (int64_t first = 0; first < tensor.size(0); first += at_once)
+    use(first, RowsInMemory(tensor, first, std::min(at_once, tensor.size(0) - first)));
 }
 
 SubBlockWeights InMemory(SubBlockWeights weights) {

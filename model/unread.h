@@ -68,6 +68,12 @@ class TensorSource {
 [[nodiscard]] bool HasRows(const at::Tensor& tensor);
 /// Rows [first, first + count) of a matrix, of one without rows from all that is read.
 [[nodiscard]] at::Tensor RowsInMemory(const at::Tensor& matrix, int64_t first, int64_t count);
+/// How many rows of a matrix are some megabytes.
+[[nodiscard]] int64_t RowsAtOnce(const at::Tensor& matrix);
+/// Calls use(first, rows) for all rows of a matrix one after another, so many in memory at a time;
+/// use(0, tensor) for what has no rows.
+void ForEachRows(const at::Tensor& tensor,
+                 const std::function<void(int64_t first, const at::Tensor& rows)>& use);
 
 /// What of a model is wanted.
 struct WantedPart {

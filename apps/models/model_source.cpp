@@ -84,8 +84,7 @@ ModelAndTypes ReadStep(const ModelSource& source, size_t colon, const std::strin
   if (precision.empty()) return found;
   const auto chosen =
       graph.Load<Precision>(graph.Find(precision, Precision::kType, "--precision " + precision));
-  chosen.CheckModel(found.checkpoint.model.config);
-  found.types = chosen.Types();
+  found.types = chosen.TypesFor(found.checkpoint.model.config);
   return found;
 }
 

@@ -126,9 +126,7 @@ StoredTypes TypesAt(const Inputs& inputs, const ExportParams& params, const Mode
                 "\" has one type for all matrices; a precision needs \"gguf\"");
   if (params.dtype != kSameType)
     throw Error("dtype \"" + params.dtype + "\" and a precision: give one of them");
-  const auto precision = inputs.Get<Precision>("precision");
-  precision->CheckModel(model);
-  return precision->Types();
+  return inputs.Get<Precision>("precision")->TypesFor(model);
 }
 
 }  // namespace

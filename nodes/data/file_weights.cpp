@@ -1,6 +1,5 @@
 #include "nodes/data/file_weights.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <span>
 
@@ -19,23 +18,12 @@ using at::Tensor;
 
 namespace {
 
-void AddValues(const Tensor& values, Fingerprint& fingerprint) {
-  const Tensor host = values.contiguous();
-  fingerprint.Add(host.data_ptr(), host.nbytes());
-}
-
-// Of a tensor in memory or not: some rows of it at a time where that can be.
 std::string DigestOfValues(const Tensor& tensor) {
-  constexpr int64_t kPieceElements = 1 << 22;
   Fingerprint fingerprint;
-  if (!HasRows(tensor) || tensor.numel() <= kPieceElements) {
-    AddValues(InMemory(tensor), fingerprint);
-    return fingerprint.Hex();
-  }
-  const int64_t all = tensor.size(0);
-  const int64_t rows = std::max<int64_t>(1, kPieceElements / (tensor.numel() / all));
-  for (int64_t first = 0; first < all; first += rows)
-    AddValues(RowsInMemory(tensor, first, std::min(rows, all - first)), fingerprint);
+  ForEachRows(tensor, [&](int64_t, const Tensor& rows) {
+    const Tensor host = rows.contiguous();
+    fingerprint.Add(host.data_ptr(), host.nbytes());
+  });
   return fingerprint.Hex();
 }
 

@@ -59,7 +59,7 @@ std::string Precision::Listing() const {
   return text + '\n';
 }
 
-void Precision::CheckModel(const ModelConfig& config) const {
+StoredTypes Precision::TypesFor(const ModelConfig& config) const {
   const auto refuse = [](const std::string& difference) {
     throw Error("the precision was chosen for another model: " + difference +
                 "; connect the one that its scores were taken in, or what training made of it");
@@ -71,6 +71,7 @@ void Precision::CheckModel(const ModelConfig& config) const {
                          picks[i].variant, parts[i].name, parts[i].variant));
   if (parts.size() != picks.size())
     refuse(fmt::format("it has {} parts with matrices, this one {}", picks.size(), parts.size()));
+  return Types();
 }
 
 void Precision::Save(ArchiveWriter& out) const {

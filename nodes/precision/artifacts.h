@@ -53,11 +53,11 @@ struct Precision {
   std::string comparison;    // with one type throughout; a table
 
   [[nodiscard]] StoredTypes Types() const;
+  /// The same for a model. Throws Error unless it has the parts that they were chosen for, in the
+  /// same variants: the model that was scored, or what training made of it.
+  [[nodiscard]] StoredTypes TypesFor(const ModelConfig& config) const;
   /// Lines "layer 3: attn:kv1@q8_0  ffn:256@q4_0".
   [[nodiscard]] std::string Listing() const;
-  /// Throws Error unless a model has the parts that it was chosen for, in the same variants: the
-  /// model that was scored, or what training made of it.
-  void CheckModel(const ModelConfig& config) const;
 
   void Save(ArchiveWriter& out) const;
   static Precision Load(std::shared_ptr<const ArchiveReader> in);

@@ -17,9 +17,7 @@ Checkpoint RunQuantize(const QuantizeParams& params, const Inputs& inputs, RunCo
   GgufOptions options{&StoredTypeNamed(kRestType), {}, made.tokenizer_files, {}};
   StoredTypes types;
   if (params.type.empty()) {
-    const auto precision = inputs.Get<Precision>("precision");
-    precision->CheckModel(made.model.config);
-    types = options.types = precision->Types();
+    types = options.types = inputs.Get<Precision>("precision")->TypesFor(made.model.config);
   } else {
     options.type = &StoredTypeNamed(params.type);
     options.types = MixtureOf(params.parts, made.model.config);

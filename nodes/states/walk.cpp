@@ -16,23 +16,11 @@ using at::Tensor;
 
 namespace {
 
-// Rows of a matrix that are read at a time.
-int64_t RowsAtOnce(const Tensor& matrix) {
-  constexpr int64_t kElements = 1 << 22;
-  return std::max<int64_t>(1, kElements / std::max<int64_t>(1, matrix.size(1)));
-}
-
 // Of what is converted a few rows exist in fp32 at a time.
-void CopyValues(const Tensor& from, Tensor to) {
-  if (!HasRows(from)) {
-    to.copy_(InMemory(from));
-    return;
-  }
-  const int64_t at_once = RowsAtOnce(from);
-  for (int64_t first = 0; first < from.size(0); first += at_once) {
-    const int64_t count = std::min(at_once, from.size(0) - first);
-    to.narrow(0, first, count).copy_(RowsInMemory(from, first, count));
-  }
+void CopyValues(const Tensor& from, const Tensor& to) {
+  ForEachRows(from, [&](int64_t first, const Tensor& rows) {
+    to.narrow(0, first, rows.size(0)).copy_(rows);
+  });
 }
 
 // A matrix in memory, in `type`.

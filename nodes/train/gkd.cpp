@@ -350,9 +350,7 @@ namespace {
 // The types that the student is to be stored in; none where nobody chose them.
 StoredTypes TypesOfStudent(const Inputs& inputs, const ModelConfig& student) {
   if (!inputs.Has("precision")) return {};
-  const auto precision = inputs.Get<Precision>("precision");
-  precision->CheckModel(student);
-  return precision->Types();
+  return inputs.Get<Precision>("precision")->TypesFor(student);
 }
 
 }  // namespace

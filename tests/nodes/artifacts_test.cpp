@@ -106,13 +106,18 @@ TEST(ArtifactsTest, WholeBlocksComeBackWithBothSubBlocks) {
   }
 }
 
-TEST(ArtifactsTest, ScoresCostsChoicesAndEvaluations) {
+Score SomeScore() {
   Score score;
   score.layer = 2;
   score.variant = "attn:kv1";
   score.spec = AttentionSpec{SubBlockForm::kFull, 1};
   score.metrics = {10, {5, 6, 1, 2, 0.5, 3, 4, 5, 9}, {6, 7, 2, 3, 1, 3, 4, 5, 8}, 0.25};
   score.increase = {10, {1, 2, 3, 4, 5, 6, 7, 8, 9}, {9, 8, 7, 6, 5, 4, 3, 2, 1}, 0.125};
+  return score;
+}
+
+TEST(ArtifactsTest, ScoresCostsChoicesAndEvaluations) {
+  Score score = SomeScore();
   const Score score_back = RoundTrip(score);
   EXPECT_EQ(score_back.spec, score.spec);
   EXPECT_EQ(score_back.metrics, score.metrics);
@@ -213,12 +218,7 @@ nlohmann::json ExpectSavedAlike(const T& value) {
 }
 
 TEST(ArtifactsTest, WhatIsLoadedIsSavedAgainAlike) {
-  Score score;
-  score.layer = 2;
-  score.variant = "attn:kv1";
-  score.spec = AttentionSpec{SubBlockForm::kFull, 1};
-  score.metrics = {10, {5, 6, 1, 2, 0.5, 3, 4, 5, 9}, {6, 7, 2, 3, 1, 3, 4, 5, 8}, 0.25};
-  score.increase = {10, {1, 2, 3, 4, 5, 6, 7, 8, 9}, {9, 8, 7, 6, 5, 4, 3, 2, 1}, 0.125};
+  Score score = SomeScore();
   score.products = "bf16";
   score.tasks = {{{0.5, 0.125, 3}, {0.25, 0.0625, 3}}, {{-0.5, 0.375, 3}, {0.75, 0.875, 3}}};
   nlohmann::json saved = ExpectSavedAlike(score);

@@ -130,6 +130,17 @@ class RepairTest : public testing::Test {
                         Transformer(student), tokens_, params_, 1, context, types_);
     return {end, student};
   }
+  void ExpectTwoLanesToEndAsOne() {
+    TeamContext two(2);
+    FakeContext one;
+    auto [end, student] = DistillOn(2, two);
+    auto [expected_end, expected] = DistillOn(1, one);
+    EXPECT_EQ(end.loss, expected_end.loss);
+    EXPECT_EQ(end.held_out_before, expected_end.held_out_before);
+    EXPECT_EQ(end.held_out, expected_end.held_out);
+    EXPECT_EQ(end.best_step, expected_end.best_step);
+    ExpectSameBits(Slots(student), Slots(expected));
+  }
   // The names of the tensors of which a distillation changed a bit; it makes the child better.
   std::vector<std::string> ChangedBy(const std::string& train) {
     params_.train = train;
@@ -228,13 +239,7 @@ TEST_F(RepairTest, LanesTrainTheFileToTheBitsOfOne) {
             {SubBlockPart(0, SubBlock::kAttention), &StoredTypeNamed("q5_1")}};
   for (const char* recompute : {"on", "off"}) {
     params_.recompute = recompute;
-    TeamContext two(2);
-    FakeContext one;
-    auto [end, student] = DistillOn(2, two);
-    auto [expected_end, expected] = DistillOn(1, one);
-    EXPECT_EQ(end.held_out_before, expected_end.held_out_before);
-    EXPECT_EQ(end.held_out, expected_end.held_out);
-    ExpectSameBits(Slots(student), Slots(expected));
+    ExpectTwoLanesToEndAsOne();
   }
   SetThreads(threads);
 }
@@ -375,15 +380,7 @@ TEST_F(RepairTest, TwoLanesTrainToTheBitsOfOne) {
         params_.train = train;
         params_.batch = batch;
         params_.recompute = batch == 8 ? "on" : "off";
-        TeamContext two(2);
-        FakeContext one;
-        auto [end, student] = DistillOn(2, two);
-        auto [expected_end, expected] = DistillOn(1, one);
-        EXPECT_EQ(end.loss, expected_end.loss);
-        EXPECT_EQ(end.held_out_before, expected_end.held_out_before);
-        EXPECT_EQ(end.held_out, expected_end.held_out);
-        EXPECT_EQ(end.best_step, expected_end.best_step);
-        ExpectSameBits(Slots(student), Slots(expected));
+        ExpectTwoLanesToEndAsOne();
       }
     }
   }

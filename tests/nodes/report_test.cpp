@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "nodes/measure/artifacts.h"
-#include "tests/nodes/token_metrics.h"
+#include "tests/nodes/report_row.h"
 
 namespace puzzle {
 namespace {
@@ -12,15 +12,6 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
-
-Evaluation ReportRow(const std::string& label, int64_t block_parameters, double kl = -1) {
-  Evaluation row;
-  row.label = label;
-  row.block_parameters = block_parameters;
-  row.has_kl = kl >= 0;
-  row.metrics = MetricsWith(Metric::kKl, row.has_kl ? kl : 0, 100);
-  return row;
-}
 
 TEST(ReportTest, SizesAreSharesOfTheParentWhereItIsAmongTheRows) {
   EXPECT_THAT(EvaluationTable({ReportRow("parent", 8000), ReportRow("child", 6000, 0.5)}),

@@ -31,6 +31,7 @@
 #include "tests/io/test_files.h"
 #include "tests/model/tiny_model.h"
 #include "tests/nodes/fake_inputs.h"
+#include "tests/nodes/report_row.h"
 #include "tests/nodes/token_metrics.h"
 
 namespace puzzle {
@@ -308,23 +309,14 @@ TEST_F(SearchStepTest, ALibraryIsWrittenIntoItsFolder) {
 
 // ---- texts for people
 
-Evaluation RowOfSteps(const std::string& label, int64_t blocks, double kl) {
-  Evaluation row;
-  row.label = label;
-  row.block_parameters = blocks;
-  row.has_kl = kl >= 0;
-  row.metrics = MetricsWith(Metric::kKl, row.has_kl ? kl : 0, 100);
-  return row;
-}
-
 TEST(ReportStepTest, RowsStandInOrderAndSamplesAndFilesBehindThem) {
-  Evaluation b = RowOfSteps("b", 500, 0.5);
+  Evaluation b = ReportRow("b", 500, 0.5);
   b.prompt = "Once";
   b.sample = "upon\na time";
   FakeInputs inputs;
   inputs.Add("rows", "1", b)
-      .Add("rows", "2", RowOfSteps("z first", 1000, -1))
-      .Add("rows", "3", RowOfSteps("a", 700, 0.25));
+      .Add("rows", "2", ReportRow("z first", 1000, -1))
+      .Add("rows", "3", ReportRow("a", 700, 0.25));
   ReportParams params;
   params.order = {"z first"};
   FakeContext context;
@@ -352,7 +344,7 @@ TEST(ReportStepTest, RowsStandInOrderAndSamplesAndFilesBehindThem) {
 
 TEST(VerdictStepTest, AFindingStandsAboveItsClaimsAndTheTable) {
   FakeInputs inputs;
-  const std::vector<Evaluation> rows = {RowOfSteps("a", 700, 0.25), RowOfSteps("b", 500, 0.5)};
+  const std::vector<Evaluation> rows = {ReportRow("a", 700, 0.25), ReportRow("b", 500, 0.5)};
   inputs.Add("rows", "1", rows[1]).Add("rows", "2", rows[0]);
   VerdictParams params;
   params.finding = "larger is better";
@@ -364,7 +356,7 @@ TEST(VerdictStepTest, AFindingStandsAboveItsClaimsAndTheTable) {
 }
 
 TEST(SpeedReportStepTest, TheTableIsOfAllEvaluationsAndBenches) {
-  std::vector<Evaluation> rows = {RowOfSteps("parent", 1000, -1), RowOfSteps("child", 500, 0.5)};
+  std::vector<Evaluation> rows = {ReportRow("parent", 1000, -1), ReportRow("child", 500, 0.5)};
   for (Evaluation& row : rows)
     row.tasks = {{"t", 100, 0, {{"acc", 0.5}, {"stderr", 0.01}}, "acc", {}}};
   Bench bench;
