@@ -30,6 +30,7 @@ double ProcessorSeconds() {
 
 int Run() {
   AllocatedBytes allocated;
+  PageWatch pages;
   std::vector<std::string> labels, records;
   labels.reserve(kSteps);
   records.reserve(kSteps);
@@ -37,7 +38,7 @@ int Run() {
   double begin = ProcessorSeconds();
   uint64_t seen = 0;
   for (int step = 1; step <= kSteps; ++step) {
-    MemoryMeter meter(allocated);
+    MemoryMeter meter(allocated, pages);
     {
       const std::string working(kWorkingBytes, 'x');
       labels.emplace_back(kLabelBytes, working[0]);

@@ -54,6 +54,7 @@ struct RunScope {
   Announcer announcer;
   ResidentCaches caches;
   AllocatedBytes allocated;
+  PageWatch pages;
   LostDevices lost;
   std::vector<StepResult> results;   // per step; written once, before its successors begin
   std::atomic<bool> failed = false;  // some step did

@@ -59,7 +59,7 @@ std::optional<Verdict> Attempt(RunScope& run, StepId id, Lane& lane, Flight& fli
     event.reason = flight.reason;
     run.announcer.Emit(event);
     lane.Adapt();
-    if (!OnHost(run, id)) flight.memory.emplace(run.allocated);
+    if (!OnHost(run, id)) flight.memory.emplace(run.allocated, run.pages);
     flight.files.emplace(run.plan.steps[id].params.inputs);
     StepContext context(run, id, lane, flight);
     const StepInputs inputs(run, id);
@@ -151,7 +151,10 @@ StepWork::Verdict ComputeStep(RunScope& run, StepId id, Lane& lane, Flight& flig
   flight.threads = lane.threads() * static_cast<int>(host ? 1 : lane.team().size());
   flight.wall_s = run.announcer.Now() - begin_s;
   flight.cpu_s = ThreadSeconds() - cpu_begin_s;
-  if (flight.memory) flight.memory_bytes = flight.memory->peak_bytes();
+  if (flight.memory) {
+    flight.memory_bytes = flight.memory->peak_bytes();
+    flight.memory.reset();  // what comes is its neighbours'
+  }
   return flight.failure && !host ? Judge(run, id, lane, flight) : Verdict::kFinish;
 }
 

@@ -1,8 +1,16 @@
 // Small graphs that stand for large things, and inputs that change under a run.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "graph/run/machine.h"
 #include "graph/run/memory_meter.h"
@@ -330,6 +338,86 @@ TEST(AllocatedBytesTest, ADearQuestionIsAskedSeldom) {
   EXPECT_GT(allocated.Get(), 1000u);
   EXPECT_EQ(asked, before + 1);
 }
+
+// Figures as the system would give them, one after another; the last one stays.
+class PagesTold {
+ public:
+  explicit PagesTold(std::vector<PageWatch::Pages> pages) : pages_(std::move(pages)) {}
+  PageWatch::Pages operator()() { return pages_[std::min(asked_++, pages_.size() - 1)]; }
+
+ private:
+  std::vector<PageWatch::Pages> pages_;
+  size_t asked_ = 0;
+};
+
+// What a span gains where the figures are `at_first`, then those of every look.
+uint64_t Gained(const PageWatch::Pages& at_first, std::vector<PageWatch::Pages> then) {
+  const size_t looks = then.size();
+  then.insert(then.begin(), at_first);
+  PageWatch watch{PagesTold(then)};
+  PageWatch::Span span(watch);
+  for (size_t i = 1; i < looks; ++i) watch.Look();
+  return span.gained();
+}
+
+TEST(PageWatchTest, PagesOfFilesDoNotCountWhenTheyAreGone) {
+  EXPECT_EQ(Gained({100, 10, 110}, {{100, 510, 610}, {100, 10, 610}}), 0u);
+  EXPECT_EQ(Gained({100, 10, 110}, {{130, 510, 640}, {120, 10, 640}}), 30u);
+}
+
+TEST(PageWatchTest, WhatWasFreedBetweenTwoLooksCounts) {
+  EXPECT_EQ(Gained({100, 50, 150}, {{100, 50, 950}}), 800u);
+  EXPECT_EQ(Gained({100, 50, 150}, {{100, 450, 950}}), 400u) << "the files were there for a part";
+}
+
+TEST(PageWatchTest, WhatWasBeforeTheSpanDoesNotCount) {
+  EXPECT_EQ(Gained({100, 10, 5000}, {{170, 10, 5000}, {90, 10, 5000}}), 70u);
+  EXPECT_EQ(Gained({100, 10, 5000}, {{60, 10, 5000}}), 0u) << "it gave some back";
+}
+
+TEST(PageWatchTest, ItLooksByItselfWhileSomebodyIsFollowed) {
+  std::atomic<int> asked = 0;
+  PageWatch watch([&] {
+    ++asked;
+    return PageWatch::Pages{};
+  });
+  for (int spans = 0; spans < 2; ++spans) {  // it sleeps between them
+    const PageWatch::Span span(watch);
+    const int before = asked;
+    for (int i = 0; i < 10'000 && asked < before + 2; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_GE(asked, before + 2);
+  }
+}
+
+#ifndef __SANITIZE_ADDRESS__
+TEST(MemoryMeterTest, AMappedFileThatIsGoneIsNoMemoryOfTheStep) {
+  const puzzle::testing::TemporaryFolder folder;
+  const std::string path = folder.path() + "/mapped";
+  constexpr size_t kMib = size_t{1} << 20;
+  std::ofstream(path).close();
+  AllocatedBytes allocated;
+  PageWatch pages;
+  // More than this process ever had: else its high-water mark would not move.
+  const size_t bytes = PeakResidentBytes() + 64 * kMib;
+  fs::resize_file(path, bytes);
+  MemoryMeter meter(allocated, pages);
+  {
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    void* const mapped = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, fd, 0);
+    ::close(fd);
+    ASSERT_NE(mapped, MAP_FAILED);
+    uint64_t sum = 0;
+    for (size_t i = 0; i < bytes; i += 4096) sum += static_cast<const volatile uint8_t*>(mapped)[i];
+    EXPECT_EQ(sum, 0u);
+    meter.Sample();
+    ::munmap(mapped, bytes);
+  }
+  EXPECT_LT(meter.peak_bytes(), 16 * kMib);
+  const std::vector<char> own(32 * kMib, 'x');
+  EXPECT_GE(meter.peak_bytes(), 30 * kMib) << own.back();
+}
+#endif
 
 class MachineTest : public ::testing::Test {
  protected:
