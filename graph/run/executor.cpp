@@ -85,6 +85,7 @@ class FlowRun {
         work_(work),
         lanes_(lanes),
         saves_(2 * lanes.size() + 2),
+        held_bytes_(plan.steps.size()),
         to_lane_(graph_, flow::unlimited,
                  [this](StepId id, LaneNode::gateway_type& gateway) { Post(id, gateway); }),
         finish_(graph_, flow::unlimited,
@@ -185,6 +186,8 @@ class FlowRun {
           break;
       }
       saves_.Add();
+      held_bytes_[id] = work_.ResultBytes(id);
+      lanes_.Hold(held_bytes_[id]);
       lanes_.gate().Stay();  // until it is saved
       gateway.try_put(id);
       gateway.release_wait();
@@ -205,6 +208,7 @@ class FlowRun {
 
   void Save(StepId id) {
     oneapi::tbb::this_task_arena::isolate([&] { work_.Finish(id); });
+    lanes_.LetGo(held_bytes_[id]);
     lanes_.gate().Leave(QuietGate::Pass::kHost);
     Release(id);
   }
@@ -221,6 +225,7 @@ class FlowRun {
   Lanes& lanes_;
   HostLane host_;
   SaveQueue saves_;
+  std::vector<uint64_t> held_bytes_;  // of each step's result, while it waits to be saved
   flow::graph graph_;
   LaneNode to_lane_;
   flow::function_node<StepId> finish_;

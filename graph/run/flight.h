@@ -12,6 +12,7 @@
 #include "graph/kind/kind.h"
 #include "graph/run/curves.h"
 #include "graph/run/memory_meter.h"
+#include "graph/run/resident.h"
 #include "graph/store/files.h"
 #include "graph/store/locks.h"
 #include "graph/store/store.h"
@@ -30,6 +31,7 @@ struct Flight {
   std::optional<InputWatch> files;  // external ones that the step reads
   std::unique_ptr<ArtifactDraft> draft;
   Product product;
+  std::optional<YieldedMemory> held;  // for the product, until it is saved
   std::exception_ptr failure;
   std::vector<std::string> warnings;
   Curves curves;  // of the attempt that counts

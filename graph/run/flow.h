@@ -42,6 +42,8 @@ class StepWork {
 
   /// What the step will occupy on its lane. REQUIRES: all inputs have a result.
   [[nodiscard]] virtual Resources Demand(StepId id) = 0;
+  /// Bytes of the result that are in memory until Finish. REQUIRES: Compute said kFinish.
+  [[nodiscard]] virtual uint64_t ResultBytes(StepId /*id*/) const { return 0; }
   /// The contents at a step's ports as numbers: equal content, equal number. REQUIRES: all inputs
   /// have their outcome.
   [[nodiscard]] virtual std::vector<uint64_t> InputNumbers(StepId id) const = 0;

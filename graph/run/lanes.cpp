@@ -238,14 +238,30 @@ LocalLanes::Pool& LocalLanes::PoolOf(const Device& device) {
   return pool->second;
 }
 
-/// Work that alone exceeds the limit fits once nothing else runs, and then keeps the others out.
+/// Work that alone exceeds the limit fits once nothing else runs or waits to be saved, and then
+/// keeps the others out.
 bool LocalLanes::Fits(const LaneWork& work, const Pool& pool) {
-  if (pool.running == 0) return true;
-  if (work.alone || pool.alone || pool.used_bytes > pool.limit_bytes) return false;
+  if (pool.running == 0 && pool.held_bytes == 0) return true;
+  const uint64_t used = pool.used_bytes + pool.held_bytes;
+  if (work.alone || pool.alone || used > pool.limit_bytes) return false;
   const uint64_t shared = pool.shared_bytes.empty() ? 0 : *pool.shared_bytes.rbegin();
-  const uint64_t left = pool.limit_bytes - pool.used_bytes;
+  const uint64_t left = pool.limit_bytes - used;
   return work.memory_bytes <= left &&
          std::max(shared, work.shared_bytes) <= left - work.memory_bytes;
+}
+
+/// Saving needs no lane, so that work which waits for it does not wait for ever.
+void LocalLanes::Hold(uint64_t bytes) {
+  if (bytes == 0) return;
+  const std::scoped_lock lock(mutex_);
+  PoolOf(Device{}).held_bytes += bytes;
+}
+
+void LocalLanes::LetGo(uint64_t bytes) {
+  if (bytes == 0) return;
+  const std::scoped_lock lock(mutex_);
+  PoolOf(Device{}).held_bytes -= bytes;
+  changed_.notify_all();
 }
 
 /// The lanes that work would run on now if `lane` took it, which comes first; as many as are free

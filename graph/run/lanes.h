@@ -108,6 +108,11 @@ class Lanes {
   [[nodiscard]] virtual size_t size() const = 0;
   /// The gate that steps outside lanes pass as well.
   [[nodiscard]] virtual QuietGate& gate() = 0;
+
+  /// A result of so many bytes is in the host's memory until LetGo, since it waits to be saved:
+  /// work for the cpu is admitted beside it. Called before its lane takes other work.
+  virtual void Hold(uint64_t /*bytes*/) {}
+  virtual void LetGo(uint64_t /*bytes*/) {}
 };
 
 struct LocalLanesOptions {
@@ -133,6 +138,8 @@ class LocalLanes final : public Lanes {
   void Post(LaneWork work) override;
   [[nodiscard]] size_t size() const override { return threads_.size(); }
   [[nodiscard]] QuietGate& gate() override { return gate_; }
+  void Hold(uint64_t bytes) override;
+  void LetGo(uint64_t bytes) override;
 
  private:
   class Worker;
@@ -140,6 +147,7 @@ class LocalLanes final : public Lanes {
   struct Pool {
     uint64_t limit_bytes = UINT64_MAX;
     uint64_t used_bytes = 0;
+    uint64_t held_bytes = 0;               // of results that wait to be saved
     std::multiset<uint64_t> shared_bytes;  // of everything that runs
     int running = 0;
     bool alone = false;

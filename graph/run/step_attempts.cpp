@@ -155,6 +155,9 @@ StepWork::Verdict ComputeStep(RunScope& run, StepId id, Lane& lane, Flight& flig
     flight.memory_bytes = flight.memory->peak_bytes();
     flight.memory.reset();  // what comes is its neighbours'
   }
+  room.reset();
+  if (!flight.failure && flight.product.value.bytes > 0)
+    flight.held.emplace(run.caches.Of({}), flight.product.value.bytes);
   return flight.failure && !host ? Judge(run, id, lane, flight) : Verdict::kFinish;
 }
 

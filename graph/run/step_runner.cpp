@@ -224,6 +224,10 @@ Resources StepRunner::Demand(StepId id) {
   return demand;
 }
 
+uint64_t StepRunner::ResultBytes(StepId id) const {
+  return flights_[id]->product.value.bytes;
+}
+
 std::vector<uint64_t> StepRunner::InputNumbers(StepId id) const {
   std::vector<uint64_t> numbers;
   for (const StepId input : run_.plan.predecessors(id)) {

@@ -26,6 +26,7 @@ class StepRunner final : public StepWork {
   void Finish(StepId id) override;
   void Refuse(StepId id, const std::string& why) override;
   [[nodiscard]] Resources Demand(StepId id) override;
+  [[nodiscard]] uint64_t ResultBytes(StepId id) const override;
   [[nodiscard]] std::vector<uint64_t> InputNumbers(StepId id) const override;
 
   /// Announces the beginning, and the end with the report. Called once each, around everything.

@@ -47,4 +47,12 @@ Block Block::Load(std::shared_ptr<const ArchiveReader> in) {
   return block;
 }
 
+size_t Block::ResidentBytes() const {
+  size_t bytes = sizeof(Block);
+  SubBlockWeights handles = trained;
+  for (const auto& [name, slot] : AllSlots(handles))
+    if (slot->defined() && !slot->is_meta()) bytes += slot->nbytes();
+  return bytes;
+}
+
 }  // namespace puzzle

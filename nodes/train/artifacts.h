@@ -34,7 +34,7 @@ struct Block {
 
   void Save(ArchiveWriter& out) const;
   static Block Load(std::shared_ptr<const ArchiveReader> in);
-  [[nodiscard]] size_t ResidentBytes() const { return sizeof(Block); }
+  [[nodiscard]] size_t ResidentBytes() const;
 };
 
 }  // namespace puzzle

@@ -100,6 +100,25 @@ TEST(LanesTest, AFixedNumberOfThreadsStays) {
   EXPECT_EQ(threads, 3);
 }
 
+TEST(LanesTest, WorkIsAdmittedBesideResultsThatWaitToBeSaved) {
+  std::atomic<bool> large{false}, small{false};
+  LocalLanesOptions options = Options(1, 1);
+  options.memory_bytes["cpu"] = 100;
+  LocalLanes lanes(std::move(options));
+  const auto post = [&](int id, uint64_t bytes, std::atomic<bool>& ran) {
+    LaneWork work = Work(id, 1, [&ran](Lane&) { ran = true; });
+    work.memory_bytes = bytes;
+    lanes.Post(std::move(work));
+  };
+  lanes.Hold(70);
+  post(0, 40, large);
+  post(1, 20, small);
+  WaitUntil([&] { return small.load(); });
+  EXPECT_FALSE(large) << "there is no room beside what waits";
+  lanes.LetGo(70);
+  WaitUntil([&] { return large.load(); });
+}
+
 TEST(LanesTest, EveryLaneStartsOnItsOwnThreadWithItsDevice) {
   std::mutex mutex;
   std::set<std::string> names;

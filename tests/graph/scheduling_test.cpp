@@ -125,6 +125,48 @@ TEST_F(SchedulingTest, MemoryDecidesHowManyStepsRunAtOnce) {
   EXPECT_EQ(playground_.peak, 1);
 }
 
+/// Lanes that remember what waits to be saved.
+class HoldingLanes final : public Lanes {
+ public:
+  explicit HoldingLanes(std::atomic<int64_t>& held) : held_(held) {}
+  void Post(LaneWork work) override { lane_.Post(std::move(work)); }
+  size_t size() const override { return lane_.size(); }
+  QuietGate& gate() override { return lane_.gate(); }
+  void Hold(uint64_t bytes) override { held_ += static_cast<int64_t>(bytes); }
+  void LetGo(uint64_t bytes) override { held_ -= static_cast<int64_t>(bytes); }
+
+ private:
+  static LocalLanesOptions OneCpu() {
+    LocalLanesOptions options;
+    options.devices = {Device{}};
+    return options;
+  }
+
+  std::atomic<int64_t>& held_;
+  LocalLanes lane_{OneCpu()};
+};
+
+TEST_F(SchedulingTest, AResultIsMemoryUntilItIsSaved) {
+  std::atomic<int64_t> held{0}, while_saved{-1};
+  make_lanes_ = [&] { return std::make_unique<HoldingLanes>(held); };
+  format_ = JsonFormat([&](const std::string& call) {
+    if (call == "close") while_saved = held.load();
+    return false;
+  });
+  ReopenStore();
+  Load(R"({"puzzle": 1, "nodes": {"s": {"kind": "sleep", "params": {"value": "0123456789"}}}})");
+  Run();
+  EXPECT_EQ(ran().size(), 1u);
+  EXPECT_EQ(while_saved, 10);
+  EXPECT_EQ(held, 0);
+  Set("s.value=again");
+  format_ = JsonFormat([](const std::string& call) { return call == "close"; });
+  ReopenStore();
+  Run();
+  EXPECT_EQ(failed().size(), 1u);
+  EXPECT_EQ(held, 0) << "what could not be saved is let go, too";
+}
+
 TEST_F(SchedulingTest, WhatAStepTakesMayDependOnItsInputs) {
   devices_.assign(4, Device{});
   memory_bytes_["cpu"] = uint64_t{100} << 20;
