@@ -29,4 +29,8 @@ std::string DigestCheckpoint(const std::string& folder) {
   return fingerprint.Hex();
 }
 
+std::string DigestConfig(const std::string& path) {
+  return FingerprintText(ToHfJson(ReadCheckpointConfig(path)).dump());
+}
+
 }  // namespace puzzle

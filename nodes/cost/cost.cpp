@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "io/error.h"
+#include "model/files/checkpoint_config.h"
 #include "nodes/data/artifacts.h"
 
 namespace puzzle {
@@ -77,6 +78,15 @@ class Columns {
   const TimeSource& times_;
 };
 
+ModelConfig ShapesOf(const CostParams& params, const Inputs& inputs) {
+  if (params.path.empty() != inputs.Has("parent"))
+    throw Error(
+        "give the model one way: by the port `parent`, or by the parameter `path`, of which no "
+        "weight is read");
+  return params.path.empty() ? inputs.Get<Checkpoint>("parent")->model.config
+                             : ReadCheckpointConfig(params.path);
+}
+
 }  // namespace
 
 CostTable CountCosts(const ModelConfig& parent, const std::vector<std::string>& variants,
@@ -130,8 +140,8 @@ CostTable RunCost(const CostParams& params, const Inputs& inputs, RunContext&) {
   } else if (!params.device.empty()) {
     times = ReadDeviceModel(params.device);
   }
-  return CountCosts(inputs.Get<Checkpoint>("parent")->model.config, params.variants,
-                    params.multiple_of, scenario, rules, times);
+  return CountCosts(ShapesOf(params, inputs), params.variants, params.multiple_of, scenario, rules,
+                    times);
 }
 
 }  // namespace puzzle

@@ -1,5 +1,7 @@
 #include "nodes/cost/kinds.h"
 
+#include "graph/kind/unkeyed_as.h"
+#include "model/files/checkpoint_digest.h"
 #include "model/shape/variant.h"
 
 namespace puzzle {
@@ -32,8 +34,11 @@ NodeKind CostKind() {
   return Kind<CostParams>("cost", 3,
                           "What every variant costs to serve: parameters, memory, kv heads, "
                           "arithmetic, and time (measured, or estimated for a device).")
-      .In("parent", "checkpoint", "the model")
+      .InOptional("parent", "checkpoint", "the model, unless `path` names it")
       .InOptional("latencies", "latencies", "measured times at the same batch and lengths")
+      .Param("path", &CostParams::path, {InputFolder(DigestConfig), UnkeyedAs("")},
+             "of a checkpoint, of which only the shapes are read and no weight: a folder with "
+             "config.json, or a .gguf")
       .Param("variants", &CostParams::variants, {Required()}, "as in bld")
       .Param("multiple_of", &CostParams::multiple_of, {Between(1, 1 << 20), OncePerGraph()},
              "rounds FFN percentages")

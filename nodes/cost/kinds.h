@@ -13,6 +13,7 @@
 namespace puzzle {
 
 struct CostParams : FfnRounding {
+  std::string path;  // of a checkpoint, in place of the port
   std::vector<std::string> variants;
   int64_t batch = 1;
   int64_t prefill = 1024;

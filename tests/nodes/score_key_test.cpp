@@ -1,10 +1,11 @@
-// What was measured before `compute` came stays valid.
+// What was made before a parameter came stays valid.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
 
 #include "graph/kind/params.h"
+#include "nodes/cost/kinds.h"
 #include "nodes/measure/kinds.h"
 #include "nodes/train/kinds.h"
 
@@ -15,6 +16,7 @@ namespace {
 std::string Keyed(const std::string& name, const nlohmann::ordered_json& params) {
   std::vector<NodeKind> kinds = MeasureKinds();
   for (NodeKind& kind : TrainKinds()) kinds.push_back(std::move(kind));
+  for (NodeKind& kind : CostKinds()) kinds.push_back(std::move(kind));
   for (const NodeKind& kind : kinds) {
     if (kind.name != name) continue;
     const ParamBinder binder(kind, nullptr);
@@ -41,6 +43,13 @@ TEST(ScoreKeyTest, AndTheVocabularyOfAllDistillations) {
   EXPECT_EQ(Keyed("gkd", {{"head_compute", "auto"}, {"recompute", "on"}, {"devices", 4}}), before);
   EXPECT_THAT(Keyed("gkd", {{"head_compute", "bf16"}}),
               testing::HasSubstr(R"("head_compute":"bf16")"));
+}
+
+TEST(ScoreKeyTest, AndAllCostsOfAParent) {
+  EXPECT_EQ(Keyed("cost", {{"variants", {"attn:none"}}}),
+            R"({"activations":"bf16","batch":1,"compat":"none","device":"","generation":1024,)"
+            R"("kv":"bf16","multiple_of":8,"prefill":1024,"variants":["attn:none"],)"
+            R"("weights":"bf16"})");
 }
 
 TEST(ScoreKeyTest, AndAllEvaluations) {

@@ -12,6 +12,8 @@
 #include "io/error.h"
 #include "io/file.h"
 #include "io/tokenizer.h"
+#include "model/files/checkpoint_digest.h"
+#include "model/files/hf_config.h"
 #include "nodes/cost/cost.h"
 #include "nodes/cost/latency.h"
 #include "nodes/cost/speed_report.h"
@@ -87,6 +89,42 @@ TEST(CostStepTest, TheLoadIsThatOfTheParameters) {
   EXPECT_EQ(CostsOf(params).rows.size(), expected.rows.size() - 2);
   params.compat = "puzzletron";
   EXPECT_EQ(CostsOf(params).fixed[1] - table.fixed[1], 40 * 32) << "the tied head counts there";
+}
+
+TEST(CostStepTest, AModelCanBeACheckpointOfWhichNoWeightIsThere) {
+  const TempFolder folder;
+  WriteWholeFile(folder / "config.json", ToHfJson(TinyConfig()).dump());
+  CostParams params;
+  params.variants = kVariantsOfSteps;
+  const CostTable expected = CostsOf(params);
+  params.path = folder.path();
+  FakeContext context;
+  const CostTable table = RunCost(params, FakeInputs(), context);
+  EXPECT_EQ(ToHfJson(table.parent), ToHfJson(expected.parent));
+  ASSERT_EQ(table.rows.size(), expected.rows.size());
+  for (size_t i = 0; i < table.rows.size(); ++i)
+    EXPECT_EQ(table.rows[i].costs, expected.rows[i].costs);
+
+  const std::string digest = DigestConfig(folder.path());
+  WriteWholeFile(folder / "model.safetensors", "no weights either");
+  EXPECT_EQ(DigestConfig(folder.path()), digest) << "whatever the weights are";
+  ModelConfig other = TinyConfig();
+  other.blocks.back().ffn = {SubBlockForm::kNone, 0};
+  WriteWholeFile(folder / "config.json", ToHfJson(other).dump());
+  EXPECT_NE(DigestConfig(folder.path()), digest);
+
+  const auto complaint = [&](const CostParams& given, const FakeInputs& inputs) {
+    try {
+      static_cast<void>(RunCost(given, inputs, context));
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_THAT(complaint(params, FakeInputs().Add("parent", "p", TinyParent())),
+              HasSubstr("give the model one way"));
+  params.path.clear();
+  EXPECT_THAT(complaint(params, FakeInputs()), HasSubstr("parameter `path`"));
 }
 
 TEST(CostStepTest, TimesComeFromMeasurementsOrADevice) {
