@@ -71,6 +71,14 @@ TEST(BlasKernelTest, DetectionAgreesWithTheCompiler) {
 #endif
 }
 
+#if defined(__x86_64__)
+TEST(BlasKernelTest, DetectionOfBytesAndWordsAgreesWithTheCompiler) {
+  const CpuInfo cpu = DetectCpu();
+  EXPECT_EQ(cpu.avx512dq && cpu.os_saves_zmm, __builtin_cpu_supports("avx512dq") != 0);
+  EXPECT_EQ(cpu.avx512bw && cpu.os_saves_zmm, __builtin_cpu_supports("avx512bw") != 0);
+}
+#endif
+
 // Every test is a process of its own under CTest; run together they leave each other a clean slate.
 class BlasEnvironmentTest : public ::testing::Test {
  protected:

@@ -167,6 +167,19 @@ TEST_F(InitTest, PresetsSayHowMuchIsLearned) {
   }
 }
 
+// Stories for all sequences of the largest preset that a test can generate, and a tenth more.
+TEST_F(InitTest, AsManyStoriesAreMadeUpAsAllSequencesNeed) {
+  WriteModel("model");
+  options_.preset = "balanced";
+  ASSERT_EQ(Init().status, 0);
+  const JsonText written = JsonText::ParseFile(options_.output);
+  constexpr double kTokens = 64.0 * (2052 + 32 + 32 + 512);  // as PresetsSayHowMuchIsLearned counts
+  constexpr int64_t kSample = 500;
+  const double bytes = static_cast<double>(GenerateStories({kSample, 1}).size()) / kSample;
+  EXPECT_NEAR(written.value()["vars"]["stories"].get<double>(), 1.1 * kTokens / bytes,
+              0.01 * kTokens / bytes);
+}
+
 // 1,189 bytes are 16 sequences of 64, a tenth kept for bad estimates: 2 test, 1 scores, 13 teach.
 TEST_F(InitTest, AShortTextTeachesWithAllThatItHas) {
   WriteModel("model");

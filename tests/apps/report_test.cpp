@@ -10,6 +10,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "apps/report/report.h"
 #include "apps/report/report_charts.h"
 #include "graph/store/store.h"
 #include "io/file.h"
@@ -218,7 +219,9 @@ TEST_F(ReportPageTest, FiguresOfModelsStandBesideTheParents) {
   AddModels();
   data_.models.front().figures["token_accuracy_top_1"] = 0.25;
   data_.models.front().figures["token_accuracy_top_1_se"] = 0.05;
-  data_.models.front().tasks = {{"piqa", "acc", 0.5, 0.03, 100}, {"lambada", "ppl", 31, 0, 100}};
+  data_.models.front().tasks = {{"lambada", "ppl", 31, 0, 100}, {"piqa", "acc", 0.5, 0.03, 100}};
+  data_.models.back().tasks.insert(data_.models.back().tasks.begin(),
+                                   {"lambada", "ppl", 20, 0, 100});
   const std::string page = Page();
   EXPECT_THAT(page, HasSubstr("<td>75%, &quot;distilled&quot;</td><td class=\"n\">1000</td>"
                               "<td class=\"n\">75.0%</td><td class=\"n\">4.00</td>"
@@ -500,6 +503,25 @@ TEST_F(CollectReportTest, PicturesAreTaken) {
 }
 
 // ---- charts, by coordinates worked out by hand: names take 170 pixels, the longest bar 400
+
+TEST(ReportCommandTest, AGraphThatIsWrongOrNeverRanIsBadInput) {
+  const TempFolder folder;
+  const Registry registry(PuzzleKinds());
+  const auto report = [&](const char* kind) {
+    WriteWholeFile(folder / "g.json",
+                   std::string(R"({"puzzle": 1, "nodes": {"s": {"kind": ")") + kind + R"("}}})");
+    ReportOptions options;
+    options.graph.graph = folder / "g.json";
+    options.graph.store = folder / "store";
+    options.output = folder / "page.html";
+    ::testing::internal::CaptureStderr();
+    const int status = ReportCommand(options, registry, {});
+    return std::pair(status, ::testing::internal::GetCapturedStderr());
+  };
+  EXPECT_THAT(report("synthetic_txt"),
+              ::testing::Pair(2, HasSubstr("unknown kind \"synthetic_txt\"")));
+  EXPECT_THAT(report("synthetic_text"), ::testing::Pair(2, HasSubstr("run it first: puzzle run ")));
+}
 
 TEST(ReportChartTest, BarsAreAsLongAsTheirValuesAndWhiskersAsTheirErrors) {
   const BarChart chart{
