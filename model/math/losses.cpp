@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <optional>
 
 #include "io/error.h"
@@ -71,10 +72,12 @@ Tensor Agreement(const HeadInput& head, const Tensor& expected_row) {
       .sum(-1);
 }
 
-// What a head is trained towards: target ids, or else a teacher's distribution.
+// What a head is trained towards: target ids, or else a teacher's distribution, from its own head
+// or as its likeliest words.
 struct HeadTarget {
   Tensor ids;  // [tokens]
   HeadInput teacher;
+  TopWords words;
 };
 
 // The operands of a head's products.
@@ -116,6 +119,33 @@ double TowardsTeacher(Tensor& logits, const Tensor& teacher_logits, int64_t toke
   return rows.kl.sum().item<double>();
 }
 
+// Of each token `words` has a word or more; the rest may be empty.
+double TowardsWords(Tensor& logits, const TopWords& words, int64_t tokens) {
+  constexpr double kNothing = -std::numeric_limits<double>::infinity();
+  const Tensor own = logits.gather(1, words.ids).to(at::kDouble);
+  // Without those words the rest is summed up by itself: as a difference it would lose its digits.
+  logits.scatter_(1, words.ids, kNothing);
+  const Tensor rest = words.ids.size(1) < logits.size(1)
+                          ? RowLogSums(logits)
+                          : at::full({logits.size(0)}, kNothing, own.options());
+  const Tensor log_sum = at::logaddexp(own.logsumexp(1), rest);
+  const Tensor log_q = own - log_sum.unsqueeze(1), log_q_rest = rest - log_sum;
+  const Tensor log_p = words.log_probability.to(at::kDouble),
+               log_p_rest = words.log_rest.to(at::kDouble);
+  const Tensor p = log_p.exp(), p_rest = log_p_rest.exp();
+  // A rest without probability has nothing to lose: 0 log 0.
+  const Tensor of_rest = p_rest * at::where(p_rest.gt(0), log_p_rest - log_q_rest, p_rest);
+  const double loss = (p * (log_p - log_q)).sum().item<double>() + of_rest.sum().item<double>();
+  const double scale = 1.0 / static_cast<double>(tokens);
+  const auto as_floats = [&](const Tensor& difference) {
+    return difference.mul(scale).to(at::kFloat);
+  };
+  logits.sub_(rest.to(at::kFloat).unsqueeze(1)).exp_();
+  logits.mul_(as_floats(log_q_rest.exp() - p_rest).unsqueeze(1));
+  logits.scatter_(1, words.ids, as_floats(log_q.exp() - p));
+  return loss;
+}
+
 // Cross entropy of softmax(hidden * matrix^T) against a target distribution: one-hot `targets`, or
 // the teacher's softmax; in the latter case less the teacher's entropy, i.e. the KL divergence.
 struct HeadLoss : Function<HeadLoss> {
@@ -124,7 +154,7 @@ struct HeadLoss : Function<HeadLoss> {
     const int64_t tokens = hidden.size(0), chunk = ChunkTokens(matrix.size(0));
     const Operands own({hidden, matrix, products});
     std::optional<Operands> teacher;
-    if (!target.ids.defined()) teacher.emplace(target.teacher);
+    if (target.teacher.hidden.defined()) teacher.emplace(target.teacher);
     const Tensor d_hidden =
         hidden.requires_grad() ? at::empty(hidden.sizes(), hidden.options()) : Tensor();
     const Tensor d_matrix =
@@ -133,8 +163,13 @@ struct HeadLoss : Function<HeadLoss> {
     for (int64_t first = 0; first < tokens; first += chunk) {
       const int64_t n = std::min(chunk, tokens - first);
       Tensor logits = own.Logits(first, n);
-      loss += teacher ? TowardsTeacher(logits, teacher->Logits(first, n), tokens)
-                      : TowardsIds(logits, target.ids.narrow(0, first, n), tokens);
+      if (teacher) {
+        loss += TowardsTeacher(logits, teacher->Logits(first, n), tokens);
+      } else if (target.ids.defined()) {
+        loss += TowardsIds(logits, target.ids.narrow(0, first, n), tokens);
+      } else {
+        loss += TowardsWords(logits, target.words.Narrow(first, n), tokens);
+      }
       const Tensor d_logits = logits.to(products);
       if (d_hidden.defined()) Multiply(d_logits, own.matrix, d_hidden.narrow(0, first, n));
       if (d_matrix.defined())
@@ -285,11 +320,17 @@ TokenFigures Measure(const HeadInput& child, const Tensor& targets, const Folded
 }
 
 Tensor CrossEntropyLoss(const HeadInput& head, const Tensor& targets) {
-  return HeadLoss::apply(head.hidden, head.matrix, head.products, HeadTarget{targets, {}});
+  return HeadLoss::apply(head.hidden, head.matrix, head.products, HeadTarget{targets, {}, {}});
 }
 
 Tensor KlLoss(const HeadInput& student, const HeadInput& teacher) {
-  return HeadLoss::apply(student.hidden, student.matrix, student.products, HeadTarget{{}, teacher});
+  return HeadLoss::apply(student.hidden, student.matrix, student.products,
+                         HeadTarget{{}, teacher, {}});
+}
+
+Tensor CoarseKlLoss(const HeadInput& student, const TopWords& teacher) {
+  return HeadLoss::apply(student.hidden, student.matrix, student.products,
+                         HeadTarget{{}, {}, teacher});
 }
 
 Tensor CosineLoss(const Tensor& student, const Tensor& teacher) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "model/math/head.h"
+#include "model/math/top_words.h"
 #include "model/shape/metrics.h"
 
 namespace puzzle {
@@ -73,6 +74,15 @@ struct FoldedParent {
 [[nodiscard]] at::Tensor CrossEntropyLoss(const HeadInput& head, const at::Tensor& targets);
 /// Mean KL(teacher || student); differentiable in the student's hidden and matrix.
 [[nodiscard]] at::Tensor KlLoss(const HeadInput& student, const HeadInput& teacher);
+/// The same of what is kept of a teacher, by the words S of each token and the rest r of them as
+/// one word: mean of sum_{v in S} p_v (log p_v - log q_v) + p_r (log p_r - log q_r), the student's
+/// q_r being that of its words outside of S. At most the whole KL, since taking words together only
+/// loses what tells the two apart (the data-processing inequality; what is lost is p_r times the KL
+/// within the rest), and equal to it where S is the vocabulary. The gradient by a logit z_v is q_v
+/// - p_v in S, and outside (q_r - p_r) exp(z_v) / sum_{w outside} exp(z_w): the rest is moved as
+/// one, and its words keep their proportions. T = 1: how a softer teacher would share out its
+/// probability between S and the rest p_r does not tell.
+[[nodiscard]] at::Tensor CoarseKlLoss(const HeadInput& student, const TopWords& teacher);
 /// Mean over tokens of 1 - cos(student, teacher). Inputs [..., hidden].
 [[nodiscard]] at::Tensor CosineLoss(const at::Tensor& student, const at::Tensor& teacher);
 
