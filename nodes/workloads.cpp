@@ -391,6 +391,24 @@ double BackwardFlops(const TrainedShare& share, const ModelConfig& config, doubl
   return products + 2 * (forward - products) + 2 * share.matrices;
 }
 
+Workload Of(const TeacherLogitsParams& p, const Ports& ports) {
+  const Facts *parent = ports.Get("parent"), *tokens = ports.Get("tokens");
+  if (parent == nullptr || tokens == nullptr) return {};
+  const ModelConfig& config = *parent->model;
+  Workload work = Known({});
+  AddProducts(tokens->tokens() * (BlockFlops(config, tokens->length) + HeadFlops(config)), config,
+              p.compute, work);
+  constexpr int64_t kShortIds = 65536;
+  const double word = 2 + (config.vocab_size <= kShortIds ? 2 : 4);
+  work.disk_bytes = tokens->sequences * (tokens->length - 1) *
+                    (word * Double(std::min(p.k, config.vocab_size)) + 4);
+  work.host_s = work.disk_bytes / kDiskBytesPerS;
+  const double states = 4 * tokens->tokens() * Double(config.hidden_size);
+  work.memory_bytes = 0.4e9 + LargestBlockBytes(config) + std::min(states, kMostDataInMemory) +
+                      4 * Double(config.vocab_size * config.hidden_size);
+  return work;
+}
+
 Workload Of(const GkdParams& p, const Ports& ports) {
   const Facts *teacher = ports.Get("teacher"), *student = ports.Get("student"),
               *tokens = ports.Get("tokens");
@@ -398,11 +416,13 @@ Workload Of(const GkdParams& p, const Ports& ports) {
   const ModelConfig& config = *student->model;
   Workload work = Known(*student);
   const Facts* states = ports.Get("activations");
-  const bool is_stored = states != nullptr && !states->is_online;
+  const bool has_words = ports.Has("teacher_logits");
+  const bool is_stored =
+      (states != nullptr && !states->is_online) || (has_words && p.cosine_weight == 0);
   const double trained = Double(p.steps * p.batch) * tokens->length;
   const TrainedShare share = ShareOf(p, *teacher->model, config);
-  const double head =
-      HeadFlops(config) * (p.kl_weight > 0 || p.lm_weight > 0 ? 3 + (share.head ? 1 : 0) : 0);
+  const double heads = (has_words ? 2 : 3) + (share.head ? 1 : 0);
+  const double head = HeadFlops(config) * (p.kl_weight > 0 || p.lm_weight > 0 ? heads : 0);
   const double blocks = BlockFlops(config, tokens->length);
   AddProducts(
       kGlobalTraining * trained *
@@ -413,6 +433,7 @@ Workload Of(const GkdParams& p, const Ports& ports) {
   DistillationShape shape =
       DistillationShapeOf(p, *teacher->model, config, static_cast<int64_t>(tokens->length), cores);
   shape.stored = ports.Has("precision");
+  if (has_words) shape.TakeTeachersWords(p);
   work.memory_bytes = DistillationBytes(shape, {p.recompute == "on", false});
   return work;
 }
@@ -501,6 +522,7 @@ const std::map<std::string, KindLoad, std::less<>>& Loads() {
       {"precision", Small},
       {"quantize", As<QuantizeParams>},
       {"remove_blocks", As<RemoveBlocksParams>},
+      {"teacher_logits", As<TeacherLogitsParams>},
       {"gkd", As<GkdParams>},
       {"evaluate", As<EvaluateParams>},
       {"export", As<ExportParams>},

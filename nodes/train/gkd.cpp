@@ -32,6 +32,7 @@
 #include "nodes/train/global_loss.h"
 #include "nodes/train/step_memory.h"
 #include "nodes/train/stored_student.h"
+#include "nodes/train/teacher_logits.h"
 #include "nodes/train/trained_parts.h"
 #include "nodes/train/training_loop.h"
 
@@ -91,13 +92,14 @@ class Answers {
 
 // How a distillation by these parameters is computed in the memory that there is; said where it
 // costs time. Throws Error when a step does not fit in any way.
-MemoryChoice MemoryFor(const GkdParams& params, const ModelConfig& teacher,
+MemoryChoice MemoryFor(const GkdParams& params, const TeacherOnDevice& teacher,
                        const Transformer& student, double trained, int64_t length, bool stored,
                        RunContext& context) {
   const at::Device device = student.weights().norm.device();
   if (!device.is_cpu()) return {params.recompute == "on", false};
-  DistillationShape shape =
-      DistillationShapeOf(params, teacher, student.config(), length, AvailableCores());
+  DistillationShape shape = DistillationShapeOf(params, teacher.model.config(), student.config(),
+                                                length, AvailableCores());
+  if (teacher.words) shape.TakeTeachersWords(params);
   shape.trained = trained;
   shape.stored = stored;
   shape.in_bf16 = ProductType(params.compute, device.str()) == at::kBFloat16;
@@ -149,6 +151,17 @@ std::vector<Tensor> StatesWithoutGradients(const TeacherStates& states,
                                            const std::vector<int64_t>& rows) {
   const at::NoGradGuard no_grad;
   return states(rows);
+}
+
+// What the losses ask of a teacher.
+TeacherOutput OutputOf(const TeacherOnDevice& teacher, const GkdParams& params,
+                       const std::vector<int64_t>& rows) {
+  TeacherOutput output;
+  if (teacher.words && params.kl_weight > 0)
+    output.words = teacher.words(rows).To(DeviceOf(teacher.model));
+  if (!teacher.words || params.cosine_weight > 0)
+    output.states = StatesWithoutGradients(teacher.states, rows);
+  return output;
 }
 
 bool IsInBf16(const Transformer& model) {
@@ -269,9 +282,8 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
   // Who shares the student's memory.
   const ThreadTeam here = places.are_several() ? ThreadTeam() : team;
   WarnOfIdleLanes(here.size, RowParts(params.batch, device), context);
-  const MemoryChoice memory =
-      MemoryFor(params, teacher.model.config(), student, ElementsOf(parts.parameters()),
-                tokens.length, !types.empty(), context);
+  const MemoryChoice memory = MemoryFor(params, teacher, student, ElementsOf(parts.parameters()),
+                                        tokens.length, !types.empty(), context);
   const auto in_file = [&](int64_t elements) {
     return FileTensor(context.ScratchPath(), {elements}, at::kFloat);
   };
@@ -329,7 +341,7 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
               stored.Through(parts.With(gradients.Leaves(part), places.OthersOf(part)), seen);
           const auto counted = answers.Of(rows);
           const double share = counted ? answers.Share(rows, batch) : 1.0;
-          return GlobalLoss(its.model, StatesWithoutGradients(its.states, rows),
+          return GlobalLoss(its.model, OutputOf(its, params, rows),
                             blocks ? own : own.WithProductsIn(products), blocks,
                             tokens.Rows(rows).to(places.DeviceOfPart(part)), params,
                             memory.recompute, counted ? &*counted : nullptr, broken) *
@@ -353,9 +365,24 @@ StoredTypes TypesOfStudent(const Inputs& inputs, const ModelConfig& student) {
   return inputs.Get<Precision>("precision")->TypesFor(student);
 }
 
+// What was stored of the teacher's answers; null where nobody connected it. Throws Error when it
+// is about other models or tokens, or does not say what the losses ask for.
+std::shared_ptr<const TeacherLogits> StoredAnswers(const GkdParams& params, const Inputs& inputs) {
+  if (!inputs.Has("teacher_logits")) return nullptr;
+  if (params.cosine_weight > 0 && !inputs.Has("activations"))
+    throw Error(
+        "the teacher's logits do not have the hidden states that `cosine_weight` compares: set it "
+        "to 0, or connect `activations` too");
+  const auto answers = inputs.Get<TeacherLogits>("teacher_logits");
+  answers->Check(inputs.One<Checkpoint>("teacher").digest(),
+                 inputs.One<TokenSet>("tokens").digest());
+  return answers;
+}
+
 }  // namespace
 
 Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& context) {
+  const std::shared_ptr<const TeacherLogits> answers = StoredAnswers(params, inputs);
   const auto teacher_input = inputs.One<Checkpoint>("teacher");
   auto teacher_checkpoint = teacher_input.Load();
   auto student_checkpoint = inputs.Get<Checkpoint>("student");
@@ -403,6 +430,9 @@ Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& con
   } else {
     for (TeacherOnDevice& teacher : teachers) teacher.states = StatesOf(teacher.model, *tokens);
   }
+  if (answers != nullptr)
+    for (TeacherOnDevice& teacher : teachers)
+      teacher.words = [answers](const std::vector<int64_t>& rows) { return answers->Read(rows); };
   const GlobalDistillation end =
       DistillGlobally(teachers, student, *tokens, params,
                       context.seed() + static_cast<uint64_t>(params.seed), context, types);
@@ -413,6 +443,7 @@ Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& con
                     {"lr", params.PeakRate(student.config().hidden_size)},
                     {"product_bits", bits(ProductType(params.compute, device))},
                     {"head_product_bits", bits(HeadProducts(params, device))}};
+  if (answers != nullptr) result.figures["teacher_words"] = static_cast<double>(answers->k());
   if (!std::isnan(end.held_out)) {
     result.figures["held_out_kl_before"] = end.held_out_before;
     result.figures["held_out_kl"] = end.held_out;

@@ -8,6 +8,7 @@
 
 #include "graph/kind/kind.h"
 #include "model/files/stored_parts.h"
+#include "model/math/top_words.h"
 #include "model/transformer.h"
 #include "nodes/data/artifacts.h"
 #include "nodes/train/kinds.h"
@@ -23,10 +24,16 @@ using TeacherStates = std::function<std::vector<at::Tensor>(const std::vector<in
 /// long.
 [[nodiscard]] TeacherStates StatesOf(const Transformer& model, const TokenSet& tokens);
 
-/// A teacher on one device.
+/// The teacher's likeliest words at every prediction of some sequences, one after another, on any
+/// device. Called from several threads at once.
+using TeacherWords = std::function<TopWords(const std::vector<int64_t>& rows)>;
+
+/// A teacher on one device. With `words` its head is not asked in training, nor are its states
+/// unless hidden states are compared.
 struct TeacherOnDevice {
   Transformer model;
   TeacherStates states;
+  TeacherWords words = {};
 };
 
 /// How a distillation ended.
@@ -51,6 +58,8 @@ struct GlobalDistillation {
 /// before, during and after the training the one with the least KL there is the result. Without
 /// any, a loss that is not finite is an Error; what is said names its term. Throws Error when
 /// answers are wanted that are not there, and when a step does not fit the memory.
+/// Where the teachers have `words` the KL of the training is that of those words and of all others
+/// as one (CoarseKlLoss), at most the whole one; the KL held out is the whole one in any case.
 /// With `types` all of this, the KL held out too, is about the model that a file with them holds
 /// (StoredStudent); the weights that are trained, and the result, are those before the rounding.
 GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,

@@ -35,7 +35,7 @@ at::ScalarType HeadProducts(const GkdParams& params, const std::string& device) 
   return ProductType(params.head_compute == "auto" ? params.compute : params.head_compute, device);
 }
 
-Tensor GlobalLoss(const Transformer& teacher, const std::vector<Tensor>& states,
+Tensor GlobalLoss(const Transformer& teacher, const TeacherOutput& output,
                   const Transformer& student, const RoundedBlocks& rounded, const Tensor& ids,
                   const GkdParams& params, bool recompute, const CountedPredictions* counted,
                   BrokenTerm& broken) {
@@ -55,7 +55,8 @@ Tensor GlobalLoss(const Transformer& teacher, const std::vector<Tensor>& states,
     x = recompute ? RecomputedBlocks(student, x, layer, layer + 1, rounded)
                   : FusedBlocks(student, rounded, x, layer, layer + 1);
     if (params.cosine_weight > 0)
-      cosine = cosine + CosineLoss(compared(x), compared(states[static_cast<size_t>(layer) + 1]));
+      cosine =
+          cosine + CosineLoss(compared(x), compared(output.states[static_cast<size_t>(layer) + 1]));
     ++surviving;
   }
   Tensor loss = at::zeros({}, x.options());
@@ -67,8 +68,12 @@ Tensor GlobalLoss(const Transformer& teacher, const std::vector<Tensor>& states,
   const at::ScalarType products = HeadProducts(params, student.weights().embedding.device().str());
   const HeadInput student_head{chosen(PredictingStates(student.FinalNorm(x))),
                                student.weights().HeadMatrix(), products};
-  if (params.kl_weight > 0) {
-    const HeadInput teacher_head{chosen(PredictingStates(teacher.FinalNorm(states.back()))),
+  if (params.kl_weight > 0 && output.words.ids.defined()) {
+    const auto& [words, log_probability, log_rest] = output.words;
+    add("KL", params.kl_weight,
+        CoarseKlLoss(student_head, {chosen(words), chosen(log_probability), chosen(log_rest)}));
+  } else if (params.kl_weight > 0) {
+    const HeadInput teacher_head{chosen(PredictingStates(teacher.FinalNorm(output.states.back()))),
                                  teacher.weights().HeadMatrix(), products};
     add("KL", params.kl_weight, KlLoss(student_head, teacher_head));
   }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "model/fused_blocks.h"
+#include "model/math/top_words.h"
 #include "nodes/data/counted_predictions.h"
 #include "nodes/train/kinds.h"
 
@@ -27,12 +28,18 @@ class BrokenTerm {
 /// The type of the products with the vocabulary.
 [[nodiscard]] at::ScalarType HeadProducts(const GkdParams& params, const std::string& device);
 
+/// What a teacher says of some sequences, as far as losses ask.
+struct TeacherOutput {
+  std::vector<at::Tensor> states;  // TeacherStates of gkd.h
+  TopWords words;                  // of every prediction; undefined: those of the last state
+};
+
 /// The training loss of some sequences `ids`: kl_weight * KL(teacher || student) + cosine_weight *
 /// the mean over surviving layers of (1 - cos of the states behind them) + lm_weight * cross
-/// entropy; only of the predictions that count, unless `counted` is null. `states` are the
-/// teacher's (TeacherStates of gkd.h); the student's blocks are FusedBlocks with `rounded`.
-[[nodiscard]] at::Tensor GlobalLoss(const Transformer& teacher,
-                                    const std::vector<at::Tensor>& states,
+/// entropy; only of the predictions that count, unless `counted` is null. With the teacher's
+/// `words` KL is CoarseKlLoss (model/math/losses.h). The student's blocks are FusedBlocks with
+/// `rounded`.
+[[nodiscard]] at::Tensor GlobalLoss(const Transformer& teacher, const TeacherOutput& output,
                                     const Transformer& student, const RoundedBlocks& rounded,
                                     const at::Tensor& ids, const GkdParams& params, bool recompute,
                                     const CountedPredictions* counted, BrokenTerm& broken);

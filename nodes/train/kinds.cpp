@@ -146,6 +146,24 @@ NodeKind AssembleKind() {
       .Out("checkpoint");
 }
 
+NodeKind TeacherLogitsKind() {
+  return Kind<TeacherLogitsParams>("teacher_logits", 1,
+                                   "The parent's likeliest words at every token, once for all "
+                                   "distillations of its children on these tokens.")
+      .In("parent", "checkpoint", "the teacher")
+      .In("tokens", "tokens", "training text of `gkd`")
+      .Param("k", &TeacherLogitsParams::k, {Between(1, 1 << 16)},
+             "words of a token, of which all others together are one more: 4 k + 4 bytes, 6 k + 4 "
+             "where the vocabulary has more than 65,536")
+      .Param("compute", &TeacherLogitsParams::compute, {OneOf({"fp32", "bf16"})},
+             "type of the products, those with the vocabulary too; bf16 only where the device is "
+             "faster at it")
+      .Param("batch", &TeacherLogitsParams::batch, {Between(1, 1 << 20), Unkeyed()},
+             "sequences at a time")
+      .Out("teacher_logits")
+      .On(Needs::kDevice);
+}
+
 NodeKind GkdKind() {
   Kind<GkdParams> kind("gkd", 4,
                        "Global knowledge distillation: repairs an assembled child (Puzzle, "
@@ -159,6 +177,11 @@ NodeKind GkdKind() {
                   "the types that a file is to hold the student in: trains what its readers will "
                   "compute with; the result is in full precision, for `quantize` and `export` with "
                   "the same types")
+      .InOptional("teacher_logits", "teacher_logits",
+                  "the teacher's likeliest words on the same tokens, which take the place of its "
+                  "forward pass: the loss is the KL of them and of the rest as one, and "
+                  "`cosine_weight` 0, unless `activations` have the states; the KL held out stays "
+                  "the whole one")
       .Param("steps", &GkdParams::steps, {Between(1, 1e12)}, "optimizer steps")
       .Param("train", &GkdParams::train, {OneOf({"all", "changed", "norms", "adapters"})},
              "the whole child; its sub-blocks that are not the teacher's; norms, biases and the "
@@ -211,7 +234,8 @@ NodeKind GkdKind() {
 }  // namespace
 
 std::vector<NodeKind> TrainKinds() {
-  return {PretrainKind(), BldKind(), JoinKind(), ShortlistKind(), AssembleKind(), GkdKind()};
+  return {PretrainKind(), BldKind(),           JoinKind(), ShortlistKind(),
+          AssembleKind(), TeacherLogitsKind(), GkdKind()};
 }
 
 }  // namespace puzzle

@@ -83,6 +83,12 @@ struct GkdParams : TrainingParams, LossOn {
   int64_t seed = 1;
 };
 
+struct TeacherLogitsParams {
+  int64_t k = 64;
+  std::string compute = "fp32";
+  int64_t batch = 8;  // sequences at a time
+};
+
 /// The tables of this room's kinds.
 [[nodiscard]] std::vector<NodeKind> TrainKinds();
 /// The functions behind them; needs libtorch (bodies.cpp).

@@ -60,8 +60,8 @@ int64_t RowsOfPart(const DistillationShape& shape) {
   return (shape.batch + shape.parts - 1) / shape.parts;
 }
 
-// Of one part: the logits of a chunk and their gradients, the gradient of the vocabulary's matrix,
-// and both models' matrices in the type of the products.
+// Of one part: the logits of a chunk, which their gradients take the place of, the gradient of the
+// vocabulary's matrix, and the models' matrices in the type of the products.
 double HeadBytes(const DistillationShape& shape) {
   if (!shape.has_all_losses) return 0;
   const int64_t vocabulary = std::max<int64_t>(shape.student.vocab_size, 1);
@@ -69,8 +69,10 @@ double HeadBytes(const DistillationShape& shape) {
       std::min(std::max<int64_t>(16, kChunkLogits / vocabulary), RowsOfPart(shape) * shape.length);
   const double logits = AsDouble(tokens * vocabulary);
   const double matrix = AsDouble(vocabulary * shape.student.hidden_size);
-  return (2 * kFloat + (shape.head_in_bf16 ? kBf16 : 0)) * logits +
-         (shape.trains_head ? kFloat * matrix : 0) + (shape.head_in_bf16 ? 2 * kBf16 * matrix : 0);
+  const double models = shape.has_teachers_head ? 2 : 1;
+  return (models * kFloat + (shape.head_in_bf16 ? kBf16 : 0)) * logits +
+         (shape.trains_head ? kFloat * matrix : 0) +
+         (shape.head_in_bf16 ? models * kBf16 * matrix : 0);
 }
 
 double PartBytes(const DistillationShape& shape, bool recompute) {
@@ -78,7 +80,7 @@ double PartBytes(const DistillationShape& shape, bool recompute) {
   const double state = kFloat * AsDouble(tokens * shape.student.hidden_size);
   const double layers = AsDouble(shape.student.n_layers());
   const double kept = block::KeptForGradients(shape.student, tokens, shape.fused);
-  return (layers + 1) * state +  // the teacher's
+  return (shape.has_teachers_states ? (layers + 1) * state : 0) +
          (recompute ? layers * state + kept / std::max(layers, 1.0) : kept) + HeadBytes(shape) +
          kFloat * shape.adapted;
 }
@@ -104,6 +106,11 @@ DistillationShape DistillationShapeOf(const GkdParams& params, const ModelConfig
   shape.parts = std::min(params.batch, kParts);
   shape.threads = threads;
   return shape;
+}
+
+void DistillationShape::TakeTeachersWords(const GkdParams& params) {
+  has_teachers_states = params.cosine_weight > 0;
+  has_teachers_head = false;
 }
 
 double ModelBytes(const DistillationShape& shape) {

@@ -21,13 +21,18 @@ struct DistillationShape {
   bool head_in_bf16 = false;  // the products with the vocabulary
   bool fused = false;         // the student's blocks are FusedBlocks
   bool stored = false;        // what a file holds of the student is there beside it (StoredStudent)
-  bool has_all_losses = true;  // false: of states alone, without a product with the vocabulary
-  int64_t batch = 1;           // sequences
-  int64_t length = 1;          // of a sequence
-  int64_t parts = 1;           // into which a batch is split
-  int64_t threads = 1;         // how many of them are in work at once, at most
+  bool has_all_losses = true;       // false: of states alone, without a product with the vocabulary
+  bool has_teachers_states = true;  // of a step's sequences
+  bool has_teachers_head = true;    // computes its logits
+  int64_t batch = 1;                // sequences
+  int64_t length = 1;               // of a sequence
+  int64_t parts = 1;                // into which a batch is split
+  int64_t threads = 1;              // how many of them are in work at once, at most
   /// Bytes of what only is read, or seldom: more lies in files.
   double most_in_memory = 256e6;
+
+  /// The teacher's answers come from a store (`teacher_logits`).
+  void TakeTeachersWords(const GkdParams& params);
 };
 
 /// By the parameters, on so many threads, where bf16 is as fast as it is asked for.

@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -29,41 +28,13 @@
 #include "tests/model/same_bits.h"
 #include "tests/model/tiny_model.h"
 #include "tests/nodes/fake_inputs.h"
+#include "tests/nodes/step_contexts.h"
 
 namespace puzzle {
 namespace {
 
 using at::Tensor;
 using testing::HasSubstr;
-namespace fs = std::filesystem;
-
-// Stops a training at one of its rounds; keeps what was saved last, in a file.
-class StoppingContext final : public FakeContext {
- public:
-  explicit StoppingContext(std::string path) : path_(std::move(path)) {}
-  void StopAt(int round) {
-    rounds_ = 0;
-    stop_at_ = round;
-  }
-  [[nodiscard]] int rounds() const { return rounds_; }
-
-  void Poll(double, std::string_view) override {
-    if (++rounds_ == stop_at_) throw Cancelled();
-  }
-  std::shared_ptr<const ArchiveReader> LastSavePoint() override {
-    return fs::exists(path_) ? Hdf5Format().open(path_) : nullptr;
-  }
-  void KeepSavePoint(const std::function<void(ArchiveWriter&)>& save) override {
-    const auto archive = Hdf5Format().create(path_);
-    save(*archive);
-    archive->Close();
-  }
-
- private:
-  std::string path_;
-  int rounds_ = 0;
-  int stop_at_ = -1;
-};
 
 class DistillTest : public testing::Test {
  protected:

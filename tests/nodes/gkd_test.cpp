@@ -17,7 +17,6 @@
 #include <utility>
 #include <vector>
 
-#include "graph/run/lane_team.h"
 #include "io/error.h"
 #include "model/files/stored_parts.h"
 #include "model/math/runtime.h"
@@ -28,6 +27,7 @@
 #include "tests/model/same_bits.h"
 #include "tests/model/tiny_model.h"
 #include "tests/nodes/fake_inputs.h"
+#include "tests/nodes/step_contexts.h"
 
 namespace puzzle {
 namespace {
@@ -39,33 +39,6 @@ class CountingContext final : public FakeContext {
  public:
   void Poll(double, std::string_view) override { ++rounds; }
   int rounds = 0;
-};
-
-// Lanes that share a step: threads of its own beside the caller's.
-class TeamContext final : public FakeContext {
- public:
-  explicit TeamContext(size_t lanes) : team_(lanes), devices_(lanes) {
-    for (size_t number = 1; number < lanes; ++number) {
-      members_.emplace_back([this, number] {
-        BindThreadToDevice("cpu");  // no gradients, as on a lane
-        SetThreads(1);
-        team_.Serve(number);
-      });
-    }
-  }
-  ~TeamContext() override {
-    team_.Dismiss();
-    for (std::thread& member : members_) member.join();
-  }
-  std::vector<Device> devices() const override { return devices_; }
-  void OnEach(const std::function<void(size_t)>& work) override { team_.OnEach(work); }
-  void Poll(double, std::string_view) override { ++rounds; }
-  int rounds = 0;
-
- private:
-  LaneTeam team_;
-  std::vector<Device> devices_;
-  std::vector<std::thread> members_;
 };
 
 // Keeps whoever asks for several sequences, as parts of a batch do, until `threads` have.

@@ -58,6 +58,7 @@ TEST(OldStoresTest, KindsAreOfTheVersionsThatStoresKnow) {
                                                {"sweep", 1},
                                                {"synthetic_text", 1},
                                                {"tasks", 1},
+                                               {"teacher_logits", 1},
                                                {"timed_command", 1},
                                                {"tokenize", 3},
                                                {"verdict", 1}};
@@ -66,26 +67,28 @@ TEST(OldStoresTest, KindsAreOfTheVersionsThatStoresKnow) {
   EXPECT_EQ(found, expected);
 }
 
-// The recipe as written by hand from the tables of 17efd4f, which knew no port `precision`;
+// The recipe as written by hand from the tables of 17efd4f, which knew neither port `precision` nor
+// `teacher_logits`;
 // score_key_test.cpp says that the parameters are those of a graph that gives none.
-TEST(OldStoresTest, ADistillationWithoutAPrecisionIsThatOfATimeThatKnewNone) {
+TEST(OldStoresTest, ADistillationWithoutNewPortsIsThatOfATimeThatKnewNone) {
   const std::string params =
       R"({"batch":8,"checks":5,"clip":1,"compute":"fp32","cosine_weight":1,"holdout":4,)"
       R"("kl_weight":1,"lm_weight":0,"lr":0,"patience":0,"rank":16,"seed":1,"steps":240,)"
       R"("train":"all","warmup":0.05,"weight_decay":0.1})";
   for (const NodeKind& kind : PuzzleKinds()) {
     if (kind.name != "gkd") continue;
-    ASSERT_EQ(kind.ports.size(), 5u);
-    EXPECT_EQ(Recipe(kind, params, {{"a"}, {"b"}, {"c"}, {}, {}}),
+    ASSERT_EQ(kind.ports.size(), 6u);
+    EXPECT_EQ(Recipe(kind, params, {{"a"}, {"b"}, {"c"}, {}, {}, {}}),
               R"({"format":1,"inputs":{"teacher":["a"],"student":["b"],"tokens":["c"]},)"
               R"("kind":"gkd","params":)" +
                   params + R"(,"version":4})");
-    EXPECT_EQ(Recipe(kind, params, {{"a"}, {"b"}, {"c"}, {"d"}, {}}),
+    EXPECT_EQ(Recipe(kind, params, {{"a"}, {"b"}, {"c"}, {"d"}, {}, {}}),
               R"({"format":1,"inputs":{"teacher":["a"],"student":["b"],"tokens":["c"],)"
               R"("activations":["d"]},"kind":"gkd","params":)" +
                   params + R"(,"version":4})");
-    EXPECT_NE(Recipe(kind, params, {{"a"}, {"b"}, {"c"}, {}, {"d"}}),
-              Recipe(kind, params, {{"a"}, {"b"}, {"c"}, {}, {}}));
+    const std::string without = Recipe(kind, params, {{"a"}, {"b"}, {"c"}, {}, {}, {}});
+    EXPECT_NE(Recipe(kind, params, {{"a"}, {"b"}, {"c"}, {}, {"d"}, {}}), without);
+    EXPECT_NE(Recipe(kind, params, {{"a"}, {"b"}, {"c"}, {}, {}, {"d"}}), without);
   }
 }
 

@@ -104,6 +104,8 @@ TEST(ParameterRangesTest, AreThoseThatGraphsRelyOn) {
                                                  {"sweep.time_limit_s", {0.01, kInfinity}},
                                                  {"synthetic_text.stories", {1, 1e7}},
                                                  {"tasks.limit", {0, 1e9}},
+                                                 {"teacher_logits.batch", {1, kBatch}},
+                                                 {"teacher_logits.k", {1, kMany}},
                                                  {"timed_command.memory_mib", {0, kMib}},
                                                  {"timed_command.threads", {0, 4096}},
                                                  {"tokenize.length", {2, kTokens}},

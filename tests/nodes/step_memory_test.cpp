@@ -75,6 +75,20 @@ TEST(StepMemoryTest, WhatIsNotTrainedTakesItsWeightsAlone) {
   EXPECT_GT(of(), norms - 1.05 * 12 * kNorms) << "matrices made anew";
 }
 
+TEST(StepMemoryTest, ATeacherThatHasAnsweredTakesNoRoomInAStep) {
+  GkdParams params;
+  DistillationShape answered = Shape8();
+  answered.TakeTeachersWords(params);
+  const auto saved = [&] {
+    return DistillationBytes(Shape8(), kFastest) - DistillationBytes(answered, kFastest);
+  };
+  constexpr double kHead = 4 * 49152.0 * 170 + 2 * 49152.0 * 576;  // its logits, its matrix in bf16
+  EXPECT_NEAR(saved(), 1.05 * kHead, 1) << "hidden states are compared";
+  params.cosine_weight = 0;
+  answered.TakeTeachersWords(params);
+  EXPECT_NEAR(saved(), 1.05 * (kHead + 31 * 4 * 576 * 2 * 512), 1);
+}
+
 TEST(StepMemoryTest, WhatAFileHoldsIsACopyMore) {
   DistillationShape stored = Shape8();
   stored.stored = true;

@@ -110,6 +110,36 @@ TEST(WorkloadsTest, CapturingHoldsALayerAndTheStatesBehindIt) {
   EXPECT_EQ(capture().memory_bytes, two.memory_bytes) << "however many there are";
 }
 
+TEST(WorkloadsTest, ATeacherThatHasAnsweredCostsItsAnswersOnce) {
+  const Small small;
+  TeacherLogitsParams words;
+  words.k = 10;
+  const Workload answers =
+      Load("teacher_logits", words, {{"parent", &small.parent}, {"tokens", &small.tokens}});
+  EXPECT_EQ(answers.disk_bytes, 100 * 31 * (10 * (2 + 2) + 4));
+  constexpr double kBlocks = 2 * (kAttention + kFfn);
+  EXPECT_NEAR(answers.flops / small.states.flops, (kBlocks + kHead) / kBlocks, 1e-9);
+  words.k = 1000;
+  EXPECT_EQ(Load("teacher_logits", words, {{"parent", &small.parent}, {"tokens", &small.tokens}})
+                .disk_bytes,
+            100 * 31 * (259 * (2 + 2) + 4))
+      << "all words";
+  GkdParams gkd;
+  gkd.cosine_weight = 0;
+  Inputs inputs = {
+      {"teacher", &small.parent}, {"student", &small.parent}, {"tokens", &small.tokens}};
+  const Workload beside = Load("gkd", gkd, inputs);
+  inputs["teacher_logits"] = &answers;
+  const Workload stored = Load("gkd", gkd, inputs);
+  EXPECT_NEAR(stored.flops / beside.flops, (3 * kBlocks + 3 * kHead) / (4 * kBlocks + 4 * kHead),
+              1e-9);
+  EXPECT_LT(stored.memory_bytes, beside.memory_bytes);
+  gkd.cosine_weight = 1;
+  EXPECT_NEAR(Load("gkd", gkd, inputs).flops / beside.flops,
+              (4 * kBlocks + 3 * kHead) / (4 * kBlocks + 4 * kHead), 1e-9)
+      << "states are computed";
+}
+
 // Of what is not trained no gradients are computed and no moments kept.
 TEST(WorkloadsTest, ADistillationCostsWhatItTrains) {
   const Small small;
