@@ -1,10 +1,12 @@
 // What a step of global distillation costs: processor time and memory. The student is MODEL with
 // three quarters of every FFN's channels; nothing is held out, so that only training is measured.
 // With LANES several lanes of THREADS threads each share a step, as with `devices`; MEMORY is what
-// the step may take, in MiB, as with `--memory`.
+// the step may take, in MiB, as with `--memory`. With WORDS the loss is KL alone: 0 runs the
+// teacher beside the student, k takes so many of its likeliest words beforehand, as
+// `teacher_logits` does, and says what that costs.
 //
 //   build/gkd_bench MODEL TEXT [BATCH [STEPS [LENGTH [COMPUTE [RECOMPUTE [THREADS [HEAD
-//   [LANES [MEMORY]]]]]]]]]
+//   [LANES [MEMORY [WORDS]]]]]]]]]]
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -28,6 +30,7 @@
 #include "io/file.h"
 #include "io/tokenizer.h"
 #include "model/files/checkpoint.h"
+#include "model/math/losses.h"
 #include "model/math/runtime.h"
 #include "model/pch.h"
 #include "model/surgery.h"
@@ -133,8 +136,33 @@ ModelWeights Narrowed(ModelWeights model) {
   return Clone(model);
 }
 
+// The `k` likeliest words of all sequences, taken one after another; says what that costs.
+TeacherWords WordsOf(const TeacherOnDevice& teacher, const TokenSet& tokens, int64_t k,
+                     at::ScalarType products) {
+  const at::NoGradGuard no_grad;
+  const double start = ProcessorSeconds();
+  const at::Tensor matrix = teacher.model.weights().HeadMatrix().to(products);
+  std::vector<TopWords> all;
+  for (int64_t row = 0; row < tokens.sequences(); ++row) {
+    const at::Tensor last = teacher.model.FinalNorm(teacher.states({row}).back());
+    all.push_back(TopWordsOf({PredictingStates(last), matrix, products}, k));
+  }
+  fmt::print("{} words of {} tokens taken in {:.1f} processor s\n", k, tokens.ids.size(),
+             ProcessorSeconds() - start);
+  return [all](const std::vector<int64_t>& rows) {
+    std::vector<at::Tensor> ids, log_probability, log_rest;
+    for (const int64_t row : rows) {
+      const TopWords& words = all[static_cast<size_t>(row)];
+      ids.push_back(words.ids);
+      log_probability.push_back(words.log_probability);
+      log_rest.push_back(words.log_rest);
+    }
+    return TopWords{at::cat(ids), at::cat(log_probability), at::cat(log_rest)};
+  };
+}
+
 void Run(const std::string& folder, const std::string& text, const GkdParams& params,
-         int64_t length, int threads, uint64_t memory) {
+         int64_t length, int threads, uint64_t memory, int64_t words) {
   Context context(static_cast<size_t>(params.devices), threads, memory);
   Transformer parent(LoadCheckpoint(folder));
   const Transformer student(Narrowed(parent.weights()));
@@ -143,7 +171,7 @@ void Run(const std::string& folder, const std::string& text, const GkdParams& pa
   const auto tokenizer = FindTokenizer(folder);
   const TokenSet tokens = PackTokens(ReadWholeFile(text, 1 << 30), *tokenizer,
                                      {.length = length, .sequences = params.batch * params.steps});
-  const TeacherStates states = StatesOf(teacher, tokens);
+  TeacherOnDevice on_cpu{teacher, StatesOf(teacher, tokens)};
   fmt::print(
       "{}\n{} x {} tokens a step, {}, head {}, recompute {}, {} lanes of {} threads; student "
       "{:.1f} "
@@ -151,10 +179,10 @@ void Run(const std::string& folder, const std::string& text, const GkdParams& pa
       RuntimeDescription(), params.batch, length, params.compute, params.head_compute,
       params.recompute, params.devices, threads,
       static_cast<double>(ByteSize(student.weights())) / 4e6, PeakGib());
+  if (words > 0) on_cpu.words = WordsOf(on_cpu, tokens, words, ProductType(params.compute, "cpu"));
   const auto begin = std::chrono::steady_clock::now();
   const double start = ProcessorSeconds();
-  const GlobalDistillation end =
-      DistillGlobally({{teacher, states}}, student, tokens, params, 1, context);
+  const GlobalDistillation end = DistillGlobally({on_cpu}, student, tokens, params, 1, context);
   const double seconds = ProcessorSeconds() - start;
   const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - begin;
   const double trained = static_cast<double>(params.steps * params.batch * length);
@@ -173,7 +201,7 @@ int main(int argc, char** argv) {
   if (argc < 3) {
     fmt::print(stderr,
                "gkd_bench MODEL TEXT [BATCH [STEPS [LENGTH [COMPUTE [RECOMPUTE [THREADS [HEAD "
-               "[LANES [MEMORY]]]]]]]]]\n");
+               "[LANES [MEMORY [WORDS]]]]]]]]]]\n");
     return 2;
   }
   const auto number = [&](int index, int otherwise) {
@@ -191,5 +219,7 @@ int main(int argc, char** argv) {
   params.head_compute = argc > 9 ? argv[9] : "auto";
   params.devices = number(10, 1);
   const uint64_t memory = argc > 11 ? uint64_t(number(11, 1)) << 20 : UINT64_MAX;
-  puzzle::Run(argv[1], argv[2], params, number(5, 512), threads, memory);
+  if (argc > 12) params.cosine_weight = 0;
+  const int64_t words = argc > 12 ? std::atoi(argv[12]) : 0;
+  puzzle::Run(argv[1], argv[2], params, number(5, 512), threads, memory, words);
 }
