@@ -4,7 +4,6 @@
 #include <cmath>
 #include <numbers>
 
-#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include "io/error.h"
@@ -22,11 +21,8 @@ constexpr int64_t kElementsTogether = int64_t{1} << 22;  // for one thread
 
 // How libtorch splits a sum, and so its last bits, depends on the number of threads: one.
 double NormOnOneThread(const Tensor& values) {
-  const int threads = at::get_num_threads();
-  SetThreads(1);
-  const double norm = values.norm().item<double>();
-  SetThreads(threads);
-  return norm;
+  const ThreadsGuard one(1);
+  return values.norm().item<double>();
 }
 
 }  // namespace

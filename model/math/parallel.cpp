@@ -38,18 +38,19 @@ void ParallelForHere(int64_t count, const std::function<void(int64_t)>& work) {
       if (failure == nullptr) failure = std::current_exception();
     }
   };
-  std::vector<std::thread> helpers;
-  for (int64_t i = 1; i < std::min<int64_t>(threads, count); ++i) {
-    helpers.emplace_back([&] {
-      SetThreads(1);
-      at::GradMode::set_enabled(with_gradients);
-      serve();
-    });
+  const int64_t workers = std::min<int64_t>(threads, count);
+  {
+    const ThreadsGuard own(workers > 1 ? 1 : threads);
+    std::vector<std::jthread> helpers;  // joined even where the next cannot be started
+    for (int64_t i = 1; i < workers; ++i) {
+      helpers.emplace_back([&] {
+        SetThreads(1);
+        at::GradMode::set_enabled(with_gradients);
+        serve();
+      });
+    }
+    serve();
   }
-  if (threads > 1 && count > 1) SetThreads(1);
-  serve();
-  for (std::thread& helper : helpers) helper.join();
-  SetThreads(threads);
   if (failure != nullptr) std::rethrow_exception(failure);
 }
 

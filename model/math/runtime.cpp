@@ -59,6 +59,14 @@ void SetThreads(int threads) {
   set(threads);
 }
 
+ThreadsGuard::ThreadsGuard(int threads) : before_(at::get_num_threads()) {
+  SetThreads(threads);
+}
+
+ThreadsGuard::~ThreadsGuard() {
+  SetThreads(before_);
+}
+
 void BindThreadToDevice(const std::string& name) {
   const at::Device device(name);
   if (device.is_cuda() && !at::hasCUDA())

@@ -17,6 +17,19 @@ void PrepareTensorRuntime();
 /// for the whole process and its pool serves one caller at a time.
 void SetThreads(int threads);
 
+/// SetThreads while it lives; then the thread has as many as before, whatever happened. Belongs to
+/// that thread.
+class ThreadsGuard {
+ public:
+  explicit ThreadsGuard(int threads);
+  ThreadsGuard(const ThreadsGuard&) = delete;
+  ThreadsGuard& operator=(const ThreadsGuard&) = delete;
+  ~ThreadsGuard();
+
+ private:
+  int before_;
+};
+
 /// Prepares the calling thread to compute on `device` ("cpu", "cuda:0"): current device, no
 /// gradients unless asked for. Throws Error when there is no such device.
 void BindThreadToDevice(const std::string& device);

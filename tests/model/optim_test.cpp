@@ -11,6 +11,7 @@
 #include <functional>
 #include <thread>
 
+#include "model/math/runtime.h"
 #include "tests/model/tiny_model.h"
 
 namespace puzzle {
@@ -59,30 +60,36 @@ TEST(OptimTest, AGradientThatIsNotFiniteChangesNothing) {
 
 // Of a gradient that libtorch's own norm would split among the threads, and updates in two pieces.
 TEST(OptimTest, AStepHasTheSameBitsOnAnyNumberOfThreads) {
-  const int threads_before = at::get_num_threads();
   const ThreadTeam two{2, [](const std::function<void(size_t)>& work) {
                          std::thread other([&] {
-                           at::set_num_threads(1);
+                           SetThreads(1);
                            work(1);
                          });
                          work(0);
                          other.join();
                        }};
   const auto after = [&](int threads, const ThreadTeam& team) {
-    at::set_num_threads(threads);
+    const ThreadsGuard guard(threads);
     const Tensor values = RandomTensor({5000, 1000}, 3);
     AdamW optimizer({values}, {.clip_norm = 0.5}, team);
     for (uint64_t step = 0; step < 3; ++step) {
       values.mutable_grad().copy_(RandomTensor({5000, 1000}, 10 + step));
       (void)optimizer.Step(1e-2);
     }
-    at::set_num_threads(threads_before);
     return values.detach().clone();
   };
   const Tensor expected = after(1, {});
   EXPECT_TRUE(after(2, {}).equal(expected));
   EXPECT_TRUE(after(3, {}).equal(expected));
   EXPECT_TRUE(after(1, two).equal(expected));
+}
+
+// A tensor of no values, which has no norm.
+TEST(OptimTest, AStepThatFailsLeavesTheThreadsAsTheyWere) {
+  AdamW optimizer({at::empty({3}, at::TensorOptions().device(at::kMeta))}, {});
+  const ThreadsGuard three(3);
+  EXPECT_ANY_THROW((void)optimizer.Step(0.1));
+  EXPECT_EQ(at::get_num_threads(), 3);
 }
 
 TEST(OptimTest, ScheduleWarmsUpAndEndsAtItsFinalRatio) {

@@ -62,13 +62,12 @@ TEST(ProductTest, OfNothingIsZeroOrNothing) {
 
 TEST(ProductTest, DoesNotDependOnTheNumberOfThreads) {
   const Tensor a = RandomTensor({300, 576}, 1), b = RandomTensor({1000, 576}, 2).t();
-  SetThreads(1);
+  const ThreadsGuard one(1);
   const Tensor alone = Product(a, b),
                alone_bf16 = Product(a.to(at::kBFloat16), b.to(at::kBFloat16));
-  SetThreads(2);
+  const ThreadsGuard two(2);
   EXPECT_TRUE(Product(a, b).equal(alone));
   EXPECT_TRUE(Product(a.to(at::kBFloat16), b.to(at::kBFloat16)).equal(alone_bf16));
-  SetThreads(1);
 }
 
 }  // namespace

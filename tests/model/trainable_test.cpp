@@ -63,7 +63,7 @@ TEST_P(TrainableTest, GradientsAgreeWithPlainAutograd) {
   const auto expected = torch::autograd::grad({plain}, parameters());
   for (int64_t piece_rows : {1, 2, 100}) {
     for (int threads : {1, 2}) {
-      SetThreads(threads);
+      const ThreadsGuard guard(threads);
       GradientParts parts(prepared, piece_rows);
       const double loss =
           parts.Backward({0, 1, 2, 3, 4, 5}, [&](int64_t part, const std::vector<int64_t>& rows) {
@@ -81,7 +81,6 @@ TEST_P(TrainableTest, GradientsAgreeWithPlainAutograd) {
                             1e-5 * (expected[i].abs().max().item<double>() + 1));
     }
   }
-  SetThreads(1);
 }
 
 TEST_P(TrainableTest, Bf16ComesCloseToFp32ForwardAndBackward) {
