@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "io/error.h"
 #include "nodes/data/artifacts.h"
@@ -110,6 +111,19 @@ TEST(BestTest, TheSmallestModelWithinALossIsFound) {
   EXPECT_EQ(smallest({{"kl", 0.05}}), 1000) << "the parent loses nothing";
   EXPECT_EQ(smallest({{"task_accuracy", 0.011}}), 900);
   EXPECT_EQ(smallest({{"task_accuracy", "4.1%"}}), 800);
+}
+
+TEST(BestTest, WhatLosesAllThatMayBeLostIsWithinTheLimit) {
+  FakeInputs inputs;
+  for (const auto& [name, loss, parameters] :
+       {std::tuple("a", 0.25, 900), std::tuple("b", 0.5, 800), std::tuple("c", 0.75, 700)}) {
+    Evaluation evaluation = MeasuredAt(name, loss);
+    evaluation.parameters = parameters;
+    inputs.Add("models", name, Candidate(parameters)).Add("evaluations", name, evaluation);
+  }
+  FakeContext context;
+  EXPECT_EQ(RunBest(Within({{"kl", 0.5}}), inputs, context).figures.at("mark"), 800);
+  EXPECT_EQ(RunBest(Within({{"kl", 0.499}}), inputs, context).figures.at("mark"), 900);
 }
 
 TEST(BestTest, WhatCannotBeAnsweredSaysWhatToConnect) {

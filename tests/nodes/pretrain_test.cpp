@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "io/error.h"
+#include "io/tokenizer.h"
 #include "model/surgery.h"
 #include "nodes/measure/text_quality.h"
 #include "tests/model/same_bits.h"
@@ -57,6 +58,38 @@ TEST(PretrainLikeTest, TheShapeIsTheOthersAndNoneOfTheWeights) {
   Checkpoint again = TrainLike(child, tokens);
   ModelWeights wanted = scratch.model;
   ExpectSameBits(Slots(again.model), Slots(wanted));
+}
+
+TEST(PretrainTest, TheShapeIsThatOfTheParametersAndTheContextThatOfTheText) {
+  PretrainParams params;
+  params.layers = 3;
+  params.hidden = 24;
+  params.heads = 6;
+  params.kv_heads = 3;
+  params.ffn = 40;
+  params.steps = 1;
+  TokenSet tokens = Repetitive();
+  FakeContext context;
+  const auto config_of = [&] {
+    return RunPretrain(params, FakeInputs().Add("tokens", "t", tokens), context).model.config;
+  };
+  const ModelConfig config = config_of();
+  EXPECT_EQ(config.vocab_size, 40);
+  EXPECT_EQ(config.hidden_size, 24);
+  EXPECT_EQ(config.n_heads, 6);
+  EXPECT_EQ(config.head_dim, 4);
+  EXPECT_EQ(config.max_positions, 16);
+  EXPECT_TRUE(config.tied_embeddings);
+  ASSERT_EQ(config.blocks.size(), 3u);
+  for (const BlockSpec& block : config.blocks)
+    EXPECT_EQ(block, (BlockSpec{{SubBlockForm::kFull, 3}, {SubBlockForm::kFull, 40}}));
+  EXPECT_EQ(config.eos_ids, ModelConfig().eos_ids) << "nobody said where a text ends";
+  const auto tokenizer = MakeByteTokenizer();
+  tokens.tokenizer_files = tokenizer->files();
+  tokens.vocab_size = tokenizer->vocab_size();
+  const ModelConfig with_tokenizer = config_of();
+  EXPECT_EQ(with_tokenizer.bos_id, tokenizer->bos_id());
+  EXPECT_EQ(with_tokenizer.eos_ids, std::vector<int32_t>{tokenizer->eos_id()});
 }
 
 TEST(PretrainLikeTest, TokensThatDoNotFitAreRefused) {

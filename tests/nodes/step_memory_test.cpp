@@ -89,6 +89,35 @@ TEST(StepMemoryTest, ATeacherThatHasAnsweredTakesNoRoomInAStep) {
   EXPECT_NEAR(saved(), 1.05 * (kHead + 31 * 4 * 576 * 2 * 512), 1);
 }
 
+// A best state that is small enough for the memory, where there is one.
+TEST(StepMemoryTest, WithoutHeldOutSequencesThereIsNoBestState) {
+  GkdParams params;
+  params.train = "norms";
+  const auto of = [&](int64_t holdout) {
+    params.holdout = holdout;
+    return DistillationBytes(DistillationShapeOf(params, SmallConfig(), SmallConfig(), 512, 1),
+                             kFastest);
+  };
+  constexpr double kNorms = 30 * (576.0 * 576 + 576 * 1536 + 2 * 576);
+  const double without = of(0);
+  EXPECT_NEAR(of(4) - without, 1.05 * 4 * kNorms, 0.5);
+  EXPECT_EQ(of(1), of(4));
+  DistillationShape shape = Shape8();
+  const double in_a_file = DistillationBytes(shape, kFastest);
+  shape.keeps_best = false;
+  EXPECT_EQ(DistillationBytes(shape, kFastest), in_a_file) << "a large one takes no memory";
+}
+
+TEST(StepMemoryTest, TwoModelsAreTheTeachersMatricesAsTheyMultiplyAndTheStudentInFp32) {
+  constexpr double kBlocks = 30 * 3'540'096, kOther = 49152.0 * 576 + 576;
+  DistillationShape shape = Shape8();
+  EXPECT_NEAR(ModelBytes(shape), 4 * (kBlocks + kOther), 1) << "the teacher lies in a file";
+  shape.most_in_memory = 1e12;
+  EXPECT_NEAR(ModelBytes(shape), 4 * (kBlocks + kOther) + 4 * kOther + 2 * kBlocks, 1);
+  shape.in_bf16 = false;
+  EXPECT_NEAR(ModelBytes(shape), 8 * (kBlocks + kOther), 1);
+}
+
 TEST(StepMemoryTest, WhatAFileHoldsIsACopyMore) {
   DistillationShape stored = Shape8();
   stored.stored = true;

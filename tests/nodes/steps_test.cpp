@@ -3,9 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -141,6 +143,37 @@ TEST(CostStepTest, TimesComeFromMeasurementsOrADevice) {
     latencies.times[name] = {{2, 0}, {0.25, 0}};
   EXPECT_EQ(CostsOf(params, FakeInputs().Add("latencies", "l", latencies)).timing,
             "measured on cpu");
+}
+
+// One that remembers what it was told.
+class WatchedContext final : public FakeContext {
+ public:
+  void Poll(double fraction, std::string_view) override { fractions.push_back(fraction); }
+  std::vector<double> fractions;
+};
+
+TEST(LatencyStepTest, TellsHowFarItIs) {
+  FakeInputs inputs;
+  inputs.Add("parent", "p", TinyParent()).Add("model", "p", TinyParent());
+  LatencyParams params;
+  params.variants = {"attn:kv1"};
+  params.prefill = params.generation = 3;
+  params.seconds = 0;
+  WatchedContext parts, whole;
+  (void)RunLatency(params, inputs, parts);
+  ModelLatencyParams model;
+  model.prefill = model.generation = 3;
+  model.seconds = 0;
+  (void)RunModelLatency(model, inputs, whole);
+  for (const WatchedContext* context : {&parts, &whole}) {
+    const std::vector<double>& told = context->fractions;
+    ASSERT_FALSE(told.empty());
+    EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));
+    // Visits are as long as each other, and told of while they last.
+    const std::set<double> visits(told.begin(), told.end());
+    EXPECT_EQ(told.front(), 0);
+    EXPECT_NEAR(told.back(), 1 - 1 / static_cast<double>(visits.size()), 1e-12);
+  }
 }
 
 TEST(LatencyStepTest, EveryShapeIsMeasuredForTheLoadAndPredictsModels) {
@@ -333,6 +366,39 @@ TEST_F(SearchStepTest, EveryPointOfASweepIsTheAnswerOfASearch) {
   EXPECT_THROW((void)RunSweep(params, inputs_, stopped), Cancelled);
 }
 
+TEST_F(SearchStepTest, TheTimeThatASearchMayTakeIsThatOfItsParameter) {
+  SearchParams search;
+  search.max = {{"block_parameters", "60%"}};
+  search.time_limit_s = 0;
+  EXPECT_THAT(ErrorOf([&] { (void)RunSearch(search, inputs_, context_); }),
+              HasSubstr("no child found"));
+  BisectParams bisect;
+  bisect.loss = {{"kl", 0.25}};
+  bisect.time_limit_s = 0;
+  EXPECT_THAT(ErrorOf([&] { (void)RunBisect(bisect, inputs_, context_); }),
+              HasSubstr("no child found"));
+  SweepParams sweep;
+  sweep.budgets = "block_parameters=40%..90%:3";
+  sweep.baselines = {};
+  sweep.time_limit_s = 0;
+  for (const FrontierArtifact::Point& point : RunSweep(sweep, inputs_, context_).points)
+    EXPECT_NE(point.status, "optimal") << point.budget;
+}
+
+TEST_F(SearchStepTest, WhatIsDrawnIsDrawnBySeed) {
+  SearchParams params;
+  params.method = "random";
+  params.compare = false;
+  params.max = {{"block_parameters", "80%"}};
+  std::set<double> found;
+  for (params.seed = 1; params.seed <= 12; ++params.seed) {
+    const Choice choice = RunSearch(params, inputs_, context_);
+    EXPECT_EQ(choice.objective, Direct(params).objective);
+    found.insert(choice.objective);
+  }
+  EXPECT_GT(found.size(), 1u);
+}
+
 TEST_F(SearchStepTest, ALibraryIsWrittenIntoItsFolder) {
   const TempFolder folder;
   const ExportManifest manifest = RunBlockLibrary({folder / "a/library"}, inputs_, context_);
@@ -445,6 +511,29 @@ TEST(TasksStepTest, RowsAreChosenByPartAndLimit) {
               HasSubstr("there is no task \"stry\": "));
   EXPECT_THAT(ErrorOf([&] { (void)ReadTaskFile(folder.path(), "stry"); }),
               HasSubstr("did you mean \"story\"?"));
+}
+
+TEST(TasksStepTest, EveryTaskThatIsNamedIsAskedInItsPlace) {
+  const TempFolder folder;
+  std::vector<std::string> files;
+  for (const char* name : {"tale", "story"}) {
+    const std::string rows = folder / (std::string("rows/") + name);
+    std::filesystem::create_directories(rows);
+    WriteWholeFile(rows + "/a.jsonl", "{\"text\": \"once there\"}\n");
+    files.push_back(folder / (std::string(name) + ".json"));
+    WriteWholeFile(files.back(), R"({"score": "greedy", "context": "{text|before_last: }",
+                                     "continuation": " {text|after_last: }"})");
+  }
+  const auto names = [&](const std::vector<std::string>& wanted) {
+    std::vector<std::string> found;
+    for (const Task& task : ChosenTasks(wanted, folder / "rows", {})) found.push_back(task.name);
+    return found;
+  };
+  EXPECT_THAT(names(files), ElementsAre("tale", "story"));
+  EXPECT_THAT(names({files[1]}), ElementsAre("story"));
+  WriteWholeFile(folder / "notes.txt", "no task");
+  EXPECT_THAT(ErrorOf([&] { (void)ReadTaskFile(folder.path(), "hellaswag"); }),
+              testing::EndsWith("; there are story, tale"));
 }
 
 TEST(LongContextStepTest, EveryFormIsAskedInEveryLength) {

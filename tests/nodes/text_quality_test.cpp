@@ -5,12 +5,15 @@
 #include <limits>
 #include <map>
 
+#include "io/file.h"
+#include "io/tokenizer.h"
 #include "model/math/runtime.h"
 #include "model/surgery.h"
 #include "nodes/data/artifacts.h"
 #include "nodes/measure/evaluate.h"
 #include "nodes/measure/score.h"
 #include "nodes/measure/text_quality.h"
+#include "tests/io/temp_folder.h"
 #include "tests/io/test_files.h"
 #include "tests/model/tiny_model.h"
 #include "tests/nodes/fake_inputs.h"
@@ -71,6 +74,39 @@ class TextQualityTest : public testing::Test {
   Transformer parent_;
   TokenSet tokens_;
 };
+
+// Of one, two and no questions longer than the context.
+TEST(EvaluateTest, QuestionsThatWereCutAreSaid) {
+  const auto tokenizer = MakeByteTokenizer();
+  ModelConfig config = TinyConfig();  // 64 positions
+  config.vocab_size = tokenizer->vocab_size();
+  TokenSet tokens;
+  tokens.length = 8;
+  tokens.vocab_size = config.vocab_size;
+  for (int i = 0; i < 16; ++i) tokens.ids.push_back(i);
+  FakeInputs inputs;
+  inputs.Add("model", "m", Checkpoint{TinyModel(config), tokenizer->files(), {}, {}})
+      .Add("tokens", "t", tokens);
+  const TempFolder folder;
+  EvaluateParams params;
+  params.questions = folder / "asked.jsonl";
+  const auto warnings = [&](const std::vector<int>& lengths) {
+    std::string rows;
+    for (const int length : lengths)
+      rows += R"({"context": ")" + std::string(static_cast<size_t>(length), 'x') +
+              R"(", "choices": ["a", "b"], "answer": 0})" + '\n';
+    WriteWholeFile(params.questions, rows);
+    FakeContext context;
+    EXPECT_EQ(RunEvaluate(params, inputs, context).tasks.at(0).n, std::ssize(lengths));
+    return context.warnings;
+  };
+  EXPECT_THAT(warnings({200, 10, 10}),
+              testing::ElementsAre("1 of 3 questions of questions are longer than the model's "
+                                   "context and were cut at their beginning"));
+  EXPECT_THAT(warnings({200, 10, 300}),
+              testing::ElementsAre(HasSubstr("2 of 3 questions of questions are longer")));
+  EXPECT_THAT(warnings({10, 20, 30}), testing::IsEmpty());
+}
 
 void ExpectSameSums(const TokenMetrics& a, const TokenMetrics& b) {
   EXPECT_EQ(a.tokens, b.tokens);

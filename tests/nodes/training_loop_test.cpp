@@ -12,7 +12,9 @@
 #include <vector>
 
 #include "io/error.h"
+#include "io/hdf5_archive.h"
 #include "model/pch.h"
+#include "tests/io/temp_folder.h"
 #include "tests/io/test_files.h"
 #include "tests/nodes/fake_inputs.h"
 
@@ -118,6 +120,32 @@ TEST_F(WholeTrainingTest, PatienceEndsAfterSoManyLooksWithoutABetterState) {
   (void)Train(std::vector<double>(10, 1));
   EXPECT_EQ(batches_.size(), 8u) << "two looks behind that of step 4";
   EXPECT_EQ(best.best_step(), 4);
+}
+
+TEST_F(WholeTrainingTest, TheBestStateGoesOnWhereItWasSaved) {
+  const auto consider = [&](BestState& best, int64_t step, float value) {
+    optimizer_.state().values.detach().fill_(value);
+    return best.Consider(step);
+  };
+  double figure = 3;
+  BestState before(optimizer_, [&] { return figure; });
+  consider(before, 0, 1.5F);
+  figure = 2;
+  consider(before, 4, 2.5F);
+  const TempFolder folder;
+  const auto archive = Hdf5Format().create(folder / "best.h5");
+  before.Save(*archive);
+  archive->Close();
+  BestState after(optimizer_, [&] { return figure; });
+  after.Restore(*Hdf5Format().open(folder / "best.h5"));
+  EXPECT_EQ(after.first(), 3);
+  EXPECT_EQ(after.best(), 2);
+  EXPECT_EQ(after.best_step(), 4);
+  figure = 2.5;  // better than what a state without a past would take
+  EXPECT_EQ(consider(after, 8, 3.5F), 2.5);
+  EXPECT_EQ(after.best_step(), 4);
+  after.PutBack();
+  EXPECT_EQ(Value(), 2.5);
 }
 
 TEST_F(WholeTrainingTest, AFigureThatIsNoNumberIsTheWorst) {

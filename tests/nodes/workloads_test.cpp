@@ -95,6 +95,22 @@ TEST(WorkloadsTest, ProductsAreCounted) {
   EXPECT_NEAR(Load("gkd", gkd, inputs).bf16_flops, 10 * once.flops, 1e-6 * once.flops);
 }
 
+// Narrow products spend their time around them: 96 wide reaches half of the machine's speed.
+TEST(WorkloadsTest, AModelReachesTheMoreOfTheSpeedTheWiderItIs) {
+  Small small;
+  for (const int64_t hidden : {64, 96, 960}) {
+    small.trained.hidden = hidden;
+    small.trained.ffn = 2 * hidden;
+    const Workload parent = Load("pretrain", small.trained, {{"tokens", &small.tokens}});
+    const Workload states =
+        Load("activations", ActivationsParams(), {{"parent", &parent}, {"tokens", &small.tokens}});
+    // As above: four square matrices and three of the FFN, two norms, 32 keys half seen.
+    const auto h = static_cast<double>(hidden);
+    const double products = 100 * 32 * 2 * (2 * (4 * h * h + 3 * h * 2 * h + 2 * h) + 2 * 32 * h);
+    EXPECT_NEAR(states.flops, products * (h + 96) / h, 1e-9 * states.flops) << hidden;
+  }
+}
+
 TEST(WorkloadsTest, CapturingHoldsALayerAndTheStatesBehindIt) {
   Small small;
   const auto capture = [&] {
