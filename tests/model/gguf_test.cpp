@@ -426,6 +426,9 @@ TEST_F(GgufFamilyKeysTest, Phi3sFactorsBecomeLongRope) {
   tensors.back() = F32("rope_factors_long.weight", at::tensor({1.0F, -2.0F, 1.0F}));
   EXPECT_THAT(ErrorOf(With(original, GgufU32(original, 16)), tensors),
               HasSubstr("-2 is no positive factor"));
+  tensors.back() = F32("rope_factors_long.weight", at::tensor({1.0F, 2.0F, 0.0F}));
+  EXPECT_THAT(ErrorOf(With(original, GgufU32(original, 16)), tensors),
+              HasSubstr("0 is no positive factor"));
 }
 
 TEST_F(GgufFamilyKeysTest, WhatPhi3CannotMeanIsRefused) {

@@ -276,6 +276,11 @@ TEST(HfConfigTest, ThePaddingIdComesBack) {
   const ModelConfig config = ModelConfigFromJson(json, "c");
   EXPECT_EQ(config.pad_id, 3);
   EXPECT_EQ(ModelConfigFromJson(Json::parse(ToHfJson(config).dump()), "c"), config);
+  for (const char* name : {"bos_token_id", "eos_token_id", "pad_token_id"}) {
+    Json zero = Llama();
+    zero[name] = 0;
+    EXPECT_EQ(ToHfJson(ModelConfigFromJson(zero, "c"))[name], 0) << "the first word is one";
+  }
   EXPECT_FALSE(ToHfJson(ModelConfigFromJson(Llama(), "c")).contains("pad_token_id"))
       << "configs without one keep their digest";
 }

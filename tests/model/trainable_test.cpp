@@ -118,6 +118,31 @@ TEST_P(TrainableTest, GradientsAgreeWithFiniteDifferences) {
   }
 }
 
+// A part that leaves a parameter out has its turn at it all the same: else the next one waits for
+// ever.
+TEST(GradientPartsTest, PartsMayLeaveParametersOut) {
+  const std::vector<Tensor> parameters = {at::zeros({2}), at::zeros({3})};
+  for (const int threads : {1, 3}) {
+    SetThreads(threads);
+    GradientParts parts(parameters, 4);
+    std::vector<Tensor> sums = {at::zeros({2}), at::zeros({3})};
+    const double loss = parts.AddGradients(
+        {0, 1, 2, 3},
+        [&](int64_t part, const std::vector<int64_t>& rows) {
+          Tensor value = at::zeros({});
+          for (const int64_t row : rows)
+            value = value + static_cast<double>(row + 1) *
+                                (parts.Leaves(part)[static_cast<size_t>(row % 2)].sum() + 1);
+          return value;
+        },
+        sums);
+    EXPECT_EQ(loss, 1 + 2 + 3 + 4);
+    EXPECT_TRUE(sums[0].equal(at::full({2}, 1.0F + 3.0F)));
+    EXPECT_TRUE(sums[1].equal(at::full({3}, 2.0F + 4.0F)));
+  }
+  SetThreads(1);
+}
+
 INSTANTIATE_TEST_SUITE_P(Variants, TrainableTest,
                          testing::Values("attn:kv2", "attn:kv1", "attn:linear", "ffn:50%",
                                          "ffn:linear", "attn:kv1+ffn:50%", "attn:none+ffn:25%",
