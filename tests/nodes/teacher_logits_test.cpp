@@ -151,12 +151,13 @@ TEST_F(TeacherLogitsTest, MoreWordsThanThereAreAreAll) {
   EXPECT_TRUE(words.log_rest.isneginf().all().item<bool>());
 }
 
-TEST_F(TeacherLogitsTest, IdsOfLargeVocabulariesSurvive) {
+TEST_F(TeacherLogitsTest, IdsOfLargeVocabulariesAndWordsThatAreNeverSaidSurvive) {
   for (const int64_t vocabulary : {65536, 65537}) {
     const Tensor ids =
         at::tensor({vocabulary - 1, int64_t{32768}, int64_t{0}, int64_t{40000}}, at::kLong)
             .view({2, 2});
-    const Tensor log_p = at::tensor({0.5, 0.25, 0.125, 1e-30}).view({2, 2}).log().to(at::kFloat);
+    const Tensor log_p = at::tensor({0.5, 0.25, 0.125, 1.0}).view({2, 2}).log().to(at::kFloat);
+    log_p[1][1] = -1e6;  // less than f16 holds
     const Tensor log_rest = at::tensor({0.25, 0.875}).log().to(at::kFloat);
     const auto archive = Written([&](ArchiveWriter& out) {
       TeacherLogits::Writer writer(out, {2, 2, vocabulary, 2}, {"p", "t"});
@@ -165,7 +166,8 @@ TEST_F(TeacherLogitsTest, IdsOfLargeVocabulariesSurvive) {
     });
     const TopWords words = TeacherLogits::Load(archive).Read({1, 0});
     EXPECT_TRUE(words.ids.equal(ids.flip(0))) << vocabulary;
-    EXPECT_TENSORS_NEAR(words.log_probability, log_p.flip(0), 0.05);
+    EXPECT_TENSORS_NEAR(words.log_probability.exp(), log_p.flip(0).exp(), 1e-3);
+    EXPECT_TRUE(words.log_probability.isfinite().all().item<bool>());
     EXPECT_TENSORS_NEAR(words.log_rest, log_rest.flip(0), 1e-3);
   }
 }
