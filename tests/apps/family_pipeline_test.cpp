@@ -16,6 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr int64_t kHidden = 16, kVocab = 258, kPositions = 32, kLayers = 2, kFfn = 24;
 
@@ -216,6 +217,32 @@ TEST_F(FamilyPipelineTest, AGraphThatAsksACheckpointForItsLayersIsDrawn) {
     EXPECT_EQ(drawn.status, 0) << drawn.text();
     EXPECT_THAT(drawn.out, HasSubstr("blocks"));
   }
+  EXPECT_THAT(folder_.Run({"complete", "plan", "graph.json", "--until", "blocks[layer=1"}).out,
+              HasSubstr("blocks[layer=1"))
+      << "completed as well";
+}
+
+TEST_F(FamilyPipelineTest, WhatAStepTakesIsKnownBeforeItRan) {
+  const ProgramResult plan = folder_.Run({"plan", "graph.json"});
+  EXPECT_EQ(plan.status, 0) << plan.text();
+  EXPECT_THAT(plan.out, HasSubstr("; about "));
+  EXPECT_THAT(plan.out, Not(HasSubstr("unknown length")));
+}
+
+// Both programs say the same of the machine they run on.
+TEST_F(FamilyPipelineTest, AStrictRunCountsResultsOfItsEnvironmentAlone) {
+  const auto said = [&](std::vector<std::string> words) {
+    words.insert(words.end(), {"graph.json", "--until", "states"});
+    const ProgramResult result = folder_.Run(words);
+    EXPECT_EQ(result.status, 0) << result.text();
+    return result.out;
+  };
+  EXPECT_THAT(said({"run"}), HasSubstr("4 steps: 0 cached, 4 run"));
+  EXPECT_THAT(said({"plan"}), HasSubstr("4 steps: 4 HIT"));
+  EXPECT_THAT(said({"plan", "--strict-environment"}), HasSubstr("RUN   states  environment."));
+  EXPECT_THAT(said({"run", "--strict-environment"}), HasSubstr("4 steps: 3 cached, 1 run"));
+  EXPECT_THAT(said({"plan", "--strict-environment"}), HasSubstr("4 steps: 4 HIT"));
+  EXPECT_THAT(said({"plan"}), HasSubstr("4 steps: 4 HIT")) << "both are there";
 }
 
 TEST_F(FamilyPipelineTest, NumbersOutOfRangeAreSaidInAFewWords) {

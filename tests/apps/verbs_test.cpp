@@ -137,6 +137,24 @@ TEST(VerbsTest, ValuesOutOfRangeAreRefusedBeforeAnythingIsRead) {
   }
 }
 
+// Options that may be given several times take a word each: what follows is the verb's.
+TEST(VerbsTest, AnOptionLeavesTheNextWordToTheVerb) {
+  const ProgramFolder puzzle(PUZZLE_PROGRAM);
+  puzzle.Write("t.txt", "Once upon a time.");
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"generate", "--prompt", "a", "none"},
+        {"generate", "--prompt", "a", "--stop", "b", "none"},
+        {"init", "--text", "t.txt", "none"},
+        {"export", "--format", "gguf", "--type", "attn=q8_0", "none", "out.gguf"},
+        {"search", "--objective", "kl", "--max", "parameters=90%", "none"},
+        {"search", "--objective", "kl", "--max", "parameters=90%", "--min", "parameters=1%",
+         "none"}}) {
+    const ProgramResult refused = puzzle.Run(words);
+    EXPECT_NE(refused.status, 0);
+    EXPECT_THAT(refused.err, HasSubstr("none")) << words[0] << words[1] << ": it has its argument";
+  }
+}
+
 TEST(VerbsTest, ZeroIsANumberWhereItMeansNoneOrAll) {
   const ProgramFolder puzzle(PUZZLE_PROGRAM);
   for (const std::vector<std::string>& words :
