@@ -7,7 +7,35 @@ namespace puzzle {
 
 using at::Tensor;
 
-RoundedBlocks Rounded(const Transformer& model) {
+namespace {
+
+// Moves the rounded tensors of a block to where `taken` elements of the room are in use.
+BlockWeights MovedTo(const Tensor& room, int64_t& taken, const VariantSpec& spec,
+                     SubBlockWeights block) {
+  for (const auto& [name, slot] : Slots(block, spec)) {
+    if (slot->scalar_type() != at::kBFloat16) continue;
+    const Tensor place = room.narrow(0, taken, slot->numel()).view(slot->sizes());
+    place.copy_(*slot);
+    *slot = place;
+    taken += place.numel();
+  }
+  return std::get<BlockWeights>(std::move(block));
+}
+
+}  // namespace
+
+int64_t RoundedElements(const Transformer& model) {
+  int64_t elements = 0;
+  for (int64_t layer = 0; layer < model.config().n_layers(); ++layer) {
+    const VariantSpec spec = ParentVariant(model.config(), layer, SubBlock::kBoth);
+    SubBlockWeights block = SubBlockOf(model.weights(), layer, SubBlock::kBoth);
+    for (const auto& [name, slot] : Slots(block, spec))
+      if (slot->dim() == 2) elements += slot->numel();
+  }
+  return elements;
+}
+
+RoundedBlocks Rounded(const Transformer& model, const Tensor& room) {
   const at::NoGradGuard no_grad;
   const ModelConfig& config = model.config();
   auto blocks = std::make_shared<std::vector<BlockWeights>>();
@@ -15,10 +43,13 @@ RoundedBlocks Rounded(const Transformer& model) {
   const auto is_usual = [&](const auto& rounded, const auto& spec) {
     return !spec.is_full() || block::CanFuse(rounded, spec, around);
   };
+  int64_t taken = 0;  // of the room
   for (int64_t layer = 0; layer < config.n_layers(); ++layer) {
     const VariantSpec spec = ParentVariant(config, layer, SubBlock::kBoth);
-    blocks->push_back(std::get<BlockWeights>(
-        WithProductsIn(at::kBFloat16, SubBlockOf(model.weights(), layer, SubBlock::kBoth), spec)));
+    SubBlockWeights block =
+        WithProductsIn(at::kBFloat16, SubBlockOf(model.weights(), layer, SubBlock::kBoth), spec);
+    blocks->push_back(room.defined() ? MovedTo(room, taken, spec, std::move(block))
+                                     : std::get<BlockWeights>(std::move(block)));
     const BlockSpec& both = config.blocks[static_cast<size_t>(layer)];
     if (!is_usual(blocks->back().attention, both.attention) ||
         !is_usual(blocks->back().ffn, both.ffn))

@@ -16,8 +16,11 @@ namespace puzzle {
 using RoundedBlocks = std::shared_ptr<const std::vector<BlockWeights>>;
 
 /// Of a model as it is now; null where not all of its full sub-blocks are of the usual form, or it
-/// is not on a CPU: then WithProductsIn serves.
-[[nodiscard]] RoundedBlocks Rounded(const Transformer& model);
+/// is not on a CPU: then WithProductsIn serves. With a `room`, bf16 [RoundedElements], the matrices
+/// lie there, in the place of those that were there.
+[[nodiscard]] RoundedBlocks Rounded(const Transformer& model, const at::Tensor& room = {});
+/// Elements of all matrices of its blocks.
+[[nodiscard]] int64_t RoundedElements(const Transformer& model);
 
 /// A whole block of weights that `rounded` has the values of, differentiable in x and `weights`.
 /// Linear forms are computed by plain operators, in bf16 too.

@@ -17,6 +17,8 @@ struct HeadInput {
   at::Tensor matrix;  // [vocab, hidden]
   /// kBFloat16: both are rounded to it for the products, which are still summed up in fp32.
   at::ScalarType products = at::kFloat;
+  /// The matrix as the products of losses see it; undefined: each makes it.
+  at::Tensor rounded = {};
 };
 
 /// `x` as the products of `products` see it, in fp32: rounded, or as it is.

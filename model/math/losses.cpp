@@ -78,13 +78,14 @@ struct HeadTarget {
   Tensor ids;  // [tokens]
   HeadInput teacher;
   TopWords words;
+  Tensor rounded;  // of the student's head
 };
 
 // The operands of a head's products.
 struct Operands {
   explicit Operands(const HeadInput& head)
       : hidden(head.hidden.detach().to(head.products).contiguous()),
-        matrix(head.matrix.detach().to(head.products)) {}
+        matrix(head.rounded.defined() ? head.rounded : head.matrix.detach().to(head.products)) {}
   Tensor hidden, matrix;
 
   [[nodiscard]] Tensor Logits(int64_t first, int64_t count) const {
@@ -152,7 +153,7 @@ struct HeadLoss : Function<HeadLoss> {
   static Tensor forward(AutogradContext* ctx, const Tensor& hidden, const Tensor& matrix,
                         at::ScalarType products, const HeadTarget& target) {
     const int64_t tokens = hidden.size(0), chunk = ChunkTokens(matrix.size(0));
-    const Operands own({hidden, matrix, products});
+    const Operands own({hidden, matrix, products, target.rounded});
     std::optional<Operands> teacher;
     if (target.teacher.hidden.defined()) teacher.emplace(target.teacher);
     const Tensor d_hidden =
@@ -320,17 +321,18 @@ TokenFigures Measure(const HeadInput& child, const Tensor& targets, const Folded
 }
 
 Tensor CrossEntropyLoss(const HeadInput& head, const Tensor& targets) {
-  return HeadLoss::apply(head.hidden, head.matrix, head.products, HeadTarget{targets, {}, {}});
+  return HeadLoss::apply(head.hidden, head.matrix, head.products,
+                         HeadTarget{targets, {}, {}, head.rounded});
 }
 
 Tensor KlLoss(const HeadInput& student, const HeadInput& teacher) {
   return HeadLoss::apply(student.hidden, student.matrix, student.products,
-                         HeadTarget{{}, teacher, {}});
+                         HeadTarget{{}, teacher, {}, student.rounded});
 }
 
 Tensor CoarseKlLoss(const HeadInput& student, const TopWords& teacher) {
   return HeadLoss::apply(student.hidden, student.matrix, student.products,
-                         HeadTarget{{}, {}, teacher});
+                         HeadTarget{{}, {}, teacher, student.rounded});
 }
 
 Tensor CosineLoss(const Tensor& student, const Tensor& teacher) {

@@ -28,7 +28,7 @@ double NormOnOneThread(const Tensor& values) {
 }  // namespace
 
 AdamW::AdamW(std::vector<Tensor> parameters, const AdamWOptions& options, ThreadTeam team,
-             const MakeFlat& room)
+             const MakeFlat& room, const MakeFlat& gradient_room)
     : options_(options), team_(std::move(team)), parameters_(std::move(parameters)) {
   const at::NoGradGuard no_grad;
   PUZZLE_CHECK(!parameters_.empty(), "nothing to optimize");
@@ -55,7 +55,7 @@ AdamW::AdamW(std::vector<Tensor> parameters, const AdamWOptions& options, Thread
     p.requires_grad_(true);
   });
   // Only now: these may lie where the parameters did.
-  grads_ = at::zeros_like(values_);
+  grads_ = gradient_room ? gradient_room(total) : at::zeros_like(values_);
   mean_ = room ? room(total) : at::zeros_like(values_);
   square_ = room ? room(total) : at::zeros_like(values_);
   for_each_place([&](Tensor& p, int64_t offset, int64_t count) {

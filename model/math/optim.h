@@ -28,9 +28,10 @@ class AdamW {
  public:
   /// Takes over `parameters`: they become leaves that require gradients. REQUIRES: fp32, defined.
   /// The threads of `team` share the updates. Values depend on the number of no threads. Parameters
-  /// and moments, which a step goes through once, lie in what `room` makes, in memory without one.
+  /// and moments, which a step goes through once, lie in what `room` makes, in memory without one;
+  /// gradients in what `gradient_room` makes.
   AdamW(std::vector<at::Tensor> parameters, const AdamWOptions& options, ThreadTeam team = {},
-        const MakeFlat& room = {});
+        const MakeFlat& room = {}, const MakeFlat& gradient_room = {});
 
   void ZeroGrad();
   /// One update from the accumulated gradients. Returns their norm before clipping; when that is

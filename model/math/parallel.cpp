@@ -54,6 +54,12 @@ void ParallelForHere(int64_t count, const std::function<void(int64_t)>& work) {
   if (failure != nullptr) std::rethrow_exception(failure);
 }
 
+// As on a thread beside others: with one thread in operators.
+void OneAfterAnother(int64_t count, const std::function<void(int64_t)>& work) {
+  const ThreadsGuard one(1);
+  for (int64_t i = 0; i < count; ++i) work(i);
+}
+
 }  // namespace
 
 void ParallelFor(int64_t count, const std::function<void(int64_t)>& work, const ThreadTeam& team) {
@@ -114,6 +120,7 @@ void GradientParts::CopyParameters(int64_t part) {
 }
 
 void GradientParts::ForEachPart(int64_t parts, const std::function<void(int64_t)>& work) {
+  if (copied_.empty() && one_at_a_time_) return OneAfterAnother(parts, work);
   if (copied_.empty()) return ParallelFor(parts, work, team_);
   team_.on_each([&](size_t member) {
     const at::AutoGradMode with_gradients(true);

@@ -58,6 +58,10 @@ class GradientParts {
                       std::vector<at::Tensor>& sums);
   [[nodiscard]] const std::vector<at::Tensor>& Gradients() const { return gradients_; }
 
+  /// From now on parts of one device are worked off by the calling thread alone, one after another:
+  /// what they take is that of one, and the bits are the same.
+  void TakeOneAtATime() { one_at_a_time_ = true; }
+
  private:
   void ForEachPart(int64_t parts, const std::function<void(int64_t)>& work);
   double AddInTurn(const std::vector<int64_t>& rows, int64_t parts, const Loss& loss,
@@ -67,6 +71,7 @@ class GradientParts {
 
   int64_t piece_rows_;
   ThreadTeam team_;
+  bool one_at_a_time_ = false;
   std::vector<at::Tensor> copied_;  // the parameters, where devices have leaves of their own
   std::vector<std::vector<at::Tensor>> leaves_;
   std::vector<std::vector<at::Tensor>> stand_ins_;  // for them, while AddInTurn runs

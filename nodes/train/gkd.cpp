@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "graph/run/machine.h"
+#include "graph/run/memory_meter.h"
 #include "io/error.h"
 #include "model/fused_blocks.h"
 #include "model/math/losses.h"
@@ -30,6 +31,7 @@
 #include "nodes/states/walk.h"
 #include "nodes/train/best_state.h"
 #include "nodes/train/global_loss.h"
+#include "nodes/train/rounded_student.h"
 #include "nodes/train/step_memory.h"
 #include "nodes/train/stored_student.h"
 #include "nodes/train/teacher_logits.h"
@@ -111,17 +113,23 @@ MemoryChoice MemoryFor(const GkdParams& params, const TeacherOnDevice& teacher,
   const double there = free == 0 ? std::numeric_limits<double>::infinity()
                                  : static_cast<double>(free) + ModelBytes(shape);
   const auto limit = static_cast<double>(context.memory_bytes());
-  const MemoryChoice choice = ChooseMemory(shape, params.recompute, std::min(limit, there));
+  const double given = std::min(limit, there);
+  const MemoryChoice choice = ChooseMemory(shape, params.recompute, given);
   CheckBatchFits(shape, choice, there);
-  if (choice.in_files || (choice.recompute && params.recompute == "auto"))
-    context.Warn(fmt::format(
-        "{} MiB for this step: {}{}{}, for about {} MiB instead of {}",
-        static_cast<int64_t>(std::min(limit, there)) >> 20,
-        choice.recompute ? "blocks are computed again for their gradients" : "",
-        choice.recompute && choice.in_files ? ", and " : "",
-        choice.in_files ? "parameters and moments lie in files" : "",
-        static_cast<int64_t>(DistillationBytes(shape, choice)) >> 20,
-        static_cast<int64_t>(DistillationBytes(shape, {params.recompute == "on", false})) >> 20));
+  const bool is_wanted =
+      choice.recompute && params.recompute == "on" && !choice.in_files && !choice.one_at_a_time;
+  if (const std::string what = WhatItDoes(choice); !what.empty() && !is_wanted) {
+    const auto mib = [](double bytes) { return static_cast<int64_t>(bytes) >> 20; };
+    const double takes = DistillationBytes(shape, choice);
+    std::string text =
+        fmt::format("{} MiB for this step: {}, for about {} MiB instead of {}", mib(given), what,
+                    mib(takes), mib(DistillationBytes(shape, {params.recompute == "on"})));
+    if (takes > given) {
+      const std::string ways = WaysToTakeLess(shape, params, given);
+      text += "; that is more than it has" + (ways.empty() ? "" : ", in which " + ways);
+    }
+    context.Warn(text);
+  }
   return choice;
 }
 
@@ -226,21 +234,34 @@ class HeldOut {
   std::vector<Sequence> sequences_;
 };
 
+// The matrix of a head that only is read as products in `type` see it; undefined where that is the
+// model's own, and on other devices.
+Tensor HeadToRead(const Transformer& model, at::ScalarType type, const DataRoom& room) {
+  const at::NoGradGuard no_grad;
+  const Tensor& matrix = model.weights().HeadMatrix();
+  if (type == at::kFloat || !matrix.is_cpu()) return {};
+  return RoomFor(matrix.sizes().vec(), type, room).copy_(matrix);
+}
+
 // Where the parts of a batch are computed: all of them on one device, or one on each of several.
 class PartPlaces {
  public:
-  // `teachers` has to live as long.
-  PartPlaces(const std::vector<TeacherOnDevice>& teachers, const TrainedParts& parts)
+  // Products with the vocabulary in `head_products`. `teachers` has to live as long.
+  PartPlaces(const std::vector<TeacherOnDevice>& teachers, const TrainedParts& parts,
+             at::ScalarType head_products, const DataRoom& room)
       : teachers_(teachers) {
     for (const TeacherOnDevice& teacher : teachers) {
       devices_.push_back(DeviceOf(teacher.model));
       others_.push_back(parts.OthersOn(devices_.back()));
+      heads_.push_back(teacher.words ? Tensor() : HeadToRead(teacher.model, head_products, room));
     }
   }
 
   [[nodiscard]] bool are_several() const { return devices_.size() > 1; }
   [[nodiscard]] const std::vector<at::Device>& devices() const { return devices_; }
   [[nodiscard]] const TeacherOnDevice& TeacherOf(int64_t part) const { return teachers_[Of(part)]; }
+  // Its head's matrix; undefined: that of the model.
+  [[nodiscard]] const Tensor& TeacherHeadOf(int64_t part) const { return heads_[Of(part)]; }
   [[nodiscard]] at::Device DeviceOfPart(int64_t part) const { return devices_[Of(part)]; }
   // Of the student what is not trained.
   [[nodiscard]] const ModelWeights& OthersOf(int64_t part) const { return others_[Of(part)]; }
@@ -253,6 +274,7 @@ class PartPlaces {
   const std::vector<TeacherOnDevice>& teachers_;
   std::vector<at::Device> devices_;
   std::vector<ModelWeights> others_;
+  std::vector<Tensor> heads_;
 };
 
 }  // namespace
@@ -278,7 +300,11 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
   const TeacherOnDevice& teacher = teachers.front();
   TrainedParts parts(params, teacher.model.weights(), student, seed);
   const ThreadTeam team = TeamOf(context);
-  const PartPlaces places(teachers, parts);
+  const at::ScalarType head_products = params.kl_weight > 0 || params.lm_weight > 0
+                                           ? HeadProducts(params, device.str())
+                                           : at::kFloat;
+  const PartPlaces places(teachers, parts, params.kl_weight > 0 ? head_products : at::kFloat,
+                          RoomOfWalk(context));
   // Who shares the student's memory.
   const ThreadTeam here = places.are_several() ? ThreadTeam() : team;
   WarnOfIdleLanes(here.size, RowParts(params.batch, device), context);
@@ -289,9 +315,12 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
   };
   AdamW optimizer(parts.parameters(),
                   {.weight_decay = params.weight_decay, .clip_norm = params.clip}, here,
-                  memory.in_files ? MakeFlat(in_file) : MakeFlat());
+                  memory.in_files ? MakeFlat(in_file) : MakeFlat(),
+                  memory.all_in_files ? MakeFlat(in_file) : MakeFlat());
+  ReturnFreeMemory();  // where the parameters were
   GradientParts gradients(parts.parameters(), std::numeric_limits<int64_t>::max(), team,
                           places.devices());
+  if (memory.one_at_a_time) gradients.TakeOneAtATime();
   std::vector<Tensor> sums;
   for (const Tensor& parameter : parts.parameters()) sums.push_back(parameter.mutable_grad());
   const at::ScalarType products = ProductType(params.compute, device.str());
@@ -301,10 +330,11 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
   std::vector<int64_t> last(static_cast<size_t>(answers.sequences() - trained_on));
   std::iota(last.begin(), last.end(), trained_on);
   const HeldOut held_out(teacher.model, teacher.states, tokens, answers, answers.Rows(last), here);
-  // With products in bf16 the parameters are rounded once for all parts of a batch.
-  const auto rounded = [&](const Transformer& model) {
-    return products == at::kBFloat16 ? Rounded(model) : RoundedBlocks();
+  const auto rounded_in_file = [&](int64_t elements) {
+    return FileTensor(context.ScratchPath(), {elements}, at::kBFloat16);
   };
+  RoundedStudent rounded(products, head_products,
+                         memory.all_in_files ? MakeFlat(rounded_in_file) : MakeFlat());
   const StoredStudent stored(types);
   const auto now = [&] {
     const at::NoGradGuard no_grad;
@@ -312,7 +342,7 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
   };
   const auto kl = [&] {
     const Transformer model = now();
-    return held_out.Kl(model, products, rounded(model));
+    return held_out.Kl(model, products, rounded.Blocks(model));
   };
   const auto room = [&](int64_t elements) {
     return RoomFor({elements}, at::kFloat, RoomOfWalk(context));
@@ -333,16 +363,19 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
   result.loss =
       RunTrainingLoop(loop, schedule, optimizer, context, [&](const std::vector<int64_t>& order) {
         const std::vector<int64_t> batch = answers.Rows(order);
-        const Transformer seen = now();
-        const RoundedBlocks blocks = rounded(seen);
+        std::optional<Transformer> seen(now());
+        const RoundedBlocks blocks = rounded.Blocks(*seen);
+        const Tensor head = rounded.Head(*seen);
+        if (types.empty()) seen.reset();  // of adapters every part makes its own
         const auto loss_of = [&](int64_t part, const std::vector<int64_t>& rows) {
           const TeacherOnDevice& its = places.TeacherOf(part);
-          const Transformer own =
-              stored.Through(parts.With(gradients.Leaves(part), places.OthersOf(part)), seen);
+          Transformer own = parts.With(gradients.Leaves(part), places.OthersOf(part));
+          if (seen) own = stored.Through(own, *seen);
           const auto counted = answers.Of(rows);
           const double share = counted ? answers.Share(rows, batch) : 1.0;
           return GlobalLoss(its.model, OutputOf(its, params, rows),
                             blocks ? own : own.WithProductsIn(products), blocks,
+                            {places.TeacherHeadOf(part), head},
                             tokens.Rows(rows).to(places.DeviceOfPart(part)), params,
                             memory.recompute, counted ? &*counted : nullptr, broken) *
                  (share * static_cast<double>(rows.size()) / static_cast<double>(batch.size()));
@@ -379,6 +412,23 @@ std::shared_ptr<const TeacherLogits> StoredAnswers(const GkdParams& params, cons
   return answers;
 }
 
+// The same values without history or gradients.
+ModelWeights Detached(ModelWeights model) {
+  for (const auto& [name, slot] : Slots(model)) *slot = slot->detach();
+  return model;
+}
+
+// A copy of the student on the step's device. On the CPU in one piece where all of it moves on into
+// the optimizer, whose gradients then take its place; in a file where it is large.
+ModelWeights ToTrain(const ModelWeights& model, const GkdParams& params, RunContext& context) {
+  if (context.device().type != "cpu") return ToDevice(Clone(model), context.device().name());
+  const DataRoom room = RoomOfWalk(context);
+  const auto bytes = sizeof(float) * static_cast<size_t>(CountBlockParameters(model.config) +
+                                                         CountNonBlockParameters(model.config));
+  if (params.train != "all" && bytes <= room.in_memory) return Clone(model);
+  return Detached(InRoom(model, at::kFloat, room));
+}
+
 }  // namespace
 
 Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& context) {
@@ -405,7 +455,7 @@ Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& con
              : Transformer(ToDevice(teacher, memory.name())).WithProductsIn(products),
          {}});
   }
-  const Transformer student(ToDevice(Clone(student_checkpoint->model), device));
+  const Transformer student(ToTrain(student_checkpoint->model, params, context));
   Checkpoint result{
       {}, student_checkpoint->tokenizer_files, student_checkpoint->generation_config, {}};
   // Both were copied as far as they are needed.
@@ -436,7 +486,7 @@ Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& con
   const GlobalDistillation end =
       DistillGlobally(teachers, student, *tokens, params,
                       context.seed() + static_cast<uint64_t>(params.seed), context, types);
-  result.model = Clone(ToDevice(student.weights(), "cpu"));
+  result.model = Detached(ToDevice(student.weights(), "cpu"));
   const auto bits = [](at::ScalarType type) { return type == at::kBFloat16 ? 16.0 : 32.0; };
   result.figures = {{"loss", end.loss},
                     {"best_step", static_cast<double>(end.best_step)},

@@ -36,9 +36,9 @@ at::ScalarType HeadProducts(const GkdParams& params, const std::string& device) 
 }
 
 Tensor GlobalLoss(const Transformer& teacher, const TeacherOutput& output,
-                  const Transformer& student, const RoundedBlocks& rounded, const Tensor& ids,
-                  const GkdParams& params, bool recompute, const CountedPredictions* counted,
-                  BrokenTerm& broken) {
+                  const Transformer& student, const RoundedBlocks& rounded,
+                  const RoundedHeads& heads, const Tensor& ids, const GkdParams& params,
+                  bool recompute, const CountedPredictions* counted, BrokenTerm& broken) {
   // Of values one for each prediction.
   const auto chosen = [&](const Tensor& values) {
     return counted == nullptr ? values : counted->Select(values, 0, ids.size(0));
@@ -67,14 +67,14 @@ Tensor GlobalLoss(const Transformer& teacher, const TeacherOutput& output,
   };
   const at::ScalarType products = HeadProducts(params, student.weights().embedding.device().str());
   const HeadInput student_head{chosen(PredictingStates(student.FinalNorm(x))),
-                               student.weights().HeadMatrix(), products};
+                               student.weights().HeadMatrix(), products, heads.student};
   if (params.kl_weight > 0 && output.words.ids.defined()) {
     const auto& [words, log_probability, log_rest] = output.words;
     add("KL", params.kl_weight,
         CoarseKlLoss(student_head, {chosen(words), chosen(log_probability), chosen(log_rest)}));
   } else if (params.kl_weight > 0) {
     const HeadInput teacher_head{chosen(PredictingStates(teacher.FinalNorm(output.states.back()))),
-                                 teacher.weights().HeadMatrix(), products};
+                                 teacher.weights().HeadMatrix(), products, heads.teacher};
     add("KL", params.kl_weight, KlLoss(student_head, teacher_head));
   }
   if (params.cosine_weight > 0 && surviving > 0)

@@ -34,6 +34,12 @@ struct TeacherOutput {
   TopWords words;                  // of every prediction; undefined: those of the last state
 };
 
+/// Matrices of the heads as their products see them, made once for several parts of a batch;
+/// undefined: each makes its own.
+struct RoundedHeads {
+  at::Tensor teacher, student;
+};
+
 /// The training loss of some sequences `ids`: kl_weight * KL(teacher || student) + cosine_weight *
 /// the mean over surviving layers of (1 - cos of the states behind them) + lm_weight * cross
 /// entropy; only of the predictions that count, unless `counted` is null. With the teacher's
@@ -41,7 +47,8 @@ struct TeacherOutput {
 /// `rounded`.
 [[nodiscard]] at::Tensor GlobalLoss(const Transformer& teacher, const TeacherOutput& output,
                                     const Transformer& student, const RoundedBlocks& rounded,
-                                    const at::Tensor& ids, const GkdParams& params, bool recompute,
+                                    const RoundedHeads& heads, const at::Tensor& ids,
+                                    const GkdParams& params, bool recompute,
                                     const CountedPredictions* counted, BrokenTerm& broken);
 
 }  // namespace puzzle

@@ -1,7 +1,7 @@
 #include "nodes/train/step_memory.h"
 
 #include <algorithm>
-#include <cmath>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -35,24 +35,37 @@ double IfSmall(double bytes, const DistillationShape& shape) {
   return bytes <= shape.most_in_memory ? bytes : 0;
 }
 
-double TeacherBytes(const DistillationShape& shape) {
-  return IfSmall(kFloat * OtherParameters(shape.teacher) +
-                     (shape.in_bf16 ? kBf16 : kFloat) * BlockParameters(shape.teacher),
-                 shape);
+double VocabularyElements(const DistillationShape& shape) {
+  return AsDouble(std::max<int64_t>(shape.student.vocab_size, 1) * shape.student.hidden_size);
 }
 
-// Weights, gradients, the two moments, the best state.
-double StudentBytes(const DistillationShape& shape, bool in_files) {
+// With its head's matrix in the type of the products.
+double TeacherBytes(const DistillationShape& shape) {
+  const double head = shape.has_kl && shape.has_teachers_head && shape.head_in_bf16
+                          ? kBf16 * VocabularyElements(shape)
+                          : 0;
+  return IfSmall(kFloat * OtherParameters(shape.teacher) +
+                     (shape.in_bf16 ? kBf16 : kFloat) * BlockParameters(shape.teacher),
+                 shape) +
+         IfSmall(head, shape);
+}
+
+// Weights that are not trained, and of those that are values, gradients, the two moments and the
+// best state; and what is rounded once for a batch.
+double StudentBytes(const DistillationShape& shape, const MemoryChoice& choice) {
+  const double whole = BlockParameters(shape.student) + OtherParameters(shape.student);
+  const bool has_head = shape.has_kl || shape.has_lm;
   const bool is_beside = shape.adapted > 0;  // what is trained is no part of the student
-  double parameters = BlockParameters(shape.student) + OtherParameters(shape.student) +
-                      (is_beside ? shape.trained : 0);
-  if (in_files) parameters -= shape.trained;
-  const double stored =
-      shape.stored ? BlockParameters(shape.student) + OtherParameters(shape.student) : 0;
-  const double moments = in_files ? 0 : 2 * shape.trained;
+  // A student that is too large lies in a file, of which the optimizer takes what it trains.
+  const double others =
+      IfSmall(kFloat * whole, shape) > 0 ? whole - (is_beside ? 0 : shape.trained) : 0;
+  const double state = choice.in_files ? 0 : 3 * shape.trained;
+  const double gradients = choice.all_in_files ? 0 : shape.trained;
   const double best = shape.keeps_best ? IfSmall(kFloat * shape.trained, shape) : 0;
-  return kFloat * (parameters + shape.trained + moments + stored) + best +
-         (shape.in_bf16 ? kBf16 * BlockParameters(shape.student) : 0);
+  const double rounded = (shape.in_bf16 && shape.fused ? BlockParameters(shape.student) : 0) +
+                         (has_head && shape.head_in_bf16 ? VocabularyElements(shape) : 0);
+  return kFloat * (others + state + gradients + (shape.stored ? whole : 0)) + best +
+         (choice.all_in_files ? 0 : kBf16 * rounded);
 }
 
 // Sequences of the largest part.
@@ -60,29 +73,60 @@ int64_t RowsOfPart(const DistillationShape& shape) {
   return (shape.batch + shape.parts - 1) / shape.parts;
 }
 
-// Of one part: the logits of a chunk, which their gradients take the place of, the gradient of the
-// vocabulary's matrix, and the models' matrices in the type of the products.
-double HeadBytes(const DistillationShape& shape) {
-  if (!shape.has_all_losses) return 0;
+// Of one part behind its forward pass: gradients of the states and of the vocabulary's matrix by
+// every loss, and logits of a chunk, whose gradients take their place: those of both models with
+// the first of them.
+double HeadBytes(const DistillationShape& shape, double state, double matrix) {
   const int64_t vocabulary = std::max<int64_t>(shape.student.vocab_size, 1);
   const int64_t tokens =
       std::min(std::max<int64_t>(16, kChunkLogits / vocabulary), RowsOfPart(shape) * shape.length);
   const double logits = AsDouble(tokens * vocabulary);
-  const double matrix = AsDouble(vocabulary * shape.student.hidden_size);
-  const double models = shape.has_teachers_head ? 2 : 1;
-  return (models * kFloat + (shape.head_in_bf16 ? kBf16 : 0)) * logits +
-         (shape.trains_head ? kFloat * matrix : 0) +
-         (shape.head_in_bf16 ? models * kBf16 * matrix : 0);
+  const double own = (kFloat + (shape.head_in_bf16 ? kBf16 : 0)) * logits;
+  const double one = shape.has_kl ? state + matrix : 0;
+  return std::max(shape.has_kl ? one + (shape.has_teachers_head ? 2 * kFloat * logits : own) : 0,
+                  shape.has_lm ? one + state + matrix + own : 0);
 }
 
-double PartBytes(const DistillationShape& shape, bool recompute) {
+// Of one part, at the three moments when most is there: behind the forward pass, in a block's
+// backward pass, and behind the last one.
+double PartBytes(const DistillationShape& shape, const MemoryChoice& choice) {
   const int64_t tokens = RowsOfPart(shape) * shape.length;
+  const double layers = std::max(AsDouble(shape.student.n_layers()), 1.0);
   const double state = kFloat * AsDouble(tokens * shape.student.hidden_size);
-  const double layers = AsDouble(shape.student.n_layers());
   const double kept = block::KeptForGradients(shape.student, tokens, shape.fused);
-  return (shape.has_teachers_states ? (layers + 1) * state : 0) +
-         (recompute ? layers * state + kept / std::max(layers, 1.0) : kept) + HeadBytes(shape) +
-         kFloat * shape.adapted;
+  const double insides = (shape.has_teachers_states ? (layers + 1) * state : 0) +
+                         (choice.recompute ? layers * state : kept);
+  // Of the vocabulary, once those of several losses are added up.
+  const double matrix =
+      (shape.has_kl || shape.has_lm) && shape.trains_head ? kFloat * VocabularyElements(shape) : 0;
+  // As much as is kept of a block, again, and gradients of its matrices.
+  const double block =
+      ((choice.recompute ? 2 : 1) * kept + kFloat * BlockParameters(shape.student)) / layers;
+  // The gradient of a table of words beside that of the head that it is, and their sum.
+  const double end = state + (shape.student.tied_embeddings ? 3 : 1) * matrix;
+  const double rounded = shape.in_bf16 && !shape.fused ? kBf16 * BlockParameters(shape.student) : 0;
+  return std::max({insides + HeadBytes(shape, state, matrix), insides + block + matrix, end}) +
+         kFloat * shape.adapted + rounded;
+}
+
+// The fastest first. One part at a time costs most where there are threads for several.
+std::vector<MemoryChoice> ChoicesByTime(const DistillationShape& shape,
+                                        const std::string& recompute) {
+  std::vector<MemoryChoice> choices;
+  for (const bool alone : {false, true}) {
+    if (alone && std::min(shape.parts, shape.threads) <= 1) continue;
+    for (const int files : {0, 1, 2}) {
+      for (const bool again : {false, true}) {
+        if (recompute != "auto" && again != (recompute == "on")) continue;
+        choices.push_back({again, files > 0, files > 1, alone});
+      }
+    }
+  }
+  return choices;
+}
+
+std::string Mib(double bytes) {
+  return fmt::format("{:.0f} MiB", bytes / (1 << 20));
 }
 
 }  // namespace
@@ -100,7 +144,8 @@ DistillationShape DistillationShapeOf(const GkdParams& params, const ModelConfig
   shape.in_bf16 = shape.fused = params.compute == "bf16";
   shape.head_in_bf16 =
       (params.head_compute == "auto" ? params.compute : params.head_compute) == "bf16";
-  shape.has_all_losses = params.kl_weight > 0 || params.lm_weight > 0;
+  shape.has_kl = params.kl_weight > 0;
+  shape.has_lm = params.lm_weight > 0;
   shape.batch = params.batch;
   shape.length = length;
   shape.parts = std::min(params.batch, kParts);
@@ -115,26 +160,71 @@ void DistillationShape::TakeTeachersWords(const GkdParams& params) {
 
 double ModelBytes(const DistillationShape& shape) {
   return TeacherBytes(shape) +
-         kFloat * (BlockParameters(shape.student) + OtherParameters(shape.student));
+         IfSmall(kFloat * (BlockParameters(shape.student) + OtherParameters(shape.student)), shape);
 }
 
 double DistillationBytes(const DistillationShape& shape, const MemoryChoice& choice) {
-  const double at_once = AsDouble(std::min(shape.parts, shape.threads));
-  return kSpread * (TeacherBytes(shape) + StudentBytes(shape, choice.in_files) +
-                    at_once * PartBytes(shape, choice.recompute));
+  const double at_once = choice.one_at_a_time ? 1 : AsDouble(std::min(shape.parts, shape.threads));
+  return kSpread *
+         (TeacherBytes(shape) + StudentBytes(shape, choice) + at_once * PartBytes(shape, choice));
+}
+
+std::string WhatItDoes(const MemoryChoice& choice) {
+  std::vector<std::string> does;
+  if (choice.recompute) does.emplace_back("blocks are computed again for their gradients");
+  if (choice.all_in_files) {
+    does.emplace_back("parameters, gradients, moments and rounded matrices lie in files");
+  } else if (choice.in_files) {
+    does.emplace_back("parameters and moments lie in files");
+  }
+  if (choice.one_at_a_time)
+    does.emplace_back("parts of a batch are computed one after another on one thread");
+  std::string text;
+  for (size_t i = 0; i < does.size(); ++i)
+    text += (i == 0 ? "" : i + 1 < does.size() ? ", " : ", and ") + does[i];
+  return text;
 }
 
 MemoryChoice ChooseMemory(const DistillationShape& shape, const std::string& recompute,
                           double limit) {
-  MemoryChoice choice;
-  for (const bool in_files : {false, true}) {
-    for (const bool again : {false, true}) {
-      if (recompute != "auto" && again != (recompute == "on")) continue;
-      choice = {again, in_files};
-      if (DistillationBytes(shape, choice) <= limit) return choice;
-    }
+  const std::vector<MemoryChoice> choices = ChoicesByTime(shape, recompute);
+  const auto fits = [&](const MemoryChoice& choice) {
+    return DistillationBytes(shape, choice) <= limit;
+  };
+  const auto found = std::find_if(choices.begin(), choices.end(), fits);
+  return found != choices.end() ? *found : choices.back();
+}
+
+std::string WaysToTakeLess(const DistillationShape& shape, const GkdParams& params, double limit) {
+  const auto least = [&](const DistillationShape& other) {
+    return DistillationBytes(other, ChoicesByTime(other, "auto").back());
+  };
+  std::string ways;
+  const auto add = [&](const std::string& what, double bytes) {
+    if (bytes > limit) return;
+    ways += fmt::format("{}{} takes about {}", ways.empty() ? "" : ", ", what, Mib(bytes));
+  };
+  for (const char* train : {"changed", "adapters", "norms"}) {
+    if (params.train == train) continue;
+    GkdParams other = params;
+    other.train = train;
+    const DistillationShape its =
+        DistillationShapeOf(other, shape.teacher, shape.student, shape.length, shape.threads);
+    DistillationShape changed = shape;
+    changed.trained = its.trained;
+    changed.trains_head = its.trains_head;
+    changed.adapted = its.adapted;
+    add(fmt::format("`train` \"{}\"", train), least(changed));
   }
-  return choice;
+  for (int64_t batch = shape.batch / 2; batch > 0; batch /= 2) {
+    DistillationShape smaller = shape;
+    smaller.batch = batch;
+    smaller.parts = std::min(shape.parts, batch);
+    if (least(smaller) > limit) continue;
+    add(fmt::format("a `batch` of {}", batch), least(smaller));
+    break;
+  }
+  return ways;
 }
 
 void CheckBatchFits(const DistillationShape& shape, const MemoryChoice& choice, double limit) {

@@ -21,13 +21,15 @@ struct DistillationShape {
   bool head_in_bf16 = false;  // the products with the vocabulary
   bool fused = false;         // the student's blocks are FusedBlocks
   bool stored = false;        // what a file holds of the student is there beside it (StoredStudent)
-  bool has_all_losses = true;       // false: of states alone, without a product with the vocabulary
   bool has_teachers_states = true;  // of a step's sequences
-  bool has_teachers_head = true;    // computes its logits
-  int64_t batch = 1;                // sequences
-  int64_t length = 1;               // of a sequence
-  int64_t parts = 1;                // into which a batch is split
-  int64_t threads = 1;              // how many of them are in work at once, at most
+  bool has_teachers_head = true;    // its logits are computed for KL
+  // Losses with a product with the vocabulary, each of which has gradients of its own.
+  bool has_kl = true;
+  bool has_lm = false;
+  int64_t batch = 1;    // sequences
+  int64_t length = 1;   // of a sequence
+  int64_t parts = 1;    // into which a batch is split
+  int64_t threads = 1;  // how many of them are in work at once, at most
   /// Bytes of what only is read, or seldom: more lies in files.
   double most_in_memory = 256e6;
 
@@ -43,8 +45,10 @@ struct DistillationShape {
 
 /// How a distillation is computed: to the same bits in any way.
 struct MemoryChoice {
-  bool recompute = false;  // blocks again for their gradients, instead of keeping their insides
-  bool in_files = false;   // parameters and moments of the optimizer in mapped files
+  bool recompute = false;      // blocks again for their gradients, instead of keeping their insides
+  bool in_files = false;       // parameters and moments of the optimizer in mapped files
+  bool all_in_files = false;   // gradients too, and the matrices that are rounded for a batch
+  bool one_at_a_time = false;  // one part of a batch in work, whatever the threads
 };
 
 /// Bytes of both models' weights before anything is trained.
@@ -53,10 +57,19 @@ struct MemoryChoice {
 /// largest step.
 [[nodiscard]] double DistillationBytes(const DistillationShape& shape, const MemoryChoice& choice);
 
+/// "blocks are computed again for their gradients, and ...": what a choice does for little memory;
+/// empty for the fastest.
+[[nodiscard]] std::string WhatItDoes(const MemoryChoice& choice);
+
 /// The fastest choice that takes at most `limit` bytes, else the one that takes least. `recompute`
 /// is that of GkdParams.
 [[nodiscard]] MemoryChoice ChooseMemory(const DistillationShape& shape,
                                         const std::string& recompute, double limit);
+
+/// What could be asked for in place of `params` that takes at most `limit` bytes in some way:
+/// "`train` "changed" takes about 312 MiB"; empty when nothing does.
+[[nodiscard]] std::string WaysToTakeLess(const DistillationShape& shape, const GkdParams& params,
+                                         double limit);
 
 /// Throws Error when the choice takes more than `limit` bytes: names the largest batch that does
 /// not.

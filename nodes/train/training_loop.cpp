@@ -1,6 +1,7 @@
 #include "nodes/train/training_loop.h"
 
 #include <cmath>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -20,9 +21,28 @@ void SaveOptimizer(const AdamW& optimizer, ArchiveWriter& out) {
   WriteTensor(out, "square", state.square);
 }
 
+namespace {
+
+// What an archive has of a flat tensor; read into its own place where that can be, since it may be
+// larger than the memory.
+at::Tensor ReadLike(const at::Tensor& own, const ArchiveReader& in, const std::string& name) {
+  const ArrayInfo info = in.Info(name);
+  if (!own.is_cpu() || info.shape != Shape{own.numel()} || info.dtype != StoredType(own))
+    return ReadTensor(in, name);
+  in.Read(name, own.data_ptr());
+  return own;
+}
+
+}  // namespace
+
 void RestoreOptimizer(const ArchiveReader& in, AdamW& optimizer) {
-  optimizer.Restore({ReadTensor(in, "values"), ReadTensor(in, "mean"), ReadTensor(in, "square"),
-                     in.Attribute("updates")});
+  AdamW::State state = optimizer.state();
+  for (const auto& [tensor, name] :
+       {std::pair(&state.values, "values"), std::pair(&state.mean, "mean"),
+        std::pair(&state.square, "square")})
+    *tensor = ReadLike(*tensor, in, name);
+  state.updates = in.Attribute("updates");
+  optimizer.Restore(state);
 }
 
 namespace {

@@ -78,7 +78,7 @@ TEST(LittleMemoryTest, ResultsAreTheSameBits) {
   // The model takes a MiB, of which steps share a quarter, and a distillation sixteen.
   EXPECT_EQ(run("limited", {"--memory", "1"}), free);
   EXPECT_THAT(folder.ReadJson("summary.json")["warnings"].dump(),
-              ::testing::HasSubstr("parameters and moments lie in files"));
+              ::testing::HasSubstr("moments and rounded matrices lie in files"));
 }
 
 }  // namespace

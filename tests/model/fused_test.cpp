@@ -108,6 +108,34 @@ TEST(FusedTest, KeepsTheBytesThatAreCounted) {
   EXPECT_TRUE(y.requires_grad());
 }
 
+TEST(FusedTest, RoundedMatricesLieInTheRoomOfThoseBefore) {
+  const Transformer first(RoundedModel(FusableConfig()));
+  ModelWeights other = Clone(first.weights());
+  for (const auto& [name, slot] : Slots(other)) slot->mul_(1.3);
+  const Transformer second(other);
+  const Tensor room = at::zeros({RoundedElements(first)}, at::kBFloat16);
+  (void)Rounded(first, room);
+  const RoundedBlocks blocks = Rounded(second, room), expected = Rounded(second);
+  ASSERT_NE(blocks, nullptr);
+  const auto* const begin = static_cast<const char*>(room.data_ptr());
+  int64_t elements = 0;
+  for (int64_t layer = 0; layer < first.config().n_layers(); ++layer) {
+    const VariantSpec spec = ParentVariant(first.config(), layer, SubBlock::kBoth);
+    SubBlockWeights own = (*blocks)[static_cast<size_t>(layer)],
+                    its = (*expected)[static_cast<size_t>(layer)];
+    const auto slots = Slots(own, spec), wanted = Slots(its, spec);
+    for (size_t i = 0; i < slots.size(); ++i) {
+      const Tensor& tensor = *slots[i].second;
+      EXPECT_EQ(tensor.scalar_type(), wanted[i].second->scalar_type());
+      EXPECT_TRUE(tensor.equal(*wanted[i].second)) << slots[i].first;
+      if (tensor.scalar_type() != at::kBFloat16) continue;
+      EXPECT_EQ(static_cast<const char*>(tensor.data_ptr()), begin + 2 * elements);
+      elements += tensor.numel();
+    }
+  }
+  EXPECT_EQ(elements, room.numel());
+}
+
 TEST(FusedTest, WithoutGradientsTheStatesAreTheSame) {
   const ModelWeights weights = RoundedModel(FusableConfig());
   const at::NoGradGuard no_grad;

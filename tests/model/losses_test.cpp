@@ -229,6 +229,27 @@ TEST(LossesTest, GradientsOfSeveralChunksAreThoseOfOne) {
   }
 }
 
+// Once for several parts of a batch.
+TEST(LossesTest, AMatrixThatIsRoundedAlreadyGivesTheSameBits) {
+  HeadInput student = Head(1), teacher = Head(3);
+  student.products = teacher.products = at::kBFloat16;
+  student.hidden.requires_grad_(true);
+  student.matrix.requires_grad_(true);
+  HeadInput own = student, its = teacher;
+  own.rounded = student.matrix.detach().to(at::kBFloat16);
+  its.rounded = teacher.matrix.to(at::kBFloat16);
+  const Tensor targets = Targets();
+  const Tensor kl = KlLoss(student, teacher), entropy = CrossEntropyLoss(student, targets);
+  const Tensor same_kl = KlLoss(own, its), same_entropy = CrossEntropyLoss(own, targets);
+  EXPECT_TRUE(same_kl.equal(kl));
+  EXPECT_TRUE(same_entropy.equal(entropy));
+  const auto expected = grad({kl, entropy}, {student.hidden, student.matrix});
+  const auto actual = grad({same_kl, same_entropy}, {student.hidden, student.matrix});
+  for (const size_t i : {0, 1}) EXPECT_TRUE(actual[i].equal(expected[i]));
+  own.rounded.zero_();
+  EXPECT_FALSE(CrossEntropyLoss(own, targets).equal(entropy)) << "it is what products read";
+}
+
 // A head in bf16 is the head of rounded operands, in figures and gradients.
 TEST(LossesTest, ProductsInBf16RoundOperandsAndNothingElse) {
   const auto in_bf16 = [](HeadInput head) {

@@ -34,26 +34,75 @@ DistillationShape Shape8(const std::string& compute = "bf16", int64_t threads = 
 }
 
 constexpr MemoryChoice kFastest = {false, false}, kRecompute = {true, false},
-                       kInFiles = {false, true}, kLeast = {true, true};
+                       kInFiles = {false, true}, kLeast = {true, true},
+                       kAllInFiles = {true, true, true}, kAlone = {true, true, true, true};
 
-// 1.05 times what is counted here by hand; the teacher and the best state lie in files.
+constexpr double kBlocks = 30 * 3'540'096, kHead = 49152.0 * 576, kAll = kBlocks + kHead + 576;
+constexpr double kTokens = 2 * 512;            // of a part of four
+constexpr double kState = 4 * 576 * kTokens;   // a float for each channel
+constexpr double kLogits = 8 * 49152.0 * 170;  // of two models, 170 tokens at a time
+// Two states, 24 heads of 64, 9 sums and two rows of 1,536 channels in each layer.
+constexpr double kKept = 30 * (2 * (4 * 576 + 4) + 2 * 64 * 24 + 4 * 9 + 2 * 2 * 1536) * kTokens;
+
+// Behind the backward pass of a part: the gradients of the table of words, of the head that it is,
+// and their sum.
+constexpr double kEnd = kState + 3 * 4 * kHead;
+
+// 1.05 times what is counted here by hand; teacher, student and best state lie in files.
 TEST(StepMemoryTest, AStepIsCountedAsWhatItHolds) {
-  constexpr double kBlocks = 30 * 3'540'096, kHead = 49152.0 * 576, kAll = kBlocks + kHead + 576;
   const double student = 16 * kAll + 2 * kBlocks;  // and matrices in bf16
-  constexpr double kTokens = 2 * 512;              // of a part of four
-  const double teacher = 31 * 4 * 576 * kTokens;
-  // Two states, 24 heads of 64, 9 sums and two rows of 1,536 channels in each layer.
-  const double kept = 30 * (2 * (4 * 576 + 4) + 2 * 64 * 24 + 4 * 9 + 2 * 2 * 1536) * kTokens;
-  const double head = 10 * 49152.0 * 170 + 8 * kHead;  // 170 tokens at a time
-  const double once = 1.05 * (student + teacher + kept + head);
+  const double heads = 2 * 2 * kHead;              // of both models, too
+  const double part = 31 * kState + kKept + kState + 4 * kHead + kLogits;
+  const double once = 1.05 * (student + heads + part);
   EXPECT_NEAR(DistillationBytes(Shape8(), kFastest), once, 1e-9 * once);
-  EXPECT_NEAR(DistillationBytes(Shape8("bf16", 2), kFastest) - once, 1.05 * (teacher + kept + head),
-              1)
+  EXPECT_NEAR(DistillationBytes(Shape8("bf16", 2), kFastest) - once, 1.05 * part, 1)
       << "a part more, no whole gradients";
+  EXPECT_NEAR(DistillationBytes(Shape8("bf16", 2), kAlone),
+              DistillationBytes(Shape8(), kAllInFiles), 1);
   EXPECT_NEAR(once - DistillationBytes(Shape8(), kInFiles), 1.05 * 12 * kAll, 1)
       << "parameters and two moments";
-  EXPECT_NEAR(once - DistillationBytes(Shape8(), kRecompute),
-              1.05 * (kept - kept / 30 - 30 * 4 * 576 * kTokens), 1);
+  EXPECT_NEAR(once - DistillationBytes(Shape8(), kRecompute), 1.05 * (part - kEnd), 1);
+  EXPECT_NEAR(DistillationBytes(Shape8(), kLeast) - DistillationBytes(Shape8(), kAllInFiles),
+              1.05 * (4 * kAll + 2 * kBlocks + 2 * kHead), 1)
+      << "gradients, and what is rounded of the student";
+}
+
+TEST(StepMemoryTest, EveryLossHasAGradientOfTheVocabulary) {
+  GkdParams params;
+  params.compute = "bf16";
+  const auto of = [&](const MemoryChoice& choice) {
+    return DistillationBytes(DistillationShapeOf(params, SmallConfig(), SmallConfig(), 512, 2),
+                             choice);
+  };
+  constexpr double kOneModels = kLogits / 8 * 6;  // in fp32 and bf16
+  constexpr double kStates = (31 + 30) * kState;  // the teacher's, and what blocks begin with
+  const double one = of(kLeast);
+  params.lm_weight = 1;
+  EXPECT_NEAR(of(kLeast) - one, 1.05 * 2 * (kStates + 2 * (kState + 4 * kHead) + kOneModels - kEnd),
+              1)
+      << "in each of two parts";
+  params.kl_weight = 0;
+  EXPECT_NEAR(one - of(kLeast), 1.05 * 2 * kHead, 1) << "nothing is asked of the teacher's head";
+  params.lm_weight = 0;
+  EXPECT_NEAR(one - of(kLeast),
+              1.05 * (2 * 2 * kHead +  // both heads in bf16, and of each part the moment
+                      2 * (kEnd - kStates - (2 * kKept + 4 * kBlocks) / 30)),  // of a block in work
+              1);
+}
+
+TEST(StepMemoryTest, AFewTokensTakeWhatTheTableOfWordsDoes) {
+  GkdParams params;
+  params.compute = "bf16";
+  params.batch = 4;
+  const auto of = [&](bool tied) {
+    ModelConfig config = SmallConfig();
+    config.tied_embeddings = tied;
+    const DistillationShape shape = DistillationShapeOf(params, config, config, 8, 1);
+    return DistillationBytes(shape, kAllInFiles);
+  };
+  const double teacher_head = 2 * kHead, state = 4 * 576 * 8;
+  EXPECT_NEAR(of(true), 1.05 * (teacher_head + 3 * 4 * kHead + state), 1);
+  EXPECT_LT(of(false), of(true));
 }
 
 TEST(StepMemoryTest, WhatIsNotTrainedTakesItsWeightsAlone) {
@@ -67,12 +116,18 @@ TEST(StepMemoryTest, WhatIsNotTrainedTakesItsWeightsAlone) {
   const double all = DistillationBytes(Shape8(), kFastest), norms = of();
   // o, down and two norms of each layer, whose best state is small enough for the memory; and the
   // vocabulary's gradient in a step.
-  constexpr double kNorms = 30 * (576.0 * 576 + 576 * 1536 + 2 * 576), kHead = 49152.0 * 576;
-  constexpr double kLess = 30 * 3'540'096 + kHead + 576 - kNorms;
-  EXPECT_NEAR(all - norms, 1.05 * (12 * kLess - 4 * kNorms + 4 * kHead), 1);
+  constexpr double kNorms = 30 * (576.0 * 576 + 576 * 1536 + 2 * 576);
+  EXPECT_NEAR(all - norms, 1.05 * (16 * (kAll - kNorms) - 4 * kNorms + 4 * kHead), 1);
   params.train = "adapters";
   EXPECT_LT(of(), all);
   EXPECT_GT(of(), norms - 1.05 * 12 * kNorms) << "matrices made anew";
+  // A student that is small enough is in memory whole.
+  DistillationShape roomy = DistillationShapeOf(params, SmallConfig(), SmallConfig(), 512, 1);
+  const double in_file = DistillationBytes(roomy, kFastest);
+  roomy.most_in_memory = 4 * kAll;
+  EXPECT_NEAR(DistillationBytes(roomy, kFastest) - in_file,
+              1.05 * (4 * kAll + 4 * (kHead + 576) + 2 * kBlocks), 1)
+      << "and so is the teacher";
 }
 
 TEST(StepMemoryTest, ATeacherThatHasAnsweredTakesNoRoomInAStep) {
@@ -82,11 +137,12 @@ TEST(StepMemoryTest, ATeacherThatHasAnsweredTakesNoRoomInAStep) {
   const auto saved = [&] {
     return DistillationBytes(Shape8(), kFastest) - DistillationBytes(answered, kFastest);
   };
-  constexpr double kHead = 4 * 49152.0 * 170 + 2 * 49152.0 * 576;  // its logits, its matrix in bf16
-  EXPECT_NEAR(saved(), 1.05 * kHead, 1) << "hidden states are compared";
+  // Its logits, where the student's are in bf16, too; and its matrix in bf16.
+  constexpr double kItsHead = kLogits / 8 * 2 + 2 * kHead;
+  EXPECT_NEAR(saved(), 1.05 * kItsHead, 1) << "hidden states are compared";
   params.cosine_weight = 0;
   answered.TakeTeachersWords(params);
-  EXPECT_NEAR(saved(), 1.05 * (kHead + 31 * 4 * 576 * 2 * 512), 1);
+  EXPECT_NEAR(saved(), 1.05 * (kItsHead + 31 * kState), 1);
 }
 
 // A best state that is small enough for the memory, where there is one.
@@ -109,13 +165,13 @@ TEST(StepMemoryTest, WithoutHeldOutSequencesThereIsNoBestState) {
 }
 
 TEST(StepMemoryTest, TwoModelsAreTheTeachersMatricesAsTheyMultiplyAndTheStudentInFp32) {
-  constexpr double kBlocks = 30 * 3'540'096, kOther = 49152.0 * 576 + 576;
+  constexpr double kOther = kHead + 576;
   DistillationShape shape = Shape8();
-  EXPECT_NEAR(ModelBytes(shape), 4 * (kBlocks + kOther), 1) << "the teacher lies in a file";
+  EXPECT_NEAR(ModelBytes(shape), 2 * kHead, 1) << "both lie in files, but for the rounded head";
   shape.most_in_memory = 1e12;
-  EXPECT_NEAR(ModelBytes(shape), 4 * (kBlocks + kOther) + 4 * kOther + 2 * kBlocks, 1);
-  shape.in_bf16 = false;
-  EXPECT_NEAR(ModelBytes(shape), 8 * (kBlocks + kOther), 1);
+  EXPECT_NEAR(ModelBytes(shape), 4 * kAll + 4 * kOther + 2 * kBlocks + 2 * kHead, 1);
+  shape.in_bf16 = shape.head_in_bf16 = false;
+  EXPECT_NEAR(ModelBytes(shape), 8 * kAll, 1);
 }
 
 TEST(StepMemoryTest, WhatAFileHoldsIsACopyMore) {
@@ -139,6 +195,39 @@ TEST(StepMemoryTest, TheFastestThatFitsIsChosen) {
   EXPECT_TRUE(choose("off", kRecompute).in_files);
   EXPECT_TRUE(ChooseMemory(Shape8(), "auto", 1000).in_files) << "the least, if nothing fits";
   EXPECT_FALSE(ChooseMemory(Shape8(), "auto", std::numeric_limits<double>::infinity()).recompute);
+}
+
+TEST(StepMemoryTest, OnePartAtATimeIsTheLastThingToDo) {
+  const DistillationShape shape = Shape8("bf16", 2);
+  const double together = DistillationBytes(shape, kAllInFiles);
+  EXPECT_FALSE(ChooseMemory(shape, "auto", together).one_at_a_time);
+  const MemoryChoice choice = ChooseMemory(shape, "auto", together - 1);
+  EXPECT_TRUE(choice.one_at_a_time);
+  EXPECT_LT(DistillationBytes(shape, choice), together);
+  EXPECT_FALSE(ChooseMemory(Shape8(), "auto", 1000).one_at_a_time) << "there is one thread";
+  EXPECT_EQ(WhatItDoes(kFastest), "");
+  EXPECT_EQ(WhatItDoes(kLeast),
+            "blocks are computed again for their gradients, and parameters and moments lie in "
+            "files");
+  EXPECT_EQ(WhatItDoes(kAlone),
+            "blocks are computed again for their gradients, parameters, gradients, moments and "
+            "rounded matrices lie in files, and parts of a batch are computed one after another "
+            "on one thread");
+}
+
+TEST(StepMemoryTest, WhatTakesLessIsNamed) {
+  GkdParams params;
+  params.compute = "bf16";
+  ModelConfig child = SmallConfig();
+  child.blocks[3].ffn.size = 768;
+  DistillationShape shape = DistillationShapeOf(params, SmallConfig(), child, 512, 1);
+  shape.most_in_memory = 50e6;
+  const double least = DistillationBytes(shape, kAllInFiles);
+  const std::string ways = WaysToTakeLess(shape, params, least - 1);
+  EXPECT_THAT(ways, testing::StartsWith("`train` \"changed\" takes about "));
+  EXPECT_THAT(ways, HasSubstr("`train` \"norms\" takes about "));
+  EXPECT_THAT(ways, HasSubstr("a `batch` of 4 takes about "));
+  EXPECT_EQ(WaysToTakeLess(shape, params, 1000), "");
 }
 
 TEST(StepMemoryTest, WhatFitsInBf16IsNotRefusedForWhatFp32Takes) {

@@ -1,0 +1,177 @@
+// What a distillation really takes, counted by the allocator of tensors, beside what step_memory.h
+// foresees from shapes.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include <c10/core/CPUAllocator.h>
+#include <torch/version.h>
+
+#include "model/math/runtime.h"
+#include "model/pch.h"
+#include "nodes/states/walk.h"
+#include "nodes/train/gkd.h"
+#include "nodes/train/global_loss.h"
+#include "nodes/train/step_memory.h"
+#include "tests/model/tiny_model.h"
+#include "tests/nodes/fake_inputs.h"
+
+namespace puzzle {
+namespace {
+
+// Stands before libtorch's own allocator; what it has made may outlive everything.
+class CountingAllocator final : public c10::Allocator {
+ public:
+  explicit CountingAllocator(c10::Allocator* inner) : inner_(inner) {}
+
+#if TORCH_VERSION_MAJOR < 2
+  c10::DataPtr allocate(size_t n) const override {
+    return Counted(n);
+  }
+#else
+  c10::DataPtr allocate(size_t n) override {
+    return Counted(n);
+  }
+  void copy_data(void* to, const void* from, std::size_t count) const override {
+    default_copy_data(to, from, count);
+  }
+#endif
+  void Begin() {
+    most_ = now_.load();
+  }
+  [[nodiscard]] int64_t most() const {
+    return most_;
+  }
+
+ private:
+  struct Held {
+    c10::DataPtr inner;
+    int64_t bytes;
+    std::atomic<int64_t>& now;
+  };
+  static void LetGo(void* context) {
+    const std::unique_ptr<Held> held(static_cast<Held*>(context));
+    held->now -= held->bytes;
+  }
+
+  c10::DataPtr Counted(size_t n) const {
+    auto held = std::make_unique<Held>(Held{inner_->allocate(n), static_cast<int64_t>(n), now_});
+    const int64_t now = now_ += held->bytes;
+    for (int64_t most = most_; most < now && !most_.compare_exchange_weak(most, now);) {
+    }
+    void* const data = held->inner.get();
+    return {data, held.release(), &LetGo, c10::Device(c10::DeviceType::CPU)};
+  }
+
+  c10::Allocator* inner_;
+  mutable std::atomic<int64_t> now_{0}, most_{0};
+};
+
+// Counts while it lives, on one thread.
+class Counting {
+ public:
+  Counting() : before_(c10::GetCPUAllocator()) {
+    static auto* const allocator = new CountingAllocator(before_);
+    allocator_ = allocator;
+    c10::SetCPUAllocator(allocator_, /*priority=*/1);
+  }
+  ~Counting() { c10::SetCPUAllocator(before_, 1); }
+  Counting(const Counting&) = delete;
+  Counting& operator=(const Counting&) = delete;
+  [[nodiscard]] CountingAllocator& tensors() const { return *allocator_; }
+
+ private:
+  const ThreadsGuard one_{1};
+  c10::Allocator* before_;
+  CountingAllocator* allocator_ = nullptr;
+};
+
+// The vocabulary takes most, as in small models.
+ModelConfig WordyConfig() {
+  ModelConfig config;
+  config.vocab_size = 12000;
+  config.hidden_size = 128;
+  config.n_heads = 4;
+  config.head_dim = 32;
+  config.max_positions = 512;
+  config.tied_embeddings = true;
+  config.blocks.assign(6, {{SubBlockForm::kFull, 2}, {SubBlockForm::kFull, 384}});
+  return config;
+}
+
+// Bytes of tensors at the height of a step of 4 x 64 tokens, and what is foreseen.
+struct StepBytes {
+  double counted = 0, foreseen = 0;
+};
+StepBytes BytesOf(const GkdParams& params, const MemoryChoice& choice) {
+  const ModelConfig config = WordyConfig();
+  TokenSet tokens;
+  tokens.length = 64;
+  tokens.vocab_size = config.vocab_size;
+  for (int64_t i = 0; i < params.batch * tokens.length; ++i)
+    tokens.ids.push_back(static_cast<int32_t>(i * i % config.vocab_size));
+  const bool in_bf16 = ProductType(params.compute, "cpu") == at::kBFloat16;
+  DistillationShape shape = DistillationShapeOf(params, config, config, tokens.length, 1);
+  shape.in_bf16 = shape.fused = shape.head_in_bf16 = in_bf16;
+  FakeContext context;
+  if (choice.all_in_files) context.memory = 1000;
+  shape.most_in_memory = static_cast<double>(RoomOfWalk(context).in_memory);
+  const Counting counting;
+  const int64_t without = [&] {
+    counting.tensors().Begin();
+    return counting.tensors().most();
+  }();
+  const Transformer teacher(
+      InRoom(RandomModel(config, 1), in_bf16 ? at::kBFloat16 : at::kFloat, {}));
+  const Transformer student(RandomModel(config, 2));
+  counting.tensors().Begin();
+  (void)DistillGlobally({{teacher, StatesOf(teacher, tokens)}}, student, tokens, params, 1,
+                        context);
+  return {static_cast<double>(counting.tensors().most() - without),
+          DistillationBytes(shape, choice) / 1.05};
+}
+
+GkdParams OneStep() {
+  GkdParams params;
+  params.steps = 1;
+  params.batch = 4;
+  params.holdout = 0;
+  return params;
+}
+
+// The allocator's share of 5 % is left to it.
+TEST(StepBytesTest, WhatAStepTakesIsForeseen) {
+  for (const char* compute : {"bf16", "fp32"}) {
+    for (const double lm_weight : {0.0, 1.0}) {
+      for (const char* recompute : {"off", "on"}) {
+        GkdParams params = OneStep();
+        params.compute = compute;
+        params.lm_weight = lm_weight;
+        params.recompute = recompute;
+        const StepBytes bytes = BytesOf(params, {params.recompute == "on"});
+        EXPECT_GT(bytes.counted, 0.9 * bytes.foreseen) << compute << lm_weight << recompute;
+        EXPECT_LT(bytes.counted, 1.05 * bytes.foreseen) << compute << lm_weight << recompute;
+      }
+    }
+  }
+}
+
+TEST(StepBytesTest, AndSoIsTheLeastThatOneCanTake) {
+  for (const char* train : {"all", "norms", "adapters"}) {
+    for (const double lm_weight : {0.0, 1.0}) {
+      GkdParams params = OneStep();
+      params.compute = "bf16";
+      params.train = train;
+      params.lm_weight = lm_weight;
+      const StepBytes bytes = BytesOf(params, {true, true, true, true});
+      EXPECT_GT(bytes.counted, 0.85 * bytes.foreseen) << train << lm_weight;
+      EXPECT_LT(bytes.counted, 1.05 * bytes.foreseen) << train << lm_weight;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace puzzle
