@@ -1,13 +1,30 @@
 #include "model/fused_blocks.h"
 
+#include <utility>
+#include <variant>
+
 #include "model/block/fused.h"
 #include "model/pch.h"
+#include "model/unread.h"
 
 namespace puzzle {
 
 using at::Tensor;
 
 namespace {
+
+BlockWeights RoundedBlock(const Transformer& model, int64_t layer) {
+  const VariantSpec spec = ParentVariant(model.config(), layer, SubBlock::kBoth);
+  return std::get<BlockWeights>(WithProductsIn(
+      at::kBFloat16, InMemory(SubBlockOf(model.weights(), layer, SubBlock::kBoth)), spec));
+}
+
+bool IsOfUsualForm(const BlockWeights& rounded, const Transformer& model, int64_t layer) {
+  const BlockSpec& spec = model.config().blocks[static_cast<size_t>(layer)];
+  const block::Surroundings around{model.config(), model.rotary()};
+  return (!spec.attention.is_full() || block::CanFuse(rounded.attention, spec.attention, around)) &&
+         (!spec.ffn.is_full() || block::CanFuse(rounded.ffn, spec.ffn, around));
+}
 
 // Moves the rounded tensors of a block to where `taken` elements of the room are in use.
 BlockWeights MovedTo(const Tensor& room, int64_t& taken, const VariantSpec& spec,
@@ -27,33 +44,32 @@ BlockWeights MovedTo(const Tensor& room, int64_t& taken, const VariantSpec& spec
 int64_t RoundedElements(const Transformer& model) {
   int64_t elements = 0;
   for (int64_t layer = 0; layer < model.config().n_layers(); ++layer) {
-    const VariantSpec spec = ParentVariant(model.config(), layer, SubBlock::kBoth);
     SubBlockWeights block = SubBlockOf(model.weights(), layer, SubBlock::kBoth);
-    for (const auto& [name, slot] : Slots(block, spec))
+    for (const auto& [name, slot] :
+         Slots(block, ParentVariant(model.config(), layer, SubBlock::kBoth)))
       if (slot->dim() == 2) elements += slot->numel();
   }
   return elements;
 }
 
+bool CanBeRounded(const Transformer& model) {
+  const at::NoGradGuard no_grad;
+  for (int64_t layer = 0; layer < model.config().n_layers(); ++layer)
+    if (!IsOfUsualForm(RoundedBlock(model, layer), model, layer)) return false;
+  return true;
+}
+
 RoundedBlocks Rounded(const Transformer& model, const Tensor& room) {
   const at::NoGradGuard no_grad;
-  const ModelConfig& config = model.config();
   auto blocks = std::make_shared<std::vector<BlockWeights>>();
-  const block::Surroundings around{config, model.rotary()};
-  const auto is_usual = [&](const auto& rounded, const auto& spec) {
-    return !spec.is_full() || block::CanFuse(rounded, spec, around);
-  };
   int64_t taken = 0;  // of the room
-  for (int64_t layer = 0; layer < config.n_layers(); ++layer) {
-    const VariantSpec spec = ParentVariant(config, layer, SubBlock::kBoth);
-    SubBlockWeights block =
-        WithProductsIn(at::kBFloat16, SubBlockOf(model.weights(), layer, SubBlock::kBoth), spec);
-    blocks->push_back(room.defined() ? MovedTo(room, taken, spec, std::move(block))
-                                     : std::get<BlockWeights>(std::move(block)));
-    const BlockSpec& both = config.blocks[static_cast<size_t>(layer)];
-    if (!is_usual(blocks->back().attention, both.attention) ||
-        !is_usual(blocks->back().ffn, both.ffn))
-      return nullptr;
+  for (int64_t layer = 0; layer < model.config().n_layers(); ++layer) {
+    BlockWeights block = RoundedBlock(model, layer);
+    if (!IsOfUsualForm(block, model, layer)) return nullptr;
+    if (room.defined())
+      block = MovedTo(room, taken, ParentVariant(model.config(), layer, SubBlock::kBoth),
+                      std::move(block));
+    blocks->push_back(std::move(block));
   }
   return blocks;
 }

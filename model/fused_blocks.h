@@ -15,10 +15,12 @@ namespace puzzle {
 /// The blocks of a model with their matrices in bf16, without history.
 using RoundedBlocks = std::shared_ptr<const std::vector<BlockWeights>>;
 
-/// Of a model as it is now; null where not all of its full sub-blocks are of the usual form, or it
-/// is not on a CPU: then WithProductsIn serves. With a `room`, bf16 [RoundedElements], the matrices
-/// lie there, in the place of those that were there.
+/// Of a model as it is now, layer by layer; null unless CanBeRounded: then WithProductsIn serves.
+/// With a `room`, bf16 [RoundedElements], the matrices lie there, in the place of those that were
+/// there.
 [[nodiscard]] RoundedBlocks Rounded(const Transformer& model, const at::Tensor& room = {});
+/// Whether all its full sub-blocks are of the usual form, and it is on a CPU.
+[[nodiscard]] bool CanBeRounded(const Transformer& model);
 /// Elements of all matrices of its blocks.
 [[nodiscard]] int64_t RoundedElements(const Transformer& model);
 

@@ -105,7 +105,7 @@ MemoryChoice MemoryFor(const GkdParams& params, const TeacherOnDevice& teacher,
   shape.trained = trained;
   shape.stored = stored;
   shape.in_bf16 = ProductType(params.compute, device.str()) == at::kBFloat16;
-  shape.fused = shape.in_bf16 && Rounded(student) != nullptr;
+  shape.fused = shape.in_bf16 && CanBeRounded(student);
   shape.head_in_bf16 = HeadProducts(params, device.str()) == at::kBFloat16;
   shape.most_in_memory = static_cast<double>(RoomOfWalk(context).in_memory);
   // Both models are there already, whose bytes are a part of the whole.
@@ -336,9 +336,10 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
   RoundedStudent rounded(products, head_products,
                          memory.all_in_files ? MakeFlat(rounded_in_file) : MakeFlat());
   const StoredStudent stored(types);
+  const bool is_rounded = products == at::kBFloat16 && CanBeRounded(student);
   const auto now = [&] {
     const at::NoGradGuard no_grad;
-    return stored.Seen(parts.Now());
+    return is_rounded && types.empty() ? parts.NowForFused() : stored.Seen(parts.Now());
   };
   const auto kl = [&] {
     const Transformer model = now();
@@ -366,10 +367,12 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
         std::optional<Transformer> seen(now());
         const RoundedBlocks blocks = rounded.Blocks(*seen);
         const Tensor head = rounded.Head(*seen);
-        if (types.empty()) seen.reset();  // of adapters every part makes its own
+        if (types.empty()) seen.reset();
         const auto loss_of = [&](int64_t part, const std::vector<int64_t>& rows) {
           const TeacherOnDevice& its = places.TeacherOf(part);
-          Transformer own = parts.With(gradients.Leaves(part), places.OthersOf(part));
+          const auto& leaves = gradients.Leaves(part);
+          Transformer own = blocks ? parts.ForFused(leaves, places.OthersOf(part))
+                                   : parts.With(leaves, places.OthersOf(part));
           if (seen) own = stored.Through(own, *seen);
           const auto counted = answers.Of(rows);
           const double share = counted ? answers.Share(rows, batch) : 1.0;

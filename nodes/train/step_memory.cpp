@@ -64,7 +64,7 @@ double StudentBytes(const DistillationShape& shape, const MemoryChoice& choice) 
   const double best = shape.keeps_best ? IfSmall(kFloat * shape.trained, shape) : 0;
   const double rounded = (shape.in_bf16 && shape.fused ? BlockParameters(shape.student) : 0) +
                          (has_head && shape.head_in_bf16 ? VocabularyElements(shape) : 0);
-  return kFloat * (others + state + gradients + (shape.stored ? whole : 0)) + best +
+  return kFloat * (others + state + gradients + (shape.stored ? whole + shape.adapted : 0)) + best +
          (choice.all_in_files ? 0 : kBf16 * rounded);
 }
 
@@ -106,7 +106,7 @@ double PartBytes(const DistillationShape& shape, const MemoryChoice& choice) {
   const double end = state + (shape.student.tied_embeddings ? 3 : 1) * matrix;
   const double rounded = shape.in_bf16 && !shape.fused ? kBf16 * BlockParameters(shape.student) : 0;
   return std::max({insides + HeadBytes(shape, state, matrix), insides + block + matrix, end}) +
-         kFloat * shape.adapted + rounded;
+         (shape.fused ? 0 : kFloat * shape.adapted) + rounded;
 }
 
 // The fastest first. One part at a time costs most where there are threads for several.

@@ -13,11 +13,11 @@ namespace puzzle {
 
 struct DistillationShape {
   ModelConfig teacher, student;
-  double trained = 0;         // parameters of the optimizer
-  bool trains_head = false;   // the vocabulary's matrix among them
-  double adapted = 0;         // elements of matrices that every part makes anew of adapters
-  bool keeps_best = false;    // a copy of what is trained
-  bool in_bf16 = false;       // the products: the teacher's matrices are, of the student's copies
+  double trained = 0;        // parameters of the optimizer
+  bool trains_head = false;  // the vocabulary's matrix among them
+  double adapted = 0;       // elements of matrices with adapters: unless fused each part makes them
+  bool keeps_best = false;  // a copy of what is trained
+  bool in_bf16 = false;     // the products: the teacher's matrices are, of the student's copies
   bool head_in_bf16 = false;  // the products with the vocabulary
   bool fused = false;         // the student's blocks are FusedBlocks
   bool stored = false;        // what a file holds of the student is there beside it (StoredStudent)

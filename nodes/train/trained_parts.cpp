@@ -2,10 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <memory>
 #include <set>
+#include <utility>
+#include <variant>
 
 #include "io/error.h"
 #include "model/pch.h"
+#include "model/unread.h"
 
 namespace puzzle {
 
@@ -63,12 +68,60 @@ Places NormsAndOutputs(ModelWeights student) {
   return places;
 }
 
-Places BlockMatrices(const ModelWeights& student) {
+bool IsFull(const VariantSpec& spec) {
+  const auto* attention = std::get_if<AttentionSpec>(&spec);
+  return attention != nullptr ? attention->is_full() : std::get<FfnSpec>(spec).is_full();
+}
+
+// Of all sub-blocks, or of full ones.
+Places BlockMatrices(const ModelWeights& student, bool full_only) {
   Places places;
-  for (Part& part : PartsOf(student))
+  for (Part& part : PartsOf(student)) {
+    if (full_only && !IsFull(part.spec)) continue;
     for (const auto& [name, slot] : Slots(part.weights, part.spec))
       if (slot->dim() == 2) places.insert(slot->data_ptr());
+  }
   return places;
+}
+
+Tensor Adapted(const Tensor& matrix, const Tensor& b, const Tensor& a) {
+  return at::addmm(matrix, b, a);
+}
+
+// Read when it is used.
+class AdaptedSource final : public TensorSource {
+ public:
+  AdaptedSource(Tensor matrix, Tensor b, Tensor a)
+      : matrix_(std::move(matrix)), b_(std::move(b)), a_(std::move(a)) {}
+  Tensor Read() const override {
+    const at::NoGradGuard no_grad;
+    return Adapted(matrix_, b_, a_);
+  }
+
+ private:
+  Tensor matrix_, b_, a_;
+};
+
+Tensor AdaptedWhenRead(const Tensor& matrix, const Tensor& b, const Tensor& a) {
+  return Unread(matrix.sizes().vec(), std::make_shared<const AdaptedSource>(matrix, b, a));
+}
+
+// The gradients of Adapted without its values.
+struct GradientsOfAdapter : torch::autograd::Function<GradientsOfAdapter> {
+  static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& b, const Tensor& a) {
+    ctx->save_for_backward({b, a});
+    const Tensor nothing = at::full({1, 1}, std::numeric_limits<float>::quiet_NaN(), b.options());
+    return nothing.expand({b.size(0), a.size(1)}).detach();
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    return {grads[0].mm(saved[1].t()), saved[0].t().mm(grads[0])};
+  }
+};
+
+Tensor AdaptedWithoutValues(const Tensor& /*matrix*/, const Tensor& b, const Tensor& a) {
+  return GradientsOfAdapter::apply(b, a);
 }
 
 // Of the slots of a model.
@@ -88,10 +141,12 @@ TrainedParts::TrainedParts(const GkdParams& params, const ModelWeights& teacher,
   ModelWeights weights = student.weights();
   const auto slots = Slots(weights);
   if (params.train == "adapters") {
-    adapted_ = Among(weights, BlockMatrices(weights));
+    adapted_ = Among(weights, BlockMatrices(weights, false));
+    const Places of_full = BlockMatrices(weights, true);
     auto generator = at::make_generator<at::CPUGeneratorImpl>(seed);
     for (const size_t index : adapted_) {
       const Tensor& matrix = *slots[index].second;
+      is_of_full_.push_back(of_full.count(matrix.data_ptr()) > 0);
       const int64_t rank = std::min({params.rank, matrix.size(0), matrix.size(1)});
       const Tensor a = at::randn({rank, matrix.size(1)}, generator) /
                        std::sqrt(static_cast<double>(matrix.size(1)));
@@ -121,16 +176,30 @@ ModelWeights TrainedParts::OthersOn(const at::Device& device) const {
   return weights;
 }
 
-Transformer TrainedParts::With(const std::vector<Tensor>& tensors,
-                               const ModelWeights& others) const {
+Transformer TrainedParts::With(const std::vector<Tensor>& tensors, const ModelWeights& others,
+                               Adapt plain, Adapt of_full) const {
   ModelWeights weights = others;
   const auto slots = Slots(weights);
   for (size_t i = 0; i < trained_.size(); ++i) *slots[trained_[i]].second = tensors[i];
   for (size_t i = 0; i < adapted_.size(); ++i) {
     Tensor& matrix = *slots[adapted_[i]].second;
-    matrix = at::addmm(matrix, tensors[2 * i], tensors[2 * i + 1]);
+    matrix = (is_of_full_[i] ? of_full : plain)(matrix, tensors[2 * i], tensors[2 * i + 1]);
   }
   return Transformer(std::move(weights));
+}
+
+Transformer TrainedParts::With(const std::vector<Tensor>& tensors,
+                               const ModelWeights& others) const {
+  return With(tensors, others, Adapted, Adapted);
+}
+
+Transformer TrainedParts::ForFused(const std::vector<Tensor>& tensors,
+                                   const ModelWeights& others) const {
+  return With(tensors, others, Adapted, AdaptedWithoutValues);
+}
+
+Transformer TrainedParts::NowForFused() const {
+  return With(parameters_, student_.weights(), Adapted, AdaptedWhenRead);
 }
 
 void TrainedParts::Merge() {

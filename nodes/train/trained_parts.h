@@ -32,22 +32,30 @@ class TrainedParts {
   /// them. The rest is `others`: the student's own, or OthersOn the tensors' device.
   [[nodiscard]] Transformer With(const std::vector<at::Tensor>& tensors,
                                  const ModelWeights& others) const;
-  [[nodiscard]] Transformer With(const std::vector<at::Tensor>& tensors) const {
-    return With(tensors, student_.weights());
-  }
+  /// The same for FusedBlocks, which read values of the matrices of full sub-blocks that were
+  /// rounded before: where these have adapters, those here are NaN and take no memory.
+  [[nodiscard]] Transformer ForFused(const std::vector<at::Tensor>& tensors,
+                                     const ModelWeights& others) const;
   /// The student's weights, of which those that no parameter takes the place of are on `device`.
   [[nodiscard]] ModelWeights OthersOn(const at::Device& device) const;
   /// As it is now.
-  [[nodiscard]] Transformer Now() const { return With(parameters_); }
+  [[nodiscard]] Transformer Now() const { return With(parameters_, student_.weights()); }
+  /// The same, but that what ForFused leaves out is read when it is used (model/unread.h).
+  [[nodiscard]] Transformer NowForFused() const;
   /// Puts what was trained into the student's weights, once.
   void Merge();
 
  private:
-  [[nodiscard]] bool IsAdapted() const { return !adapted_.empty(); }
+  /// Makes a matrix of `adapted_` from what it is without its adapter, B and A.
+  using Adapt = at::Tensor (*)(const at::Tensor& matrix, const at::Tensor& b, const at::Tensor& a);
+  /// `plain` makes the matrices that every pass reads, `of_full` those of full sub-blocks.
+  [[nodiscard]] Transformer With(const std::vector<at::Tensor>& tensors, const ModelWeights& others,
+                                 Adapt plain, Adapt of_full) const;
 
   Transformer student_;
-  std::vector<size_t> trained_;  // places among the student's Slots, in their order
-  std::vector<size_t> adapted_;  // the same, of matrices with adapters
+  std::vector<size_t> trained_;   // places among the student's Slots, in their order
+  std::vector<size_t> adapted_;   // the same, of matrices with adapters
+  std::vector<bool> is_of_full_;  // of these: whether it is a full sub-block's
   std::vector<at::Tensor> parameters_;
 };
 

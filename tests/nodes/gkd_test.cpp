@@ -19,10 +19,12 @@
 
 #include "io/error.h"
 #include "model/files/stored_parts.h"
+#include "model/fused_blocks.h"
 #include "model/math/runtime.h"
 #include "model/surgery.h"
 #include "nodes/precision/artifacts.h"
 #include "nodes/train/stored_student.h"
+#include "nodes/train/trained_parts.h"
 #include "nodes/train/training_loop.h"
 #include "tests/model/same_bits.h"
 #include "tests/model/tiny_model.h"
@@ -293,6 +295,38 @@ TEST_F(RepairTest, AdaptersChangeMatricesOfBlocksByTheirRank) {
     const Tensor values = at::linalg_svdvals(*now[i].second - *old[i].second);
     EXPECT_GT(values[0].item<double>(), 1e-4) << old[i].first;
     EXPECT_LT(values[3].item<double>(), 1e-3 * values[0].item<double>()) << old[i].first;
+  }
+}
+
+// Of matrices that were rounded before nobody reads the values.
+TEST_F(RepairTest, AdaptersHaveTheSameGradientsWithoutValues) {
+  const at::AutoGradMode with_gradients(true);
+  params_.train = "adapters";
+  params_.rank = 3;
+  const Transformer student(Child());
+  const TrainedParts parts(params_, parent_.weights(), student, 1);
+  std::vector<Tensor> leaves;
+  for (const Tensor& parameter : parts.parameters()) {
+    parameter.copy_(RandomTensor(parameter.sizes().vec(), leaves.size()));
+    leaves.push_back(parameter.detach().requires_grad_(true));
+  }
+  const RoundedBlocks rounded = Rounded(parts.Now()), again = Rounded(parts.NowForFused());
+  ASSERT_NE(rounded, nullptr);
+  for (size_t layer = 0; layer < rounded->size(); ++layer) {
+    const VariantSpec spec =
+        ParentVariant(student.config(), static_cast<int64_t>(layer), SubBlock::kBoth);
+    SubBlockWeights own = (*rounded)[layer], other = (*again)[layer];
+    ExpectSameBits(Slots(own, spec), Slots(other, spec));
+  }
+  const Tensor x = RandomTensor({2, 16, 32}, 77);
+  const auto gradients = [&](const Transformer& model) {
+    return torch::autograd::grad({FusedBlocks(model, rounded, x, 0, 2).square().mean()}, leaves);
+  };
+  const auto expected = gradients(parts.With(leaves, student.weights()));
+  const auto found = gradients(parts.ForFused(leaves, student.weights()));
+  for (size_t i = 0; i < leaves.size(); ++i) {
+    EXPECT_TRUE(found[i].equal(expected[i])) << i;
+    EXPECT_GT(found[i].abs().max().item<double>(), 0) << i;
   }
 }
 
