@@ -15,6 +15,7 @@
 #include "graph/run/memory_meter.h"
 #include "io/error.h"
 #include "model/fused_blocks.h"
+#include "model/math/large_pieces.h"
 #include "model/math/losses.h"
 #include "model/math/optim.h"
 #include "model/math/parallel.h"
@@ -310,6 +311,8 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
   WarnOfIdleLanes(here.size, RowParts(params.batch, device), context);
   const MemoryChoice memory = MemoryFor(params, teacher, student, ElementsOf(parts.parameters()),
                                         tokens.length, !types.empty(), context);
+  std::optional<LargePiecesApart> apart;
+  if (memory.in_files) apart.emplace();
   const auto in_file = [&](int64_t elements) {
     return FileTensor(context.ScratchPath(), {elements}, at::kFloat);
   };

@@ -82,9 +82,11 @@ double HeadBytes(const DistillationShape& shape, double state, double matrix) {
       std::min(std::max<int64_t>(16, kChunkLogits / vocabulary), RowsOfPart(shape) * shape.length);
   const double logits = AsDouble(tokens * vocabulary);
   const double own = (kFloat + (shape.head_in_bf16 ? kBf16 : 0)) * logits;
-  const double one = shape.has_kl ? state + matrix : 0;
-  return std::max(shape.has_kl ? one + (shape.has_teachers_head ? 2 * kFloat * logits : own) : 0,
-                  shape.has_lm ? one + state + matrix + own : 0);
+  const double one = state + matrix;
+  const double first = one + (shape.has_kl && shape.has_teachers_head ? 2 * kFloat * logits : own);
+  if (!shape.has_kl && !shape.has_lm) return 0;
+  if (!shape.has_kl || !shape.has_lm) return first;
+  return std::max({first, 2 * one + own, 3 * one});  // at last their sum
 }
 
 // Of one part, at the three moments when most is there: behind the forward pass, in a block's

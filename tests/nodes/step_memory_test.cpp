@@ -74,13 +74,11 @@ TEST(StepMemoryTest, EveryLossHasAGradientOfTheVocabulary) {
     return DistillationBytes(DistillationShapeOf(params, SmallConfig(), SmallConfig(), 512, 2),
                              choice);
   };
-  constexpr double kOneModels = kLogits / 8 * 6;  // in fp32 and bf16
   constexpr double kStates = (31 + 30) * kState;  // the teacher's, and what blocks begin with
   const double one = of(kLeast);
   params.lm_weight = 1;
-  EXPECT_NEAR(of(kLeast) - one, 1.05 * 2 * (kStates + 2 * (kState + 4 * kHead) + kOneModels - kEnd),
-              1)
-      << "in each of two parts";
+  EXPECT_NEAR(of(kLeast) - one, 1.05 * 2 * (kStates + 3 * (kState + 4 * kHead) - kEnd), 1)
+      << "and their sum, in each of two parts";
   params.kl_weight = 0;
   EXPECT_NEAR(one - of(kLeast), 1.05 * 2 * kHead, 1) << "nothing is asked of the teacher's head";
   params.lm_weight = 0;
