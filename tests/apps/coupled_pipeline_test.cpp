@@ -14,7 +14,7 @@ using nlohmann::json;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr const char* kGraph = R"({
+constexpr const char* kCoupledGraph = R"({
   "puzzle": 1,
   "vars": { "layers": { "range": [0, 2] }, "ranks": { "range": [1, 4] },
             "variants": ["attn:kv1", "attn:none", "ffn:50%", "ffn:none", "none"],
@@ -58,7 +58,7 @@ constexpr const char* kGraph = R"({
 
 TEST(CoupledPipelineTest, WhatTheFirstSearchesLikeIsTrainedAsOneAndSearchedAgain) {
   const ProgramFolder folder(PUZZLE_PROGRAM);
-  folder.Write("graph.json", kGraph);
+  folder.Write("graph.json", kCoupledGraph);
   const ProgramResult first = folder.Run({"run", "graph.json", "--summary", "summary.json"});
   ASSERT_EQ(first.status, 0) << first.text();
   const json results = folder.ReadJson("summary.json")["results"];
