@@ -150,6 +150,19 @@ TEST_F(VerbStatusTest, AnOptionTakesOneWordAndLeavesTheNextToTheVerb) {
                                                {"plan", "--force", "s", "g.json"},
                                                {"explain", "--set", "vars.n=[0]", "g.json", "all"}})
     EXPECT_EQ(Puzzle(words).status, 0) << Line(words) << '\n' << Puzzle(words).err;
+  for (const Words& words : std::vector<Words>{{"--set", "vars.n=[0]", "vars.n=[1]"},
+                                               {"--shared-store", "other", "other"},
+                                               {"--until", "s", "all"},
+                                               {"--from", "s", "all"},
+                                               {"--only", "s", "all"},
+                                               {"--force", "s", "all"},
+                                               {"--accept", "s", "all"}}) {
+    Words plan = {"plan", "g.json"};
+    plan.insert(plan.end(), words.begin(), words.end());
+    const Result result = Puzzle(plan);
+    EXPECT_EQ(result.status, 2) << Line(plan);
+    EXPECT_THAT(result.err, HasSubstr("not expected: " + words.back())) << Line(plan);
+  }
   EXPECT_EQ(Puzzle({"validate", "--set", "vars.n=[0]", "g.json"}).out,
             "g.json: good, 4 nodes, 4 steps\n");
 }

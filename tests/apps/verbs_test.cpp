@@ -153,6 +153,18 @@ TEST(VerbsTest, AnOptionLeavesTheNextWordToTheVerb) {
     EXPECT_NE(refused.status, 0);
     EXPECT_THAT(refused.err, HasSubstr("none")) << words[0] << words[1] << ": it has its argument";
   }
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"generate", "none", "--prompt", "a", "b"},
+        {"generate", "none", "--stop", "a", "b"},
+        {"init", "none", "--text", "t.txt", "b"},
+        {"export", "none", "out", "--type", "attn=q8_0", "b"},
+        {"export", "none", "out", "--set", "a.b=1", "b"},
+        {"search", "none", "--objective", "kl", "--max", "parameters=90%", "b"},
+        {"search", "none", "--objective", "kl", "--min", "parameters=1%", "b"}}) {
+    const ProgramResult refused = puzzle.Run(words);
+    EXPECT_EQ(refused.status, 2) << words[0] << words[2];
+    EXPECT_THAT(refused.err, HasSubstr("not expected: b")) << words[0] << words[2];
+  }
 }
 
 TEST(VerbsTest, ZeroIsANumberWhereItMeansNoneOrAll) {
