@@ -9,6 +9,7 @@
 #include "model/families/family.h"
 #include "model/files/hf_config.h"
 #include "model/transformer.h"
+#include "model/unread.h"
 #include "tests/io/test_files.h"
 #include "tests/model/tiny_model.h"
 
@@ -52,6 +53,13 @@ TEST_P(DenseTest, EveryBlockIsAlikeAndTheLogitsAreTheSame) {
     EXPECT_EQ(block.attention, dense.config.blocks[0].attention);
     EXPECT_EQ(block.ffn.size, 48);
   }
+  // What is written is as large as the config says.
+  ModelWeights made = dense, outline = RandomModel(dense.config, 1);
+  const auto found = Slots(made), wanted_slots = Slots(outline);
+  ASSERT_EQ(found.size(), wanted_slots.size());
+  for (size_t i = 0; i < found.size(); ++i)
+    EXPECT_EQ(InMemory(*found[i].second).sizes(), wanted_slots[i].second->sizes())
+        << found[i].first;
   const auto json = ToHfJson(dense.config);
   EXPECT_EQ(json["model_type"], GetParam());
   EXPECT_FALSE(json.contains("block_configs"));

@@ -123,7 +123,7 @@ TEST_P(TrainableTest, GradientsAgreeWithFiniteDifferences) {
 TEST(GradientPartsTest, PartsMayLeaveParametersOut) {
   const std::vector<Tensor> parameters = {at::zeros({2}), at::zeros({3})};
   for (const int threads : {1, 3}) {
-    SetThreads(threads);
+    const ThreadsGuard guard(threads);
     GradientParts parts(parameters, 4);
     std::vector<Tensor> sums = {at::zeros({2}), at::zeros({3})};
     const double loss = parts.AddGradients(
@@ -140,7 +140,6 @@ TEST(GradientPartsTest, PartsMayLeaveParametersOut) {
     EXPECT_TRUE(sums[0].equal(at::full({2}, 1.0F + 3.0F)));
     EXPECT_TRUE(sums[1].equal(at::full({3}, 2.0F + 4.0F)));
   }
-  SetThreads(1);
 }
 
 INSTANTIATE_TEST_SUITE_P(Variants, TrainableTest,

@@ -301,6 +301,11 @@ TEST(ArtifactsTest, WhatIsLoadedIsSavedAgainAlike) {
   EXPECT_EQ(saved["task_accuracy_se"], 0.125);
   EXPECT_EQ(saved["products"], "bf16");
   EXPECT_EQ(saved["positions"], 10);
+  for (const MetricInfo& info : AllMetrics()) {
+    const std::string name(info.name);
+    EXPECT_EQ(saved[name], score.metrics.Mean(info.metric)) << name;
+    EXPECT_EQ(saved[name + "_se"], score.metrics.Error(info.metric)) << name;
+  }
   EXPECT_TRUE(std::isnan(RoundTrip(evaluation).tasks[0].figures.at("x")));
 
   EXPECT_EQ(ExpectSavedAlike(ReportText{"text", "<svg/>"})["picture_svg"], "<svg/>");

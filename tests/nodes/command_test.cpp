@@ -11,6 +11,7 @@
 #include "io/hdf5_archive.h"
 #include "model/files/checkpoint.h"
 #include "nodes/data/artifacts.h"
+#include "nodes/data/kinds.h"
 #include "tests/io/temp_folder.h"
 #include "tests/model/tiny_model.h"
 #include "tests/nodes/fake_inputs.h"
@@ -76,6 +77,33 @@ CommandParams Shell(const std::string& script) {
   CommandParams params;
   params.arguments = {"sh", "-c", script};
   return params;
+}
+
+// What is wrong with a command is said when the graph is checked.
+TEST(CommandKindTest, CommandsAreCheckedBeforeARun) {
+  const auto complaint = [](const CommandParams& params) -> std::string {
+    std::string said;
+    for (const NodeKind& kind : DataKinds()) {
+      if (kind.name != "command" && kind.name != "timed_command") continue;
+      const auto found = kind.check(&params);
+      said += found.value_or("good") + '\n';
+    }
+    return said;
+  };
+  CommandParams params;
+  EXPECT_THAT(complaint(params), HasSubstr("begins with the program\n"));
+  params.arguments = {""};
+  EXPECT_THAT(complaint(params), HasSubstr("begins with the program\n"));
+  params.arguments = {"true"};
+  EXPECT_EQ(complaint(params), "good\ngood\n");
+  params.environment = {{"NAME", "text"}};
+  EXPECT_EQ(complaint(params), "good\ngood\n");
+  for (const json& wrong : {json({{"NAME", 1}}), json({{"", "text"}}), json({{"A=B", "text"}})}) {
+    params.environment = wrong;
+    EXPECT_THAT(complaint(params), HasSubstr("environment is an object of texts: \"")) << wrong;
+  }
+  params.environment = json::array({"NAME"});
+  EXPECT_THAT(complaint(params), HasSubstr("environment is an object of texts\n"));
 }
 
 TEST_F(CommandTest, FiguresOfAJsonFileAreScalarsOfTheResult) {

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -74,6 +75,23 @@ class FileWeightsTest : public testing::Test {
   const TempFolder folder_;
   const std::string model_ = folder_ / "model";
 };
+
+// One that is told how far it is.
+class ReadingContext final : public FakeContext {
+ public:
+  void Poll(double fraction, std::string_view) override { fractions.push_back(fraction); }
+  std::vector<double> fractions;
+};
+
+TEST_F(FileWeightsTest, LoadingTellsHowFarItIsAndWhatIsMissing) {
+  ReadingContext context;
+  Checkpoint loaded = RunLoadModel({model_}, FakeInputs(), context);
+  EXPECT_EQ(context.fractions.size(), Slots(loaded.model).size()) << "after every tensor";
+  EXPECT_TRUE(std::is_sorted(context.fractions.begin(), context.fractions.end()));
+  EXPECT_EQ(context.fractions.back(), 1);
+  EXPECT_THAT(context.warnings, testing::ElementsAre(HasSubstr(
+                                    "no tokenizer; only token files can be used with this model")));
+}
 
 TEST_F(FileWeightsTest, TheArtifactRefersAndHasTheDigestOfACopy) {
   const Checkpoint loaded = Loaded(model_);

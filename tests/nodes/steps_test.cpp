@@ -513,6 +513,18 @@ TEST(TasksStepTest, RowsAreChosenByPartAndLimit) {
               HasSubstr("did you mean \"story\"?"));
 }
 
+// A task that the program brings along is known by its name alone.
+TEST(TasksStepTest, ShippedTasksNeedNoFile) {
+  const TempFolder folder;
+  ASSERT_TRUE(ShippedTasks().contains("piqa"));
+  EXPECT_THAT(ErrorOf([&] { (void)ChosenTasks({"piqa"}, folder.path(), {}); }),
+              HasSubstr("task \"piqa\": no rows: "));
+  EXPECT_THAT(ErrorOf([&] { (void)ChosenTasks({"piqqa"}, folder.path(), {}); }),
+              testing::AllOf(HasSubstr("piqqa"), HasSubstr("did you mean \"piqa\"?")));
+  EXPECT_THAT(ErrorOf([&] { (void)ChosenTasks({"all"}, folder.path(), {}); }),
+              HasSubstr("holds rows of no task that is shipped"));
+}
+
 TEST(TasksStepTest, EveryTaskThatIsNamedIsAskedInItsPlace) {
   const TempFolder folder;
   std::vector<std::string> files;
