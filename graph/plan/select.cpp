@@ -13,10 +13,13 @@ namespace {
 constexpr size_t kMaxHintSteps = 10'000;  // beyond that, looking for similar names takes long
 constexpr size_t kMaxOutside = 10;
 
-/// What to say when nothing matches: the nearest node, else axis, else step.
+/// What to say when nothing matches: the node of that name in an included graph, else the nearest
+/// node, axis or step.
 std::string Hint(const Plan& plan, std::string_view text, const StepPattern& pattern) {
   std::vector<std::string> nodes, axes, steps;
+  const std::string included = fmt::format("/{}", pattern.node);
   for (const PlanNode& node : plan.nodes) {
+    if (node.name.ends_with(included)) return fmt::format("did you mean \"{}\"?", node.name);
     nodes.push_back(node.name);
     if (!MatchesGlob(pattern.node, node.name) || node.count == 0) continue;
     const std::optional<StepPattern> first = SplitStepName(plan.steps[node.first].name);

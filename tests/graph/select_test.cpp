@@ -81,6 +81,17 @@ TEST_F(SelectTest, WhatMatchesNothingIsAnErrorWithAHint) {
   }
 }
 
+TEST_F(SelectTest, ANodeOfAnIncludedGraphIsHintedByItsWholeName) {
+  source_ = folder() + "/main.json";
+  WriteFile("body.json",
+            R"({"puzzle": 1, "nodes": {"student": {"kind": "text", "params": {"value": "v"}}}})");
+  Load(R"({"puzzle": 1, "include": {"run": {"file": "body.json"}}})");
+  Plan();
+  EXPECT_THAT(Matched("student[budget=90%]"), IsEmpty());
+  EXPECT_EQ(problems_,
+            "STEP student[budget=90%]: matches no step (did you mean \"run/student\"?)\n");
+}
+
 constexpr const char* kDiamond = R"({"puzzle": 1, "nodes": {
   "a": {"kind": "text", "params": {"value": "v"}},
   "left": {"kind": "upper", "in": {"in": "a"}},
