@@ -69,7 +69,7 @@ struct Small {
 // and 32 keys on average half seen, two products.
 constexpr double kAttention = 2 * (4 * 64 * 64 + 64) + 2 * 32 * 64;
 constexpr double kFfn = 2 * (3 * 64 * 128 + 64);
-constexpr double kHead = 2 * 259 * 64;
+constexpr double kHeadFlop = 2 * 259 * 64;
 
 TEST(WorkloadsTest, ProductsAreCounted) {
   const Small small;
@@ -79,7 +79,7 @@ TEST(WorkloadsTest, ProductsAreCounted) {
   // Efficiency is the same for all: it divides out.
   const double per_token = small.states.flops / (100 * 32);
   EXPECT_NEAR(small.parent.flops / per_token / (10 * 4 * 32),
-              3 * (2 * (kAttention + kFfn) + kHead) / (2 * (kAttention + kFfn)), 1e-9);
+              3 * (2 * (kAttention + kFfn) + kHeadFlop) / (2 * (kAttention + kFfn)), 1e-9);
   GkdParams gkd;
   gkd.steps = 5;
   gkd.batch = 8;
@@ -134,7 +134,7 @@ TEST(WorkloadsTest, ATeacherThatHasAnsweredCostsItsAnswersOnce) {
       Load("teacher_logits", words, {{"parent", &small.parent}, {"tokens", &small.tokens}});
   EXPECT_EQ(answers.disk_bytes, 100 * 31 * (10 * (2 + 2) + 4));
   constexpr double kBlocks = 2 * (kAttention + kFfn);
-  EXPECT_NEAR(answers.flops / small.states.flops, (kBlocks + kHead) / kBlocks, 1e-9);
+  EXPECT_NEAR(answers.flops / small.states.flops, (kBlocks + kHeadFlop) / kBlocks, 1e-9);
   words.k = 1000;
   EXPECT_EQ(Load("teacher_logits", words, {{"parent", &small.parent}, {"tokens", &small.tokens}})
                 .disk_bytes,
@@ -147,12 +147,12 @@ TEST(WorkloadsTest, ATeacherThatHasAnsweredCostsItsAnswersOnce) {
   const Workload beside = Load("gkd", gkd, inputs);
   inputs["teacher_logits"] = &answers;
   const Workload stored = Load("gkd", gkd, inputs);
-  EXPECT_NEAR(stored.flops / beside.flops, (3 * kBlocks + 3 * kHead) / (4 * kBlocks + 4 * kHead),
-              1e-9);
+  EXPECT_NEAR(stored.flops / beside.flops,
+              (3 * kBlocks + 3 * kHeadFlop) / (4 * kBlocks + 4 * kHeadFlop), 1e-9);
   EXPECT_LT(stored.memory_bytes, beside.memory_bytes);
   gkd.cosine_weight = 1;
   EXPECT_NEAR(Load("gkd", gkd, inputs).flops / beside.flops,
-              (4 * kBlocks + 3 * kHead) / (4 * kBlocks + 4 * kHead), 1e-9)
+              (4 * kBlocks + 3 * kHeadFlop) / (4 * kBlocks + 4 * kHeadFlop), 1e-9)
       << "states are computed";
 }
 
@@ -172,14 +172,15 @@ TEST(WorkloadsTest, ADistillationCostsWhatItTrains) {
   };
   const Workload all = load("all");
   // Everything forward once and backward twice, the parent's head once more.
-  const double all_flops = 3 * 2 * (kAttention + kFfn) + 4 * kHead;
+  const double all_flops = 3 * 2 * (kAttention + kFfn) + 4 * kHeadFlop;
   const auto ratio = [&](const std::string& train) { return load(train).flops / all.flops; };
   EXPECT_NEAR(ratio("norms"),
-              (all_flops - kHead - 2 * 2 * (3 * 64 * 64 + 64 + 2 * 64 * 128 + 64)) / all_flops,
+              (all_flops - kHeadFlop - 2 * 2 * (3 * 64 * 64 + 64 + 2 * 64 * 128 + 64)) / all_flops,
               1e-9)
       << "gradients of o_proj and down_proj alone";
-  EXPECT_NEAR(ratio("changed"), (all_flops - kHead) / all_flops, 1e-9) << "which ones is not known";
-  EXPECT_NEAR(ratio("adapters"), (all_flops - kHead - 2 * 2 * 2 * 64) / all_flops, 1e-9)
+  EXPECT_NEAR(ratio("changed"), (all_flops - kHeadFlop) / all_flops, 1e-9)
+      << "which ones is not known";
+  EXPECT_NEAR(ratio("adapters"), (all_flops - kHeadFlop - 2 * 2 * 2 * 64) / all_flops, 1e-9)
       << "go through the matrices' gradients, but no norms'";
   EXPECT_LT(load("norms").memory_bytes, all.memory_bytes);
   EXPECT_EQ(all.shared_bytes, 0) << "both models are copied";
