@@ -45,9 +45,9 @@ template <typename Bits>
 int64_t FindNotFinite(const void* data, int64_t count, Bits exponent) {
   const auto* elements = static_cast<const Bits*>(data);
   const auto is_bad = [exponent](Bits bits) { return (bits & exponent) == exponent; };
-  bool any = false;  // a loop of vectors, as in io/finite.h
-  for (int64_t i = 0; i < count; ++i) any |= is_bad(elements[i]);
-  return any ? std::find_if(elements, elements + count, is_bad) - elements : count;
+  Bits bad = 0;  // as wide as the elements: a loop of vectors, as in io/finite.h
+  for (int64_t i = 0; i < count; ++i) bad |= is_bad(elements[i]) ? Bits{1} : Bits{0};
+  return bad != 0 ? std::find_if(elements, elements + count, is_bad) - elements : count;
 }
 
 int64_t FindNotFinite(DType dtype, const void* data, int64_t count) {
