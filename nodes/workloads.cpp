@@ -398,8 +398,7 @@ Workload Of(const TeacherLogitsParams& p, const Ports& ports) {
   Workload work = Known({});
   AddProducts(tokens->tokens() * (BlockFlops(config, tokens->length) + HeadFlops(config)), config,
               p.compute, work);
-  constexpr int64_t kShortIds = 65536;
-  const double word = 2 + (config.vocab_size <= kShortIds ? 2 : 4);
+  const double word = 2 + (config.vocab_size <= kMostShortIds ? 2 : 4);
   work.disk_bytes = tokens->sequences * (tokens->length - 1) *
                     (word * Double(std::min(p.k, config.vocab_size)) + 4);
   work.host_s = work.disk_bytes / kDiskBytesPerS;

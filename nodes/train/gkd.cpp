@@ -97,7 +97,7 @@ class Answers {
 // costs time. Throws Error when a step does not fit in any way.
 MemoryChoice MemoryFor(const GkdParams& params, const TeacherOnDevice& teacher,
                        const Transformer& student, double trained, int64_t length, bool stored,
-                       RunContext& context) {
+                       bool fused, RunContext& context) {
   const at::Device device = student.weights().norm.device();
   if (!device.is_cpu()) return {params.recompute == "on", false};
   DistillationShape shape = DistillationShapeOf(params, teacher.model.config(), student.config(),
@@ -106,7 +106,7 @@ MemoryChoice MemoryFor(const GkdParams& params, const TeacherOnDevice& teacher,
   shape.trained = trained;
   shape.stored = stored;
   shape.in_bf16 = ProductType(params.compute, device.str()) == at::kBFloat16;
-  shape.fused = shape.in_bf16 && CanBeRounded(student);
+  shape.fused = fused;
   shape.head_in_bf16 = HeadProducts(params, device.str()) == at::kBFloat16;
   shape.most_in_memory = static_cast<double>(RoomOfWalk(context).in_memory);
   // Both models are there already, whose bytes are a part of the whole.
@@ -309,8 +309,10 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
   // Who shares the student's memory.
   const ThreadTeam here = places.are_several() ? ThreadTeam() : team;
   WarnOfIdleLanes(here.size, RowParts(params.batch, device), context);
+  const at::ScalarType products = ProductType(params.compute, device.str());
+  const bool is_rounded = products == at::kBFloat16 && CanBeRounded(student);
   const MemoryChoice memory = MemoryFor(params, teacher, student, ElementsOf(parts.parameters()),
-                                        tokens.length, !types.empty(), context);
+                                        tokens.length, !types.empty(), is_rounded, context);
   std::optional<LargePiecesApart> apart;
   if (memory.in_files) apart.emplace();
   const auto in_file = [&](int64_t elements) {
@@ -326,7 +328,6 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
   if (memory.one_at_a_time) gradients.TakeOneAtATime();
   std::vector<Tensor> sums;
   for (const Tensor& parameter : parts.parameters()) sums.push_back(parameter.mutable_grad());
-  const at::ScalarType products = ProductType(params.compute, device.str());
   const Answers answers = params.answers_only() ? Answers(tokens.Mask()) : Answers(tokens);
   const int64_t trained_on =
       answers.sequences() - std::min(params.holdout, answers.sequences() / 4);
@@ -339,7 +340,6 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
   RoundedStudent rounded(products, head_products,
                          memory.all_in_files ? MakeFlat(rounded_in_file) : MakeFlat());
   const StoredStudent stored(types);
-  const bool is_rounded = products == at::kBFloat16 && CanBeRounded(student);
   const auto now = [&] {
     const at::NoGradGuard no_grad;
     return is_rounded && types.empty() ? parts.NowForFused() : stored.Seen(parts.Now());

@@ -83,6 +83,9 @@ struct GkdParams : TrainingParams, LossOn {
   int64_t seed = 1;
 };
 
+/// Ids of a vocabulary of so many words are stored in 16 bits.
+constexpr int64_t kMostShortIds = int64_t{1} << 16;
+
 struct TeacherLogitsParams {
   int64_t k = 64;
   std::string compute = "fp32";

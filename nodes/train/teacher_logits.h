@@ -28,7 +28,7 @@ class TeacherLogits {
     int64_t k = 0;  // words of a prediction
 
     [[nodiscard]] int64_t predictions() const { return length - 1; }  // of a sequence
-    [[nodiscard]] bool has_short_ids() const { return vocab_size <= 65536; }
+    [[nodiscard]] bool has_short_ids() const { return vocab_size <= kMostShortIds; }
   };
   /// Which model they are of, and on which tokens: other inputs must be the same.
   struct Origin {

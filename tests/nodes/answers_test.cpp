@@ -23,6 +23,7 @@
 #include "tests/model/same_bits.h"
 #include "tests/model/tiny_model.h"
 #include "tests/nodes/fake_inputs.h"
+#include "tests/nodes/tiny_tokens.h"
 
 namespace puzzle {
 namespace {
@@ -52,10 +53,7 @@ TEST(CountedPredictionsTest, ATokensPredictionStandsOneBeforeIt) {
 class AnswersTest : public testing::Test {
  protected:
   AnswersTest() : parent_(TinyModel()) {
-    tokens_.length = kLength;
-    tokens_.vocab_size = 40;
     for (int i = 0; i < kSequences * kLength; ++i) {
-      tokens_.ids.push_back((i * i + 7 * i / 3) % 40);
       // Answers of all lengths; every fifth sequence has none.
       const int64_t sequence = i / kLength, place = i % kLength;
       tokens_.mask.push_back(sequence % 5 != 2 && place > sequence % 7 && place < 3 + sequence % 9);
@@ -115,7 +113,7 @@ class AnswersTest : public testing::Test {
   }
 
   Transformer parent_;
-  TokenSet tokens_;
+  TokenSet tokens_ = TinyTokens(kSequences, kLength);
   TempFolder folder_;
   Activations states_;
 };

@@ -29,6 +29,7 @@
 #include "tests/model/tiny_model.h"
 #include "tests/nodes/fake_inputs.h"
 #include "tests/nodes/step_contexts.h"
+#include "tests/nodes/tiny_tokens.h"
 
 namespace puzzle {
 namespace {
@@ -38,12 +39,7 @@ using testing::HasSubstr;
 
 class DistillTest : public testing::Test {
  protected:
-  DistillTest() : parent_(TinyModel()) {
-    tokens_.length = 16;
-    tokens_.vocab_size = 40;
-    for (int i = 0; i < 16 * 40; ++i) tokens_.ids.push_back((i * i + 7 * i / 3) % 40);
-    states_ = Capture(parent_, "parent");
-  }
+  DistillTest() : parent_(TinyModel()) { states_ = Capture(parent_, "parent"); }
 
   Activations Capture(const Transformer& model, const std::string& name, int64_t stride = 1) {
     const at::NoGradGuard no_grad;
@@ -95,7 +91,7 @@ class DistillTest : public testing::Test {
   }
 
   Transformer parent_;
-  TokenSet tokens_;
+  TokenSet tokens_ = TinyTokens(40);
   TempFolder folder_;
   Activations states_;
 };

@@ -30,6 +30,7 @@
 #include "tests/model/tiny_model.h"
 #include "tests/nodes/fake_inputs.h"
 #include "tests/nodes/step_contexts.h"
+#include "tests/nodes/tiny_tokens.h"
 
 namespace puzzle {
 namespace {
@@ -74,9 +75,6 @@ class MeetingStates {
 class RepairTest : public testing::Test {
  protected:
   RepairTest() : parent_(TinyModel()) {
-    tokens_.length = 16;
-    tokens_.vocab_size = 40;
-    for (int i = 0; i < 16 * 40; ++i) tokens_.ids.push_back((i * i + 7 * i / 3) % 40);
     params_.steps = 40;
     params_.lr = 2e-3;
   }
@@ -152,7 +150,7 @@ class RepairTest : public testing::Test {
   }
 
   Transformer parent_;
-  TokenSet tokens_;
+  TokenSet tokens_ = TinyTokens(40);
   GkdParams params_;
   StoredTypes types_;  // of DistillOn
   ModelWeights trained_;

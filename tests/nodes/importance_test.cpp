@@ -9,6 +9,7 @@
 #include "tests/io/temp_folder.h"
 #include "tests/model/tiny_model.h"
 #include "tests/nodes/fake_inputs.h"
+#include "tests/nodes/tiny_tokens.h"
 
 namespace puzzle {
 namespace {
@@ -18,10 +19,7 @@ class ImportanceTest : public testing::Test {
   ImportanceTest() : parent_(TinyModel()) {
     const std::string path = folder_ / "states.h5";
     auto archive = Hdf5Format().create(path);
-    TokenSet tokens;
-    tokens.length = 16;
-    tokens.vocab_size = 40;
-    for (int i = 0; i < 16 * 8; ++i) tokens.ids.push_back((i * i + 7 * i / 3) % 40);
+    const TokenSet tokens = TinyTokens(8);
     Activations::Writer writer(*archive, {3, 8, 16, 32, DType::kF32, 0}, "parent");
     writer.Append({}, tokens.Batch(0, 8));
     archive->Close();

@@ -21,6 +21,7 @@
 #include "tests/io/test_files.h"
 #include "tests/model/tiny_model.h"
 #include "tests/nodes/fake_inputs.h"
+#include "tests/nodes/tiny_tokens.h"
 
 namespace puzzle {
 namespace {
@@ -110,9 +111,8 @@ PlainFigures ByDefinition(const TaskSet& set, const Transformer& parent, const T
 class TaskScoresTest : public testing::Test {
  protected:
   TaskScoresTest() : parent_(ByteModel()), child_(With(parent_.weights(), 0, "ffn:none")) {
-    tokens_.length = 16;
-    tokens_.vocab_size = parent_.config().vocab_size;
-    for (int i = 0; i < 4 * 16; ++i) tokens_.ids.push_back((i * i + 7 * i / 3) % 256);
+    tokens_ = TinyTokens(4, 16, 256);
+    tokens_.vocab_size = parent_.config().vocab_size;  // beside the bytes
   }
 
   static ModelWeights With(const ModelWeights& model, int64_t layer, const std::string& variant) {

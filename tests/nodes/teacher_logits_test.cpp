@@ -27,6 +27,7 @@
 #include "tests/model/tiny_model.h"
 #include "tests/nodes/fake_inputs.h"
 #include "tests/nodes/step_contexts.h"
+#include "tests/nodes/tiny_tokens.h"
 
 namespace puzzle {
 namespace {
@@ -37,9 +38,6 @@ using testing::HasSubstr;
 class TeacherLogitsTest : public testing::Test {
  protected:
   TeacherLogitsTest() : parent_(TinyModel()) {
-    tokens_.length = 16;
-    tokens_.vocab_size = 40;
-    for (int i = 0; i < 16 * 40; ++i) tokens_.ids.push_back((i * i + 7 * i / 3) % 40);
     gkd_.steps = 40;
     gkd_.lr = 2e-3;
     gkd_.cosine_weight = 0;
@@ -103,7 +101,7 @@ class TeacherLogitsTest : public testing::Test {
   }
 
   Transformer parent_;
-  TokenSet tokens_;
+  TokenSet tokens_ = TinyTokens(40);
   GkdParams gkd_;
   TempFolder folder_;
   int files_ = 0;

@@ -26,6 +26,7 @@
 #include "tests/model/tiny_model.h"
 #include "tests/model/watched_model.h"
 #include "tests/nodes/fake_inputs.h"
+#include "tests/nodes/tiny_tokens.h"
 
 namespace puzzle {
 namespace {
@@ -50,12 +51,9 @@ class WalkTest : public testing::Test {
     unread_ = Loaded(path_);
     whole_ = unread_;
     whole_.model = LoadCheckpoint(path_);
-    tokens_.length = kWalkedLength;
-    tokens_.vocab_size = config.vocab_size;
-    for (int i = 0; i < kWalkedSequences * kWalkedLength; ++i) {
-      tokens_.ids.push_back((i * i + 7 * i / 3) % 40);
+    tokens_ = TinyTokens(kWalkedSequences, kWalkedLength, config.vocab_size);
+    for (int i = 0; i < kWalkedSequences * kWalkedLength; ++i)
       tokens_.mask.push_back(i % 7 < i % 3);
-    }
   }
 
   static Checkpoint Loaded(const std::string& path) {
