@@ -18,6 +18,7 @@ void ResidentCache::Clear() {
   const std::scoped_lock lock(mutex_);
   dropped.swap(entries_);
   uses_.clear();
+  held_.clear();
   bytes_ = 0;
 }
 
@@ -28,6 +29,7 @@ size_t ResidentCache::Room() const {
 SizedValue ResidentCache::DropOldest() {
   const auto oldest = entries_.find(uses_.back());
   SizedValue value = std::move(oldest->second.value);
+  Remember(oldest->first, value);
   bytes_ -= value.bytes;
   entries_.erase(oldest);
   uses_.pop_back();
@@ -37,6 +39,34 @@ SizedValue ResidentCache::DropOldest() {
 std::vector<SizedValue> ResidentCache::DropTo(size_t room) {
   std::vector<SizedValue> dropped;
   while (!uses_.empty() && bytes_ > room) dropped.push_back(DropOldest());
+  return dropped;
+}
+
+void ResidentCache::Remember(const std::string& key, const SizedValue& value) {
+  std::erase_if(held_, [](const auto& entry) { return entry.second.value.expired(); });
+  held_[key] = {value.value, value.bytes};
+}
+
+std::optional<SizedValue> ResidentCache::TakeHeld(const std::string& key) {
+  const auto found = held_.find(key);
+  if (found == held_.end()) return std::nullopt;
+  SizedValue value{found->second.value.lock(), found->second.bytes};
+  held_.erase(found);
+  if (value.value == nullptr) return std::nullopt;
+  return value;
+}
+
+std::vector<SizedValue> ResidentCache::Keep(const std::string& key, const SizedValue& value) {
+  const size_t room = Room();
+  if (value.bytes > room) {
+    Remember(key, value);
+    return {};
+  }
+  std::vector<SizedValue> dropped = DropTo(room - value.bytes);
+  if (entries_.size() >= kMaxValues) dropped.push_back(DropOldest());
+  uses_.push_front(key);
+  entries_.emplace(key, Entry{value, uses_.begin()});
+  bytes_ += value.bytes;
   return dropped;
 }
 
@@ -55,11 +85,16 @@ void ResidentCache::TakeBack(uint64_t bytes) {
 
 std::shared_ptr<const void> ResidentCache::Get(const std::string& key,
                                                const std::function<SizedValue()>& make) {
+  std::vector<SizedValue> dropped;  // destroyed after the mutex is free
   std::unique_lock lock(mutex_);
   while (true) {
     if (const auto it = entries_.find(key); it != entries_.end()) {
       uses_.splice(uses_.begin(), uses_, it->second.use);
       return it->second.value.value;
+    }
+    if (const std::optional<SizedValue> held = TakeHeld(key)) {
+      dropped = Keep(key, *held);
+      return held->value;
     }
     if (making_.emplace(key, 0).second) break;
     made_.wait(lock);
@@ -74,16 +109,9 @@ std::shared_ptr<const void> ResidentCache::Get(const std::string& key,
     made_.notify_all();
     throw;
   }
-  std::vector<SizedValue> dropped;  // destroyed after the mutex is free
   lock.lock();
   making_.erase(key);
-  if (const size_t room = Room(); value.bytes <= room) {
-    dropped = DropTo(room - value.bytes);
-    if (entries_.size() >= kMaxValues) dropped.push_back(DropOldest());
-    uses_.push_front(key);
-    entries_.emplace(key, Entry{value, uses_.begin()});
-    bytes_ += value.bytes;
-  }
+  dropped = Keep(key, value);
   made_.notify_all();
   lock.unlock();
   return value.value;

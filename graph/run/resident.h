@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -17,8 +18,9 @@
 namespace puzzle {
 
 /// A cache with a budget in bytes that drops what was used least recently. Users keep what they
-/// hold: the budget bounds what the cache keeps alive on its own account. The number of values is
-/// bounded too, since small ones may hold open files.
+/// hold: the budget bounds what the cache keeps alive on its own account. What it has dropped, or
+/// never kept, is found all the same as long as somebody holds it, so that nothing is in memory
+/// twice. The number of values is bounded too, since small ones may hold open files.
 class ResidentCache {
  public:
   static constexpr size_t kMaxValues = 256;
@@ -28,7 +30,8 @@ class ResidentCache {
 
   /// The value called `key`, made by `make` if it is not here. Threads that ask for the same key
   /// at once wait for the first one; when it throws, the exception is its own and the next one
-  /// tries. A value above the budget is returned without being kept.
+  /// tries. A value above the budget is returned without being kept: when its users have let it go
+  /// it is made anew.
   /// REQUIRES: `make` does not ask for the same key.
   [[nodiscard]] std::shared_ptr<const void> Get(const std::string& key,
                                                 const std::function<SizedValue()>& make);
@@ -48,11 +51,20 @@ class ResidentCache {
     SizedValue value;
     std::list<std::string>::iterator use;
   };
+  struct Held {
+    std::weak_ptr<const void> value;
+    size_t bytes = 0;
+  };
 
   // REQUIRES: mutex_ held.
   [[nodiscard]] size_t Room() const;
   [[nodiscard]] SizedValue DropOldest();
   [[nodiscard]] std::vector<SizedValue> DropTo(size_t room);  // takes out what is more
+  // Keeps a value that has room, else remembers it for as long as its users hold it. What had to go
+  // for it is to be destroyed after the mutex is free.
+  [[nodiscard]] std::vector<SizedValue> Keep(const std::string& key, const SizedValue& value);
+  void Remember(const std::string& key, const SizedValue& value);
+  [[nodiscard]] std::optional<SizedValue> TakeHeld(const std::string& key);
 
   const size_t budget_;
   const uint64_t total_;
@@ -60,6 +72,7 @@ class ResidentCache {
   mutable std::mutex mutex_;
   std::condition_variable made_;
   std::unordered_map<std::string, Entry> entries_;
+  std::unordered_map<std::string, Held> held_;   // not in entries_: by users, if at all
   std::unordered_map<std::string, int> making_;  // key -> threads waiting for it
   std::list<std::string> uses_;                  // most recent first
   size_t bytes_ = 0;

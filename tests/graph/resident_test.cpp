@@ -141,6 +141,26 @@ TEST(ResidentTest, UsersKeepWhatTheyHold) {
   EXPECT_EQ(Value(held), 1);
 }
 
+TEST(ResidentTest, WhatSomebodyHoldsIsNotMadeAgain) {
+  ResidentCache cache(10);
+  std::atomic<int> made{0};
+  const auto get = [&](const char* key, size_t bytes) {
+    return cache.Get(key, Make(1, bytes, made));
+  };
+  auto held = get("a", 10), large = get("too large", 11);
+  static_cast<void>(get("b", 10));  // drops a
+  EXPECT_EQ(get("too large", 11), large);
+  EXPECT_EQ(get("a", 10), held);
+  EXPECT_EQ(made, 3);
+  EXPECT_EQ(cache.bytes(), 10u) << "a, in the place of b";
+  held.reset();
+  large.reset();
+  static_cast<void>(get("too large", 11));
+  static_cast<void>(get("b", 10));
+  static_cast<void>(get("a", 10));
+  EXPECT_EQ(made, 6);
+}
+
 TEST(ResidentTest, ManyThreadsShareASmallBudget) {
   ResidentCache cache(50);
   std::vector<std::thread> threads;
