@@ -67,10 +67,7 @@ double Efficiency(const ModelConfig& config) {
 
 // In fp32, of a model that is read layer by layer.
 double LargestBlockBytes(const ModelConfig& config) {
-  int64_t largest = 0;
-  for (const BlockSpec& block : config.blocks)
-    largest = std::max(largest, CountParameters(VariantSpec(block), config));
-  return 4 * Double(largest);
+  return 4 * Double(block::CountLargestBlock(config));
 }
 
 // Floating-point operations for a token of a sequence of `length`, forward.
@@ -266,7 +263,9 @@ Workload Of(const ImportanceParams& p, const Ports& ports) {
               work);
   work.disk_bytes = 8 * widest * Double(config.n_layers());
   work.shared_bytes = states->is_online ? WeightBytes(config) : LargestBlockBytes(config);
-  work.memory_bytes = 4 * tokens * (3 * widest + 4 * Double(config.hidden_size));
+  // Of the FFN's last matrix the columns that are ranked, and their squares.
+  const double ranked = p.method == "iterative" ? 8 * widest * Double(config.hidden_size) : 0;
+  work.memory_bytes = 4 * tokens * (3 * widest + 4 * Double(config.hidden_size)) + ranked;
   return work;
 }
 
@@ -336,7 +335,11 @@ Workload Of(const ScoreParams& p, const Ports& ports) {
   work.disk_bytes = 1e5;
   work.shared_bytes = WeightBytes(config) * (p.compute == "bf16" ? 1.5 : 1) +
                       4 * states->tokens() * Double(2 * config.hidden_size);
-  work.memory_bytes = 0.3e9;
+  // Of a large model a block at a time is there, and the replacement, also as it was stored.
+  const double of_products = p.compute == "bf16" ? 0.5 : 1;
+  work.memory_bytes =
+      std::max(0.3e9, 0.1e9 + of_products * LargestBlockBytes(config) +
+                          (1 + of_products) * 4 * Double(CountParameters(*block->spec, config)));
   return work;
 }
 

@@ -1,5 +1,7 @@
 #include "model/block/counts.h"
 
+#include <algorithm>
+
 #include "io/error.h"
 
 namespace puzzle::block {
@@ -90,6 +92,14 @@ int64_t CountParameters(const AttentionSpec& spec, const ModelConfig& config) {
 
 int64_t CountParameters(const FfnSpec& spec, const ModelConfig& config) {
   return Count(spec, config.arch.ffn_bias, config);
+}
+
+int64_t CountLargestBlock(const ModelConfig& config) {
+  int64_t largest = 0;
+  for (const BlockSpec& block : config.blocks)
+    largest = std::max(
+        largest, CountParameters(block.attention, config) + CountParameters(block.ffn, config));
+  return largest;
 }
 
 double KeptForGradients(const ModelConfig& config, int64_t tokens, bool fused) {

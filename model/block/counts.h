@@ -13,6 +13,8 @@ namespace puzzle::block {
 [[nodiscard]] int64_t CountParameters(const FfnSpec& spec, const ModelConfig& config);
 /// Of a norm over hidden states.
 [[nodiscard]] int64_t CountNorm(const ModelConfig& config);
+/// Of the largest block of a model: what lies in memory of one that is gone through block by block.
+[[nodiscard]] int64_t CountLargestBlock(const ModelConfig& config);
 
 /// Bytes that all blocks of a model in training keep of `tokens` tokens for the gradients, about:
 /// of plain operators in fp32, or of sub-blocks that are `fused` (model/block/fused.h).

@@ -6,8 +6,8 @@ namespace puzzle {
 /// While one lives, pieces of megabytes come from the system and go back to it when they are let
 /// go, in the whole process. Otherwise they are cut from one heap, which keeps them for reuse
 /// (PrepareTensorRuntime): no page is made anew, but between pieces of several sizes holes stay
-/// that nothing fits into. For steps that have little memory, which run alone: of several the first
-/// to end ends it for all, which changes no result.
+/// that nothing fits into. For steps that have little memory; of several the last one to end ends
+/// it. No result depends on it.
 class LargePiecesApart {
  public:
   LargePiecesApart();

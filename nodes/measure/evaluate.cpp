@@ -118,6 +118,7 @@ Evaluation RunEvaluate(const EvaluateParams& params, const Inputs& inputs, RunCo
   const std::string device = context.device().name();
   const at::ScalarType products = ProductType(params.compute, device);
   const std::vector<Task> tasks = TasksOf(params, inputs);
+  const auto apart = ApartIfLarge(checkpoint->model.config, context);
   // Tasks and a sample are asked of a model in memory, token by token.
   const bool walks =
       tasks.empty() && params.sample_tokens == 0 && IsWalked(checkpoint->model, products, context);

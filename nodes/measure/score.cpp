@@ -303,6 +303,7 @@ TaskDamage MeasureInTasks(const ScoreSetting& setting, const Replacement& replac
 
 Score RunScore(const ScoreParams& params, const Inputs& inputs, RunContext& context) {
   const at::ScalarType products = ProductType(params.compute, context.device().name());
+  const auto apart = ApartIfLarge(inputs.Get<Checkpoint>("parent")->model.config, context);
   // Tasks are asked of a model in memory.
   const ScoreSetting setting(inputs, products, params.answers_only(), params.batch, context,
                              /*may_walk=*/!inputs.Has("tasks"));

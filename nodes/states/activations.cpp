@@ -73,6 +73,7 @@ void RunActivations(const ActivationsParams& params, const Inputs& inputs, RunCo
   writer.AppendIds(ids);
   if (layout.stride == 0) return;
   // Layer by layer, so that one at a time is in memory.
+  const auto apart = ApartIfLarge(config, context);
   const ModelWeights parts = PartInMemory(checkpoint->model, {}, device);
   const WalkedModel model{parts, ProductType(params.compute, device)};
   const Tensor states =

@@ -8,6 +8,7 @@
 #include "nodes/data/artifacts.h"
 #include "nodes/states/layer_input.h"
 #include "nodes/states/sub_block_data.h"
+#include "nodes/states/walk.h"
 
 namespace puzzle {
 
@@ -73,6 +74,7 @@ Importance RunImportance(const ImportanceParams& params, const Inputs& inputs,
   const int64_t batches = std::min(params.batches, states->sequences() / params.batch);
   if (batches < 1) throw Error("the activations hold fewer sequences than one batch");
   const ModelConfig& config = checkpoint->model.config;
+  const auto apart = ApartIfLarge(config, context);
   Importance importance;
   for (int64_t layer = 0; layer < config.n_layers(); ++layer) {
     const Transformer model(LayerOf(checkpoint->model, *states, layer, context.device().name()));

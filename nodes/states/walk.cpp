@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "model/block/counts.h"
 #include "model/math/parallel.h"
 #include "model/pch.h"
 #include "model/transformer.h"
@@ -16,8 +17,24 @@ using at::Tensor;
 
 namespace {
 
+// Whether the rows lay in a file as they are wanted, and were put in their place.
+bool CopyStored(const Tensor& from, const Tensor& to) {
+  const auto source = SourceOf(from);
+  const TensorSource::Rows* const rows = source != nullptr ? source->rows() : nullptr;
+  if (rows == nullptr || to.scalar_type() != at::kBFloat16 || !to.is_cpu() || !to.is_contiguous())
+    return false;
+  const int64_t at_once = RowsAtOnce(from);
+  for (int64_t first = 0; first < from.size(0); first += at_once) {
+    const int64_t count = std::min(at_once, from.size(0) - first);
+    if (!rows->ReadStored(first, count, DType::kBF16, to.narrow(0, first, count).data_ptr()))
+      return false;
+  }
+  return true;
+}
+
 // Of what is converted a few rows exist in fp32 at a time.
 void CopyValues(const Tensor& from, const Tensor& to) {
+  if (CopyStored(from, to)) return;
   ForEachRows(from, [&](int64_t first, const Tensor& rows) {
     to.narrow(0, first, rows.size(0)).copy_(rows);
   });
@@ -112,6 +129,14 @@ DataRoom RoomOfWalk(RunContext& context) {
   constexpr uint64_t kParts = 4;
   return {static_cast<size_t>(context.resident_bytes() / kParts),
           [&context] { return context.ScratchPath(); }};
+}
+
+std::unique_ptr<const LargePiecesApart> ApartIfLarge(const ModelConfig& model,
+                                                     const RunContext& context) {
+  constexpr uint64_t kLarge = 8;  // a part of the memory so large that holes of its size hurt
+  const uint64_t bytes = sizeof(float) * static_cast<uint64_t>(block::CountLargestBlock(model));
+  if (bytes <= context.memory_bytes() / kLarge) return nullptr;
+  return std::make_unique<const LargePiecesApart>();
 }
 
 ModelWeights InRoom(const ModelWeights& model, at::ScalarType products, const DataRoom& room) {

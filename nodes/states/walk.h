@@ -8,10 +8,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "graph/kind/context.h"
+#include "model/math/large_pieces.h"
 #include "model/weights.h"
 #include "nodes/states/artifacts.h"
 #include "nodes/states/file_tensor.h"
@@ -35,6 +37,11 @@ namespace puzzle {
 /// Where the states of a walk are kept: in memory if they are a small part of what the run keeps
 /// there, else in a file. REQUIRES: `context` lives as long.
 [[nodiscard]] DataRoom RoomOfWalk(RunContext& context);
+
+/// For a step that has a block of the model in memory: while it lives, large pieces of memory are
+/// apart. Null where a block is small beside what the run may take.
+[[nodiscard]] std::unique_ptr<const LargePiecesApart> ApartIfLarge(const ModelConfig& model,
+                                                                   const RunContext& context);
 
 /// A model as a whole on the CPU that only is read, its blocks' matrices in `products`: in memory
 /// where it is small enough, else in files. It is read and converted piece by piece. Throws Error

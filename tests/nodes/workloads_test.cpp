@@ -228,6 +228,32 @@ TEST(WorkloadsTest, ABlockCostsItsSizeAndAScoreTheLayersBehindIt) {
       << "one of two layers";
 }
 
+// A score of a model that is walked through has a block in the type of its products, and what takes
+// the place of a part of it in that type and in fp32.
+TEST(WorkloadsTest, AScoreHoldsABlockAndTheReplacement) {
+  Small small;
+  small.trained.hidden = 4096;
+  small.trained.heads = small.trained.kv_heads = 32;
+  small.trained.ffn = 14336;
+  const Workload parent = Load("pretrain", small.trained, {{"tokens", &small.tokens}});
+  const Workload states =
+      Load("activations", ActivationsParams(), {{"parent", &parent}, {"tokens", &small.tokens}});
+  BldParams half;
+  half.variant = "ffn:50%";
+  const Workload block = Load("bld", half, {{"parent", &parent}, {"activations", &states}});
+  ScoreParams params;
+  params.compute = "bf16";
+  constexpr double kHalfOfTheFfn = 3.0 * 4096 * 7168 + 4096;
+  constexpr double kBlock = 4.0 * 4096 * 4096 + 3.0 * 4096 * 14336 + 2 * 4096;
+  const auto bytes = [&] {
+    return Load("score", params, {{"parent", &parent}, {"activations", &states}, {"block", &block}})
+        .memory_bytes;
+  };
+  EXPECT_EQ(bytes(), 0.1e9 + 2 * kBlock + (4 + 2) * kHalfOfTheFfn);
+  params.compute = "fp32";
+  EXPECT_EQ(bytes(), 0.1e9 + 4 * kBlock + (4 + 4) * kHalfOfTheFfn);
+}
+
 TEST(WorkloadsTest, ShapesComeFromCheckpointsAndWhatIsMissingIsNotKnown) {
   LoadModelParams params;
   params.path = "/nonexistent";
