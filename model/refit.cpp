@@ -1,5 +1,7 @@
 #include "model/refit.h"
 
+#include <algorithm>
+
 #include "model/pch.h"
 
 namespace puzzle {
@@ -8,10 +10,24 @@ using at::Tensor;
 
 namespace {
 
-Tensor SolveRidge(const Tensor& gram, const Tensor& cross, double lambda) {
-  Tensor damped = gram.clone();
-  damped.diagonal().add_(lambda * gram.diagonal().mean().item<double>());
-  return at::linalg_solve(damped, cross).t();
+// Damps `gram` for as long as it takes: that of a wide FFN takes more than its weights.
+Tensor SolveRidge(Tensor gram, const Tensor& cross, double lambda) {
+  Tensor diagonal = gram.diagonal();
+  const double mean = diagonal.mean().item<double>();
+  const Tensor undamped = diagonal.clone();
+  diagonal.add_(lambda * mean);
+  const Tensor solution = at::linalg_solve(gram, cross).t();
+  diagonal.copy_(undamped);
+  return solution;
+}
+
+// A few rows in fp64 at a time.
+void AddTo(const Tensor& sum, const Tensor& product) {
+  constexpr int64_t kRows = 256;
+  for (int64_t first = 0; first < sum.size(0); first += kRows) {
+    const int64_t count = std::min(kRows, sum.size(0) - first);
+    sum.narrow(0, first, count).add_(product.narrow(0, first, count).to(at::kCPU, at::kDouble));
+  }
 }
 
 }  // namespace
@@ -26,8 +42,8 @@ void RidgeFit::Add(const Tensor& features, const Tensor& targets) {
   const at::NoGradGuard no_grad;
   const Tensor transposed = features.t();
   rows_ += static_cast<double>(features.size(0));
-  gram_.add_(at::mm(transposed, features).to(at::kCPU, at::kDouble));
-  cross_.add_(at::mm(transposed, targets).to(at::kCPU, at::kDouble));
+  AddTo(gram_, at::mm(transposed, features));
+  AddTo(cross_, at::mm(transposed, targets));
   feature_sums_.add_(features.sum(0, false, at::kDouble).cpu());
   target_sums_.add_(targets.sum(0, false, at::kDouble).cpu());
 }

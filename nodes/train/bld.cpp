@@ -7,18 +7,23 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "graph/run/machine.h"
 #include "io/error.h"
 #include "model/math/optim.h"
 #include "model/math/runtime.h"
 #include "model/pch.h"
 #include "model/surgery.h"
+#include "model/unread.h"
 #include "nodes/data/artifacts.h"
 #include "nodes/states/artifacts.h"
+#include "nodes/states/file_tensor.h"
 #include "nodes/states/layer_input.h"
+#include "nodes/states/walk.h"
 #include "nodes/tensor_archive.h"
 #include "nodes/train/batches.h"
 #include "nodes/train/join.h"
 #include "nodes/train/trainee.h"
+#include "nodes/train/trainee_memory.h"
 
 namespace puzzle {
 
@@ -39,7 +44,7 @@ bool IsLinear(const VariantSpec& spec) {
 // Takes the trainee's weights when their held-out loss is the least that was seen.
 void Offer(const Trainee& trainee, double loss, Distilled& best) {
   if (!(loss < best.loss)) return;  // NaN is no improvement
-  best.weights = trainee.Weights();
+  trainee.CopyTo(best.weights);
   best.loss = loss;
 }
 
@@ -98,24 +103,39 @@ void Train(Trainee& trainee, int64_t first, const VariantSpec& spec, const BldPa
   }
 }
 
-// The layer's FFN is sorted once for all its sizes.
-SurgeryHints Hints(const BldParams& params, SubBlock which, const Transformer& teacher,
+// Of its FFN; 0 where it has none of the parent's form.
+int64_t ChannelsOf(const VariantSpec& spec) {
+  const auto* block = std::get_if<BlockSpec>(&spec);
+  const auto* ffn = block != nullptr ? &block->ffn : std::get_if<FfnSpec>(&spec);
+  return ffn != nullptr && ffn->is_full() ? ffn->size : 0;
+}
+
+// The layer's FFN is sorted once for all its sizes; a large one as far as this size goes.
+SurgeryHints Hints(const BldParams& params, const VariantSpec& spec, const Transformer& teacher,
                    const std::string& parent_digest, const Inputs& inputs, RunContext& context) {
+  const SubBlock which = WhichSubBlock(spec);
   SurgeryHints hints;
   if (params.kv_merge == "first") hints.kv_merge = KvMerge::kFirst;
   if (!inputs.Has("importance")) return hints;
   const auto importance = inputs.One<Importance>("importance");
   const auto layer = static_cast<size_t>(params.layer);
   if (which != SubBlock::kFfn) hints.head_scores = importance.Load()->head_scores.at(layer);
-  if (which == SubBlock::kAttention) return hints;
+  const int64_t channels = ChannelsOf(spec);
+  const Tensor order = importance.Load()->channel_order.at(layer);
+  if (channels == 0 || !order.defined()) return hints;
+  const FfnWeights& ffn = teacher.weights().blocks[layer].ffn;
+  const auto sorted = [&](int64_t count) {
+    return SortChannels(ffn, order.narrow(0, 0, count).to(ffn.down.device()));
+  };
+  const size_t bytes = 3 * ffn.down.nbytes();
+  if (bytes > context.resident_bytes() / kKeptDatasets) {
+    hints.sorted_ffn = sorted(channels);
+    return hints;
+  }
   const std::string key =
       fmt::format("sorted-ffn {} {} {}", parent_digest, importance.digest(), params.layer);
   hints.sorted_ffn = *context.Resident<FfnWeights>(key, [&] {
-    const FfnWeights& ffn = teacher.weights().blocks[layer].ffn;
-    const Tensor order = importance.Load()->channel_order.at(layer);
-    auto sorted = std::make_shared<const FfnWeights>(
-        order.defined() ? SortChannels(ffn, order.to(ffn.down.device())) : FfnWeights{});
-    return SizedValue{sorted, order.defined() ? 3 * ffn.down.nbytes() : 0};
+    return SizedValue{std::make_shared<const FfnWeights>(sorted(order.size(0))), bytes};
   });
   return hints;
 }
@@ -175,12 +195,59 @@ Block Wanted(const BldParams& params, const ModelConfig& parent, const Block* st
   return block;
 }
 
+// What a training begins with.
+struct Lesson {
+  std::shared_ptr<const SubBlockData> data;
+  SubBlockWeights start;
+};
+
+// The parent's layer is in memory for as long as this takes.
+Lesson MakeLesson(const BldParams& params, const VariantSpec& spec, const Block* start,
+                  const Inputs& inputs, RunContext& context) {
+  const auto parent = inputs.One<Checkpoint>("parent");
+  const auto activations = inputs.One<Activations>("activations");
+  const std::string device = context.device().name();
+  const Transformer teacher(
+      LayerOf(parent.Load()->model, *activations.Load(), params.layer, device));
+  Lesson lesson;
+  lesson.data =
+      ParentsAnswers({teacher, parent.digest(), activations, ProductType(params.compute, device)},
+                     params.layer, WhichSubBlock(spec), context);
+  lesson.start = start != nullptr
+                     ? WeightsOf(*start, teacher.weights())
+                     : InitVariant(teacher.weights(), params.layer, spec,
+                                   Hints(params, spec, teacher, parent.digest(), inputs, context));
+  return lesson;
+}
+
+// As the memory of the context allows it. `context` has to live as long.
+TraineeRoom RoomOfTraining(const BldParams& params, const VariantSpec& spec,
+                           const ModelConfig& parent, const SubBlockData& data,
+                           RunContext& context) {
+  const std::string device = context.device().name();
+  if (context.device().type != "cpu") return {};
+  const bool in_bf16 = ProductType(params.compute, device) == at::kBFloat16;
+  const TrainingWay way = ChooseTrainingWay(
+      TrainingShapeOf(spec, parent, params, in_bf16, data.length(), AvailableCores()),
+      static_cast<double>(context.memory_bytes()));
+  TraineeRoom room;
+  room.one_at_a_time = way.one_at_a_time;
+  if (way.in_files) {
+    room.flat = [&context](int64_t elements) {
+      return FileTensor(context.ScratchPath(), {elements}, at::kFloat);
+    };
+  }
+  return room;
+}
+
 }  // namespace
 
-Distilled DistillSubBlock(const SubBlockWeights& start, const VariantSpec& spec,
-                          const Transformer& parent, const SubBlockData& data,
-                          const BldParams& params, uint64_t seed, RunContext& context) {
-  Trainee trainee(start, spec, parent, data, params, context.device().name());
+Distilled DistillSubBlock(SubBlockWeights start, const VariantSpec& spec, const Transformer& parent,
+                          const SubBlockData& data, const BldParams& params, uint64_t seed,
+                          RunContext& context) {
+  Trainee trainee(start, spec, parent, data, params, context.device().name(),
+                  RoomOfTraining(params, spec, parent.config(), data, context));
+  start = NoWeights(WhichSubBlock(spec));  // the trainee has its own
   Distilled result;
   int64_t first = 0;
   if (const auto saved = context.LastSavePoint()) {
@@ -200,30 +267,21 @@ Distilled DistillSubBlock(const SubBlockWeights& start, const VariantSpec& spec,
 }
 
 Block RunBld(const BldParams& params, const Inputs& inputs, RunContext& context) {
-  const auto parent = inputs.One<Checkpoint>("parent");
-  const auto checkpoint = parent.Load();
+  const auto checkpoint = inputs.Get<Checkpoint>("parent");
   const auto start = inputs.Has("start") ? inputs.Get<Block>("start") : nullptr;
   Block block = Wanted(params, checkpoint->model.config, start.get());
-  const SubBlock which = WhichSubBlock(block.spec);
   if (block.parents_own) return block;
   if (IsNone(block.spec)) {
     block.init_loss = block.loss = 1;
     return block;
   }
 
-  const auto activations = inputs.One<Activations>("activations");
-  const std::string device = context.device().name();
-  const Transformer teacher(LayerOf(checkpoint->model, *activations.Load(), params.layer, device));
-  const auto data =
-      ParentsAnswers({teacher, parent.digest(), activations, ProductType(params.compute, device)},
-                     params.layer, which, context);
-  const SubBlockWeights untrained =
-      start != nullptr
-          ? WeightsOf(*start, teacher.weights())
-          : InitVariant(teacher.weights(), params.layer, block.spec,
-                        Hints(params, which, teacher, parent.digest(), inputs, context));
+  const auto apart = ApartIfLarge(checkpoint->model.config, context);
+  Lesson lesson = MakeLesson(params, block.spec, start.get(), inputs, context);
+  // Its shape is enough from here on: where more is asked of the layer it is read again.
+  const Transformer teacher(PartInMemory(checkpoint->model, {}, context.device().name()));
   Distilled distilled =
-      DistillSubBlock(untrained, block.spec, teacher, *data, params,
+      DistillSubBlock(std::move(lesson.start), block.spec, teacher, *lesson.data, params,
                       context.seed() + static_cast<uint64_t>(params.seed), context);
   if (!distilled.complaint.empty())
     context.Warn(fmt::format("{}; the best state is kept (held-out loss {:.4f})",

@@ -24,8 +24,10 @@ struct Distilled {
 /// Trains `start` to imitate the parent's sub-block (or block, in what it adds to its input) on
 /// `data`, whose last `params.holdout` sequences are kept for the losses. The last output matrix is
 /// first solved in closed form; a linear variant is finished with that. A training that diverges is
-/// cut short. Deterministic in `seed`. On the context's device; keeps save points there.
-[[nodiscard]] Distilled DistillSubBlock(const SubBlockWeights& start, const VariantSpec& spec,
+/// cut short. Deterministic in `seed`. On the context's device; keeps save points there. Where the
+/// context's memory is short, files take what a step goes through once. `parent`'s layer need not
+/// be in memory.
+[[nodiscard]] Distilled DistillSubBlock(SubBlockWeights start, const VariantSpec& spec,
                                         const Transformer& parent, const SubBlockData& data,
                                         const BldParams& params, uint64_t seed,
                                         RunContext& context);

@@ -11,6 +11,7 @@
 #include "model/math/runtime.h"
 #include "model/pch.h"
 #include "model/refit.h"
+#include "model/unread.h"
 #include "nodes/data/counted_predictions.h"
 #include "nodes/train/training_loop.h"
 
@@ -91,13 +92,15 @@ class LastSubBlock {
 }  // namespace
 
 Trainee::Trainee(const SubBlockWeights& start, const VariantSpec& spec, const Transformer& parent,
-                 const SubBlockData& data, const BldParams& params, std::string device)
+                 const SubBlockData& data, const BldParams& params, std::string device,
+                 TraineeRoom room)
     : weights_(Clone(start, spec)),
       spec_(spec),
       parent_(parent),
       data_(data),
       params_(params),
       device_(std::move(device)),
+      room_(std::move(room)),
       n_train_(data.sequences() - params.holdout),
       bf16_steps_(ProductType(params.compute, device_) == at::kBFloat16),
       trainable_(TrainableSubBlock(weights_, spec_, parent_.config(), parent_.rotary())) {
@@ -174,9 +177,12 @@ void Trainee::RefitOutput(int64_t tokens, const std::function<void()>& poll) {
   // such fit.
   const bool before_norm = last.has_post_norm();
   if (before_norm && last.is_whole()) return;
+  const int64_t layer = params_.layer;
   const SubBlock which = WhichSubBlock(spec_);
-  const VariantSpec own_spec = ParentVariant(parent_.config(), params_.layer, which);
-  const SubBlockWeights own = SubBlockOf(parent_.weights(), params_.layer, which);
+  const VariantSpec own_spec = ParentVariant(parent_.config(), layer, which);
+  const WantedPart asked = {.first = layer, .last = before_norm ? layer + 1 : layer};
+  const SubBlockWeights own =
+      SubBlockOf(PartInMemory(parent_.weights(), asked, device_), layer, which);
   RidgeFit fit(last.matrix().size(1), last.matrix().size(0));
   const int64_t sequences = std::min(n_train_, (tokens + data_.length() - 1) / data_.length());
   const int64_t piece = 2 * PieceRows();
@@ -205,10 +211,28 @@ void Trainee::RefitOutput(int64_t tokens, const std::function<void()>& poll) {
 
 AdamW& Trainee::Optimizer() {
   if (!optimizer_) {
-    optimizer_.emplace(trainable_.parameters, AdamWOptions{.weight_decay = params_.weight_decay,
-                                                           .clip_norm = params_.clip});
+    optimizer_.emplace(
+        trainable_.parameters,
+        AdamWOptions{.weight_decay = params_.weight_decay, .clip_norm = params_.clip}, ThreadTeam(),
+        room_.flat);
   }
   return *optimizer_;
+}
+
+SubBlockWeights Trainee::Weights() const {
+  if (!room_.flat) return Clone(weights_, spec_);
+  SubBlockWeights copy = weights_;
+  for (auto& [name, slot] : Slots(copy, spec_))
+    *slot = room_.flat(slot->numel()).view(slot->sizes());
+  CopyTo(copy);
+  return copy;
+}
+
+void Trainee::CopyTo(SubBlockWeights& copy) const {
+  const at::NoGradGuard no_grad;
+  SubBlockWeights own = weights_;
+  const auto from = Slots(own, spec_), to = Slots(copy, spec_);
+  for (size_t i = 0; i < from.size(); ++i) to[i].second->copy_(*from[i].second);
 }
 
 void Trainee::Save(ArchiveWriter& out) const {
@@ -225,6 +249,7 @@ double Trainee::Step(const std::vector<int64_t>& rows, double learning_rate) {
   AdamW& optimizer = Optimizer();
   const std::vector<Tensor> prepared = trainable_.prepare();
   GradientParts gradients(prepared, PieceRows());
+  if (room_.one_at_a_time) gradients.TakeOneAtATime();
   const double loss = gradients.Backward(rows, [&](int64_t part, const std::vector<int64_t>& own) {
     return Loss(gradients.Leaves(part), own, rows, bf16_steps_);
   });

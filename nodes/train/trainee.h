@@ -15,6 +15,13 @@
 
 namespace puzzle {
 
+/// Where a training has what it goes through once a step, and how much of one is done at a time.
+/// Its bits do not depend on it.
+struct TraineeRoom {
+  MakeFlat flat = {};  // of parameters, moments and copies of the weights; in memory without
+  bool one_at_a_time = false;  // parts of a batch, whatever the threads
+};
+
 /// Its loss on some sequences is MSE(target, output) / MSE(target, 0), or with `params.loss`
 /// "token" the mean over tokens of |target - output|^2 / |target|^2; with `params.on` "answers"
 /// both of the tokens that predict a token of an answer, alone. With `params.compute` "bf16" the
@@ -24,10 +31,11 @@ namespace puzzle {
 class Trainee {
  public:
   /// Trains a copy of `start`. The last `params.holdout` sequences are never trained on. Throws
-  /// Error when none are left, and when answers are wanted that are not there. `parent` and `data`
-  /// have to live as long.
+  /// Error when none are left, and when answers are wanted that are not there. `parent`, whose
+  /// layer need not be in memory, and `data` have to live as long.
   Trainee(const SubBlockWeights& start, const VariantSpec& spec, const Transformer& parent,
-          const SubBlockData& data, const BldParams& params, std::string device);
+          const SubBlockData& data, const BldParams& params, std::string device,
+          TraineeRoom room = {});
 
   /// Sequences to train on: the first ones.
   [[nodiscard]] int64_t n_train() const { return n_train_; }
@@ -48,8 +56,9 @@ class Trainee {
   void Save(ArchiveWriter& out) const;
   void Restore(const ArchiveReader& in);
 
-  /// A copy of the weights.
-  [[nodiscard]] SubBlockWeights Weights() const { return Clone(weights_, spec_); }
+  /// A copy of the weights, and the same into one of before.
+  [[nodiscard]] SubBlockWeights Weights() const;
+  void CopyTo(SubBlockWeights& copy) const;
 
  private:
   // Rows of `power` and `predicts_answer`.
@@ -70,6 +79,7 @@ class Trainee {
   const SubBlockData& data_;
   BldParams params_;
   std::string device_;
+  TraineeRoom room_;
   int64_t n_train_;
   bool bf16_steps_;
   Trainable trainable_;

@@ -35,6 +35,11 @@ class WatchedModel {
         most = std::max(most, count);
     return most;
   }
+  /// Bytes of whole tensors that are in memory, as they were read.
+  [[nodiscard]] size_t live() const {
+    const std::scoped_lock lock(log_->mutex);
+    return log_->live;
+  }
   /// Bytes of whole tensors that were in memory together, at most, as they were read.
   [[nodiscard]] size_t peak() const { return log_->peak; }
   /// Bytes of the rows that were asked for together, at most.
