@@ -7,6 +7,7 @@
 
 #include "io/error.h"
 #include "model/pch.h"
+#include "nodes/data/file_weights.h"
 #include "nodes/tensor_archive.h"
 
 namespace puzzle {
@@ -29,9 +30,10 @@ void Block::Save(ArchiveWriter& out) const {
 SubBlockWeights Block::Weights() const {
   PUZZLE_CHECK(!parents_own, "the parent's own block has no weights of its own");
   if (reader == nullptr) return trained;
+  const ArchivedWeights archived(reader);
   SubBlockWeights weights = NoWeights(WhichSubBlock(spec));
   for (const auto& [name, slot] : AllSlots(weights))
-    if (reader->HasArray(name)) *slot = ReadTensor(*reader, name);
+    if (reader->HasArray(name)) *slot = archived.Find(name);
   return weights;
 }
 

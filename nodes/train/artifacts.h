@@ -17,7 +17,7 @@ namespace puzzle {
 
 /// One trained variant of one sub-block, or of a whole block. Without tensors when it is the
 /// parent's own or `none`.
-/// Loading reads what it is; its weights are read when asked for.
+/// Loading reads what it is; its weights are read when they are used.
 struct Block {
   static constexpr std::string_view kType = "block";
   int64_t layer = 0;
@@ -29,7 +29,7 @@ struct Block {
   double init_loss = 0;  // held-out MSE / MSE(target, 0) before and after training; 0: no training
   double loss = 0;
 
-  /// REQUIRES: not the parent's own.
+  /// Of a block that was loaded unread (model/unread.h). REQUIRES: not the parent's own.
   [[nodiscard]] SubBlockWeights Weights() const;
 
   void Save(ArchiveWriter& out) const;

@@ -7,6 +7,7 @@
 
 #include "io/error.h"
 #include "model/pch.h"
+#include "model/unread.h"
 #include "nodes/data/artifacts.h"
 
 namespace puzzle {
@@ -38,15 +39,14 @@ SubBlockWeights WeightsOf(const Block& block, const ModelWeights& parent) {
   if (block.parents_own) return SubBlockOf(parent, block.layer, WhichSubBlock(block.spec));
   SubBlockWeights weights = block.Weights();
   const int64_t hidden = parent.config.hidden_size;
-  // What is unread (model/unread.h) will be read on the host.
-  const at::Device device = parent.norm.is_meta() ? at::Device(at::kCPU) : parent.norm.device();
+  const bool is_unread = parent.norm.is_meta();
   for (auto& [name, slot] : Slots(weights, block.spec)) {
     if (slot->dim() == 2 && slot->size(0) != hidden && slot->size(1) != hidden)
       throw Error(
           fmt::format("layer {}: {} is of another model: its {} is [{}, {}], but the parent's "
                       "hidden size is {}",
                       block.layer, block.variant, name, slot->size(0), slot->size(1), hidden));
-    *slot = slot->to(device);
+    if (!is_unread) *slot = InMemory(*slot).to(parent.norm.device());
   }
   return weights;
 }

@@ -11,8 +11,9 @@
 
 namespace puzzle {
 
-/// The weights of `block` on the device of `parent`, which gives them where they are its own.
-/// Throws Error when the block belongs to a model of another width or depth.
+/// The weights of `block` on the device of `parent`, which gives them where they are its own;
+/// beside a parent that is not in memory they stay where they are. Throws Error when the block
+/// belongs to a model of another width or depth.
 [[nodiscard]] SubBlockWeights WeightsOf(const Block& block, const ModelWeights& parent);
 
 /// `spec` in `layer`, its sub-blocks as `blocks` have them or the parent's own. Throws Error naming

@@ -211,6 +211,32 @@ TEST_F(FileWeightsTest, AChildHoldsOnlyWhatIsNew) {
   ExpectSame(Read("child.h5").model, expected);
 }
 
+// Of a child one new tensor after another is in memory while it is written.
+TEST_F(FileWeightsTest, AChildLeavesNewBlocksInTheStoreUntilItIsWritten) {
+  (void)Write(Loaded(model_), "parent.h5");
+  const Checkpoint parent = Read("parent.h5");
+  Block made;
+  made.layer = 1;
+  made.variant = "attn:kv1+ffn:50%";
+  made.spec = ResolveVariant(made.variant, parent.model.config, 1);
+  made.trained = InitVariant(LoadCheckpoint(model_), 1, made.spec);
+  const auto archive = Hdf5Format().create(folder_ / "block.h5");
+  made.Save(*archive);
+  archive->Close();
+  const Block stored = Block::Load(Hdf5Format().open(folder_ / "block.h5"));
+  const auto child_of = [&](const Block& block) {
+    Choice choice;
+    choice.picks = {{1, block.variant, block.spec}};
+    FakeInputs inputs;
+    inputs.Add("parent", "p", parent).Add("choice", "c", choice).Add("blocks", "b", block);
+    FakeContext context;
+    return RunAssemble({}, inputs, context);
+  };
+  const Checkpoint child = child_of(stored);
+  for (const Tensor& tensor : Parameters(child.model)) EXPECT_TRUE(tensor.is_meta());
+  EXPECT_EQ(Write(child, "child.h5"), Write(child_of(made), "other.h5"));
+}
+
 TEST_F(FileWeightsTest, WhatIsTrainedIsHeld) {
   Checkpoint trained = Loaded(model_);
   trained.model = Clone(trained.model);
