@@ -7,7 +7,6 @@ What reads only headers can be measured on it, at any size. The values are zeros
 """
 import json
 import os
-import shutil
 import sys
 
 SHARD_BYTES = 5_000_000_000
@@ -42,7 +41,7 @@ def size_of(shape):
     return size
 
 
-def write_shard(path, shard):
+def write_shard(path, shard, fill):
     header, offset = {"__metadata__": {"format": "pt"}}, 0
     for name, shape in shard:
         end = offset + size_of(shape)
@@ -52,12 +51,15 @@ def write_shard(path, shard):
     text += b" " * (-len(text) % 8)
     with open(path, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        file.truncate(8 + len(text) + offset)
+        if fill is None:
+            file.truncate(8 + len(text) + offset)
+        else:
+            for name, shape in shard:
+                fill(name, shape, file)
 
 
-def main(config_path, folder):
-    with open(config_path) as file:
-        config = json.load(file)
+def write(config, folder, fill=None):
+    """`fill` writes a tensor's values to a file; without it they are holes. Returns all bytes."""
     shards, room = [], 0
     for name, shape in tensors(config):
         if size_of(shape) > room:
@@ -66,16 +68,23 @@ def main(config_path, folder):
         shards[-1].append((name, shape))
         room -= size_of(shape)
     os.makedirs(folder)
-    shutil.copy(config_path, os.path.join(folder, "config.json"))
+    with open(os.path.join(folder, "config.json"), "w") as file:
+        json.dump(config, file)
     weight_map = {}
     for i, shard in enumerate(shards):
         name = f"model-{i + 1:05}-of-{len(shards):05}.safetensors"
-        write_shard(os.path.join(folder, name), shard)
+        write_shard(os.path.join(folder, name), shard, fill)
         weight_map.update({tensor: name for tensor, _ in shard})
     total = sum(size_of(shape) for shard in shards for _, shape in shard)
     with open(os.path.join(folder, "model.safetensors.index.json"), "w") as file:
         json.dump({"metadata": {"total_size": total}, "weight_map": weight_map}, file)
     print(f"{folder}: {len(weight_map)} tensors, {total / 1e9:.1f} GB, {len(shards)} files")
+    return total
+
+
+def main(config_path, folder):
+    with open(config_path) as file:
+        write(json.load(file), folder)
 
 
 if __name__ == "__main__":
