@@ -36,6 +36,14 @@ void ForEachMatrix(const BlockSpec& block, const ModelConfig& config, const Use&
   }
 }
 
+// Numbers of the mixtures that a row of any block keeps of all segments.
+int64_t KeptNumbers(const ModelConfig& config, int64_t positions) {
+  int64_t heads = 0;
+  for (const BlockSpec& block : config.blocks)
+    if (block.attention.is_full()) heads = std::max(heads, QueryHeads(block.attention, config));
+  return SegmentsOf(positions) * Mixture::Numbers(heads, PaddedTo(config.head_dim, kLanes));
+}
+
 uint64_t MatrixBytes(const ModelConfig& config, WeightType type) {
   uint64_t bytes = 0;
   const auto add = [&](int64_t rows, int64_t columns) {
@@ -70,21 +78,26 @@ DecoderBytes BytesOf(const ModelConfig& config, const DecoderOptions& options) {
   for (const BlockSpec& block : config.blocks)
     ForEachMatrix(block, config, [&](int64_t rows, int64_t) { widest = std::max(widest, rows); });
   const int64_t rows = std::max(options.pass_tokens, options.sequences);
-  bytes.buffers =
-      sizeof(float) * static_cast<uint64_t>(rows * (config.hidden_size * 4 + widest * 4) +
-                                            options.sequences * config.vocab_size);
+  bytes.buffers = sizeof(float) *
+                  static_cast<uint64_t>(rows * (config.hidden_size * 4 + widest * 4) +
+                                        options.sequences * (config.vocab_size +
+                                                             KeptNumbers(config, full.positions)));
   return bytes;
+}
+
+uint64_t CacheStepBytes(const BlockSpec& block, const ModelConfig& config,
+                        const DecoderOptions& options, int64_t sequences, int64_t length) {
+  const AttentionSpec& own = block.attention;
+  const int64_t seen = own.window > 0 ? std::min(own.window, length) : length;
+  return static_cast<uint64_t>(sequences * seen * own.n_kv_heads * config.head_dim * 2 *
+                               CacheBytes(options.bf16_cache));
 }
 
 uint64_t StepBytes(const ModelConfig& config, const DecoderOptions& options, int64_t sequences,
                    int64_t length) {
   uint64_t bytes = MatrixBytes(config, options.type);
-  for (const BlockSpec& block : config.blocks) {
-    const AttentionSpec& own = block.attention;
-    const int64_t seen = own.window > 0 ? std::min(own.window, length) : length;
-    bytes += static_cast<uint64_t>(sequences * seen * own.n_kv_heads * config.head_dim * 2 *
-                                   CacheBytes(options.bf16_cache));
-  }
+  for (const BlockSpec& block : config.blocks)
+    bytes += CacheStepBytes(block, config, options, sequences, length);
   return bytes;
 }
 
@@ -95,23 +108,20 @@ int64_t StepNumbers(const ModelConfig& config) {
   return numbers;
 }
 
-int64_t Cache::HeadNumbers(const ModelConfig& config, const DecoderOptions& options) {
-  return PaddedTo(options.positions, kKeyBlock) *
-         (config.head_dim + PaddedTo(config.head_dim, kLanes));
+HeadCache Cache::HeadOf(const ModelConfig& config, const DecoderOptions& options) {
+  return {.head_dim = config.head_dim,
+          .capacity = PaddedTo(options.positions, kLanes),
+          .bf16 = options.bf16_cache};
 }
 
 uint64_t Cache::Bytes(const ModelConfig& config, const DecoderOptions& options) {
   int64_t heads = 0;
   for (const BlockSpec& block : config.blocks) heads += block.attention.n_kv_heads;
-  return static_cast<uint64_t>(heads * options.sequences * HeadNumbers(config, options) *
-                               CacheBytes(options.bf16_cache));
+  return static_cast<uint64_t>(heads * options.sequences * HeadOf(config, options).Bytes());
 }
 
 Cache::Cache(const ModelConfig& config, const DecoderOptions& options)
-    : head_dim_(config.head_dim),
-      positions_(PaddedTo(options.positions, kKeyBlock)),
-      head_bytes_(HeadNumbers(config, options) * CacheBytes(options.bf16_cache)),
-      bf16_(options.bf16_cache),
+    : head_(HeadOf(config, options)),
       // Room for a whole context is mostly never written, a little of it for each head.
       arena_(Bytes(config, options), options.positions < config.max_positions) {
   int64_t heads = 0;
@@ -126,9 +136,10 @@ Cache::Cache(const ModelConfig& config, const DecoderOptions& options)
 HeadCache Cache::Of(int64_t layer, int64_t sequence, int64_t kv_head) const {
   const auto index = static_cast<size_t>(layer);
   const int64_t head = first_head_[index] + sequence * kv_heads_[index] + kv_head;
-  char* const keys = data_ + head * head_bytes_;
-  return {keys, keys + positions_ * head_dim_ * CacheBytes(bf16_), head_dim_,
-          PaddedTo(head_dim_, kLanes), bf16_};
+  HeadCache own = head_;
+  own.keys = data_ + head * own.Bytes();
+  own.values = own.keys + own.KeyBytes();
+  return own;
 }
 
 Decoder::Decoder(ModelWeights weights, const DecoderOptions& options)
@@ -191,13 +202,14 @@ Decoder::State::State(ModelWeights weights, const DecoderOptions& options)
       seen_(static_cast<size_t>(options_.sequences)),
       tokens_(options_.type, 0, 0) {
   const ModelConfig& c = model_.config;
-  int64_t widest = c.hidden_size, group = 1;
+  int64_t widest = c.hidden_size, group = 1, kv_heads = 0;
   for (const PackedBlock& block : model_.blocks) {
     const PackedAttention& attention = block.attention;
     qkv_stride_ = std::max(qkv_stride_, PaddedTo(attention.qkv.rows(), kLanes));
     mixed_stride_ = std::max(mixed_stride_, attention.heads * c.head_dim);
     ffn_stride_ = std::max(ffn_stride_, PaddedTo(block.ffn.up.rows(), kLanes));
     if (attention.kv_heads > 0) group = std::max(group, attention.heads / attention.kv_heads);
+    kv_heads = std::max(kv_heads, attention.kv_heads);
   }
   widest = std::max({widest, mixed_stride_, ffn_stride_});
   if (c.arch.scaled_attention)
@@ -214,16 +226,20 @@ Decoder::State::State(ModelWeights weights, const DecoderOptions& options)
   room(gate_, rows * ffn_stride_);
   room(up_, rows * ffn_stride_);
   room(y_, rows * y_stride_);
+  segments_ = SegmentsOf(options_.positions);
+  kept_stride_ = KeptNumbers(c, options_.positions);
+  room(kept_, options_.sequences * kept_stride_);
+  const WeightType cached = options_.bf16_cache ? WeightType::kBf16 : WeightType::kFp32;
   const int64_t queries = kBlockRows * group;
   for (int i = 0; i < team_.size(); ++i) {
-    Member member{{}, {}, {}, {}, {}, {}, {}, TokenBuffer(options_.type, 1, widest)};
+    Member member{
+        {}, {}, TokenBuffer(cached, queries, c.head_dim), AttentionRoom(cached, queries), {},
+        {}, {}, TokenBuffer(options_.type, 1, widest)};
     room(member.row, widest);
-    room(member.queries, queries * c.head_dim);
-    room(member.key, c.head_dim);
-    room(member.scores, queries * (options_.positions + kKeyBlock));
-    room(member.mixed, queries * PaddedTo(c.head_dim, kLanes));
-    room(member.sums, queries);
-    room(member.log_sums, queries);
+    room(member.head, c.head_dim);
+    room(member.all, Mixture::Numbers(queries, PaddedTo(c.head_dim, kLanes)));
+    room(member.part, std::ssize(member.all));
+    member.units.reserve(static_cast<size_t>(options_.sequences * kv_heads * segments_));
     members_.push_back(std::move(member));
   }
   for (std::vector<int32_t>& ids : seen_) ids.reserve(static_cast<size_t>(options_.positions));

@@ -46,6 +46,11 @@ struct DecoderBytes {
 [[nodiscard]] uint64_t StepBytes(const ModelConfig& config, const DecoderOptions& options,
                                  int64_t sequences, int64_t length);
 
+/// Those that attention of one block reads of its cache.
+[[nodiscard]] uint64_t CacheStepBytes(const BlockSpec& block, const ModelConfig& config,
+                                      const DecoderOptions& options, int64_t sequences,
+                                      int64_t length);
+
 /// Numbers of the matrices that a step multiplies with every token.
 [[nodiscard]] int64_t StepNumbers(const ModelConfig& config);
 

@@ -19,15 +19,6 @@ void AddBias(const Vector& bias, int64_t first, int64_t last, float* row) {
   for (int64_t i = first; i < last; ++i) row[i] += bias[static_cast<size_t>(i)];
 }
 
-void Rms(const float* x, const float* weight, int64_t n, double eps, float* out) {
-  float squares = 0;
-#pragma omp simd reduction(+ : squares)
-  for (int64_t i = 0; i < n; ++i) squares += x[i] * x[i];
-  const auto scale = static_cast<float>(1.0 / std::sqrt(squares / static_cast<double>(n) + eps));
-#pragma omp simd
-  for (int64_t i = 0; i < n; ++i) out[i] = x[i] * scale * weight[i];
-}
-
 void LayerNorm(const float* x, const NormWeights& norm, int64_t n, double eps, float* out) {
   double sum = 0, squares = 0;
   for (int64_t i = 0; i < n; ++i) sum += x[i];
@@ -56,6 +47,15 @@ float Activated(float x, Activation activation) {
 }
 
 }  // namespace
+
+void Rms(const float* x, const float* weight, int64_t n, double eps, float* out) {
+  float squares = 0;
+#pragma omp simd reduction(+ : squares)
+  for (int64_t i = 0; i < n; ++i) squares += x[i] * x[i];
+  const auto scale = static_cast<float>(1.0 / std::sqrt(squares / static_cast<double>(n) + eps));
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) out[i] = x[i] * scale * weight[i];
+}
 
 void Decoder::State::Normalize(const NormWeights& norm, int64_t r, float* out) const {
   const int64_t n = config().hidden_size;
@@ -119,78 +119,6 @@ void Decoder::State::AddToStates(int member, const PackedMatrix& out, const Pane
   team_.Barrier();
 }
 
-void Decoder::State::PlaceHead(const PackedAttention& own, const Vector& norm, const Row& row,
-                               float* head) const {
-  if (!norm.empty()) Rms(head, norm.data(), config().head_dim, config().norm_eps, head);
-  if (config().arch.positions != Architecture::Positions::kRotary) return;
-  const RopeConfig& rope = own.window_rotation ? *config().window_rope : config().rope;
-  const Rotations& both = own.window_rotation ? model_.window_rotations : model_.rotations;
-  const Rotation& rotation = rope.IsLong(row.length) ? both.of_long : both.usual;
-  const float* cos = rotation.cos.data() + row.position * rotation.half;
-  const float* sin = rotation.sin.data() + row.position * rotation.half;
-  for (int64_t i = 0; i < rotation.half; ++i) {
-    const float a = head[i], b = head[i + rotation.half];
-    head[i] = a * cos[i] - b * sin[i];
-    head[i + rotation.half] = b * cos[i] + a * sin[i];
-  }
-}
-
-void Decoder::State::StoreKeys(Member& own, int64_t layer, const RowBlock& block, int64_t kv_head) {
-  const PackedAttention& attention = model_.blocks[static_cast<size_t>(layer)].attention;
-  const int64_t dim = config().head_dim;
-  for (int64_t r = block.first; r < block.first + block.count; ++r) {
-    const Row& row = rows_[static_cast<size_t>(r)];
-    const float* key = qkv_.data() + r * qkv_stride_ + (attention.heads + kv_head) * dim;
-    std::copy(key, key + dim, own.key.begin());
-    PlaceHead(attention, attention.k_norm, row, own.key.data());
-    Remember(cache_.Of(layer, row.sequence, kv_head), row.position, own.key.data(),
-             key + attention.kv_heads * dim);
-  }
-}
-
-void Decoder::State::Attend(Member& own, int64_t layer, const RowBlock& block, int64_t kv_head) {
-  const PackedAttention& attention = model_.blocks[static_cast<size_t>(layer)].attention;
-  const int64_t dim = config().head_dim, group = attention.heads / attention.kv_heads;
-  const int64_t queries = block.count * group;
-  const auto head_of = [&](int64_t i) {  // of the i-th query: its place in a row of heads
-    return (kv_head * group + i % group) * dim;
-  };
-  for (int64_t i = 0; i < queries; ++i) {
-    const int64_t r = block.first + i / group;
-    const float* query = qkv_.data() + r * qkv_stride_ + head_of(i);
-    float* const placed = own.queries.data() + i * dim;
-    std::copy(query, query + dim, placed);
-    PlaceHead(attention, attention.q_norm, rows_[static_cast<size_t>(r)], placed);
-  }
-  const Row& first_row = rows_[static_cast<size_t>(block.first)];
-  const HeadCache cache = cache_.Of(layer, first_row.sequence, kv_head);
-  const int64_t last = first_row.position + block.count;
-  const int64_t seen =
-      attention.window > 0 ? std::max<int64_t>(0, first_row.position + 1 - attention.window) : 0;
-  const int64_t first = seen / kKeyBlock * kKeyBlock;
-  ScoreKeys(cache, own.queries.data(), queries, first, last, own.scores.data());
-  CausalTile tile{.positions = block.count,
-                  .group = group,
-                  .keys = last - first,
-                  .window = attention.window,
-                  .scale = static_cast<float>(score_scale_)};
-  if (const double cap = config().arch.attention_cap; cap > 0) {
-    const auto inner = static_cast<float>(score_scale_ / cap);
-    for (int64_t i = 0; i < queries * tile.keys; ++i)
-      own.scores[static_cast<size_t>(i)] =
-          static_cast<float>(cap) * std::tanh(own.scores[static_cast<size_t>(i)] * inner);
-    tile.scale = 1;
-  }
-  CausalSoftmax(tile, own.scores.data(), own.sums.data(), own.log_sums.data());
-  MixValues(cache, own.scores.data(), queries, first, last, own.mixed.data());
-  for (int64_t i = 0; i < queries; ++i) {
-    const float* mixed = own.mixed.data() + i * cache.padded_dim;
-    const float inverse = 1.0F / own.sums[static_cast<size_t>(i)];
-    float* const out = mixed_.data() + (block.first + i / group) * mixed_stride_ + head_of(i);
-    for (int64_t d = 0; d < dim; ++d) out[d] = mixed[d] * inverse;
-  }
-}
-
 void Decoder::State::Attention(int member, int64_t layer) {
   const PackedAttention& own = model_.blocks[static_cast<size_t>(layer)].attention;
   if (own.form == SubBlockForm::kNone) return;
@@ -202,21 +130,10 @@ void Decoder::State::Attention(int member, int64_t layer) {
   }
   Multiply(member, own.qkv, tokens, qkv_, qkv_stride_, own.qkv_bias);
   team_.Barrier();
-  // A block of one row needs no keys but its own beside those of earlier passes, and the member
-  // that stores them is the one that attends.
-  const int64_t units = std::ssize(blocks_) * own.kv_heads;
-  const auto each = [&](const auto& work) {
-    for (int64_t unit = member; unit < units; unit += team_.size())
-      work(blocks_[static_cast<size_t>(unit / own.kv_heads)], unit % own.kv_heads);
-  };
-  each([&](const RowBlock& block, int64_t head) { StoreKeys(Own(member), layer, block, head); });
-  if (has_prompt_) team_.Barrier();
-  each([&](const RowBlock& block, int64_t head) { Attend(Own(member), layer, block, head); });
+  Attend(member, layer);
   team_.Barrier();
-  const int64_t n = own.heads * config().head_dim;
-  tokens = Gather(member, n, [&](int64_t r, float* out) {
-    std::copy_n(mixed_.data() + r * mixed_stride_, n, out);
-  });
+  tokens = Gather(member, own.heads * config().head_dim,
+                  [&](int64_t r, float* out) { Attended(Own(member), layer, r, out); });
   AddToStates(member, own.out, tokens, own.out_bias, own.post_norm);
 }
 

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "model/decode/attention_kernels.h"
+#include "model/decode/attention.h"
 #include "model/decode/decoder.h"
 #include "model/decode/decoder_weights.h"
 #include "model/decode/packed_matrix.h"
@@ -29,6 +29,15 @@ struct RowBlock {
   int64_t first = 0, count = 0;
 };
 
+/// Attention of a row to a segment of its sequence: what is divided among members where every
+/// sequence has one row.
+struct SegmentUnit {
+  int64_t row = 0, kv_head = 0, segment = 0;
+};
+
+/// out [n] = x [n] divided by the root of its mean square, times `weight`. May overwrite x.
+void Rms(const float* x, const float* weight, int64_t n, double eps, float* out);
+
 /// Keys and values of all sequences and blocks.
 class Cache {
  public:
@@ -38,12 +47,10 @@ class Cache {
   [[nodiscard]] HeadCache Of(int64_t layer, int64_t sequence, int64_t kv_head) const;
 
  private:
-  // Of one head: its keys, then its values.
-  [[nodiscard]] static int64_t HeadNumbers(const ModelConfig& config,
-                                           const DecoderOptions& options);
+  // That of one head, without memory.
+  [[nodiscard]] static HeadCache HeadOf(const ModelConfig& config, const DecoderOptions& options);
 
-  int64_t head_dim_, positions_, head_bytes_;
-  bool bf16_;
+  HeadCache head_;
   std::vector<int64_t> first_head_;  // of each layer and sequence 0, in heads
   std::vector<int64_t> kv_heads_;
   Arena arena_;
@@ -70,9 +77,12 @@ class Decoder::State {
  private:
   // What one thread computes in.
   struct Member {
-    Vector row;                          // one token's state or features
-    Vector queries, key, scores, mixed;  // attention of a block of rows
-    Vector sums, log_sums;
+    Vector row;           // one token's state or features
+    Vector head;          // one query or key
+    TokenBuffer queries;  // of a block of rows, to one kv head
+    AttentionRoom room;
+    Vector all, part;  // mixtures of theirs
+    std::vector<SegmentUnit> units;
     TokenBuffer token;  // where the pass has one row
   };
 
@@ -88,9 +98,27 @@ class Decoder::State {
   // barrier.
   void AddToStates(int member, const PackedMatrix& out, const PanelTokens& tokens,
                    const Vector& bias, const Vector& post_norm);
+
+  // decoder_attention.cpp: from qkv_ to what `out` multiplies. A pass in which every sequence has
+  // one row divides it by segments and keeps mixtures, others by blocks of rows.
+  void Attend(int member, int64_t layer);
+  void AttendBlocks(int member, int64_t layer);
+  void AttendSegments(int member, int64_t layer);
+  // Row r's features of all heads, after a barrier behind Attend.
+  void Attended(Member& own, int64_t layer, int64_t r, float* out);
+  // The member's units, one behind the other: about as many keys as others have.
+  void FindUnits(int member, int64_t layer);
   void StoreKeys(Member& own, int64_t layer, const RowBlock& block, int64_t kv_head);
-  void Attend(Member& own, int64_t layer, const RowBlock& block, int64_t kv_head);
+  [[nodiscard]] Queries PlaceQueries(Member& own, int64_t layer, const RowBlock& block,
+                                     int64_t kv_head) const;
+  // The same without their numbers.
+  [[nodiscard]] Queries QueriesOf(const PackedAttention& attention, const RowBlock& block) const;
   void PlaceHead(const PackedAttention& own, const Vector& norm, const Row& row, float* head) const;
+  // Where the mixture of a unit is kept; only the member whose unit it is writes there.
+  [[nodiscard]] Mixture KeptMixture(const PackedAttention& attention, const SegmentUnit& unit);
+  [[nodiscard]] HeadCache CacheOf(int64_t layer, int64_t r, int64_t kv_head) const {
+    return cache_.Of(layer, rows_[static_cast<size_t>(r)].sequence, kv_head);
+  }
 
   // Row r of the states behind `norm`.
   void Normalize(const NormWeights& norm, int64_t r, float* out) const;
@@ -121,7 +149,9 @@ class Decoder::State {
   TokenBuffer tokens_;
   Vector states_;  // [rows, hidden]
   Vector qkv_, mixed_, gate_, up_, y_;
+  Vector kept_;  // mixtures: [rows, kv heads, segments], each of its group of queries
   int64_t qkv_stride_ = 0, mixed_stride_ = 0, ffn_stride_ = 0, y_stride_ = 0;
+  int64_t kept_stride_ = 0, segments_ = 0;  // of a row of kept_; segments of a full sequence
 
   Vector logits_;
   int64_t logit_rows_ = 0, logit_stride_ = 0;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string>
 
 namespace puzzle::decode {
@@ -48,15 +49,27 @@ struct PanelTokens {
 };
 
 /// out[t * out_stride + r] = sum over c of matrix(r, c) token(t, c), for rows [first, last).
-/// REQUIRES: both multiples of kLanes, at most matrix.rows.
+/// `next` is memory that is read afterwards: while the product is computed, the caches are asked
+/// for as much of it as the product itself reads. Without it those of a matrix whose panels meet
+/// several tiles of tokens are asked for the panel behind, so that its memory is read while
+/// something is computed. REQUIRES: first and last multiples of kLanes, at most matrix.rows.
 void MultiplyPanels(WeightType type, const PanelMatrix& matrix, const PanelTokens& tokens,
-                    int64_t first, int64_t last, float* out, int64_t out_stride);
+                    int64_t first, int64_t last, float* out, int64_t out_stride,
+                    const void* next = nullptr);
 
 /// x [n] rounded to bf16, zeros up to `padded`.
 void RoundToken(const float* x, int64_t n, int64_t padded, uint16_t* out);
-/// x [n] in int8: blocks of kQuantBlock numbers become q * scale. `padded` is a multiple of it.
+/// x [n] in int8: blocks of kQuantBlock numbers become q * scale; the scale of a block is NaN where
+/// one of them is no finite number. `padded` is a multiple of it.
 void QuantizeToken(const float* x, int64_t n, int64_t padded, int8_t* out, float* scales,
                    int32_t* offsets);
+
+/// The highest of some numbers, and whether none of them is NaN.
+struct Peak {
+  float highest = -std::numeric_limits<float>::infinity();
+  bool numbers = true;
+};
+[[nodiscard]] Peak HighestOf(const float* x, int64_t n);
 
 /// A row x [n] of an int8 matrix: numbers plus 128, and 128 up to `padded`. Returns its scale.
 float QuantizeRow(const float* x, int64_t n, int64_t padded, uint8_t* out);

@@ -37,7 +37,9 @@ struct Fp32 {
     sums.Begin(p);
     const auto* w = static_cast<const float*>(p.weights);
     const auto* x = static_cast<const float*>(p.tokens);
+    const char* ahead = p.ahead;
     for (int64_t c = 0; c < p.groups; ++c, w += p.width) {
+      ahead = AskFor(ahead, p.ahead_bytes);
       Floats lanes[NB];
       for (int b = 0; b < NB; ++b) lanes[b] = *reinterpret_cast<const Floats*>(w + b * kLanes);
       for (int m = 0; m < MT; ++m)
@@ -57,7 +59,9 @@ struct Bf16 {
     sums.Begin(p);
     const auto* w = static_cast<const uint32_t*>(p.weights);
     const auto* x = static_cast<const uint32_t*>(p.tokens);
+    const char* ahead = p.ahead;
     for (int64_t c = 0; c < p.groups; ++c, w += p.width) {
+      ahead = AskFor(ahead, p.ahead_bytes);
       Words pairs[NB];
       for (int b = 0; b < NB; ++b) pairs[b] = *reinterpret_cast<const Words*>(w + b * kLanes);
 #ifdef PANEL_BF16
@@ -126,11 +130,13 @@ struct Int8 {
     const auto* x = static_cast<const uint32_t*>(p.tokens);
     constexpr int64_t kGroups = kQuantBlock / kGroup;
     const int64_t blocks = p.groups / kGroups, scale_stride = p.stride / kGroups;
+    const char* ahead = p.ahead;
     for (int64_t block = 0; block < blocks; ++block) {
       Ints whole[MT][NB];
       for (int m = 0; m < MT; ++m)
         for (int b = 0; b < NB; ++b) whole[m][b] = Ints{} - p.offsets[m * scale_stride + block];
       for (int64_t c = block * kGroups; c < (block + 1) * kGroups; ++c, w += p.width) {
+        ahead = AskFor(ahead, p.ahead_bytes);
         Words lanes[NB];
         for (int b = 0; b < NB; ++b) lanes[b] = *reinterpret_cast<const Words*>(w + b * kLanes);
         for (int m = 0; m < MT; ++m)
@@ -161,10 +167,15 @@ void Sized(const Piece& p, int64_t size) {
   Kind::template Tile<NB, MT>(p);
 }
 
-// NB vectors of rows for all tokens.
+// NB vectors of rows for all tokens. The first tiles ask for what comes next, at most as many bytes
+// as the strip has.
 template <class Kind, int NB>
 void Strip(Piece p, int64_t tokens) {
   constexpr int kTokens = PANEL_TOKENS_AT_ONCE / Kind::kSumsPerToken;
+  constexpr int64_t kLine = kLanes * Kind::kBytes;
+  const int64_t all_tiles = (tokens + kTokens - 1) / kTokens;
+  const int64_t lines = p.ahead == nullptr ? 0 : (NB + all_tiles - 1) / all_tiles;
+  int64_t asked = 0;
   const auto advance = [&p](int64_t by) {
     const int64_t groups = by * p.stride;
     p.tokens = static_cast<const char*>(p.tokens) + groups * Kind::kBytes;
@@ -177,17 +188,23 @@ void Strip(Piece p, int64_t tokens) {
   while (tokens > 0) {
     const int64_t tiles = (tokens + kTokens - 1) / kTokens;
     const int64_t size = (tokens + tiles - 1) / tiles;
+    p.ahead_bytes = asked < NB ? lines * kLine : 0;
     Sized<Kind, NB, kTokens>(p, size);
+    p.ahead += p.groups * p.ahead_bytes;
+    asked += lines;
     advance(size);
     tokens -= size;
   }
 }
 
-// Rows [first, last), panel by panel.
+// Rows [first, last), panel by panel. `next` is read afterwards; without it several tiles of tokens
+// ask for the panel behind.
 template <class Kind>
 void Multiply(const PanelMatrix& matrix, const PanelTokens& tokens, int64_t first, int64_t last,
-              float* out, int64_t out_stride) {
+              float* out, int64_t out_stride, const char* next) {
   constexpr int64_t kBlock = kDepthBlock / Kind::kGroup;
+  const bool has_next = next != nullptr;
+  const bool several_tiles = tokens.count > PANEL_TOKENS_AT_ONCE / Kind::kSumsPerToken;
   const int64_t depth = matrix.depth / Kind::kGroup;
   for (int64_t row = first; row < last;) {
     const int64_t panel = row / kPanelRows * kPanelRows;
@@ -206,18 +223,31 @@ void Multiply(const PanelMatrix& matrix, const PanelTokens& tokens, int64_t firs
       p.out_stride = out_stride;
       p.first = c == 0;
       p.last = c + kBlock >= depth;
+      // Half a panel is what a share of few rows may begin or end with.
+      constexpr int kWhole = PANEL_LANES_AT_ONCE, kHalf = kWhole > 1 ? kWhole / 2 : 1;
       for (int64_t at = row; at < end;) {
-        p.weights = static_cast<const char*>(matrix.data) +
-                    (panel * depth + c * width + (at - panel)) * Kind::kBytes;
+        const int64_t left = (end - at) / kLanes;
+        const int64_t vectors = left >= kWhole ? kWhole : left >= kHalf ? kHalf : 1;
+        const int64_t bytes = p.groups * vectors * kLanes * Kind::kBytes;
+        const char* const weights = static_cast<const char*>(matrix.data) +
+                                    (panel * depth + c * width + (at - panel)) * Kind::kBytes;
+        p.weights = weights;
         if (matrix.row_scales != nullptr) p.row_scales = matrix.row_scales + at;
         p.out = out + at;
-        if (end - at >= PANEL_LANES_AT_ONCE * kLanes) {
-          Strip<Kind, PANEL_LANES_AT_ONCE>(p, tokens.count);
-          at += PANEL_LANES_AT_ONCE * kLanes;
+        p.ahead = next;
+        if (has_next) {
+          next += bytes;
+        } else if (several_tiles && width == vectors * kLanes && (!p.last || end < last)) {
+          p.ahead = weights + bytes;
+        }
+        if (vectors == kWhole) {
+          Strip<Kind, kWhole>(p, tokens.count);
+        } else if (vectors == kHalf) {
+          Strip<Kind, kHalf>(p, tokens.count);
         } else {
           Strip<Kind, 1>(p, tokens.count);
-          at += kLanes;
         }
+        at += vectors * kLanes;
       }
     }
     row = end;
@@ -225,14 +255,16 @@ void Multiply(const PanelMatrix& matrix, const PanelTokens& tokens, int64_t firs
 }
 
 inline void MultiplyAs(WeightType type, const PanelMatrix& matrix, const PanelTokens& tokens,
-                       int64_t first, int64_t last, float* out, int64_t out_stride) {
+                       int64_t first, int64_t last, float* out, int64_t out_stride,
+                       const void* next) {
+  const auto* const ahead = static_cast<const char*>(next);
   switch (type) {
     case WeightType::kFp32:
-      return Multiply<Fp32>(matrix, tokens, first, last, out, out_stride);
+      return Multiply<Fp32>(matrix, tokens, first, last, out, out_stride, ahead);
     case WeightType::kBf16:
-      return Multiply<Bf16>(matrix, tokens, first, last, out, out_stride);
+      return Multiply<Bf16>(matrix, tokens, first, last, out, out_stride, ahead);
     case WeightType::kInt8:
-      return Multiply<Int8>(matrix, tokens, first, last, out, out_stride);
+      return Multiply<Int8>(matrix, tokens, first, last, out, out_stride, ahead);
   }
 }
 

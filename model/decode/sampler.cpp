@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "io/error.h"
+#include "model/decode/panel_kernels.h"
 
 namespace puzzle::decode {
 
@@ -38,24 +39,39 @@ void Sampler::Saw(int32_t id) {
 
 namespace {
 
-float LogitOf(float logit) {
-  return logit;
-}
-float LogitOf(const auto& candidate) {
-  return candidate.logit;
+[[noreturn]] void ThrowNotFinite() {
+  throw Error("the model's logits are not finite numbers");
 }
 
-// Throws Error unless all are numbers and the highest is finite.
-int32_t Likeliest(const auto& all) {
+// The first of the highest; throws Error unless all are numbers and the highest is finite. A
+// vocabulary is read once, in pieces that the cache still has when one is looked through.
+int32_t LikeliestOf(std::span<const float> logits) {
+  constexpr size_t kPiece = 2048;
+  Peak best;
+  size_t where = 0;
+  for (size_t first = 0; first < logits.size(); first += kPiece) {
+    const auto piece = logits.subspan(first, std::min(kPiece, logits.size() - first));
+    const Peak peak = HighestOf(piece.data(), std::ssize(piece));
+    best.numbers = best.numbers && peak.numbers;
+    if (peak.highest > best.highest) {
+      best.highest = peak.highest;
+      where = first;
+    }
+  }
+  if (!best.numbers || !std::isfinite(best.highest)) ThrowNotFinite();
+  while (logits[where] != best.highest) ++where;
+  return static_cast<int32_t>(where);
+}
+
+int32_t LikeliestOf(const auto& candidates) {
   size_t best = 0;
   bool numbers = true;
-  for (size_t i = 0; i < std::size(all); ++i) {
-    const float logit = LogitOf(all[i]);
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    const float logit = candidates[i].logit;
     numbers = numbers && !std::isnan(logit);
-    if (logit > LogitOf(all[best])) best = i;
+    if (logit > candidates[best].logit) best = i;
   }
-  if (!numbers || !std::isfinite(LogitOf(all[best])))
-    throw Error("the model's logits are not finite numbers");
+  if (!numbers || !std::isfinite(candidates[best].logit)) ThrowNotFinite();
   return static_cast<int32_t>(best);
 }
 
@@ -63,7 +79,7 @@ int32_t Likeliest(const auto& all) {
 
 int32_t Sampler::Pick(std::span<const float> logits) {
   PUZZLE_CHECK(logits.size() == seen_.size(), "logits of another vocabulary");
-  if (options_.temperature == 0 && options_.repetition_penalty == 1) return Likeliest(logits);
+  if (options_.temperature == 0 && options_.repetition_penalty == 1) return LikeliestOf(logits);
   candidates_.clear();
   for (size_t i = 0; i < logits.size(); ++i)
     candidates_.push_back({logits[i], static_cast<int32_t>(i)});
@@ -74,7 +90,7 @@ int32_t Sampler::Pick(std::span<const float> logits) {
       logit = logit > 0 ? logit / penalty : logit * penalty;
     }
   }
-  const int32_t likeliest = Likeliest(candidates_);
+  const int32_t likeliest = LikeliestOf(candidates_);
   const int32_t picked = options_.temperature > 0 ? Draw() : likeliest;
   Saw(picked);
   return picked;

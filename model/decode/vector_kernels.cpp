@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/decode/vector_kernels.h"
+#include "model/math/kernel_parts.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #include <immintrin.h>
@@ -35,12 +36,30 @@ struct Piece {
   int64_t out_stride = 0;
   bool first = true;  // else sums continue
   bool last = true;
+  const char* ahead = nullptr;  // memory that is read next
+  int64_t ahead_bytes = 0;      // of it, for each group of columns
 };
+
+// Asks the second-level cache for some lines of memory that need not be there; returns their end.
+PUZZLE_INLINE const char* AskFor(const char* ahead, int64_t bytes) {
+  constexpr int64_t kLine = 64;
+  for (const char* const end = ahead + bytes; ahead < end; ahead += kLine)
+    __builtin_prefetch(ahead, 0, 2);
+  return ahead;
+}
+
+// To nearest, ties to even; what arithmetic makes a NaN stays one.
+uint16_t Bf16Of(float x) {
+  const auto bits = std::bit_cast<uint32_t>(x);
+  return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
 
 namespace baseline {
 #define PANEL_LANES_AT_ONCE 1
 #define PANEL_TOKENS_AT_ONCE 2
 #include "model/decode/panel_tiles.h"
+
+#include "model/decode/token_tiles.h"
 
 #include "model/decode/attention_tiles.h"
 #undef PANEL_LANES_AT_ONCE
@@ -57,6 +76,8 @@ namespace avx2 {
 #define PANEL_TOKENS_AT_ONCE 6
 #include "model/decode/panel_tiles.h"
 
+#include "model/decode/token_tiles.h"
+
 #include "model/decode/attention_tiles.h"
 #undef PANEL_TOKENS_AT_ONCE
 #undef PANEL_LANES_AT_ONCE
@@ -71,6 +92,8 @@ namespace avx512 {
 #define PANEL_TOKENS_AT_ONCE 6
 #include "model/decode/panel_tiles.h"
 
+#include "model/decode/token_tiles.h"
+
 #include "model/decode/attention_tiles.h"
 }  // namespace avx512
 #pragma GCC pop_options
@@ -83,6 +106,8 @@ namespace avx512_products {
 #define PANEL_VNNI
 #include "model/decode/panel_tiles.h"
 
+#include "model/decode/token_tiles.h"
+
 #include "model/decode/attention_tiles.h"
 #undef PANEL_VNNI
 #undef PANEL_BF16
@@ -93,6 +118,9 @@ namespace avx512_products {
 
 #endif
 
+#define PANEL_KERNELS(set) \
+  set::MultiplyAs, set::Round, set::Quantize, set::Soften, set::Highest, set::Sum
+
 std::vector<VectorKernels> Runnable() {
   std::vector<VectorKernels> sets;
 #ifdef PANEL_X86
@@ -100,21 +128,16 @@ std::vector<VectorKernels> Runnable() {
       __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
       __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0;
   if (v4 && __builtin_cpu_supports("avx512bf16") != 0 && __builtin_cpu_supports("avx512vnni") != 0)
-    sets.push_back({"AVX-512 with bf16 and int8 products", avx512_products::MultiplyAs,
-                    avx512_products::Score, avx512_products::Mix, avx512_products::Sum});
-  if (v4) sets.push_back({"AVX-512", avx512::MultiplyAs, avx512::Score, avx512::Mix, avx512::Sum});
+    sets.push_back({"AVX-512 with bf16 and int8 products", PANEL_KERNELS(avx512_products)});
+  if (v4) sets.push_back({"AVX-512", PANEL_KERNELS(avx512)});
   if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0)
-    sets.push_back({"AVX2", avx2::MultiplyAs, avx2::Score, avx2::Mix, avx2::Sum});
+    sets.push_back({"AVX2", PANEL_KERNELS(avx2)});
 #endif
-  sets.push_back({"baseline", baseline::MultiplyAs, baseline::Score, baseline::Mix, baseline::Sum});
+  sets.push_back({"baseline", PANEL_KERNELS(baseline)});
   return sets;
 }
 
-// To nearest, ties to even; what arithmetic makes a NaN stays one.
-uint16_t Bf16Of(float x) {
-  const auto bits = std::bit_cast<uint32_t>(x);
-  return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
-}
+#undef PANEL_KERNELS
 
 const VectorKernels& Chosen() {
   static const VectorKernels& best = RunnableKernels().front();
@@ -129,24 +152,39 @@ std::span<const VectorKernels> RunnableKernels() {
 }
 
 void MultiplyPanels(WeightType type, const PanelMatrix& matrix, const PanelTokens& tokens,
-                    int64_t first, int64_t last, float* out, int64_t out_stride) {
-  Chosen().multiply(type, matrix, tokens, first, last, out, out_stride);
+                    int64_t first, int64_t last, float* out, int64_t out_stride, const void* next) {
+  Chosen().multiply(type, matrix, tokens, first, last, out, out_stride, next);
 }
 
-void ScoreKeys(const HeadCache& cache, const float* queries, int64_t rows, int64_t first,
-               int64_t last, float* scores) {
-  Chosen().score(cache, queries, rows, first, last, scores);
+void RoundToken(const float* x, int64_t n, int64_t padded, uint16_t* out) {
+  Chosen().round(x, n, padded, out);
 }
 
-void MixValues(const HeadCache& cache, const float* weights, int64_t rows, int64_t first,
-               int64_t last, float* out) {
-  Chosen().mix(cache, weights, rows, first, last, out);
+void QuantizeToken(const float* x, int64_t n, int64_t padded, int8_t* out, float* scales,
+                   int32_t* offsets) {
+  Chosen().quantize(x, n, padded, out, scales, offsets);
+}
+
+Softened SoftenScores(const SeenScores& scores, float scale, bool rounded) {
+  return Chosen().soften(scores, scale, rounded);
+}
+
+Peak HighestOf(const float* x, int64_t n) {
+  return Chosen().highest(x, n);
 }
 
 namespace {
 
+// Element (row, column) of a panel matrix whose columns lie together in groups.
+int64_t PlaceOf(int64_t row, int64_t column, int64_t rows, int64_t depth, int64_t group) {
+  const int64_t panel = row / kPanelRows * kPanelRows;
+  const int64_t width = std::min(kPanelRows, rows - panel);
+  return panel * depth + (column / group * width + row - panel) * group + column % group;
+}
+
 template <class T>
 void RememberAs(const HeadCache& cache, int64_t position, const float* key, const float* value) {
+  constexpr int64_t kGroup = 4 / sizeof(T);
   const auto put = [](float x) {
     if constexpr (sizeof(T) == 4) {
       return x;
@@ -154,12 +192,14 @@ void RememberAs(const HeadCache& cache, int64_t position, const float* key, cons
       return Bf16Of(x);
     }
   };
-  T* keys = static_cast<T*>(cache.keys) + position / kKeyBlock * kKeyBlock * cache.head_dim +
-            position % kKeyBlock;
-  T* values = static_cast<T*>(cache.values) + position * cache.padded_dim;
+  const int64_t depth = cache.depth(), padded = cache.padded_dim();
+  const int64_t segment = position / kSegment * kSegment;
+  const int64_t positions = std::min(kSegment, cache.capacity - segment);
+  T* const keys = reinterpret_cast<T*>(cache.keys);
+  T* const values = reinterpret_cast<T*>(cache.values) + segment * padded;
   for (int64_t d = 0; d < cache.head_dim; ++d) {
-    keys[d * kKeyBlock] = put(key[d]);
-    values[d] = put(value[d]);
+    keys[PlaceOf(position, d, cache.capacity, depth, kGroup)] = put(key[d]);
+    values[PlaceOf(d, position - segment, padded, positions, kGroup)] = put(value[d]);
   }
 }
 
@@ -170,30 +210,6 @@ void Remember(const HeadCache& cache, int64_t position, const float* key, const 
     RememberAs<uint16_t>(cache, position, key, value);
   } else {
     RememberAs<float>(cache, position, key, value);
-  }
-}
-
-void RoundToken(const float* x, int64_t n, int64_t padded, uint16_t* out) {
-  for (int64_t i = 0; i < n; ++i) out[i] = Bf16Of(x[i]);
-  std::fill(out + n, out + padded, uint16_t{0});
-}
-
-void QuantizeToken(const float* x, int64_t n, int64_t padded, int8_t* out, float* scales,
-                   int32_t* offsets) {
-  for (int64_t first = 0; first < padded; first += kQuantBlock) {
-    const int64_t count = std::clamp<int64_t>(n - first, 0, kQuantBlock);
-    float highest = 0;
-    for (int64_t i = 0; i < count; ++i) highest = std::max(highest, std::abs(x[first + i]));
-    const float inverse = highest > 0 ? 127.0F / highest : 0.0F;
-    int32_t sum = 0;
-    for (int64_t i = 0; i < count; ++i) {
-      const auto q = static_cast<int8_t>(std::lrint(x[first + i] * inverse));
-      out[first + i] = q;
-      sum += q;
-    }
-    std::fill(out + first + count, out + first + kQuantBlock, int8_t{0});
-    scales[first / kQuantBlock] = highest / 127.0F;
-    offsets[first / kQuantBlock] = 128 * sum;
   }
 }
 

@@ -14,8 +14,10 @@ namespace puzzle::decode {
 struct VectorKernels {
   const char* name;
   decltype(&MultiplyPanels) multiply;
-  decltype(&ScoreKeys) score;
-  decltype(&MixValues) mix;
+  decltype(&RoundToken) round;
+  decltype(&QuantizeToken) quantize;
+  decltype(&SoftenScores) soften;
+  decltype(&HighestOf) highest;
   decltype(&SumWords) sum;
 };
 

@@ -32,7 +32,9 @@ json ToRecord(const BenchResult& r) {
           {"bandwidth_gb_s", r.bandwidth_gb_s},
           {"bandwidth_share", r.bandwidth_share},
           {"ratio", r.ratio},
-          {"predicted_ratio", r.predicted_ratio}};
+          {"predicted_ratio", r.predicted_ratio},
+          {"product_share", r.product_share},
+          {"cache_gb_s", r.cache_gb_s}};
 }
 
 BenchResult FromRecord(const json& record) {
@@ -45,7 +47,9 @@ BenchResult FromRecord(const json& record) {
           record.at("bandwidth_gb_s"),
           record.at("bandwidth_share"),
           record.at("ratio"),
-          record.at("predicted_ratio")};
+          record.at("predicted_ratio"),
+          record.value("product_share", 0.0),
+          record.value("cache_gb_s", 0.0)};
 }
 
 BenchOptions OptionsOf(const BenchParams& params) {

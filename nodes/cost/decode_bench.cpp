@@ -1,6 +1,8 @@
 #include "nodes/cost/decode_bench.h"
 
 #include <algorithm>
+#include <memory>
+#include <set>
 #include <span>
 
 #include <fmt/format.h>
@@ -9,9 +11,9 @@
 #include "io/clock.h"
 #include "io/error.h"
 #include "io/random.h"
-#include "model/decode/packed_matrix.h"
 #include "model/decode/sampler.h"
 #include "model/decode/team.h"
+#include "nodes/cost/decode_rates.h"
 #include "nodes/cost/timing.h"
 
 namespace puzzle {
@@ -23,7 +25,7 @@ namespace {
 
 constexpr double kBenchMib = 1 << 20;
 
-// Times of one turn of a model.
+// Times of a model in one round.
 struct Turn {
   double first_token_s = 0;
   double decode_s = 0;
@@ -40,104 +42,58 @@ std::vector<std::vector<int32_t>> RandomPrompts(const ModelConfig& config,
   return prompts;
 }
 
-// Reads prompts and writes greedily, whatever ends a text.
-Turn TakeTurn(Decoder& model, const BenchOptions& options, const std::function<void()>& poll) {
-  const std::vector<std::vector<int32_t>> prompts = RandomPrompts(model.config(), options);
-  std::vector<decode::NewTokens> tokens;
-  for (int64_t i = 0; i < options.batch; ++i) {
-    model.Shorten(i, 0);
-    tokens.push_back({i, prompts[static_cast<size_t>(i)], 1});
-  }
-  decode::Sampler sampler({}, model.config().vocab_size);
-  std::vector<int32_t> last(prompts.size());
-  const auto step = [&] {
-    model.Read(tokens);
-    for (size_t i = 0; i < last.size(); ++i) {
-      last[i] = sampler.Pick(model.Logits(static_cast<int64_t>(i)));
-      tokens[i].ids = {&last[i], 1};
-    }
-  };
-  Turn turn;
-  double start = MonotonicSeconds();
-  step();
-  turn.first_token_s = MonotonicSeconds() - start;
-  for (int64_t i = 0; i < options.decode; ++i) {
-    poll();
-    start = MonotonicSeconds();
-    step();
-    turn.decode_s += MonotonicSeconds() - start;
-  }
-  return turn;
-}
-
-// What a team gets out of memory and arithmetic.
-class Machine {
+// A model in a round: reads prompts and writes greedily, whatever ends a text.
+class Writing {
  public:
-  explicit Machine(const BenchOptions& options)
-      : options_(options), team_(options.threads), memory_(kBytes) {
-    words_ = static_cast<uint64_t*>(memory_.Take(kBytes));
-    std::fill(words_, words_ + kWords, uint64_t{1});
-  }
-
-  // Bytes in a second that all members read together.
-  double Bandwidth() {
-    const double start = MonotonicSeconds();
-    std::vector<uint64_t> sums(static_cast<size_t>(team_.size()));
-    team_.Run([&](int member) {
-      const auto [first, last] = decode::ShareOf(kWords, member, team_.size());
-      sums[static_cast<size_t>(member)] = decode::SumWords(words_ + first, last - first);
-    });
-    const double took = MonotonicSeconds() - start;
-    uint64_t sum = 0;
-    for (const uint64_t part : sums) sum += part;
-    PUZZLE_CHECK(sum == kWords, "memory that was read wrongly");
-    return kBytes / took;
-  }
-
-  // Multiplications and additions in a second of a matrix that lies in cache with a batch of
-  // tokens.
-  double ProductRate() {
-    constexpr int64_t kRows = 512, kColumns = 512, kTimes = 20;
-    decode::Arena arena(decode::PackedMatrix::Bytes(kRows, kColumns, options_.type));
-    const std::vector<float> ones(kRows * kColumns, 1.0F);
-    decode::PackedMatrix matrix(kRows, kColumns, options_.type, arena);
-    matrix.PackRows(0, kRows, ones.data());
-    decode::TokenBuffer tokens(options_.type, options_.batch, kColumns);
-    for (int64_t i = 0; i < options_.batch; ++i) tokens.Set(i, ones.data(), kColumns);
-    std::vector<float> out(static_cast<size_t>(options_.batch * kRows));
-    double best = 0;
-    for (int64_t attempt = 0; attempt < 5; ++attempt) {
-      const double start = MonotonicSeconds();
-      team_.Run([&](int member) {
-        const auto [first, last] = decode::ShareOf(matrix.lanes(), member, team_.size());
-        for (int64_t i = 0; i < kTimes; ++i)
-          decode::MultiplyPanels(matrix.type(), matrix.view(), tokens.View(options_.batch),
-                                 first * decode::kLanes, last * decode::kLanes, out.data(), kRows);
-      });
-      best = std::max(best, 2.0 * kTimes * kRows * kColumns * static_cast<double>(options_.batch) /
-                                (MonotonicSeconds() - start));
+  Writing(Decoder& model, const BenchOptions& options)
+      : model_(model),
+        prompts_(RandomPrompts(model.config(), options)),
+        sampler_({}, model.config().vocab_size),
+        last_(prompts_.size()) {
+    for (int64_t i = 0; i < options.batch; ++i) {
+      model.Shorten(i, 0);
+      tokens_.push_back({i, prompts_[static_cast<size_t>(i)], 1});
     }
-    return best;
+  }
+
+  // One token of each sequence; the first behind all of its prompt. Returns the seconds it took.
+  double Step() {
+    const double start = MonotonicSeconds();
+    model_.Read(tokens_);
+    for (size_t i = 0; i < last_.size(); ++i) {
+      last_[i] = sampler_.Pick(model_.Logits(static_cast<int64_t>(i)));
+      tokens_[i].ids = {&last_[i], 1};
+    }
+    return MonotonicSeconds() - start;
   }
 
  private:
-  static constexpr size_t kBytes = size_t{256} << 20;
-  static constexpr int64_t kWords = kBytes / sizeof(uint64_t);
-  BenchOptions options_;
-  decode::Team team_;
-  decode::Arena memory_;
-  uint64_t* words_;
+  Decoder& model_;
+  std::vector<std::vector<int32_t>> prompts_;
+  decode::Sampler sampler_;
+  std::vector<int32_t> last_;
+  std::vector<decode::NewTokens> tokens_;
 };
 
-// Seconds that a step takes which reads and multiplies at the machine's rates: whichever binds.
-double StepSeconds(const ModelConfig& config, const BenchOptions& options, double bandwidth,
-                   double product_rate) {
-  const auto bytes = static_cast<double>(decode::StepBytes(
-      config, DecoderFor(options), options.batch, options.prefill + options.decode / 2));
-  const auto weights = static_cast<double>(decode::StepBytes(config, DecoderFor(options), 0, 0));
-  const double arithmetic =
-      2 * static_cast<double>(decode::StepNumbers(config) * options.batch) / product_rate;
-  return std::max(weights / bandwidth, arithmetic) + (bytes - weights) / bandwidth;
+// A round: every model reads its prompts, then they write in turns of a few tokens.
+std::vector<Turn> TakeTurns(const std::vector<Decoder*>& models, const BenchOptions& options,
+                            const std::function<void()>& poll) {
+  constexpr int64_t kTurns = 8;  // of each model
+  std::vector<Turn> turns(models.size());
+  std::vector<std::unique_ptr<Writing>> writing;
+  for (size_t i = 0; i < models.size(); ++i) {
+    writing.push_back(std::make_unique<Writing>(*models[i], options));
+    turns[i].first_token_s = writing[i]->Step();
+  }
+  for (int64_t turn = 0; turn < kTurns; ++turn) {
+    const auto [first, last] = decode::ShareOf(options.decode, static_cast<int>(turn), kTurns);
+    for (size_t i = 0; i < models.size(); ++i)
+      for (int64_t step = first; step < last; ++step) {
+        poll();
+        turns[i].decode_s += writing[i]->Step();
+      }
+  }
+  return turns;
 }
 
 }  // namespace
@@ -195,18 +151,18 @@ std::vector<BenchResult> RunBench(const std::vector<Decoder*>& models,
                                   const std::vector<std::string>& names,
                                   const BenchOptions& options,
                                   const std::function<void(double)>& poll) {
-  Machine machine(options);
-  const double product_rate = machine.ProductRate();
-  std::vector<std::vector<Turn>> turns(models.size());
+  std::set<AttentionShape> shapes;
+  for (const Decoder* model : models) shapes.merge(AttentionShapesOf(model->config()));
+  RateMeter meter(options, shapes);
+  std::vector<std::vector<Turn>> rounds;
   std::vector<double> bandwidths;
   const double steps = static_cast<double>(options.rounds * std::ssize(models) * options.decode);
   double done = 0;
   for (int64_t round = 0; round < options.rounds; ++round) {
-    bandwidths.push_back(machine.Bandwidth());
-    for (size_t i = 0; i < models.size(); ++i)
-      turns[i].push_back(TakeTurn(*models[i], options, [&] { poll(done++ / steps); }));
+    bandwidths.push_back(meter.Measure().bandwidth);
+    rounds.push_back(TakeTurns(models, options, [&] { poll(done++ / steps); }));
   }
-  const double bandwidth = MedianOf(bandwidths).median;
+  const DecodeRates rates = meter.Rates();
   std::vector<BenchResult> results;
   for (size_t i = 0; i < models.size(); ++i) {
     const ModelConfig& config = models[i]->config();
@@ -215,12 +171,12 @@ std::vector<BenchResult> RunBench(const std::vector<Decoder*>& models,
     std::vector<double> prefill, decoding, first, ratios, shares;
     const auto step_bytes = static_cast<double>(decode::StepBytes(
         config, models[i]->options(), options.batch, options.prefill + options.decode / 2));
-    for (size_t round = 0; round < turns[i].size(); ++round) {
-      const Turn& turn = turns[i][round];
+    for (size_t round = 0; round < rounds.size(); ++round) {
+      const Turn& turn = rounds[round][i];
       prefill.push_back(static_cast<double>(options.batch * options.prefill) / turn.first_token_s);
       decoding.push_back(static_cast<double>(options.batch * options.decode) / turn.decode_s);
       first.push_back(1e3 * turn.first_token_s);
-      ratios.push_back(turns[0][round].decode_s / turn.decode_s);
+      ratios.push_back(rounds[round][0].decode_s / turn.decode_s);
       shares.push_back(step_bytes * static_cast<double>(options.decode) / turn.decode_s /
                        bandwidths[round]);
     }
@@ -230,11 +186,18 @@ std::vector<BenchResult> RunBench(const std::vector<Decoder*>& models,
     result.memory_mib =
         static_cast<double>(decode::BytesOf(config, models[i]->options()).Total()) / kBenchMib;
     result.step_mib = step_bytes / kBenchMib;
-    result.bandwidth_gb_s = bandwidth / 1e9;
+    result.bandwidth_gb_s = rates.bandwidth / 1e9;
     result.bandwidth_share = MedianOf(shares).median;
     result.ratio = MedianOf(ratios).median;
-    result.predicted_ratio = StepSeconds(models[0]->config(), options, bandwidth, product_rate) /
-                             StepSeconds(config, options, bandwidth, product_rate);
+    result.predicted_ratio =
+        StepSeconds(models[0]->config(), options, rates) / StepSeconds(config, options, rates);
+    result.product_share = ProductSeconds(config, options, rates) * result.decode_tok_s.median /
+                           static_cast<double>(options.batch);
+    const double attention_s = AttentionSeconds(config, options, rates);
+    if (attention_s > 0)
+      result.cache_gb_s = (step_bytes - static_cast<double>(decode::StepBytes(
+                                            config, models[i]->options(), 0, 0))) /
+                          attention_s / 1e9;
     results.push_back(std::move(result));
   }
   return results;
@@ -258,6 +221,8 @@ nlohmann::ordered_json ResultJson(const BenchResult& result, const std::string& 
           {"peak_mib", result.memory_mib},
           {"step_mib", result.step_mib},
           {"bandwidth_share", result.bandwidth_share},
+          {"product_share", result.product_share},
+          {"cache_gb_s", result.cache_gb_s},
           {"ratio", result.ratio},
           {"predicted_ratio", result.predicted_ratio}};
 }
@@ -283,26 +248,29 @@ nlohmann::ordered_json BenchJson(const std::vector<BenchResult>& results,
 std::string BenchTable(const std::vector<BenchResult>& results, const BenchOptions& options) {
   size_t width = 5;
   for (const BenchResult& result : results) width = std::max(width, result.model.size());
-  std::string text = fmt::format("{:<{}}  {:>22}  {:>22}  {:>14}  {:>9}  {:>8}  {:>6}  {:>9}\n",
-                                 "model", width, "prefill tok/s", "decode tok/s", "first token ms",
-                                 "peak MiB", "of limit", "ratio", "predicted");
+  std::string text =
+      fmt::format("{:<{}}  {:>22}  {:>22}  {:>14}  {:>9}  {:>8}  {:>8}  {:>6}  {:>9}\n", "model",
+                  width, "prefill tok/s", "decode tok/s", "first token ms", "peak MiB", "of limit",
+                  "products", "ratio", "predicted");
   const auto with_range = [](const Measured& m) {
     return fmt::format("{:.1f} ({:.1f}-{:.1f})", m.median, m.low, m.high);
   };
   for (const BenchResult& result : results)
     text += fmt::format(
-        "{:<{}}  {:>22}  {:>22}  {:>14.1f}  {:>9.0f}  {:>8.2f}  {:>6.3f}  {:>9.3f}\n", result.model,
-        width, with_range(result.prefill_tok_s), with_range(result.decode_tok_s),
-        result.first_token_ms.median, result.memory_mib, result.bandwidth_share, result.ratio,
-        result.predicted_ratio);
+        "{:<{}}  {:>22}  {:>22}  {:>14.1f}  {:>9.0f}  {:>8.2f}  {:>8.2f}  {:>6.3f}  {:>9.3f}\n",
+        result.model, width, with_range(result.prefill_tok_s), with_range(result.decode_tok_s),
+        result.first_token_ms.median, result.memory_mib, result.bandwidth_share,
+        result.product_share, result.ratio, result.predicted_ratio);
   return text +
          fmt::format(
              "{}, batch {}, threads {}, rounds {}; prompts of {}, then {} tokens; {}; memory read "
-             "with {:.1f} GB/s\nof limit: what decoding reads of weights and cache, as a share of "
-             "that bandwidth (more than 1: it comes from a cache)\n",
+             "with {:.1f} GB/s, a cache by attention with {:.1f}\nof limit: what decoding reads of "
+             "weights and cache, as a share of that bandwidth (more than 1: it comes from a "
+             "cache)\nproducts: what a step's products would take with weights in the caches, as "
+             "a share of it\n",
              decode::WeightTypeName(options.type), options.batch, options.threads, options.rounds,
              options.prefill, options.decode, decode::PanelInstructions(),
-             results.front().bandwidth_gb_s);
+             results.front().bandwidth_gb_s, results.front().cache_gb_s);
 }
 
 }  // namespace puzzle

@@ -1,5 +1,6 @@
-// How fast models read and write text here: measured in turn, A B A B, so that what disturbs the
-// machine disturbs all of them, beside what the memory could give.
+// How fast models read and write text here: measured in turn, A B A B, a few tokens at a time, so
+// that what disturbs the machine disturbs all of them, beside what memory and arithmetic could
+// give.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,7 @@ struct BenchOptions {
   int64_t batch = 1;      // sequences side by side
   int64_t prefill = 512;  // tokens of each prompt
   int64_t decode = 128;   // tokens that are written behind it
-  int64_t rounds = 5;     // in each of which every model has its turn
+  int64_t rounds = 5;     // in each of which every model has its turns
 };
 
 /// The decoder of a bench: room for what it reads and writes, and no more.
@@ -47,7 +48,11 @@ struct BenchResult {
   double bandwidth_gb_s = 0;   // that these threads read large memory with, in the same rounds
   double bandwidth_share = 0;  // what decoding read in that time, as a share of it
   double ratio = 1;            // of decode_tok_s to the first model's, the median of the rounds
-  double predicted_ratio = 1;  // by what a step reads and multiplies
+  double predicted_ratio = 1;  // by what a step reads and multiplies: StepSeconds, decode_rates.h
+  // Of results that were stored before these were measured 0; theirs were predicted as if attention
+  // read its cache at the bandwidth.
+  double product_share = 0;  // what its products take at the rate of cached weights, of a step
+  double cache_gb_s = 0;     // that attention like the model's reads its cache with
 };
 
 /// REQUIRES: CheckBench; as many names as decoders, which have the options of DecoderFor. `poll` is

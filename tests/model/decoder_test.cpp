@@ -161,6 +161,54 @@ TEST(DecoderTest, LogitsDependNeitherOnNeighboursNorOnThreadsNorOnCuts) {
   }
 }
 
+// A child whose sequences are longer than the segments that attention is divided by.
+ModelWeights LongChild() {
+  ModelConfig config = SmallChild().config;
+  config.max_positions = 700;
+  config.blocks[1].attention = {SubBlockForm::kFull, 1, 300};
+  return TinyModel(config);
+}
+
+TEST(DecoderTest, LongSequencesHaveTheLogitsOfTheForwardPass) {
+  const at::NoGradGuard no_grad;
+  const ModelWeights weights = LongChild();
+  const TokenIds ids = SomeIds(600, 14, 70);
+  const Tensor expected = Expected(Transformer(weights), ids);
+  Decoder decoder(weights, {.threads = 3});
+  EXPECT_TENSORS_NEAR(ReadAll(decoder, 0, ids), expected, 2e-4);
+  decoder.Shorten(0, 508);
+  for (int64_t i = 508; i < 520; ++i)
+    EXPECT_TENSORS_NEAR(ReadAll(decoder, 0, {ids[static_cast<size_t>(i)]})[0], expected[i], 2e-4);
+}
+
+// Bit for bit, as of short ones below: members share a head's segments here.
+TEST(DecoderTest, LongSequencesDoNotDependOnWhoComputesTheirSegments) {
+  const at::NoGradGuard no_grad;
+  const ModelWeights weights = LongChild();
+  const TokenIds first = SomeIds(513, 6, 70), second = SomeIds(255, 7, 70), next = SomeIds(4, 8);
+  for (const WeightType type : {WeightType::kFp32, WeightType::kBf16, WeightType::kInt8}) {
+    DecoderOptions options{.type = type, .bf16_cache = type != WeightType::kFp32};
+    Decoder alone(weights, options);
+    ReadAll(alone, 0, first);
+    const Tensor expected = ReadAll(alone, 0, next);  // at once, behind the prompt
+    for (const int threads : {1, 2, 5}) {
+      options.threads = threads;
+      options.sequences = 3;
+      options.pass_tokens = 64;
+      Decoder many(weights, options);
+      const std::vector<decode::NewTokens> prompts = {{0, second, 0}, {2, first, 1}};
+      many.Read(prompts);
+      for (size_t i = 0; i < next.size(); ++i) {
+        const std::vector<decode::NewTokens> tokens = {{2, {&next[i], 1}, 1},
+                                                       {0, {&next[i], 1}, 1}};
+        many.Read(tokens);
+        EXPECT_TRUE(at::equal(LogitsOf(many, 2)[0], expected[static_cast<int64_t>(i)]))
+            << decode::WeightTypeName(type) << ", " << threads << " threads, token " << i;
+      }
+    }
+  }
+}
+
 TEST(DecoderTest, AShortenedSequenceGoesOnFromThere) {
   const at::NoGradGuard no_grad;
   const ModelWeights weights = SmallChild();

@@ -40,6 +40,20 @@ TEST(SamplerTest, WithoutTemperatureTheLikeliestIsPickedTheFirstAmongEquals) {
   EXPECT_EQ(sampler.Pick(std::vector<float>{-4, -3, -5, -3}), 1);
 }
 
+// Vocabularies are looked through in pieces.
+TEST(SamplerTest, TheLikeliestOfManyIsFoundWhereverItIs) {
+  Sampler sampler({}, 5001);
+  for (const size_t at : {0, 2047, 2048, 4095, 4100, 5000}) {
+    std::vector<float> logits(5001, -7);
+    logits[at] = -6.5F;
+    EXPECT_EQ(sampler.Pick(logits), static_cast<int32_t>(at));
+    logits[5000] = -6.5F;
+    EXPECT_EQ(sampler.Pick(logits), static_cast<int32_t>(at));  // the first of both
+    logits[1234] = std::numeric_limits<float>::quiet_NaN();
+    EXPECT_THROW((void)sampler.Pick(logits), Error);
+  }
+}
+
 TEST(SamplerTest, DrawsFollowTheProbabilities) {
   const auto counts = Counts({.temperature = 1}, 20000);
   const double expected[] = {.0625, .25, .5, .0625, .125};

@@ -7,6 +7,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -78,7 +79,7 @@ TEST_P(PanelKernelsTest, EverySetMultipliesAsDoublesDo) {
       // In two shares, as two threads would.
       for (const auto& [first, last] : {std::pair<int64_t, int64_t>{0, 48}, {48, kStride}})
         set.multiply(GetParam(), matrix.view(), buffer.View(count), first, last, out.data(),
-                     kStride);
+                     kStride, nullptr);
       for (int64_t r = 0; r < kRows; ++r)
         for (int64_t t = 0; t < count; ++t)
           ASSERT_NEAR(out[static_cast<size_t>(t * kStride + r)],
@@ -161,42 +162,141 @@ TEST_P(PanelKernelsTest, EveryNumberLiesWhereItsPanelSays) {
 INSTANTIATE_TEST_SUITE_P(Types, PanelKernelsTest,
                          testing::Values(WeightType::kFp32, WeightType::kBf16, WeightType::kInt8));
 
-TEST(AttentionKernelsTest, EverySetScoresAndMixesAsDoublesDo) {
-  constexpr int64_t kDim = 24, kPadded = 32, kCapacity = 160, kKeys = 151, kFirst = 16,
-                    kQueries = 7;
-  for (const bool bf16 : {false, true}) {
-    Arena arena(size_t{kCapacity} * (kDim + kPadded) * 4 + 64);
-    HeadCache cache{arena.Take(kCapacity * kDim * 4), arena.Take(kCapacity * kPadded * 4), kDim,
-                    kPadded, bf16};
-    const std::vector<float> keys = Numbers(kKeys * kDim, 1), values = Numbers(kKeys * kDim, 2);
-    for (int64_t i = 0; i < kKeys; ++i)
-      Remember(cache, i, keys.data() + i * kDim, values.data() + i * kDim);
-    const WeightType type = bf16 ? WeightType::kBf16 : WeightType::kFp32;
-    const std::vector<float> seen_keys = Seen(keys, type), seen_values = Seen(values, type);
-    const std::vector<float> queries = Numbers(kQueries * kDim, 3);
-    constexpr int64_t kSeen = kKeys - kFirst;
-    const std::vector<float> weights = Numbers(kQueries * kSeen, 4);
-    for (const VectorKernels& set : RunnableKernels()) {
-      std::vector<float> scores(kQueries * kSeen + kKeyBlock), mixed(kQueries * kPadded);
-      set.score(cache, queries.data(), kQueries, kFirst, kKeys, scores.data());
-      set.mix(cache, weights.data(), kQueries, kFirst, kKeys, mixed.data());
-      for (int64_t q = 0; q < kQueries; ++q) {
-        std::vector<double> sums(kDim);
-        for (int64_t i = 0; i < kSeen; ++i) {
-          double score = 0;
-          for (int64_t d = 0; d < kDim; ++d) {
-            const auto at = static_cast<size_t>((kFirst + i) * kDim + d);
-            score += double{queries[static_cast<size_t>(q * kDim + d)]} * seen_keys[at];
-            sums[static_cast<size_t>(d)] +=
-                double{weights[static_cast<size_t>(q * kSeen + i)]} * seen_values[at];
+// What is read next is memory that caches are asked for, and nothing else: it need not even exist.
+TEST_P(PanelKernelsTest, WhatIsReadNextChangesNothing) {
+  constexpr int64_t kRows = 150, kColumns = 1100, kTokens = 20, kStride = 160;
+  const std::vector<float> weights = Numbers(kRows * kColumns, 1);
+  Arena arena(PackedMatrix::Bytes(kRows, kColumns, GetParam()));
+  PackedMatrix matrix(kRows, kColumns, GetParam(), arena);
+  matrix.PackRows(0, kRows, weights.data());
+  TokenBuffer buffer(GetParam(), kTokens, kColumns);
+  for (int64_t t = 0; t < kTokens; ++t)
+    buffer.Set(t, Numbers(kColumns, 10 + static_cast<uint64_t>(t)).data(), kColumns);
+  for (const VectorKernels& set : RunnableKernels()) {
+    for (const int64_t count : {int64_t{1}, int64_t{9}, kTokens}) {
+      std::vector<float> expected(kTokens * kStride), out = expected;
+      set.multiply(GetParam(), matrix.view(), buffer.View(count), 0, kStride, expected.data(),
+                   kStride, nullptr);
+      const void* const nowhere = reinterpret_cast<const void*>(uintptr_t{64});
+      set.multiply(GetParam(), matrix.view(), buffer.View(count), 0, kStride, out.data(), kStride,
+                   nowhere);
+      EXPECT_EQ(out, expected) << set.name;
+    }
+  }
+}
+
+TEST(TokenKernelsTest, EverySetRoundsToNearestAndTiesToEven) {
+  std::vector<float> x = Numbers(75, 6);
+  x[3] = std::bit_cast<float>(0x3F808000U);  // halfway, below is even
+  x[4] = std::bit_cast<float>(0x3F818000U);  // halfway, above is even
+  x[74] = std::bit_cast<float>(0x3F808001U);
+  for (const VectorKernels& set : RunnableKernels()) {
+    std::vector<uint16_t> bits(80, 7);
+    set.round(x.data(), 75, 80, bits.data());
+    for (size_t i = 0; i < x.size(); ++i) {
+      const float rounded = std::bit_cast<float>(static_cast<uint32_t>(bits[i]) << 16);
+      EXPECT_LE(std::abs(rounded - x[i]), std::abs(x[i]) / 256) << set.name << ", " << i;
+    }
+    EXPECT_EQ(bits[3], 0x3F80) << set.name;
+    EXPECT_EQ(bits[4], 0x3F82) << set.name;
+    EXPECT_EQ(bits[74], 0x3F81) << set.name;
+    EXPECT_TRUE(std::all_of(bits.begin() + 75, bits.end(), [](uint16_t b) { return b == 0; }));
+  }
+}
+
+TEST(TokenKernelsTest, EverySetQuantizesToTheNearestWholeNumber) {
+  constexpr int64_t kCount = 150, kPadded = 192;
+  std::vector<float> x = Numbers(kCount, 8);
+  std::fill(x.begin() + 64, x.begin() + 128, 0.0F);  // a block of nothing
+  x[130] = -3;
+  for (const VectorKernels& set : RunnableKernels()) {
+    std::vector<int8_t> whole(kPadded, 7);
+    std::vector<float> scales(kPadded / kQuantBlock);
+    std::vector<int32_t> offsets(scales.size());
+    set.quantize(x.data(), kCount, kPadded, whole.data(), scales.data(), offsets.data());
+    for (size_t block = 0; block < scales.size(); ++block) {
+      float highest = 0;
+      int32_t sum = 0;
+      for (size_t i = 64 * block; i < 64 * (block + 1); ++i) {
+        const float own = i < x.size() ? x[i] : 0.0F;
+        highest = std::max(highest, std::abs(own));
+        sum += whole[i];
+        EXPECT_LE(std::abs(static_cast<float>(whole[i]) * scales[block] - own),
+                  0.5001F * scales[block])
+            << set.name << ", " << i;
+      }
+      EXPECT_EQ(scales[block], highest / 127.0F) << set.name;
+      EXPECT_EQ(offsets[block], 128 * sum) << set.name;
+    }
+    EXPECT_EQ(whole[130], -127) << set.name;
+  }
+}
+
+// A token that is no number must not become a token of zeros.
+TEST(TokenKernelsTest, WhatIsNoNumberStaysNone) {
+  for (const float odd :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    for (const size_t at : {size_t{5}, size_t{79}}) {
+      std::vector<float> x = Numbers(80, 9);
+      x[at] = odd;
+      for (const VectorKernels& set : RunnableKernels()) {
+        std::vector<int8_t> whole(128);
+        std::vector<float> scales(2);
+        std::vector<int32_t> offsets(2);
+        set.quantize(x.data(), 80, 128, whole.data(), scales.data(), offsets.data());
+        EXPECT_TRUE(std::isnan(scales[at / 64])) << set.name;
+        EXPECT_FALSE(std::isnan(scales[1 - at / 64])) << set.name;
+      }
+    }
+  }
+}
+
+TEST(TokenKernelsTest, EverySetFindsTheHighestAndWhatIsNoNumber) {
+  for (const VectorKernels& set : RunnableKernels()) {
+    for (const int64_t count : {1, 15, 16, 17, 100}) {
+      for (int64_t at = 0; at < count; ++at) {
+        std::vector<float> x = Numbers(count, 11);
+        x[static_cast<size_t>(at)] = 2;
+        const Peak peak = set.highest(x.data(), count);
+        EXPECT_EQ(peak.highest, 2) << set.name;
+        EXPECT_TRUE(peak.numbers) << set.name;
+        x[static_cast<size_t>(at)] = std::numeric_limits<float>::quiet_NaN();
+        EXPECT_FALSE(set.highest(x.data(), count).numbers) << set.name << ", " << at;
+      }
+    }
+    EXPECT_EQ(set.highest(nullptr, 0).highest, -std::numeric_limits<float>::infinity());
+  }
+}
+
+// Weights of a row that sees a part of its scores, to a few ulp of exp; what lies outside is 0.
+TEST(AttentionKernelsTest, EverySetSoftensAsDoublesDo) {
+  constexpr int64_t kEnd = 96;
+  const std::vector<float> scores = Numbers(kEnd, 12);
+  for (const VectorKernels& set : RunnableKernels()) {
+    for (const auto& [first, last] :
+         {std::pair<int64_t, int64_t>{0, 96}, {0, 1}, {17, 83}, {95, 96}, {40, 40}, {0, -3}}) {
+      for (const bool rounded : {false, true}) {
+        std::vector<float> row = scores;
+        const Softened softened = set.soften(
+            {.row = row.data(), .first = first, .last = last, .end = kEnd}, 3.0F, rounded);
+        double highest = -std::numeric_limits<double>::infinity(), sum = 0;
+        for (int64_t i = first; i < last; ++i)
+          highest = std::max(highest, 3.0 * scores[static_cast<size_t>(i)]);
+        for (int64_t i = 0; i < kEnd; ++i) {
+          const auto at = static_cast<size_t>(i);
+          const double weight = first <= i && i < last ? std::exp(3.0 * scores[at] - highest) : 0.0;
+          EXPECT_NEAR(row[at], weight, weight * (rounded ? 1.0 / 250 : 1e-6)) << set.name;
+          if (rounded) {
+            EXPECT_EQ(std::bit_cast<uint32_t>(row[at]) & 0xFFFFU, 0U) << set.name;
           }
-          ASSERT_NEAR(scores[static_cast<size_t>(q * kSeen + i)], score, 1e-5)
-              << set.name << ", query " << q << ", key " << i;
+          sum += row[at];
         }
-        for (int64_t d = 0; d < kDim; ++d)
-          ASSERT_NEAR(mixed[static_cast<size_t>(q * kPadded + d)], sums[static_cast<size_t>(d)],
-                      2e-5)
-              << set.name << ", query " << q << ", dimension " << d;
+        EXPECT_NEAR(softened.sum, sum, 1e-5) << set.name;
+        if (first < last) {
+          EXPECT_NEAR(softened.shift, highest, 1e-6) << set.name;
+        } else {
+          EXPECT_EQ(softened.shift, -std::numeric_limits<float>::infinity()) << set.name;
+        }
       }
     }
   }

@@ -1,11 +1,13 @@
-// Results that an earlier program stored (tests/nodes/stored: 5af6dfe, before there were rooms) are
-// read as they were written. The expected values were read from the files by h5py; the digests are
-// those of the records that were written beside them.
+// Results that an earlier program stored (tests/nodes/stored: 5af6dfe, before there were rooms; the
+// bench 44d905b, before attention had a rate of its own) are read as they were written. The
+// expected values were read from the files by h5py; the digests are those of the records that were
+// written beside them.
 #include <gtest/gtest.h>
 
 #include <numeric>
 
 #include "io/hdf5_archive.h"
+#include "nodes/cost/bench.h"
 #include "nodes/data/artifacts.h"
 #include "nodes/measure/artifacts.h"
 #include "nodes/train/artifacts.h"
@@ -24,6 +26,8 @@ TEST(StoredResultsTest, DigestsAreThoseOfTheirRecords) {
             "43bddbb0573047b8040029bfa64fe5fcbfb1019344a14b297963be55e554dda2");
   EXPECT_EQ(DigestArchive(*Stored("evaluation.h5")),
             "f38f1aaa8287a1c16a23fe40f99733839bc994c097486d107fa6b784587d87b5");
+  EXPECT_EQ(DigestArchive(*Stored("bench.h5")),
+            "ae2531cac5bc74cd1c22809894f90d7810eded135a1c5427ca0bbd1c4b9a992f");
 }
 
 TEST(StoredResultsTest, TokensAreTheSame) {
@@ -44,6 +48,22 @@ TEST(StoredResultsTest, ABlockIsTheSame) {
   EXPECT_EQ(VariantName(block.spec), "attn:none");
   EXPECT_FALSE(block.parents_own);
   EXPECT_EQ(block.loss, 1.0);
+}
+
+// Its prediction stays the one it was made with.
+TEST(StoredResultsTest, ABenchIsTheSameToTheLastBit) {
+  const Bench bench = Bench::Load(Stored("bench.h5"));
+  EXPECT_EQ(bench.options.batch, 32);
+  EXPECT_EQ(bench.options.prefill, 1024);
+  ASSERT_EQ(bench.results.size(), 2u);
+  const BenchResult& child = bench.results[1];
+  EXPECT_EQ(child.model, "round 1");
+  EXPECT_EQ(child.decode_tok_s.median, 574.4976786016997);
+  EXPECT_EQ(child.decode_tok_s.high, 604.12913343124);
+  EXPECT_EQ(child.ratio, 1.2392326181442879);
+  EXPECT_EQ(child.predicted_ratio, 1.2846824494025935);
+  EXPECT_EQ(child.memory_mib, 770.203125);
+  EXPECT_EQ(child.cache_gb_s, 0);
 }
 
 TEST(StoredResultsTest, AnEvaluationIsTheSameToTheLastBit) {
