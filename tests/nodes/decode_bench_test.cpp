@@ -102,7 +102,11 @@ TEST(DecodeBenchTest, FiguresBelongToEachOther) {
     EXPECT_NEAR(result.prefill_tok_s.median, 32e3 / result.first_token_ms.median,
                 1e-6 * result.prefill_tok_s.median);
     EXPECT_GT(result.bandwidth_gb_s, 0);
+    EXPECT_GT(result.product_share, 0);
   }
+  // Heads of both are alike, and so is what attention makes of them.
+  EXPECT_GT(results[0].cache_gb_s, 0);
+  EXPECT_NEAR(results[1].cache_gb_s, results[0].cache_gb_s, 1e-6 * results[0].cache_gb_s);
   EXPECT_EQ(results[0].ratio, 1);
   EXPECT_EQ(results[0].predicted_ratio, 1);
   EXPECT_GT(results[1].ratio, 0);
@@ -116,6 +120,20 @@ TEST(DecodeBenchTest, FiguresBelongToEachOther) {
       results[0].memory_mib,
       static_cast<double>(decode::BytesOf(BenchedConfig(8), DecoderFor(options)).Total()) / mib,
       1e-9);
+}
+
+// Turns of a few tokens each, as equal as can be.
+TEST(DecodeBenchTest, EveryModelWritesAllTokensOfARound) {
+  for (const int64_t count : {3, 8, 21}) {
+    const BenchOptions options{.batch = 2, .prefill = 5, .decode = count, .rounds = 2};
+    decode::Decoder one(RandomModel(BenchedConfig(1), 1), DecoderFor(options));
+    decode::Decoder other(RandomModel(BenchedConfig(2), 1), DecoderFor(options));
+    int64_t steps = 0;
+    (void)RunBench({&one, &other}, {"one", "other"}, options, [&](double) { ++steps; });
+    EXPECT_EQ(steps, 2 * 2 * count);
+    for (const decode::Decoder* model : {&one, &other})
+      for (const int64_t sequence : {0, 1}) EXPECT_EQ(model->Length(sequence), 5 + count);
+  }
 }
 
 TEST(DecodeBenchTest, TheKindMeasuresAModelBesideItsParentAndItsFiguresComeBack) {
