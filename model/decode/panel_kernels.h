@@ -49,9 +49,8 @@ struct PanelTokens {
 };
 
 /// out[t * out_stride + r] = sum over c of matrix(r, c) token(t, c), for rows [first, last).
-/// `next` is memory that is read afterwards: while the product is computed, the caches are asked
-/// for as much of it as the product itself reads. Without it those of a matrix whose panels meet
-/// several tiles of tokens are asked for the panel behind, so that its memory is read while
+/// While panels meet several tiles of tokens, the caches are asked for the panel behind, or for as
+/// much of `next`, memory that is read afterwards, as the product itself reads: it comes while
 /// something is computed. REQUIRES: first and last multiples of kLanes, at most matrix.rows.
 void MultiplyPanels(WeightType type, const PanelMatrix& matrix, const PanelTokens& tokens,
                     int64_t first, int64_t last, float* out, int64_t out_stride,

@@ -37,13 +37,14 @@ struct Fp32 {
     sums.Begin(p);
     const auto* w = static_cast<const float*>(p.weights);
     const auto* x = static_cast<const float*>(p.tokens);
-    const char* ahead = p.ahead;
-    for (int64_t c = 0; c < p.groups; ++c, w += p.width) {
-      ahead = AskFor(ahead, p.ahead_bytes);
-      Floats lanes[NB];
-      for (int b = 0; b < NB; ++b) lanes[b] = *reinterpret_cast<const Floats*>(w + b * kLanes);
-      for (int m = 0; m < MT; ++m)
-        for (int b = 0; b < NB; ++b) sums.of[m][b] += lanes[b] * x[m * p.stride + c];
+    for (int64_t c = 0; c < p.groups;) {
+      const int64_t end = AskAhead(p, c);
+      for (; c < end; ++c, w += p.width) {
+        Floats lanes[NB];
+        for (int b = 0; b < NB; ++b) lanes[b] = *reinterpret_cast<const Floats*>(w + b * kLanes);
+        for (int m = 0; m < MT; ++m)
+          for (int b = 0; b < NB; ++b) sums.of[m][b] += lanes[b] * x[m * p.stride + c];
+      }
     }
     sums.End(p);
   }
@@ -59,28 +60,29 @@ struct Bf16 {
     sums.Begin(p);
     const auto* w = static_cast<const uint32_t*>(p.weights);
     const auto* x = static_cast<const uint32_t*>(p.tokens);
-    const char* ahead = p.ahead;
-    for (int64_t c = 0; c < p.groups; ++c, w += p.width) {
-      ahead = AskFor(ahead, p.ahead_bytes);
-      Words pairs[NB];
-      for (int b = 0; b < NB; ++b) pairs[b] = *reinterpret_cast<const Words*>(w + b * kLanes);
+    for (int64_t c = 0; c < p.groups;) {
+      const int64_t end = AskAhead(p, c);
+      for (; c < end; ++c, w += p.width) {
+        Words pairs[NB];
+        for (int b = 0; b < NB; ++b) pairs[b] = *reinterpret_cast<const Words*>(w + b * kLanes);
 #ifdef PANEL_BF16
-      for (int m = 0; m < MT; ++m) {
-        const auto token = (__m512bh)_mm512_set1_epi32(static_cast<int>(x[m * p.stride + c]));
-        for (int b = 0; b < NB; ++b)
-          sums.of[m][b] =
-              (Floats)_mm512_dpbf16_ps((__m512)sums.of[m][b], (__m512bh)pairs[b], token);
-      }
-#else
-      for (int m = 0; m < MT; ++m) {
-        const float low = std::bit_cast<float>(x[m * p.stride + c] << 16);
-        const float high = std::bit_cast<float>(x[m * p.stride + c] & 0xFFFF0000U);
-        for (int b = 0; b < NB; ++b) {
-          sums.of[m][b] += (Floats)(pairs[b] << 16) * low;
-          sums.of[m][b] += (Floats)(pairs[b] & 0xFFFF0000U) * high;
+        for (int m = 0; m < MT; ++m) {
+          const auto token = (__m512bh)_mm512_set1_epi32(static_cast<int>(x[m * p.stride + c]));
+          for (int b = 0; b < NB; ++b)
+            sums.of[m][b] =
+                (Floats)_mm512_dpbf16_ps((__m512)sums.of[m][b], (__m512bh)pairs[b], token);
         }
-      }
+#else
+        for (int m = 0; m < MT; ++m) {
+          const float low = std::bit_cast<float>(x[m * p.stride + c] << 16);
+          const float high = std::bit_cast<float>(x[m * p.stride + c] & 0xFFFF0000U);
+          for (int b = 0; b < NB; ++b) {
+            sums.of[m][b] += (Floats)(pairs[b] << 16) * low;
+            sums.of[m][b] += (Floats)(pairs[b] & 0xFFFF0000U) * high;
+          }
+        }
 #endif
+      }
     }
     sums.End(p);
   }
@@ -130,13 +132,13 @@ struct Int8 {
     const auto* x = static_cast<const uint32_t*>(p.tokens);
     constexpr int64_t kGroups = kQuantBlock / kGroup;
     const int64_t blocks = p.groups / kGroups, scale_stride = p.stride / kGroups;
-    const char* ahead = p.ahead;
     for (int64_t block = 0; block < blocks; ++block) {
+      static_assert(kGroups == kAskedGroups);
+      AskAhead(p, block * kGroups);
       Ints whole[MT][NB];
       for (int m = 0; m < MT; ++m)
         for (int b = 0; b < NB; ++b) whole[m][b] = Ints{} - p.offsets[m * scale_stride + block];
       for (int64_t c = block * kGroups; c < (block + 1) * kGroups; ++c, w += p.width) {
-        ahead = AskFor(ahead, p.ahead_bytes);
         Words lanes[NB];
         for (int b = 0; b < NB; ++b) lanes[b] = *reinterpret_cast<const Words*>(w + b * kLanes);
         for (int m = 0; m < MT; ++m)
@@ -197,8 +199,8 @@ void Strip(Piece p, int64_t tokens) {
   }
 }
 
-// Rows [first, last), panel by panel. `next` is read afterwards; without it several tiles of tokens
-// ask for the panel behind.
+// Rows [first, last), panel by panel. Where there are several tiles of tokens, they ask for what is
+// read afterwards: `next`, or the panel behind. One tile is done before that would come.
 template <class Kind>
 void Multiply(const PanelMatrix& matrix, const PanelTokens& tokens, int64_t first, int64_t last,
               float* out, int64_t out_stride, const char* next) {
@@ -234,8 +236,9 @@ void Multiply(const PanelMatrix& matrix, const PanelTokens& tokens, int64_t firs
         p.weights = weights;
         if (matrix.row_scales != nullptr) p.row_scales = matrix.row_scales + at;
         p.out = out + at;
-        p.ahead = next;
-        if (has_next) {
+        p.ahead = nullptr;
+        if (several_tiles && has_next) {
+          p.ahead = next;
           next += bytes;
         } else if (several_tiles && width == vectors * kLanes && (!p.last || end < last)) {
           p.ahead = weights + bytes;

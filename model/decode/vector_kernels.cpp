@@ -40,12 +40,17 @@ struct Piece {
   int64_t ahead_bytes = 0;      // of it, for each group of columns
 };
 
-// Asks the second-level cache for some lines of memory that need not be there; returns their end.
-PUZZLE_INLINE const char* AskFor(const char* ahead, int64_t bytes) {
+// Asks the second-level cache for the memory that belongs to some groups of columns, from `group`
+// on, which need not be there; returns their end. A loop of its own: among the products it would
+// take their registers.
+constexpr int64_t kAskedGroups = 16;
+PUZZLE_INLINE int64_t AskAhead(const Piece& p, int64_t group) {
   constexpr int64_t kLine = 64;
-  for (const char* const end = ahead + bytes; ahead < end; ahead += kLine)
+  const int64_t end = std::min(p.groups, group + kAskedGroups);
+  const char* ahead = p.ahead + group * p.ahead_bytes;
+  for (const char* const last = p.ahead + end * p.ahead_bytes; ahead < last; ahead += kLine)
     __builtin_prefetch(ahead, 0, 2);
-  return ahead;
+  return end;
 }
 
 // To nearest, ties to even; what arithmetic makes a NaN stays one.
