@@ -199,14 +199,16 @@ void Strip(Piece p, int64_t tokens) {
   }
 }
 
-// Rows [first, last), panel by panel. Where there are several tiles of tokens, they ask for what is
-// read afterwards: `next`, or the panel behind. One tile is done before that would come.
+// Rows [first, last), panel by panel. Tiles of tokens ask for what is read afterwards, `next` where
+// there are two, or the panel behind where there are as many as a panel has vectors: fewer wait for
+// memory themselves, and to ask for more at once only delays what they wait for.
 template <class Kind>
 void Multiply(const PanelMatrix& matrix, const PanelTokens& tokens, int64_t first, int64_t last,
               float* out, int64_t out_stride, const char* next) {
   constexpr int64_t kBlock = kDepthBlock / Kind::kGroup;
   const bool has_next = next != nullptr;
-  const bool several_tiles = tokens.count > PANEL_TOKENS_AT_ONCE / Kind::kSumsPerToken;
+  const int64_t tiles =
+      (tokens.count * Kind::kSumsPerToken + PANEL_TOKENS_AT_ONCE - 1) / PANEL_TOKENS_AT_ONCE;
   const int64_t depth = matrix.depth / Kind::kGroup;
   for (int64_t row = first; row < last;) {
     const int64_t panel = row / kPanelRows * kPanelRows;
@@ -237,10 +239,10 @@ void Multiply(const PanelMatrix& matrix, const PanelTokens& tokens, int64_t firs
         if (matrix.row_scales != nullptr) p.row_scales = matrix.row_scales + at;
         p.out = out + at;
         p.ahead = nullptr;
-        if (several_tiles && has_next) {
-          p.ahead = next;
+        if (has_next) {
+          if (tiles > 1) p.ahead = next;
           next += bytes;
-        } else if (several_tiles && width == vectors * kLanes && (!p.last || end < last)) {
+        } else if (tiles >= vectors && vectors * kLanes == width && (!p.last || end < last)) {
           p.ahead = weights + bytes;
         }
         if (vectors == kWhole) {
