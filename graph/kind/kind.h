@@ -136,6 +136,9 @@ struct Body {
   std::string output;  // the artifact's type name
 };
 
+/// Whether anything is connected to a port of a step.
+using ConnectedPorts = std::function<bool(std::string_view port)>;
+
 /// The table of a kind. Build it with Kind<Params>.
 struct NodeKind {
   std::string name;
@@ -151,6 +154,9 @@ struct NodeKind {
   std::type_index params_type = typeid(void);          // of that Params
   /// Further conditions across parameters: the message of what is wrong, or nothing.
   std::function<std::optional<std::string>(const void* params)> check;
+  /// The same of parameters and optional ports together.
+  std::function<std::optional<std::string>(const void* params, const ConnectedPorts& has)>
+      check_ports;
   Body body;  // empty where only tables are linked
 };
 
@@ -194,6 +200,15 @@ class Kind {
   Kind& Check(std::function<std::optional<std::string>(const P&)> check) {
     kind_.check = [check = std::move(check)](const void* params) {
       return check(*static_cast<const P*>(params));
+    };
+    return *this;
+  }
+  /// A condition on which optional ports are connected, with these parameters: checked before any
+  /// work as well, so that Run may rely on it.
+  Kind& CheckPorts(
+      std::function<std::optional<std::string>(const P&, const ConnectedPorts& has)> check) {
+    kind_.check_ports = [check = std::move(check)](const void* params, const ConnectedPorts& has) {
+      return check(*static_cast<const P*>(params), has);
     };
     return *this;
   }

@@ -305,7 +305,19 @@ class Planner {
           if (!CountEdges(step.inputs[input.port].size(), *input.place)) return;
         }
       }
+      if (diagnostics_.added() == mistakes_before) CheckConnected(node, kind, step);
     }
+  }
+
+  void CheckConnected(const NodeSpec& node, const NodeKind& kind, const Step& step) {
+    if (!kind.check_ports || step.params.value == nullptr) return;
+    const auto has = [&](std::string_view port) {
+      for (size_t p = 0; p < kind.ports.size(); ++p)
+        if (kind.ports[p].name == port) return !step.inputs[p].empty();
+      return false;
+    };
+    if (const auto message = kind.check_ports(step.params.value.get(), has))
+      ComplainAt(node, "/in", *message);
   }
 
   /// False, after one complaint, when the graph has too many edges.

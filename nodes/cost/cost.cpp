@@ -79,10 +79,6 @@ class Columns {
 };
 
 ModelConfig ShapesOf(const CostParams& params, const Inputs& inputs) {
-  if (params.path.empty() != inputs.Has("parent"))
-    throw Error(
-        "give the model one way: by the port `parent`, or by the parameter `path`, of which no "
-        "weight is read");
   return params.path.empty() ? inputs.Get<Checkpoint>("parent")->model.config
                              : ReadCheckpointConfig(params.path);
 }

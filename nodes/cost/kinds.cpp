@@ -58,6 +58,11 @@ NodeKind CostKind() {
       .Check([](const CostParams& p) -> std::optional<std::string> {
         return CheckVariantNames(p.variants);
       })
+      .CheckPorts([](const CostParams& p, const ConnectedPorts& has) -> std::optional<std::string> {
+        if (p.path.empty() == has("parent")) return std::nullopt;
+        return "give the model one way: by the port `parent`, or by the parameter `path`, of which "
+               "no weight is read";
+      })
       .Out("costs");
 }
 

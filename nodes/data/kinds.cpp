@@ -59,6 +59,15 @@ NodeKind TokenizeKind() {
                                params.weights[i], params.texts[i]);
         return std::nullopt;
       })
+      .CheckPorts([](const TokenizeParams& params,
+                     const ConnectedPorts& has) -> std::optional<std::string> {
+        if (int{!params.text.empty()} + int{!params.texts.empty()} + int{has("text")} != 1)
+          return "give the text one way: by the parameter `text` (a file or folder), by `texts` "
+                 "(several), or by the port `text`";
+        if (params.tokenizer == "model" && !has("model"))
+          return "tokenizer \"model\" needs the port `model`; use \"byte\" without a model";
+        return std::nullopt;
+      })
       .Out("tokens");
 }
 

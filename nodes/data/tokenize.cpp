@@ -26,8 +26,6 @@ constexpr size_t kMaxThreads = 8;
 std::shared_ptr<const Tokenizer> ChooseTokenizer(const TokenizeParams& params,
                                                  const Inputs& inputs) {
   if (params.tokenizer == "byte") return MakeByteTokenizer();
-  if (!inputs.Has("model"))
-    throw Error("tokenizer \"model\" needs the port `model`; use \"byte\" without a model");
   const auto model = inputs.Get<Checkpoint>("model");
   if (model->tokenizer_files.empty()) throw Error("the model brought no tokenizer");
   return MakeTokenizer(model->tokenizer_files);
@@ -225,10 +223,6 @@ void CheckSameLanguage(const std::map<std::string, std::string>& model,
 }
 
 TokenSet RunTokenize(const TokenizeParams& params, const Inputs& inputs, RunContext& context) {
-  if (int{!params.text.empty()} + int{!params.texts.empty()} + int{inputs.Has("text")} != 1)
-    throw Error(
-        "give the text one way: by the parameter `text` (a file or folder), by `texts` (several), "
-        "or by the port `text`");
   const auto tokenizer = ChooseTokenizer(params, inputs);
   PackOptions options{params.separator, params.length, params.sequences, params.take == "last"};
   if (params.tokenizer != "byte")

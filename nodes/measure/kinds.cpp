@@ -4,6 +4,7 @@
 #include "io/error.h"
 #include "io/percentage.h"
 #include "nodes/measure/claims.h"
+#include "nodes/measure/context_ports.h"
 #include "nodes/measure/measured_loss.h"
 #include "nodes/measure/task_rows.h"
 
@@ -18,9 +19,8 @@ NodeKind ScoreKind() {
       "parent, NLL, accuracies, cosine and normalised MSE of the final states; in tasks too.");
   kind.In("parent", "checkpoint", "whose distribution is the measure")
       .In("activations", "activations", "its hidden states on validation tokens, best in fp32")
-      .In("block", "block", "the replacement")
-      .InOptional("context", "checkpoint", "the model to replace it in; else the parent itself")
-      .InOptional("context_activations", "activations", "the hidden states of that model")
+      .In("block", "block", "the replacement");
+  AddContext(kind, "the model to replace it in; else the parent itself")
       .InOptional("tasks", "tasks",
                   "questions to ask as well, for the objectives task_accuracy and task_kl; with "
                   "`part` apart from those that judge the child")

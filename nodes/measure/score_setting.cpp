@@ -107,8 +107,6 @@ ScoreSetting::ScoreSetting(const Inputs& inputs, at::ScalarType products, bool a
       context_(context),
       parent_(std::make_unique<const Source>(inputs, "parent", "activations", products,
                                              answers_only, may_walk, context)) {
-  if (inputs.Has("context") != inputs.Has("context_activations"))
-    throw Error("the ports `context` and `context_activations` belong together");
   if (inputs.Has("context")) {
     child_ = std::make_unique<const Source>(inputs, "context", "context_activations", products,
                                             answers_only, may_walk, context);

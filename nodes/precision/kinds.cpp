@@ -2,6 +2,7 @@
 
 #include "graph/kind/unkeyed_as.h"
 #include "io/error.h"
+#include "nodes/measure/context_ports.h"
 
 namespace puzzle {
 
@@ -19,9 +20,8 @@ NodeKind PrecisionScoreKind() {
       "Damage to a whole model when the matrices of one part of it are stored in other types: the "
       "figures of `score`, taken with the dequantised weights.");
   kind.In("parent", "checkpoint", "whose distribution is the measure")
-      .In("activations", "activations", "its hidden states on validation tokens, best in fp32")
-      .InOptional("context", "checkpoint", "the child that is to be stored; else the parent itself")
-      .InOptional("context_activations", "activations", "the hidden states of that model")
+      .In("activations", "activations", "its hidden states on validation tokens, best in fp32");
+  AddContext(kind, "the child that is to be stored; else the parent itself")
       .Param("part", &PrecisionScoreParams::part,
              {Required(), OneOf({"embed", "head", "attn", "ffn"})},
              "which part; what a model lacks (a head that is the embedding, a sub-block that is "
@@ -57,6 +57,11 @@ NodeKind PrecisionKind() {
           return "give one of `max` and `like`: how large the file may be";
         return std::nullopt;
       })
+      .CheckPorts(
+          [](const PrecisionParams& p, const ConnectedPorts& has) -> std::optional<std::string> {
+            if (!has("parent") || !p.like.empty()) return std::nullopt;
+            return "the port `parent` says whose file `like` means: give `like`, or no parent";
+          })
       .Out("precision");
 }
 
@@ -70,6 +75,14 @@ NodeKind QuantizeKind() {
              "of all parts, where no precision is connected")
       .Param("parts", &QuantizeParams::parts, {UnkeyedAs("")},
              "[\"embed=q8_0\", \"attn:3=q5_0\"]: parts with a type other than `type`")
+      .CheckPorts(
+          [](const QuantizeParams& p, const ConnectedPorts& has) -> std::optional<std::string> {
+            if (has("precision") != p.type.empty())
+              return "give one of the port `precision` and the parameter `type`";
+            if (p.type.empty() && !p.parts.empty())
+              return "`parts` says what differs from `type`, not from a precision: give `type`";
+            return std::nullopt;
+          })
       .Out("checkpoint");
 }
 

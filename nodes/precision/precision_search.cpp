@@ -162,8 +162,6 @@ Precision ChoosePrecision(const PrecisionParams& params, const Checkpoint& check
 Precision RunPrecision(const PrecisionParams& params, const Inputs& inputs, RunContext& context) {
   const auto model = inputs.One<Checkpoint>("model");
   const bool has_parent = inputs.Has("parent");
-  if (has_parent && params.like.empty())
-    throw Error("the port `parent` says whose file `like` means: give `like`, or no parent");
   std::vector<PrecisionScore> scores;
   for (const auto& input : inputs.List<PrecisionScore>("scores")) {
     scores.push_back(*input.Load());

@@ -9,10 +9,6 @@
 namespace puzzle {
 
 Checkpoint RunQuantize(const QuantizeParams& params, const Inputs& inputs, RunContext&) {
-  if (inputs.Has("precision") != params.type.empty())
-    throw Error("give one of the port `precision` and the parameter `type`");
-  if (params.type.empty() && !params.parts.empty())
-    throw Error("`parts` says what differs from `type`, not from a precision: give `type`");
   Checkpoint made = *inputs.Get<Checkpoint>("model");
   GgufOptions options{&StoredTypeNamed(kRestType), {}, made.tokenizer_files, {}};
   StoredTypes types;

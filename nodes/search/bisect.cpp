@@ -92,8 +92,6 @@ Choice NextToMeasure(const BisectParams& params, const CostTable& costs,
 }
 
 Choice RunBisect(const BisectParams& params, const Inputs& inputs, RunContext& context) {
-  if (inputs.Has("previous") != inputs.Has("evaluation"))
-    throw Error("the ports `previous` and `evaluation` belong together");
   std::optional<MeasuredChild> before;
   if (inputs.Has("previous"))
     before = {*inputs.Get<Choice>("previous"), *inputs.Get<Evaluation>("evaluation")};

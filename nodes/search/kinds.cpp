@@ -131,6 +131,10 @@ NodeKind BisectKind() {
       .Param("min", &BisectParams::min, {}, "further limits, as in search")
       .Param("time_limit_s", &BisectParams::time_limit_s, {AtLeast(0.01)}, "for the solver")
       .Check(CheckBisection)
+      .CheckPorts([](const BisectParams&, const ConnectedPorts& has) -> std::optional<std::string> {
+        if (has("previous") == has("evaluation")) return std::nullopt;
+        return "the ports `previous` and `evaluation` belong together";
+      })
       .Out("choice");
 }
 

@@ -405,13 +405,9 @@ StoredTypes TypesOfStudent(const Inputs& inputs, const ModelConfig& student) {
 }
 
 // What was stored of the teacher's answers; null where nobody connected it. Throws Error when it
-// is about other models or tokens, or does not say what the losses ask for.
-std::shared_ptr<const TeacherLogits> StoredAnswers(const GkdParams& params, const Inputs& inputs) {
+// is about other models or tokens.
+std::shared_ptr<const TeacherLogits> StoredAnswers(const Inputs& inputs) {
   if (!inputs.Has("teacher_logits")) return nullptr;
-  if (params.cosine_weight > 0 && !inputs.Has("activations"))
-    throw Error(
-        "the teacher's logits do not have the hidden states that `cosine_weight` compares: set it "
-        "to 0, or connect `activations` too");
   const auto answers = inputs.Get<TeacherLogits>("teacher_logits");
   answers->Check(inputs.One<Checkpoint>("teacher").digest(),
                  inputs.One<TokenSet>("tokens").digest());
@@ -438,7 +434,7 @@ ModelWeights ToTrain(const ModelWeights& model, const GkdParams& params, RunCont
 }  // namespace
 
 Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& context) {
-  const std::shared_ptr<const TeacherLogits> answers = StoredAnswers(params, inputs);
+  const std::shared_ptr<const TeacherLogits> answers = StoredAnswers(inputs);
   const auto teacher_input = inputs.One<Checkpoint>("teacher");
   auto teacher_checkpoint = teacher_input.Load();
   auto student_checkpoint = inputs.Get<Checkpoint>("student");

@@ -217,6 +217,12 @@ NodeKind GkdKind() {
         if (p.devices <= p.batch) return std::nullopt;
         return "devices must be at most batch: each takes whole sequences of a step";
       })
+      .CheckPorts([](const GkdParams& p, const ConnectedPorts& has) -> std::optional<std::string> {
+        if (!has("teacher_logits") || p.cosine_weight == 0 || has("activations"))
+          return std::nullopt;
+        return "the teacher's logits do not have the hidden states that `cosine_weight` compares: "
+               "set it to 0, or connect `activations` too";
+      })
       .Out("checkpoint")
       .On(Needs::kDevice)
       .Takes([](const GkdParams& p, const InputFacts& in) {

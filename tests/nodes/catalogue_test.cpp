@@ -1,11 +1,19 @@
 // What holds for the tables of all kinds.
 #include "nodes/catalogue.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
+#include <memory>
 #include <set>
+#include <string>
 #include <variant>
+
+#include "graph/kind/registry.h"
+#include "graph/language/spec.h"
+#include "graph/plan/plan.h"
 
 namespace puzzle {
 namespace {
@@ -24,6 +32,73 @@ TEST(CatalogueTest, EveryWholeNumberHasAnUpperBound) {
           });
       EXPECT_TRUE(bounded || free.contains(param.name)) << kind.name << "." << param.name;
     }
+  }
+}
+
+// What a graph says about the ports of a kind, and what is wrong with it: known before anything
+// runs.
+TEST(CatalogueTest, PortsThatBelongTogetherAreCheckedBeforeAnythingRuns) {
+  const Registry registry(PuzzleKinds(), {});
+  const auto complaints = [&](const std::string& node) {
+    const std::string graph = R"({"puzzle": 1, "nodes": {
+      "model": {"kind": "pretrain", "in": {"tokens": "tokens"}, "params": {"steps": 1}},
+      "words": {"kind": "teacher_logits", "in": {"parent": "model", "tokens": "tokens"}},
+      "text": {"kind": "synthetic_text"},
+      "states": {"kind": "activations", "in": {"parent": "model", "tokens": "tokens"}},
+      "block": {"kind": "bld", "in": {"parent": "model", "activations": "states"},
+                "params": {"layer": 0, "variant": "ffn:50%"}},
+      "scores": {"kind": "score", "in": {"parent": "model", "activations": "states", "block": "block"}},
+      "costs": {"kind": "cost", "in": {"parent": "model"}, "params": {"variants": ["ffn:50%"]}},
+      "choice": {"kind": "search", "in": {"scores": ["scores"], "costs": "costs"},
+                 "params": {"max": {"block_parameters": "90%"}}},
+      "types": {"kind": "precision_score", "in": {"parent": "model", "activations": "states"},
+                "params": {"part": "embed"}},
+      "chosen": {"kind": "precision", "in": {"model": "model", "scores": ["types"]},
+                 "params": {"max": {"file_mib": 1}}},
+      "tokens": {"kind": "tokenize", "in": {"text": "text"}, "params": {"tokenizer": "byte"}},
+      "it": )" + node + "}}";
+    Diagnostics found;
+    const GraphSpec spec =
+        ParseSpec(std::make_shared<const JsonText>(JsonText::Parse(graph, "g.json")), {}, found);
+    (void)MakePlan(spec, registry, {}, found);
+    return found.Text();
+  };
+  const std::string score =
+      R"({"kind": "score", "in": {"parent": "model", "activations": "states", "block": "block")";
+  const std::string gkd = R"({"kind": "gkd", "in": {"teacher": "model", "student": "model",
+      "tokens": "tokens", "teacher_logits": "words")";
+  const std::map<std::string, std::string> expected = {
+      {score + R"(, "context": "model"}})", "`context` and `context_activations` belong together"},
+      {score + R"(, "context": "model", "context_activations": "states"}})", ""},
+      {R"({"kind": "precision_score", "in": {"parent": "model", "activations": "states",
+          "context_activations": "states"}, "params": {"part": "head"}})",
+       "`context` and `context_activations` belong together"},
+      {gkd + "}}", "the teacher's logits do not have the hidden states that `cosine_weight`"},
+      {gkd + R"(, "activations": "states"}})", ""},
+      {gkd + R"(}, "params": {"cosine_weight": 0}})", ""},
+      {R"({"kind": "cost", "params": {"variants": ["ffn:50%"]}})", "give the model one way"},
+      {R"({"kind": "cost", "in": {"parent": "model"},
+          "params": {"path": "some/folder", "variants": ["ffn:50%"]}})",
+       "give the model one way"},
+      {R"({"kind": "quantize", "in": {"model": "model", "precision": "chosen"},
+          "params": {"parts": ["embed=q8_0"]}})",
+       "give `type`"},
+      {R"({"kind": "tokenize", "params": {"tokenizer": "byte"}})", "give the text one way"},
+      {R"({"kind": "tokenize", "in": {"text": "text"}})", "needs the port `model`"},
+      {R"({"kind": "quantize", "in": {"model": "model"}})",
+       "one of the port `precision` and the parameter `type`"},
+      {R"({"kind": "quantize", "in": {"model": "model"}, "params": {"type": "q8_0"}})", ""},
+      {R"({"kind": "precision", "in": {"model": "model", "parent": "model", "scores": ["types"]},
+          "params": {"max": {"file_mib": 1}}})",
+       "give `like`, or no parent"},
+      {R"({"kind": "bisect", "in": {"scores": ["scores"], "costs": "costs", "previous": "choice"},
+          "params": {"loss": {"kl": 0.1}}})",
+       "`previous` and `evaluation` belong together"}};
+  for (const auto& [node, complaint] : expected) {
+    if (complaint.empty())
+      EXPECT_EQ(complaints(node), "") << node;
+    else
+      EXPECT_THAT(complaints(node), testing::HasSubstr(complaint)) << node;
   }
 }
 

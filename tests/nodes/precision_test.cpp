@@ -282,10 +282,6 @@ TEST_F(PrecisionFileTest, AFileMayBeAsLargeAsTheParents) {
   EXPECT_GT(like_parent, own);
   EXPECT_LE(like_parent * 1048576,
             static_cast<double>(ExportGguf(parent_, folder_ / "parent.gguf", "q5_0")));
-  params.like.clear();
-  params.max = {{"file_mib", "70%"}};
-  EXPECT_THAT(ErrorOf([&] { (void)RunPrecision(params, inputs, context_); }),
-              HasSubstr("give `like`, or no parent"));
 }
 
 TEST_F(PrecisionFileTest, EvaluationsSayTheSizeOfTheFile) {
@@ -313,10 +309,6 @@ TEST_F(PrecisionFileTest, SomePartsMayDifferFromTheType) {
             static_cast<double>(ExportGguf(untied_, folder_ / "m.gguf", "f16", {}, types)));
   EXPECT_TRUE(made.model.head.equal(StoredAs(untied_.model, types).head));
   EXPECT_TRUE(made.model.embedding.equal(untied_.model.embedding.to(at::kHalf).to(at::kFloat)));
-  params.type.clear();
-  inputs.Add("precision", "x", precision_);
-  EXPECT_THAT(ErrorOf([&] { (void)RunQuantize(params, inputs, context_); }),
-              HasSubstr("give `type`"));
 }
 
 TEST_F(PrecisionFileTest, FormatsWithoutSuchTypesRefuse) {
