@@ -35,19 +35,18 @@ struct Facts {
   int64_t vocab = 0;                 // tokens: of a byte tokenizer
   double questions = 0;              // tasks
   int64_t layer = 0;                 // a block
+  bool is_users = false;             // a checkpoint: its tensors lie in a file of the user's
   std::optional<VariantSpec> spec;
 
   [[nodiscard]] double tokens() const { return sequences * length; }
 };
 
 // Figures of experience, where counting ends.
-constexpr double kDiskBytesPerS = 300e6;    // read or written, converted and digested
-constexpr double kTextBytesPerS = 4e6;      // tokenized
-constexpr double kBytesPerToken = 4.2;      // of a subword tokenizer, English text
-constexpr double kBytesPerStory = 740;      // of synthetic_text
-constexpr double kTokensPerQuestion = 130;  // of the usual tasks, choices after a shared context
-// Products of whole models with gradients are that much slower.
-constexpr double kGlobalTraining = 2;
+constexpr double kDiskBytesPerS = 300e6;     // read or written, converted and digested
+constexpr double kTextBytesPerS = 4e6;       // tokenized
+constexpr double kBytesPerToken = 4.2;       // of a subword tokenizer, English text
+constexpr double kBytesPerStory = 740;       // of synthetic_text
+constexpr double kTokensPerQuestion = 130;   // of the usual tasks, choices after a shared context
 constexpr double kSmall_s = 0.1;             // kinds that only look at tables
 constexpr double kTrainedCopies = 4;         // weights, gradients, two moments
 constexpr double kVariantsOfASubBlock = 6;   // that share what the parent answers
@@ -138,7 +137,8 @@ void AddProducts(double flops, const ModelConfig& config, const std::string& com
 }
 
 // A checkpoint that a step writes without much else.
-Workload Written(const Facts& model) {
+Workload Written(Facts model) {
+  model.is_users = false;
   Workload work = Known(model);
   work.disk_bytes = WeightBytes(*model.model);
   work.host_s = work.disk_bytes / kDiskBytesPerS;
@@ -155,6 +155,8 @@ Workload Of(const LoadModelParams& p, const Ports&) {
     return {};  // the step itself says what is wrong
   }
   Workload work = Written(facts);
+  facts.is_users = true;
+  work.facts = std::make_shared<const Facts>(facts);
   work.disk_bytes = work.shared_bytes = 0;  // the weights stay where they are
   work.memory_bytes = 4 * Double(facts.model->vocab_size) * Double(facts.model->hidden_size);
   return work;
@@ -416,7 +418,9 @@ Workload Of(const GkdParams& p, const Ports& ports) {
               *tokens = ports.Get("tokens");
   if (teacher == nullptr || student == nullptr || tokens == nullptr) return {};
   const ModelConfig& config = *student->model;
-  Workload work = Known(*student);
+  Facts made = *student;
+  made.is_users = false;
+  Workload work = Known(std::move(made));
   const Facts* states = ports.Get("activations");
   const bool has_words = ports.Has("teacher_logits");
   const bool is_stored =
@@ -426,10 +430,9 @@ Workload Of(const GkdParams& p, const Ports& ports) {
   const double heads = (has_words ? 2 : 3) + (share.head ? 1 : 0);
   const double head = HeadFlops(config) * (p.kl_weight > 0 || p.lm_weight > 0 ? heads : 0);
   const double blocks = BlockFlops(config, tokens->length);
-  AddProducts(
-      kGlobalTraining * trained *
-          (blocks + BackwardFlops(share, config, tokens->length) + head + (is_stored ? 0 : blocks)),
-      config, p.compute, work);
+  AddProducts(trained * (blocks + BackwardFlops(share, config, tokens->length) + head +
+                         (is_stored ? 0 : blocks)),
+              config, p.compute, work);
   work.disk_bytes = WeightBytes(config);
   static const int cores = AvailableCores();
   DistillationShape shape =
@@ -449,8 +452,9 @@ Workload Of(const EvaluateParams& p, const Ports& ports) {
   Workload work = Known({});
   const double seen =
       p.positions > 0 ? std::min(tokens->tokens(), Double(p.positions)) : tokens->tokens();
+  // The parent's states are computed once for all its children.
   const double models = ports.Has("parent") ? 2 : 1;
-  double flops = models * seen * (BlockFlops(config, tokens->length) + HeadFlops(config));
+  double flops = seen * (BlockFlops(config, tokens->length) + models * HeadFlops(config));
   if (tasks != nullptr) {
     flops += tasks->questions * kTokensPerQuestion * BlockFlops(config, kTokensPerQuestion);
   }
@@ -491,8 +495,15 @@ Workload Of(const ExportParams&, const Ports& ports) {
 }
 
 Workload Of(const AssembleParams&, const Ports& ports) {
+  constexpr double kReplaced = 0.25;  // of all blocks' weights; how much the search decides
   const Facts* parent = ports.Get("parent");
-  return parent == nullptr ? Workload() : Written(*parent);
+  if (parent == nullptr) return {};
+  Workload work = Written(*parent);
+  if (!parent->is_users) return work;
+  // It refers to the file for all but the blocks that were chosen.
+  work.disk_bytes = kReplaced * 4 * Double(CountBlockParameters(*parent->model));
+  work.host_s = work.disk_bytes / kDiskBytesPerS;
+  return work;
 }
 
 template <class P>

@@ -275,8 +275,14 @@ TEST(WorkloadsTest, ShapesComeFromCheckpointsAndWhatIsMissingIsNotKnown) {
   const Workload loaded = Load("load_model", params, {});
   EXPECT_EQ(loaded.disk_bytes, 0) << "the weights stay in the file";
   EXPECT_EQ(loaded.memory_bytes, 4.0 * 49152 * 576) << "the largest tensor";
-  EXPECT_EQ(Load("assemble", AssembleParams(), {{"parent", &loaded}}).disk_bytes, 4 * 134'515'008.0)
-      << "at most: all is new";
+  const Workload child = Load("assemble", AssembleParams(), {{"parent", &loaded}});
+  EXPECT_EQ(child.disk_bytes, 106'202'880.0) << "a quarter of the blocks, in fp32";
+  const Inputs models = {{"teacher", &loaded}, {"student", &child}, {"tokens", &small.tokens}};
+  const Workload student = Load("gkd", GkdParams(), models);
+  EXPECT_EQ(student.disk_bytes, 4 * 134'515'008.0);
+  EXPECT_EQ(Load("assemble", AssembleParams(), {{"parent", &student}}).disk_bytes,
+            student.disk_bytes)
+      << "of what the store has all is written again";
 }
 
 }  // namespace
