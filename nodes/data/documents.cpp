@@ -254,7 +254,8 @@ class Mixture final : public DocumentReader {
   uint64_t bytes_ = 0;
 };
 
-/// The files of a text that lie in a folder, by name.
+/// The files of a text that lie in a folder, by name; not the hidden ones, which other programs
+/// leave there.
 std::vector<std::string> FilesOf(const std::string& path) {
   std::error_code failure;
   if (!fs::is_directory(path, failure)) return {path};
@@ -262,7 +263,9 @@ std::vector<std::string> FilesOf(const std::string& path) {
   for (fs::directory_iterator it(path, failure), end; !failure && it != end;
        it.increment(failure)) {
     const std::string extension = it->path().extension().string();
-    if (it->is_regular_file(failure) && (extension == ".txt" || extension == kJsonLines))
+    const bool is_hidden = it->path().filename().string().starts_with('.');
+    if (!is_hidden && it->is_regular_file(failure) &&
+        (extension == ".txt" || extension == kJsonLines))
       files.push_back(it->path().string());
   }
   if (failure) throw Error(fmt::format("{}: cannot list the folder: {}", path, failure.message()));

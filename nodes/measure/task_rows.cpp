@@ -119,13 +119,18 @@ bool Fits(std::string_view name, std::string_view pattern,
   return false;
 }
 
-// Names of all files below `folder`, relative to it, sorted.
+// Names of all files below `folder`, relative to it, sorted; not of hidden ones, which other
+// programs leave there, nor in hidden folders.
 std::vector<std::string> FilesBelow(const fs::path& folder) {
   std::vector<std::string> names;
   std::error_code failure;
   for (fs::recursive_directory_iterator it(folder, failure), end; !failure && it != end;
-       it.increment(failure))
-    if (it->is_regular_file()) names.push_back(it->path().lexically_relative(folder).string());
+       it.increment(failure)) {
+    const bool is_hidden = it->path().filename().string().starts_with('.');
+    if (is_hidden && it->is_directory()) it.disable_recursion_pending();
+    if (!is_hidden && it->is_regular_file())
+      names.push_back(it->path().lexically_relative(folder).string());
+  }
   if (failure) throw Error(fmt::format("{}: {}", folder.string(), failure.message()));
   std::sort(names.begin(), names.end());
   return names;

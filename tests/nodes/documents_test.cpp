@@ -136,6 +136,7 @@ TEST_F(DocumentsTest, AFolderIsItsTextFiles) {
   Write("texts/b.txt", "b");
   Write("texts/a.jsonl", "{\"text\": \"a\"}");
   Write("texts/README.md", "no text");
+  Write("texts/._b.txt", "\x05\x16\x07");  // as another system leaves beside its files
   EXPECT_THAT(Texts(*MixDocuments({folder_ / "texts"}, {}, kSeparator)),
               testing::UnorderedElementsAre("a", "b"));
   const std::string digest = DigestText(folder_ / "texts");

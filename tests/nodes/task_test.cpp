@@ -100,6 +100,14 @@ TEST_F(TaskFolderTest, RowsBecomeQuestions) {
             (std::vector<int64_t>{1, 7}));
 }
 
+TEST_F(TaskFolderTest, HiddenFilesAreNoRows) {
+  const std::string row = "{\"question\": \"2+2?\", \"choices\": [\"3\", \"4\"], \"answer\": 1}\n";
+  Write("t/a.jsonl", row);
+  Write("t/._a.jsonl", "no row");
+  Write("t/.cache/b.jsonl", row);
+  EXPECT_EQ(Load(R"({"context": "{question}"})").items.size(), 1);
+}
+
 TEST_F(TaskFolderTest, AChoiceMayStandInTheContext) {
   Write("t/a.jsonl", R"({"s": "I liked the _ more.", "choices": ["cat", "dog"], "answer": 0})");
   const Task task =
