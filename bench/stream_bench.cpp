@@ -2,11 +2,15 @@
 // bytes: seconds, processor seconds, the rate as a share of cp's in the same round, and the peak of
 // anonymous memory. The checkpoint has the shape of Llama-3.1-8B, bf16, with as many layers as are
 // wanted (32 make 16 GB) and random values over and over. FOLDER is made, takes twice the bytes of
-// the checkpoint, and is removed; with 0 rounds FOLDER/model is left, for others.
+// the checkpoint, and is removed; with 0 rounds FOLDER/model is left, for others. Whatever was
+// written last pushes others out of the page cache, so every measurement begins alike: "cold", with
+// nothing of the checkpoint in it, or "warm", with what fits.
 //
-//   build/stream_bench FOLDER [LAYERS [ROUNDS]]
+//   build/stream_bench FOLDER [LAYERS [ROUNDS [cold|warm]]]
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -26,6 +30,7 @@
 
 #include "apps/machine/blas_kernel.h"
 #include "io/error.h"
+#include "io/file.h"
 #include "io/ggml_types.h"
 #include "model/files/checkpoint.h"
 #include "model/files/gguf_checkpoint.h"
@@ -188,14 +193,29 @@ void CheckRoom(const fs::path& folder, const ModelConfig& config, int64_t rounds
                             folder.string(), free / kMib, wanted / kMib));
 }
 
-void Bench(const fs::path& folder, int64_t layers, int64_t rounds) {
+void Run(const std::string& command) {
+  if (std::system(command.c_str()) != 0) throw Error("failed: " + command);
+}
+
+// The disk has the files, and the page cache all that fits, or nothing, of them.
+void BeginAlike(const std::string& folder, bool is_warm) {
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const Descriptor file = OpenPlainFile(entry.path().string(), O_RDONLY);
+    const bool is_done = file.get() >= 0 && ::fdatasync(file.get()) == 0 &&
+                         ::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED) == 0;
+    if (!is_done) throw Error(entry.path().string() + ": cannot be taken out of the page cache");
+  }
+  if (is_warm) Run(fmt::format("cat '{}'/* > /dev/null", folder));
+}
+
+void Bench(const fs::path& folder, int64_t layers, int64_t rounds, bool is_warm) {
   const ModelConfig config = Llama8B(layers);
   CheckRoom(folder, config, rounds);
   const std::string source = folder / "model", out = folder / "out";
   WriteSource(source, config);
   const double mib = FolderMib(source);
-  fmt::print("{} layers, {:.0f} MiB, the largest tensor {:.0f} MiB\n", layers, mib,
-             LargestMib(config));
+  fmt::print("{} layers, {:.0f} MiB, the largest tensor {:.0f} MiB, {}\n", layers, mib,
+             LargestMib(config), is_warm ? "warm" : "cold");
   const auto save_as = [&](DType type) {
     ModelWeights model = OpenCheckpoint(source);
     model.config.stored_dtype = type;
@@ -203,15 +223,14 @@ void Bench(const fs::path& folder, int64_t layers, int64_t rounds) {
   };
   double cp_s = 0;  // of this round
   const auto measure = [&](const char* what, int who, const std::function<void()>& work) {
+    BeginAlike(source, is_warm);
     const double seconds = Measure(what, mib, cp_s, who, work);
     fs::remove_all(out);
     return seconds;
   };
   for (int64_t round = 0; round < rounds; ++round) {
-    cp_s = measure("cp", RUSAGE_CHILDREN, [&] {
-      const std::string command = fmt::format("cp -r --reflink=never '{}' '{}'", source, out);
-      if (std::system(command.c_str()) != 0) throw Error("cp failed");
-    });
+    cp_s = measure("cp", RUSAGE_CHILDREN,
+                   [&] { Run(fmt::format("cp -r --reflink=never '{}' '{}'", source, out)); });
     measure("folder, bf16 as it is", RUSAGE_SELF, [&] { save_as(DType::kBF16); });
     measure("folder, bf16 to f16", RUSAGE_SELF, [&] { save_as(DType::kF16); });
     measure("GGUF, bf16 as it is", RUSAGE_SELF, [&] {
@@ -226,15 +245,17 @@ void Bench(const fs::path& folder, int64_t layers, int64_t rounds) {
 
 int main(int argc, char** argv) {
   puzzle::RestartUnlessBlasPrepared(argv);
-  if (argc < 2 || std::filesystem::exists(argv[1])) {
-    fmt::print(stderr, "stream_bench FOLDER [LAYERS [ROUNDS]]: FOLDER must not be there\n");
+  const std::string state = argc > 4 ? argv[4] : "cold";
+  if (argc < 2 || std::filesystem::exists(argv[1]) || (state != "cold" && state != "warm")) {
+    fmt::print(stderr,
+               "stream_bench FOLDER [LAYERS [ROUNDS [cold|warm]]]: FOLDER must not be there\n");
     return 2;
   }
   const int64_t layers = argc > 2 ? std::atoll(argv[2]) : 2;
   const int64_t rounds = argc > 3 ? std::atoll(argv[3]) : 3;
   int status = 0;
   try {
-    puzzle::Bench(argv[1], layers, rounds);
+    puzzle::Bench(argv[1], layers, rounds, state == "warm");
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}\n", error.what());
     status = 1;

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "io/half.h"
 #include "io/safetensors.h"
 
 // Compiled with -ffp-contract=off (CMakeLists.txt): a product and the sum after it are each
@@ -56,15 +57,11 @@ void FromF32(Bytes data, size_t blocks, float* out) {
 }
 
 void FromF16(Bytes data, size_t blocks, float* out) {
-  ForEachBlock<2, 1>(data, blocks, out, [](Bytes at, float* value) { *value = Half(at); });
+  WidenF16(data, {out, blocks});
 }
 
 void FromBf16(Bytes data, size_t blocks, float* out) {
-  ForEachBlock<2, 1>(data, blocks, out, [](Bytes at, float* value) {
-    uint16_t bits = 0;
-    std::memcpy(&bits, at, sizeof(bits));
-    *value = F32FromBF16(bits);
-  });
+  WidenBF16(data, {out, blocks});
 }
 
 void FromQ4_0(Bytes data, size_t blocks, float* out) {
@@ -264,15 +261,11 @@ void ToF32(const float* values, size_t blocks, unsigned char* out) {
 }
 
 void ToF16(const float* values, size_t blocks, unsigned char* out) {
-  ForEachBlockOf<2, 1>(values, blocks, out,
-                       [](const float* value, unsigned char* at) { Put(*value, at); });
+  NarrowToF16({values, blocks}, out);
 }
 
 void ToBf16(const float* values, size_t blocks, unsigned char* out) {
-  ForEachBlockOf<2, 1>(values, blocks, out, [](const float* value, unsigned char* at) {
-    const uint16_t bits = BF16FromF32(*value);
-    std::memcpy(at, &bits, sizeof(bits));
-  });
+  NarrowToBF16({values, blocks}, out);
 }
 
 /// Elements in steps around zero: the largest in magnitude is -`kZero` steps, and the other end of

@@ -11,9 +11,12 @@
 #include <set>
 #include <type_traits>
 
+#include "io/append_rows.h"
 #include "io/error.h"
 #include "io/file.h"
+#include "io/finite.h"
 #include "io/utf8.h"
+#include "io/write_behind.h"
 
 namespace puzzle {
 namespace {
@@ -119,6 +122,14 @@ uint64_t BytesOf(const GgufTensorToWrite& tensor, const std::string& where) {
   return elements / tensor.type->block_elements * tensor.type->block_bytes;
 }
 
+/// The type of our arrays that has the bytes of `type`.
+std::optional<DType> ArrayTypeOf(const GgmlType& type) {
+  if (type.name == "F32") return DType::kF32;
+  if (type.name == "F16") return DType::kF16;
+  if (type.name == "BF16") return DType::kBF16;
+  return std::nullopt;
+}
+
 }  // namespace
 
 struct GgufWriter::State {
@@ -129,22 +140,25 @@ struct GgufWriter::State {
   size_t next = 0;       // tensor
   size_t elements = 0;   // of it that are written
   std::optional<AtomicFile> file;
-  std::vector<unsigned char> blocks;  // of a piece
-  std::vector<float> read_back;       // the values that a piece of blocks stands for
+  std::optional<WriteBehind> out;  // into it
+  std::vector<float> read_back;    // the values that a piece of blocks stands for
 
   [[nodiscard]] std::string Where(const GgufTensorToWrite& tensor) const {
     return fmt::format("{}: tensor {}", path, tensor.name);
   }
   void MakeHeader(const GgufMetadata& metadata);
   void Put(const void* data, size_t bytes) {
-    file->Append(data, bytes);
+    out->Append(data, bytes);
     written += bytes;
   }
   void Pad() {
     constexpr char kZeros[kAlignment] = {};
     Put(kZeros, Aligned(written) - written);
   }
-  void PutPiece(const GgufTensorToWrite& tensor, std::span<const float> values, size_t first);
+  /// Puts whole blocks of values to `blocks`; `first` is the element of the tensor with which they
+  /// begin.
+  void Quantise(const GgufTensorToWrite& tensor, std::span<const float> values, size_t first,
+                unsigned char* blocks);
   /// The tensor that `count` elements go to. They come next.
   const GgufTensorToWrite& Expect(size_t count) const;
   /// They came.
@@ -181,27 +195,21 @@ void GgufWriter::State::MakeHeader(const GgufMetadata& metadata) {
   }
 }
 
-/// `first` is the element of the tensor with which `values` begin.
-void GgufWriter::State::PutPiece(const GgufTensorToWrite& tensor, std::span<const float> values,
-                                 size_t first) {
+void GgufWriter::State::Quantise(const GgufTensorToWrite& tensor, std::span<const float> values,
+                                 size_t first, unsigned char* blocks) {
   const GgmlType& type = *tensor.type;
   const size_t count = values.size() / type.block_elements;
-  const auto refuse = [&](size_t i, const char* what) {
+  const auto refuse = [&](size_t i, const std::string& what) {
     throw Error(fmt::format("{}: element {} is {}{}", Where(tensor), first + i, values[i], what));
   };
-  for (size_t i = 0; i < values.size(); ++i)
-    if (!std::isfinite(values[i])) [[unlikely]]
-      refuse(i, "; a number is needed");
-  blocks.resize(count * type.block_bytes);
-  type.quantise(values.data(), count, blocks.data());
-  if (type.block_bytes < sizeof(float) * type.block_elements) {  // narrower than what it came from
-    read_back.resize(values.size());
-    type.dequantise(blocks.data(), count, read_back.data());
-    for (size_t i = 0; i < values.size(); ++i)
-      if (!std::isfinite(read_back[i])) [[unlikely]]
-        refuse(i, fmt::format(", too large for {}", type.name).c_str());
-  }
-  Put(blocks.data(), blocks.size());
+  if (const size_t bad = FirstNotFinite(values); bad < values.size())
+    refuse(bad, "; a number is needed");
+  type.quantise(values.data(), count, blocks);
+  if (type.block_bytes >= sizeof(float) * type.block_elements) return;  // as wide as they were
+  read_back.resize(values.size());
+  type.dequantise(blocks, count, read_back.data());
+  if (const size_t bad = FirstNotFinite(read_back); bad < values.size())
+    refuse(bad, fmt::format(", too large for {}", type.name));
 }
 
 uint64_t GgufWriter::TensorBytes(const GgufTensorToWrite& tensor) {
@@ -226,6 +234,7 @@ GgufWriter::GgufWriter(const std::string& path, const GgufMetadata& metadata,
   state_->tensors = std::move(tensors);
   state_->MakeHeader(metadata);
   state_->file.emplace(path);
+  state_->out.emplace(*state_->file);
   state_->Put(state_->header.data(), state_->header.size());
   state_->header = {};
   state_->Pad();
@@ -253,26 +262,40 @@ void GgufWriter::State::Took(size_t count) {
 }
 
 void GgufWriter::Append(std::span<const float> values) {
-  const GgufTensorToWrite& tensor = state_->Expect(values.size());
-  const size_t piece = kPieceBlocks * tensor.type->block_elements;
-  for (size_t first = 0; first < values.size(); first += piece)
-    state_->PutPiece(tensor, values.subspan(first, std::min(piece, values.size() - first)),
-                     state_->elements + first);
-  state_->Took(values.size());
+  State& state = *state_;
+  const GgufTensorToWrite& tensor = state.Expect(values.size());
+  const GgmlType& type = *tensor.type;
+  const size_t piece = kPieceBlocks * type.block_elements;
+  for (size_t first = 0; first < values.size(); first += piece) {
+    const auto own = values.subspan(first, std::min(piece, values.size() - first));
+    const size_t bytes = own.size() / type.block_elements * type.block_bytes;
+    state.Quantise(tensor, own, state.elements + first, state.out->Room(bytes));
+    state.out->Took(bytes);
+    state.written += bytes;
+  }
+  state.Took(values.size());
 }
 
-void GgufWriter::AppendBlocks(std::span<const unsigned char> blocks) {
-  PUZZLE_CHECK(state_->next < state_->tensors.size(), "more tensors than announced");
-  const GgmlType& type = *state_->tensors[state_->next].type;
-  PUZZLE_CHECK(blocks.size() % type.block_bytes == 0, "a part of a block");
-  const size_t count = blocks.size() / type.block_bytes * type.block_elements;
-  (void)state_->Expect(count);
-  state_->Put(blocks.data(), blocks.size());
-  state_->Took(count);
+void GgufWriter::AppendRows(RowsToWrite& rows) {
+  State& state = *state_;
+  PUZZLE_CHECK(state.next < state.tensors.size(), "more tensors than announced");
+  const Shape& shape = state.tensors[state.next].shape;
+  const auto count = static_cast<size_t>(NumElements(shape));
+  const GgufTensorToWrite& tensor = state.Expect(count);
+  const GgmlType& type = *tensor.type;
+  const auto quantise = [&](std::span<const float> values, int64_t first, unsigned char* blocks) {
+    state.Quantise(tensor, values, static_cast<size_t>(first), blocks);
+  };
+  puzzle::AppendRows(rows, shape,
+                     {ArrayTypeOf(type), type.block_elements, type.block_bytes, quantise},
+                     *state.out);
+  state.written += count / type.block_elements * type.block_bytes;
+  state.Took(count);
 }
 
 uint64_t GgufWriter::Commit() {
   PUZZLE_CHECK(state_->next == state_->tensors.size(), "fewer tensors than announced");
+  state_->out->Finish();
   state_->file->Sync();
   state_->file->Commit();
   return state_->written;

@@ -14,6 +14,8 @@
 
 namespace puzzle {
 
+class RowsToWrite;  // io/safetensors.h
+
 /// In the order of the file. Integers become u32, lists of them i32, numbers and lists of them f32:
 /// what llama.cpp expects wherever a key has a choice.
 using GgufMetadata = std::vector<std::pair<std::string, GgufValue>>;
@@ -49,8 +51,9 @@ class GgufWriter {
   /// does. Throws Error, naming it, for NaN, infinity, and finite values that are too large for its
   /// type. REQUIRES: not more values than the tensor still has to get.
   void Append(std::span<const float> values);
-  /// The same of values that are at hand as blocks of its type, and were checked.
-  void AppendBlocks(std::span<const unsigned char> blocks);
+  /// The next tensor whole, by rows; what they have at hand as elements of its type, and checked,
+  /// is not converted. Throws Error as `rows` does as well.
+  void AppendRows(RowsToWrite& rows);
   /// Waits for the disk and gives the file its name, replacing one that is there. Returns its
   /// bytes. REQUIRES: all tensors are written.
   uint64_t Commit();

@@ -16,6 +16,7 @@
 #include "io/file.h"
 #include "io/fingerprint.h"
 #include "io/finite.h"
+#include "io/half.h"
 #include "io/json_text.h"
 #include "io/pieces.h"
 #include "io/safetensors_header.h"
@@ -27,16 +28,26 @@ namespace fs = std::filesystem;
 
 static_assert(std::endian::native == std::endian::little, "safetensors holds little-endian bytes");
 
-/// Reads elements of type T from `first` on and writes `convert` of each to `out`.
-template <typename T, typename Convert>
+/// Reads elements of `width` bytes from `first` on; `convert` puts some of them into their part of
+/// `out`.
+template <typename Convert>
 void ReadConverted(const InputFile& file, const SafetensorsTensor& tensor, uint64_t first,
-                   std::span<float> out, Convert convert) {
-  float* to = out.data();
-  ForEachPiece(file, tensor.offset + first * sizeof(T), out.size() * sizeof(T), sizeof(T),
+                   std::span<float> out, size_t width, Convert convert) {
+  size_t done = 0;
+  ForEachPiece(file, tensor.offset + first * width, out.size() * width, width,
                [&](const unsigned char* data, size_t bytes) {
-                 const auto* elements = reinterpret_cast<const T*>(data);
-                 to = std::transform(elements, elements + bytes / sizeof(T), to, convert);
+                 convert(data, out.subspan(done, bytes / width));
+                 done += bytes / width;
                });
+}
+
+/// As such a `convert`, one element of type T after another.
+template <typename T, typename One>
+auto OneByOne(One one) {
+  return [one](const unsigned char* data, std::span<float> out) {
+    const auto* elements = reinterpret_cast<const T*>(data);
+    std::transform(elements, elements + out.size(), out.begin(), one);
+  };
 }
 
 /// The first of some elements with all bits of `exponent`, which NaN and infinity have; `count`
@@ -203,14 +214,14 @@ void SafetensorsReader::State::ReadElements(const Entry& entry, uint64_t first,
   if (tensor.dtype == DType::kF32) {
     file.ReadAt(tensor.offset + first * sizeof(float), out.data(), out.size_bytes());
   } else if (tensor.dtype == DType::kBF16) {
-    ReadConverted<uint16_t>(file, tensor, first, out,
-                            [](uint16_t bits) { return F32FromBF16(bits); });
+    ReadConverted(file, tensor, first, out, sizeof(uint16_t), WidenBF16);
   } else if (tensor.dtype == DType::kF16) {
-    ReadConverted<uint16_t>(file, tensor, first, out, F32FromF16);
+    ReadConverted(file, tensor, first, out, sizeof(uint16_t), WidenF16);
   } else if (tensor.dtype == DType::kF64) {
-    ReadConverted<double>(file, tensor, first, out, [](double v) { return static_cast<float>(v); });
+    ReadConverted(file, tensor, first, out, sizeof(double),
+                  OneByOne<double>([](double v) { return static_cast<float>(v); }));
   } else if (tensor.dtype_name == "F8_E4M3") {
-    ReadConverted<uint8_t>(file, tensor, first, out, F32FromE4M3);
+    ReadConverted(file, tensor, first, out, sizeof(uint8_t), OneByOne<uint8_t>(F32FromE4M3));
   } else {
     throw Failure(entry, fmt::format("dtype {} is not floating point that we read (F32, F16, BF16, "
                                      "F64, F8_E4M3)",

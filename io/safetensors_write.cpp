@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -11,11 +11,14 @@
 #include <system_error>
 #include <utility>
 
+#include "io/append_rows.h"
 #include "io/error.h"
 #include "io/file.h"
+#include "io/half.h"
 #include "io/json_text.h"
 #include "io/safetensors.h"
 #include "io/safetensors_header.h"
+#include "io/write_behind.h"
 
 namespace puzzle {
 namespace {
@@ -23,8 +26,6 @@ namespace {
 namespace fs = std::filesystem;
 
 using Tensors = std::vector<const TensorToWrite*>;
-
-constexpr int64_t kPieceElements = 1 << 20;
 
 void Check(const std::error_code& error, const fs::path& path, const char* doing) {
   if (error) throw Error(fmt::format("{}: cannot {}: {}", path.string(), doing, error.message()));
@@ -85,64 +86,58 @@ std::string Header(const Tensors& tensors) {
   return std::string(reinterpret_cast<const char*>(&length), sizeof(length)) + text;
 }
 
-/// Some rows of a tensor.
-struct Piece {
-  const TensorToWrite& tensor;
-  int64_t first = 0;  // its first element
-  std::span<const float> values;
+/// Values that are in memory.
+class ValuesInMemory final : public RowsToWrite {
+ public:
+  explicit ValuesInMemory(const TensorToWrite& tensor)
+      : data_(tensor.data),
+        columns_(tensor.shape.empty() ? 1 : NumElements(tensor.shape) / tensor.shape.front()) {}
+  bool ReadStored(int64_t first, int64_t count, DType type, void* out) override {
+    if (type != DType::kF32) return false;
+    ReadValues(first, count, static_cast<float*>(out));
+    return true;
+  }
+  void ReadValues(int64_t first, int64_t count, float* out) override {
+    std::copy_n(data_ + first * columns_, count * columns_, out);
+  }
+
+ private:
+  const float* data_;
+  int64_t columns_;
 };
 
-/// Appends the elements as 16-bit values. Infinity may be stored, but not arise.
-void AppendConverted(AtomicFile& file, const Piece& piece, uint16_t (*narrow)(float),
-                     float (*widen)(uint16_t)) {
-  std::vector<uint16_t> converted(piece.values.size());
-  for (size_t i = 0; i < converted.size(); ++i) {
-    const float value = piece.values[i];
-    converted[i] = narrow(value);
-    if (std::isinf(widen(converted[i])) && std::isfinite(value)) [[unlikely]] {
-      throw Error(fmt::format("tensor '{}': element {} is {}, too large for {}", piece.tensor.name,
-                              piece.first + static_cast<int64_t>(i), value,
-                              DTypeName(piece.tensor.stored)));
-    }
-  }
-  file.Append(converted.data(), converted.size() * sizeof(uint16_t));
+/// Infinity may be stored, but not arise.
+void CheckNoneIsTooLarge(const TensorToWrite& tensor, std::span<const float> values, int64_t first,
+                         size_t too_large) {
+  if (too_large == values.size()) return;
+  throw Error(fmt::format("tensor '{}': element {} is {}, too large for {}", tensor.name,
+                          first + static_cast<int64_t>(too_large), values[too_large],
+                          DTypeName(tensor.stored)));
 }
 
-void AppendPiece(AtomicFile& file, const Piece& piece) {
-  switch (piece.tensor.stored) {
-    case DType::kF16:
-      return AppendConverted(file, piece, F16FromF32, F32FromF16);
-    case DType::kBF16:
-      return AppendConverted(file, piece, BF16FromF32, F32FromBF16);
-    default:
-      return file.Append(piece.values.data(), piece.values.size_bytes());
-  }
+StoredForm FormOf(const TensorToWrite& tensor) {
+  StoredForm form;
+  form.array_type = tensor.stored;
+  form.block_bytes = ElementSize(tensor.stored);
+  form.convert = [&tensor](std::span<const float> values, int64_t first, unsigned char* out) {
+    if (tensor.stored == DType::kF16) {
+      CheckNoneIsTooLarge(tensor, values, first, FirstTooLargeForF16(values));
+      NarrowToF16(values, out);
+    } else if (tensor.stored == DType::kBF16) {
+      CheckNoneIsTooLarge(tensor, values, first, FirstTooLargeForBF16(values));
+      NarrowToBF16(values, out);
+    } else {
+      std::memcpy(out, values.data(), values.size_bytes());
+    }
+  };
+  return form;
 }
 
-void AppendTensor(AtomicFile& file, const TensorToWrite& tensor) {
-  const int64_t elements = NumElements(tensor.shape);
-  if (elements == 0) return;
-  const int64_t all_rows = tensor.shape.empty() ? 1 : tensor.shape.front();
-  const int64_t columns = elements / all_rows;
-  const int64_t piece_rows = std::max<int64_t>(1, kPieceElements / columns);
-  std::vector<char> stored;
-  std::vector<float> values;
-  for (int64_t row = 0; row < all_rows; row += piece_rows) {
-    const int64_t rows = std::min(piece_rows, all_rows - row);
-    const auto count = static_cast<size_t>(rows * columns);
-    if (tensor.rows == nullptr) {
-      AppendPiece(file, {tensor, row * columns, {tensor.data + row * columns, count}});
-      continue;
-    }
-    stored.resize(count * ElementSize(tensor.stored));
-    if (tensor.rows->ReadStored(row, rows, tensor.stored, stored.data())) {
-      file.Append(stored.data(), stored.size());
-      continue;
-    }
-    values.resize(count);
-    tensor.rows->ReadValues(row, rows, values.data());
-    AppendPiece(file, {tensor, row * columns, values});
-  }
+void AppendTensor(WriteBehind& out, const TensorToWrite& tensor) {
+  if (NumElements(tensor.shape) == 0) return;
+  if (tensor.rows != nullptr) return AppendRows(*tensor.rows, tensor.shape, FormOf(tensor), out);
+  ValuesInMemory rows(tensor);
+  AppendRows(rows, tensor.shape, FormOf(tensor), out);
 }
 
 void WriteFile(const fs::path& path, Tensors tensors) {
@@ -153,8 +148,12 @@ void WriteFile(const fs::path& path, Tensors tensors) {
   });
   AtomicFile file(path.string());
   const std::string header = Header(tensors);
-  file.Append(header.data(), header.size());
-  for (const TensorToWrite* tensor : tensors) AppendTensor(file, *tensor);
+  {
+    WriteBehind out(file);
+    out.Append(header.data(), header.size());
+    for (const TensorToWrite* tensor : tensors) AppendTensor(out, *tensor);
+    out.Finish();
+  }
   file.Commit();
 }
 

@@ -19,6 +19,7 @@
 #include "model/files/gguf_checkpoint.h"
 #include "model/files/head_padding.h"
 #include "model/files/hf_config.h"
+#include "model/files/matrix_rows.h"
 #include "model/files/open_checkpoint.h"
 #include "model/files/remote_code.h"
 #include "model/files/stored_heads.h"
@@ -215,30 +216,26 @@ constexpr const char* kHeadName = "lm_head.weight";
 class StoredRows final : public RowsToWrite {
  public:
   // Refers to the model's slots.
-  explicit StoredRows(Stored stored) : stored_(std::move(stored)) {}
+  explicit StoredRows(Stored stored)
+      : stored_(std::move(stored)),
+        is_by_rows_(stored_.parts.size() == 1 && !stored_.transposed && HasRows(slot())) {}
 
   bool ReadStored(int64_t first, int64_t count, DType type, void* out) override {
-    const auto source = IsPlain() ? SourceOf(slot()) : nullptr;
-    const TensorSource::Rows* const rows = source != nullptr ? source->rows() : nullptr;
-    return rows != nullptr && rows->ReadStored(first, count, type, out);
+    return is_by_rows_ && CopyStoredRows(slot(), first, count, type, out);
   }
   void ReadValues(int64_t first, int64_t count, float* out) override {
-    const Tensor rows = Rows(first, count).detach().to(at::kCPU, at::kFloat).contiguous();
+    if (is_by_rows_) return CopyRows(slot(), first, count, out);
+    if (!whole_.defined()) whole_ = ForFile(stored_);
+    const Tensor rows = whole_.narrow(0, first, count);
     std::copy_n(rows.data_ptr<float>(), rows.numel(), out);
+    if (first + count == whole_.size(0)) whole_ = Tensor();  // the last ones
   }
 
  private:
-  [[nodiscard]] bool IsPlain() const { return stored_.parts.size() == 1 && !stored_.transposed; }
   [[nodiscard]] const Tensor& slot() const { return *stored_.parts.front().second; }
-  Tensor Rows(int64_t first, int64_t count) {
-    if (IsPlain() && HasRows(slot())) return RowsInMemory(slot(), first, count);
-    if (!whole_.defined()) whole_ = ForFile(stored_);
-    const Tensor rows = whole_.narrow(0, first, count);
-    if (first + count == whole_.size(0)) whole_ = Tensor();  // the last ones
-    return rows;
-  }
 
   Stored stored_;
+  bool is_by_rows_;
   Tensor whole_;
 };
 

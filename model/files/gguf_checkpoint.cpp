@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <iterator>
 #include <map>
@@ -15,9 +16,11 @@
 #include "io/gguf.h"
 #include "io/gguf_tokenizer.h"
 #include "io/gguf_write.h"
+#include "io/safetensors.h"
 #include "model/files/gguf_config.h"
 #include "model/files/gguf_form.h"
 #include "model/files/gguf_rope.h"
+#include "model/files/matrix_rows.h"
 #include "model/files/open_checkpoint.h"
 #include "model/files/zeros.h"
 #include "model/pch.h"
@@ -133,43 +136,70 @@ Tensor RowsFor(const InGguf& stored) {
   return (parts.size() == 1 ? parts.front() : at::cat(parts)).contiguous();
 }
 
-// The type of our arrays that has the bytes of `type`.
-std::optional<DType> ArrayTypeOf(const GgmlType& type) {
-  if (type.name == "F32") return DType::kF32;
-  if (type.name == "F16") return DType::kF16;
-  if (type.name == "BF16") return DType::kBF16;
-  return std::nullopt;
-}
+// A tensor on its way into a file: by rows where it is there as we have it, but for the order of
+// rows in a head, else as a whole.
+class RowsInGguf final : public RowsToWrite {
+ public:
+  // Refers to the model's slots.
+  explicit RowsInGguf(const InGguf& stored)
+      : stored_(stored),
+        is_by_rows_(stored.parts.size() == 1 && !place().is_plus_one && HasRows(slot())) {}
 
-// The next tensor of the file: some rows at a time where it is there as we have it, without a
-// conversion where our source has its bytes; else as a whole.
-void AppendStored(const InGguf& stored, const GgmlType& type, GgufWriter& writer) {
-  constexpr int64_t kPieceElements = 1 << 20;
-  const auto append = [&](const Tensor& values) {
-    writer.Append({values.data_ptr<float>(), static_cast<size_t>(values.numel())});
-  };
-  const auto& [place, slot] = stored.parts.front();
-  const bool is_plain = stored.parts.size() == 1 && place.rotated == 0 && !place.is_plus_one;
-  if (!is_plain || !HasRows(*slot)) return append(RowsFor(stored));
-  const int64_t all_rows = slot->size(0), columns = slot->size(1);
-  const int64_t piece_rows = std::max<int64_t>(1, kPieceElements / columns);
-  const auto source = SourceOf(*slot);
-  const auto same_type = ArrayTypeOf(type);
-  std::vector<unsigned char> bytes;
-  for (int64_t first = 0; first < all_rows; first += piece_rows) {
-    const int64_t count = std::min(piece_rows, all_rows - first);
-    const TensorSource::Rows* const rows =
-        source != nullptr && same_type ? source->rows() : nullptr;
-    if (rows != nullptr) {
-      bytes.resize(static_cast<size_t>(count * columns) * ElementSize(*same_type));
-      if (rows->ReadStored(first, count, *same_type, bytes.data())) {
-        writer.AppendBlocks(bytes);
-        continue;
-      }
-    }
-    append(RowsInMemory(*slot, first, count).detach().to(at::kCPU, at::kFloat).contiguous());
+  bool ReadStored(int64_t first, int64_t count, DType type, void* out) override {
+    if (!is_by_rows_) return false;
+    const size_t row_bytes = static_cast<size_t>(slot().size(1)) * ElementSize(type);
+    return Gather(first, count, row_bytes, out, [&](int64_t own, int64_t rows, void* to) {
+      return CopyStoredRows(slot(), own, rows, type, to);
+    });
   }
-}
+  void ReadValues(int64_t first, int64_t count, float* out) override {
+    if (!is_by_rows_) return ReadWhole(first, count, out);
+    const size_t row_bytes = static_cast<size_t>(slot().size(1)) * sizeof(float);
+    (void)Gather(first, count, row_bytes, out, [&](int64_t own, int64_t rows, void* to) {
+      CopyRows(slot(), own, rows, static_cast<float*>(to));
+      return true;
+    });
+  }
+
+ private:
+  [[nodiscard]] const GgufPlace& place() const { return stored_.parts.front().first; }
+  [[nodiscard]] const Tensor& slot() const { return *stored_.parts.front().second; }
+  void ReadWhole(int64_t first, int64_t count, float* out) {
+    if (!whole_.defined()) whole_ = RowsFor(stored_);
+    const Tensor rows = whole_.narrow(0, first, count);
+    std::copy_n(rows.data_ptr<float>(), rows.numel(), out);
+    if (first + count == whole_.size(0)) whole_ = Tensor();  // the last ones
+  }
+  // Puts rows [first, first + count) of the file to `out`; `copy` puts rows of ours that follow
+  // each other. What Interleaved does: row 2j + side of a head is our row side * half + j, so that
+  // every other row of a head is one run of ours.
+  template <typename Copy>
+  bool Gather(int64_t first, int64_t count, size_t row_bytes, void* out, Copy copy) {
+    if (place().rotated == 0) return copy(first, count, out);
+    const int64_t dim = slot().size(0) / place().rotated, half = dim / 2, last = first + count;
+    for (int64_t row = first; row < last;) {
+      const int64_t head = row / dim * dim, end = std::min(head + dim, last);
+      for (int64_t side = 0; side < 2; ++side) {
+        const int64_t begin_j = (row - head - side + 1) / 2, end_j = (end - head - side + 1) / 2;
+        if (begin_j == end_j) continue;
+        run_.resize(static_cast<size_t>(end_j - begin_j) * row_bytes);
+        if (!copy(head + side * half + begin_j, end_j - begin_j, run_.data())) return false;
+        const unsigned char* from = run_.data();
+        for (int64_t j = begin_j; j < end_j; ++j, from += row_bytes) {
+          const auto to = static_cast<size_t>(head + 2 * j + side - first);
+          std::memcpy(static_cast<unsigned char*>(out) + to * row_bytes, from, row_bytes);
+        }
+      }
+      row = end;
+    }
+    return true;
+  }
+
+  const InGguf& stored_;
+  bool is_by_rows_;
+  Tensor whole_;
+  std::vector<unsigned char> run_;
+};
 
 // llama.cpp adds nothing behind a linear sub-block.
 void RefuseLinearBias(const Tensor& bias, size_t layer, const char* what) {
@@ -396,9 +426,10 @@ uint64_t SaveGguf(const std::string& path, const ModelWeights& model, const Gguf
   const auto contents = ContentsOf(model, options);
   GgufWriter writer(path, contents->metadata, contents->tensors);
   for (const GgufRopeFactors& factors : contents->rope_factors) writer.Append(factors.factors);
-  const size_t before = contents->tensors.size() - contents->stored.size();
-  for (size_t i = 0; i < contents->stored.size(); ++i)
-    AppendStored(contents->stored[i], *contents->tensors[before + i].type, writer);
+  for (const InGguf& stored : contents->stored) {
+    RowsInGguf rows(stored);
+    writer.AppendRows(rows);
+  }
   return writer.Commit();
 }
 

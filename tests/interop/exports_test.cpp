@@ -15,6 +15,7 @@
 #include "model/families/family.h"
 #include "model/files/checkpoint.h"
 #include "model/files/gguf_checkpoint.h"
+#include "model/files/stored_parts.h"
 #include "model/surgery.h"
 #include "model/transformer.h"
 #include "tests/io/test_files.h"
@@ -105,20 +106,25 @@ std::vector<std::string> Texts() {
   return texts;
 }
 
-void WriteReference(const Export& made) {
-  const int64_t vocab = made.model.config.vocab_size;
-  const Transformer model(made.model);
+/// Writes ids and the logits of `weights` for them; returns the text that follows.
+std::vector<int64_t> WriteLogits(const std::string& folder, const ModelWeights& weights) {
+  const int64_t vocab = weights.config.vocab_size;
+  const Transformer model(weights);
   // Ids of ordinary tokens only, the same for all children of a vocabulary.
   const Tensor ids =
       (at::arange(24, at::kLong) * 37 + 11).remainder(vocab - 3).add(3).view({1, 24});
   const Tensor logits = model.Logits(ids).contiguous();
   const Tensor as_floats = ids.to(at::kFloat);
-  WriteSafetensors(FolderOf(made.name) + "/reference",
+  WriteSafetensors(folder,
                    {{"ids", as_floats.sizes().vec(), as_floats.data_ptr<float>(), DType::kF32},
                     {"logits", logits.sizes().vec(), logits.data_ptr<float>(), DType::kF32}});
+  return Greedy(model, ids);
+}
+
+void WriteReference(const Export& made) {
   nlohmann::ordered_json said;
   said["is_trained"] = made.is_trained;
-  said["greedy"] = Greedy(model, ids);
+  said["greedy"] = WriteLogits(FolderOf(made.name) + "/reference", made.model);
   said["texts"] = nlohmann::ordered_json::array();
   if (!made.tokenizer_files.empty()) {
     const auto tokenizer = MakeTokenizer(made.tokenizer_files);
@@ -155,6 +161,9 @@ void WriteAll(const Export& made) {
     mixed[part.name] = FindWritableGgmlType(types[1 + mixed.size() % (types.size() - 1)]);
   (void)SaveGguf((folder / "mixed.gguf").string(), made.model,
                  {FindWritableGgmlType("F16"), made.name, made.tokenizer_files, mixed});
+  const nlohmann::ordered_json said = {
+      {"greedy", WriteLogits((folder / "reference_mixed").string(), StoredAs(made.model, mixed))}};
+  std::ofstream(folder / "reference_mixed/said.json") << said.dump(1);
 }
 
 /// Weights large enough that every sub-block is seen in the logits, norms and biases that are not

@@ -3,9 +3,13 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <random>
+#include <span>
+#include <vector>
 
+#include "io/half.h"
 #include "io/safetensors.h"
 
 namespace puzzle {
@@ -75,6 +79,65 @@ TEST(HalfTest, NarrowingRoundsToNearestEven) {
     const float small = std::ldexp(value / (std::fabs(value) + 1), static_cast<int>(i % 30) - 27);
     ASSERT_EQ(F16FromF32(small), NearestEven(small, 0x7BFF, F16ByDefinition)) << small;
   }
+}
+
+/// fp32 numbers of every exponent and sign: bounds of the formats, ties, NaN, and by chance.
+std::vector<float> ManyFloats() {
+  std::vector<float> values;
+  for (uint32_t upper = 0; upper < 0x10000; ++upper)
+    for (const uint32_t lower : {0x0000U, 0x0001U, 0x0FFFU, 0x1000U, 0x1001U, 0x7FFFU, 0x8000U,
+                                 0x8001U, 0xEFFFU, 0xF000U, 0xF001U, 0xFFFFU})
+      values.push_back(std::bit_cast<float>(upper << 16 | lower));
+  std::mt19937 random(2);
+  for (int i = 0; i < 100'003; ++i)
+    values.push_back(std::bit_cast<float>(static_cast<uint32_t>(random())));
+  return values;
+}
+
+TEST(HalfTest, ManyAreConvertedAsOneIs) {
+  const std::vector<float> values = ManyFloats();
+  // At an odd address, and not only whole vectors of them.
+  std::vector<unsigned char> bytes(1 + values.size() * sizeof(uint16_t));
+  const auto narrowed = [&](size_t i) {
+    uint16_t bits = 0;
+    std::memcpy(&bits, bytes.data() + 1 + i * sizeof(bits), sizeof(bits));
+    return bits;
+  };
+  NarrowToF16(values, bytes.data() + 1);
+  for (size_t i = 0; i < values.size(); ++i)
+    ASSERT_EQ(narrowed(i), F16FromF32(values[i])) << std::bit_cast<uint32_t>(values[i]);
+  std::vector<float> wide(values.size());
+  WidenF16(bytes.data() + 1, wide);
+  for (size_t i = 0; i < values.size(); ++i)
+    ASSERT_EQ(std::bit_cast<uint32_t>(wide[i]), std::bit_cast<uint32_t>(F32FromF16(narrowed(i))))
+        << narrowed(i);
+  NarrowToBF16(values, bytes.data() + 1);
+  for (size_t i = 0; i < values.size(); ++i)
+    ASSERT_EQ(narrowed(i), BF16FromF32(values[i])) << std::bit_cast<uint32_t>(values[i]);
+  WidenBF16(bytes.data() + 1, wide);
+  for (size_t i = 0; i < values.size(); ++i)
+    ASSERT_EQ(std::bit_cast<uint32_t>(wide[i]), std::bit_cast<uint32_t>(F32FromBF16(narrowed(i))))
+        << narrowed(i);
+}
+
+TEST(HalfTest, TheFirstThatIsTooLargeIsFound) {
+  const std::vector<float> values = ManyFloats();
+  for (size_t i = 0; i < values.size(); ++i) {
+    const std::span<const float> one(&values[i], 1);
+    const bool is_finite = std::isfinite(values[i]);
+    ASSERT_EQ(FirstTooLargeForF16(one),
+              is_finite && std::isinf(F32FromF16(F16FromF32(values[i]))) ? 0U : 1U)
+        << values[i];
+    ASSERT_EQ(FirstTooLargeForBF16(one),
+              is_finite && std::isinf(F32FromBF16(BF16FromF32(values[i]))) ? 0U : 1U)
+        << values[i];
+  }
+  std::vector<float> few(100, 1.0F);
+  few[3] = kInf;
+  EXPECT_EQ(FirstTooLargeForF16(few), few.size());
+  few[98] = few[67] = -70000.0F;
+  EXPECT_EQ(FirstTooLargeForF16(few), 67U);
+  EXPECT_EQ(FirstTooLargeForBF16(few), few.size());
 }
 
 TEST(HalfTest, TiesGoToEven) {

@@ -199,6 +199,16 @@ TEST_F(WriteSafetensorsTest, TooLargeForTheTypeIsAnErrorAndLeavesTheOldFile) {
   EXPECT_EQ(SafetensorsReader::Open(folder_).ReadF32("w", false)[2], INFINITY);
 }
 
+TEST_F(WriteSafetensorsTest, TooLargeForTheTypeIsNamedByItsPlaceInTheTensor) {
+  std::vector<float> values(600'000, 1.0F);
+  values[599'998] = -1e30F;
+  EXPECT_THAT(ErrorOf([&] {
+                WriteSafetensors(folder_, {{"w", {1000, 600}, values.data(), DType::kF16}});
+              }),
+              HasSubstr("element 599998 is -1e+30, too large for f16"));
+  EXPECT_TRUE(fs::is_empty(folder_));
+}
+
 TEST_F(WriteSafetensorsTest, InterruptedShardsAreNotMistakenForACheckpoint) {
   const float huge[] = {1e30f};
   WriteSafetensors(folder_, {{"a", {2}, values_.data()}, {"b", {2}, values_.data()}}, 8);

@@ -242,6 +242,30 @@ TEST_F(StreamTest, AFewRowsAreInMemoryAtATime) {
   EXPECT_LE(watched.peak(), size_t{1} << 14) << "of other tensors one at a time";
 }
 
+TEST_F(StreamTest, RowsOfHeadsAreTurnedSomeAtATime) {
+  ModelConfig config = TinyConfig();
+  config.hidden_size = 578;  // 453 rows at a time: an odd number, and part of a head
+  config.n_heads = 8;
+  config.head_dim = 64;
+  config.stored_dtype = DType::kBF16;
+  config.blocks = {{{SubBlockForm::kFull, 8}, {SubBlockForm::kFull, 32}}};
+  SaveCheckpoint(folder_ / "source", TinyModel(config));
+  const WatchedModel watched(LoadCheckpoint(folder_ / "source"));
+  const ModelWeights opened = OpenCheckpoint(folder_ / "source");
+  for (const char* type : {"BF16", "F32"}) {
+    const std::string file = Gguf(opened, type);
+    ModelWeights read = LoadGguf(folder_ / "model.gguf"),
+                 wanted = LoadCheckpoint(folder_ / "source");
+    const auto tensors = Slots(read), wanted_tensors = Slots(wanted);
+    for (size_t i = 0; i < tensors.size(); ++i)
+      EXPECT_TRUE(tensors[i].second->equal(*wanted_tensors[i].second)) << tensors[i].first;
+    EXPECT_TRUE(Gguf(watched.weights, type) == file) << type;
+  }
+  for (const char* name : {"q_proj", "k_proj"})
+    EXPECT_EQ(watched.Reads(std::string("model.layers.0.self_attn.") + name + ".weight"), 0)
+        << name;
+}
+
 TEST_F(StreamTest, AGgufFileIsReadByRows) {
   ModelConfig config = TinyConfig();
   config.blocks[1].ffn.size = 32;
