@@ -311,13 +311,19 @@ void SafetensorsReader::ReadStoredRows(const std::string& name, int64_t first, i
   PUZZLE_CHECK(shape.size() > 1 && first >= 0 && count >= 0 && first + count <= shape.front(),
                "rows that a tensor does not have");
   const int64_t columns = shape.front() == 0 ? 0 : NumElements(shape) / shape.front();
-  const size_t row_bytes = static_cast<size_t>(columns) * ElementSize(dtype);
-  state_->FileOf(entry).ReadAt(entry.tensor.offset + static_cast<size_t>(first) * row_bytes, out,
-                               static_cast<size_t>(count) * row_bytes);
-  const int64_t bad = FindNotFinite(dtype, out, count * columns);
-  if (bad < count * columns)
-    throw state_->Failure(entry,
-                          fmt::format("element {} is NaN or infinity", first * columns + bad));
+  const size_t size = ElementSize(dtype);
+  auto* to = static_cast<unsigned char*>(out);
+  // Looked at while it is in a cache.
+  for (int64_t element = first * columns, last = element + count * columns; element < last;) {
+    const int64_t own = std::min(static_cast<int64_t>(kFilePieceBytes / size), last - element);
+    const size_t bytes = static_cast<size_t>(own) * size;
+    state_->FileOf(entry).ReadAt(entry.tensor.offset + static_cast<size_t>(element) * size, to,
+                                 bytes);
+    if (const int64_t bad = FindNotFinite(dtype, to, own); bad < own)
+      throw state_->Failure(entry, fmt::format("element {} is NaN or infinity", element + bad));
+    element += own;
+    to += bytes;
+  }
 }
 
 const std::string& SafetensorsReader::FileOf(const std::string& name) const {

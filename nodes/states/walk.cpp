@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "model/block/counts.h"
+#include "model/files/matrix_rows.h"
 #include "model/math/parallel.h"
 #include "model/pch.h"
 #include "model/transformer.h"
@@ -17,24 +18,11 @@ using at::Tensor;
 
 namespace {
 
-// Whether the rows lay in a file as they are wanted, and were put in their place.
-bool CopyStored(const Tensor& from, const Tensor& to) {
-  const auto source = SourceOf(from);
-  const TensorSource::Rows* const rows = source != nullptr ? source->rows() : nullptr;
-  if (rows == nullptr || to.scalar_type() != at::kBFloat16 || !to.is_cpu() || !to.is_contiguous())
-    return false;
-  const int64_t at_once = RowsAtOnce(from);
-  for (int64_t first = 0; first < from.size(0); first += at_once) {
-    const int64_t count = std::min(at_once, from.size(0) - first);
-    if (!rows->ReadStored(first, count, DType::kBF16, to.narrow(0, first, count).data_ptr()))
-      return false;
-  }
-  return true;
-}
-
-// Of what is converted a few rows exist in fp32 at a time.
+// As the file has them where `to` is of its type; of what is converted a few rows exist in fp32 at
+// a time.
 void CopyValues(const Tensor& from, const Tensor& to) {
-  if (CopyStored(from, to)) return;
+  const bool may_be_stored = to.scalar_type() == at::kBFloat16 && to.is_cpu() && to.is_contiguous();
+  if (may_be_stored && CopyStoredRows(from, 0, from.size(0), DType::kBF16, to.data_ptr())) return;
   ForEachRows(from, [&](int64_t first, const Tensor& rows) {
     to.narrow(0, first, rows.size(0)).copy_(rows);
   });

@@ -184,9 +184,10 @@ TEST(UnreadTest, WhatIsComputedOfATensorIsComputedWhenItIsUsed) {
 class StreamTest : public testing::Test {
  protected:
   /// A checkpoint whose layers differ, one of them with query heads filled up with zeros.
-  std::string Source(DType dtype = DType::kBF16) const {
+  std::string Source(DType dtype = DType::kBF16, int64_t vocab_size = 40) const {
     ModelConfig config = TinyConfig();
     config.stored_dtype = dtype;
+    config.vocab_size = vocab_size;
     for (BlockSpec& block : config.blocks) block.ffn.size = 64;
     config.blocks[1].attention = {SubBlockForm::kFull, 1};
     config.blocks[1].attention.n_query_heads = 2;
@@ -316,7 +317,8 @@ TEST_F(StreamTest, WhatIsNotFiniteIsRefusedThoughItIsNotConverted) {
 }
 
 TEST_F(StreamTest, AFileThatIsCutUnderItIsNamedAndNothingIsLeft) {
-  const std::string source = Source(), file = source + "/model.safetensors";
+  // Several pieces of it are written by then.
+  const std::string source = Source(DType::kBF16, 100'000), file = source + "/model.safetensors";
   const ModelWeights opened = OpenCheckpoint(source);
   fs::resize_file(file, fs::file_size(file) / 2);
   EXPECT_THAT(ErrorOf([&] { SaveCheckpoint(folder_ / "out", opened); }), HasSubstr(file));
@@ -329,15 +331,22 @@ TEST_F(StreamTest, AFileThatIsCutUnderItIsNamedAndNothingIsLeft) {
 }
 
 TEST_F(StreamTest, ADiskThatFillsUpLeavesNothing) {
-  const ModelWeights opened = OpenCheckpoint(Source());
-  const FileSizeLimit limit(8192);
-  EXPECT_THAT(ErrorOf([&] { SaveCheckpoint(folder_ / "out", opened); }), HasSubstr("cannot write"));
-  EXPECT_TRUE(NothingIsLeft());
-  EXPECT_THAT(ErrorOf([&] {
-                (void)SaveGguf(folder_ / "out.gguf", opened, {FindWritableGgmlType("BF16")});
-              }),
-              HasSubstr("cannot write"));
-  EXPECT_TRUE(NothingIsLeft());
+  const ModelWeights opened = OpenCheckpoint(Source(DType::kBF16, 100'000));  // 6.4 MB
+  ModelWeights converted = opened;
+  converted.config.stored_dtype = DType::kF16;
+  for (const rlim_t bytes : {rlim_t{8192}, rlim_t{3'000'000}, rlim_t{6'200'000}}) {
+    const FileSizeLimit limit(bytes);
+    for (const ModelWeights& model : {opened, converted}) {
+      EXPECT_THAT(ErrorOf([&] { SaveCheckpoint(folder_ / "out", model); }),
+                  HasSubstr("cannot write"));
+      EXPECT_TRUE(NothingIsLeft());
+    }
+    EXPECT_THAT(ErrorOf([&] {
+                  (void)SaveGguf(folder_ / "out.gguf", opened, {FindWritableGgmlType("BF16")});
+                }),
+                HasSubstr("cannot write"));
+    EXPECT_TRUE(NothingIsLeft());
+  }
 }
 
 TEST(UnreadTest, ACheckpointIsWrittenFromItsFiles) {
