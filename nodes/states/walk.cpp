@@ -1,7 +1,10 @@
 #include "nodes/states/walk.h"
 
 #include <algorithm>
+#include <exception>
 #include <map>
+#include <optional>
+#include <thread>
 #include <utility>
 
 #include "model/block/counts.h"
@@ -73,6 +76,41 @@ Tensor ChosenRows(const Tensor& matrix, const Tensor& ids) {
   }
   return rows;
 }
+
+// Reads a block's matrices, in the types that their files have, and keeps nothing: on a thread of
+// its own while another block computes, so that the system has them at hand when they are wanted.
+// What fails here fails again where it is used, and is told there.
+class BlockAhead {
+ public:
+  BlockAhead(const ModelWeights& model, int64_t layer) {
+    SubBlockWeights block = SubBlockOf(model, layer, SubBlock::kBoth);
+    std::vector<Tensor> matrices;
+    for (const auto& [name, slot] : AllSlots(block))
+      if (SourceOf(*slot) != nullptr && slot->dim() == 2) matrices.push_back(*slot);
+    if (matrices.empty()) return;
+    thread_ = std::jthread([matrices = std::move(matrices)](const std::stop_token& stop) {
+      try {
+        for (const Tensor& matrix : matrices)
+          for (const DType type : {DType::kBF16, DType::kF16, DType::kF32})
+            Read(matrix, type, stop);
+      } catch (const std::exception&) {
+      }
+    });
+  }
+
+ private:
+  static void Read(const Tensor& matrix, DType type, const std::stop_token& stop) {
+    constexpr int64_t kElements = 1 << 19;
+    const int64_t rows = matrix.size(0), columns = std::max<int64_t>(1, matrix.size(1));
+    const int64_t at_once = std::clamp<int64_t>(kElements / columns, 1, std::max<int64_t>(1, rows));
+    std::vector<char> room(static_cast<size_t>(at_once * columns) * ElementSize(type));
+    for (int64_t first = 0; first < rows && !stop.stop_requested(); first += at_once)
+      if (!CopyStoredRows(matrix, first, std::min(at_once, rows - first), type, room.data()))
+        return;
+  }
+
+  std::jthread thread_;
+};
 
 // The model with this block in memory, its matrices in the type of the products.
 Transformer WithBlock(const WalkedModel& model, int64_t layer) {
@@ -217,6 +255,8 @@ void WalkBlocks(const WalkedModel& model, int64_t first, int64_t last, const Wal
                 const WalkPoll& poll) {
   for (int64_t layer = first; layer < last; ++layer) {
     const Transformer one = WithBlock(model, layer);
+    std::optional<BlockAhead> next;
+    if (layer + 1 < last) next.emplace(model.weights, layer + 1);
     StepStates(
         batches, model.weights.norm.device(),
         [&](const WalkedPart&, const Tensor& x) { return one.Blocks(x, layer, layer + 1); },

@@ -6,16 +6,23 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <span>
+#include <thread>
 
 #include "io/error.h"
 #include "io/hdf5_archive.h"
 #include "model/files/checkpoint.h"
+#include "model/files/open_checkpoint.h"
 #include "model/math/parallel.h"
 #include "model/surgery.h"
+#include "model/unread.h"
 #include "nodes/data/load_model.h"
 #include "nodes/measure/evaluate.h"
 #include "nodes/measure/score.h"
@@ -310,6 +317,66 @@ TEST_F(UntiedWalkTest, AnEvaluationReadsALayerAtATimeAndOnce) {
   EXPECT_EQ(watched.Reads("model.embed_tokens.weight"), 0);
   EXPECT_LE(watched.peak(),
             BytesOfBlock(whole_.model) + whole_.model.head.nbytes() + whole_.model.norm.nbytes());
+}
+
+/// A matrix of a file that counts how often its stored bytes were asked for, and fails the first
+/// times.
+class CountedMatrix final : public TensorSource, public TensorSource::Rows {
+ public:
+  struct Log {
+    std::atomic<int> reads = 0, failures = 0;
+  };
+  CountedMatrix(std::shared_ptr<const TensorSource> file, Log& log)
+      : file_(std::move(file)), log_(log) {}
+  Tensor Read() const override { return file_->Read(); }
+  const TensorSource::Rows* rows() const override { return this; }
+  void ReadRows(int64_t first, std::span<float> out) const override {
+    file_->rows()->ReadRows(first, out);
+  }
+  bool ReadStored(int64_t first, int64_t count, DType type, void* out) const override {
+    ++log_.reads;
+    if (log_.failures-- > 0) throw Error("the disk is gone");
+    return file_->rows()->ReadStored(first, count, type, out);
+  }
+
+ private:
+  std::shared_ptr<const TensorSource> file_;
+  Log& log_;
+};
+
+class ReadAheadTest : public WalkTest {
+ protected:
+  /// States behind the last layer. Layer 1's `up` is counted; `poll` comes behind every layer.
+  Tensor Walk(CountedMatrix::Log& log, const WalkPoll& poll) {
+    ModelWeights model = ForWalk(OpenCheckpoint(path_), at::kBFloat16, "cpu");
+    Tensor& up = model.blocks[1].ffn.up;
+    up = Unread(up.sizes().vec(), std::make_shared<const CountedMatrix>(SourceOf(up), log));
+    const Tensor states = RandomTensor({4, kWalkedLength, kWalkedHidden}, 1);
+    WalkBlocks({model, at::kBFloat16}, 0, 3, InBatches(states, 4), poll);
+    return states;
+  }
+};
+
+TEST_F(ReadAheadTest, ALayerIsReadWhileTheOneBelowComputes) {
+  CountedMatrix::Log log;
+  (void)Walk(log, [&](double done) {
+    if (done > 0.5) return;
+    for (int i = 0; i < 20'000 && log.reads == 0; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_GT(log.reads, 0) << "before its turn";
+  });
+}
+
+TEST_F(ReadAheadTest, WhatFailsAheadIsToldIfItStillFails) {
+  CountedMatrix::Log sound, once, always;
+  const Tensor expected = Walk(sound, [](double) {});
+  once.failures = 1;
+  EXPECT_TRUE(Walk(once, [&](double done) {
+                for (int i = 0; i < 20'000 && done < 0.5 && once.reads == 0; ++i)
+                  std::this_thread::sleep_for(std::chrono::milliseconds(1));
+              }).equal(expected));
+  always.failures = 1'000'000;
+  EXPECT_THAT(ErrorOf([&] { (void)Walk(always, [](double) {}); }), HasSubstr("the disk is gone"));
 }
 
 TEST_F(WalkTest, AModelThatFitsIsNotWalkedThrough) {
