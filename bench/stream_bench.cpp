@@ -85,8 +85,8 @@ double ProcessorSeconds(int who) {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-// Runs `work` and prints what it took for so many MiB, and what share of `cp_s` its rate is; `who`
-// computes. Returns the seconds.
+// Runs `work` and prints what it took for so many MiB, and, unless `cp_s` is 0, what share of cp's
+// rate its own is; `who` computes. Returns the seconds.
 double Measure(const std::string& what, double mib, double cp_s, int who,
                const std::function<void()>& work) {
   const AnonymousPeak peak;
@@ -97,8 +97,8 @@ double Measure(const std::string& what, double mib, double cp_s, int who,
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   fmt::print("{:26} {:7.0f} MiB/s {:7.1f} s {:7.1f} s of processor", what, mib / wall_s, wall_s,
              ProcessorSeconds(who) - before_s);
-  if (who == RUSAGE_SELF)
-    fmt::print("   {:4.0f} % of cp   anonymous peak {:.0f} MiB", 100 * cp_s / wall_s, peak.Mib());
+  if (cp_s > 0) fmt::print("   {:4.0f} % of cp", 100 * cp_s / wall_s);
+  if (who == RUSAGE_SELF) fmt::print("   anonymous peak {:.0f} MiB", peak.Mib());
   fmt::print("\n");
   std::fflush(stdout);
   return wall_s;
