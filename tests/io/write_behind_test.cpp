@@ -28,7 +28,7 @@ std::string RandomBytes(size_t count, uint32_t seed) {
 }
 
 /// Puts `bytes` where the file has room for them.
-void Fill(WriteBehind& out, const std::string& bytes) {
+void FillRoom(WriteBehind& out, const std::string& bytes) {
   unsigned char* const room = out.Room(bytes.size());
   EXPECT_EQ(reinterpret_cast<uintptr_t>(room) % alignof(double), 0U);
   std::copy(bytes.begin(), bytes.end(), room);
@@ -55,7 +55,7 @@ TEST_F(WriteBehindTest, PiecesOfAnySizeFollowEachOther) {
     if (i % 3 == 0) {
       out.Append(bytes.data(), bytes.size());
     } else {
-      Fill(out, bytes);
+      FillRoom(out, bytes);
     }
   }
   out.Finish();
@@ -79,7 +79,7 @@ TEST_F(WriteBehindTest, WhatIsFilledLessThanThereWasRoomForEndsThere) {
   WriteBehind out(file);
   std::fill_n(out.Room(1000), 1000, 'x');
   out.Took(16);
-  Fill(out, "end");
+  FillRoom(out, "end");
   out.Finish();
   file.Commit();
   EXPECT_EQ(ReadBytes(path_), std::string(16, 'x') + "end");
@@ -89,9 +89,9 @@ TEST_F(WriteBehindTest, AppendingGoesOnBehindFinish) {
   const std::string bytes = RandomBytes(2'000'000, 1);
   AtomicFile file(path_);
   WriteBehind out(file);
-  Fill(out, bytes);
+  FillRoom(out, bytes);
   out.Finish();
-  Fill(out, bytes);
+  FillRoom(out, bytes);
   out.Finish();
   file.Commit();
   EXPECT_TRUE(ReadBytes(path_) == bytes + bytes);
@@ -104,7 +104,7 @@ TEST_F(WriteBehindTest, AFullDiskIsToldToWhoeverFillsTheFile) {
     AtomicFile file(path_);
     WriteBehind out(file);
     const auto fill = [&] {
-      for (int i = 0; i < 200; ++i) Fill(out, bytes);
+      for (int i = 0; i < 200; ++i) FillRoom(out, bytes);
     };
     EXPECT_THAT(ErrorOf(fill), HasSubstr("cannot write"));
     EXPECT_THAT(ErrorOf([&] { out.Finish(); }), HasSubstr("cannot write")) << "and again";
@@ -117,7 +117,7 @@ TEST_F(WriteBehindTest, AFullDiskIsToldAtTheEndWhereNothingFollows) {
     const FileSizeLimit limit(1'000'000);
     AtomicFile file(path_);
     WriteBehind out(file);
-    Fill(out, RandomBytes(1'500'000, 1));
+    FillRoom(out, RandomBytes(1'500'000, 1));
     EXPECT_THAT(ErrorOf([&] { out.Finish(); }), HasSubstr("cannot write"));
   }
   EXPECT_TRUE(NothingIsThere());
@@ -127,7 +127,7 @@ TEST_F(WriteBehindTest, WhatIsGivenUpHalfWayLeavesNothing) {
   {
     AtomicFile file(path_);
     WriteBehind out(file);
-    for (uint32_t i = 0; i < 20; ++i) Fill(out, RandomBytes(1'000'000, i));
+    for (uint32_t i = 0; i < 20; ++i) FillRoom(out, RandomBytes(1'000'000, i));
   }
   EXPECT_TRUE(NothingIsThere());
 }
