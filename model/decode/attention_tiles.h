@@ -27,6 +27,6 @@ inline Softened Soften(const SeenScores& scores, float scale, bool rounded) {
     if (rounded) at(i) = (Floats)(RoundedBits((Words)at(i)) << 16);
     sums += at(i);
   }
-  for (int64_t k = 0; k < kLanes; ++k) result.sum += sums[k];
+  result.sum = Folded(sums, [](const Floats& a, const Floats& b) { return a + b; })[0];
   return result;
 }

@@ -58,8 +58,8 @@ void MultiplyPanels(WeightType type, const PanelMatrix& matrix, const PanelToken
 
 /// x [n] rounded to bf16, zeros up to `padded`.
 void RoundToken(const float* x, int64_t n, int64_t padded, uint16_t* out);
-/// x [n] in int8: blocks of kQuantBlock numbers become q * scale; the scale of a block is NaN where
-/// one of them is no finite number. `padded` is a multiple of it.
+/// x [n] in int8: blocks of kQuantBlock numbers become q * scale; the scale of a block is no finite
+/// number where one of them is none. `padded` is a multiple of it.
 void QuantizeToken(const float* x, int64_t n, int64_t padded, int8_t* out, float* scales,
                    int32_t* offsets);
 

@@ -9,10 +9,18 @@ inline Words RoundedBits(const Words& x) {
   return (x + 0x7FFFU + (x >> 16 & 1U)) >> 16;
 }
 
+// All numbers of a vector as one: halves, quarters and so on are put together by `both`.
+template <class V, class Both>
+V Folded(V x, const Both& both) {
+  x = both(x, __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+  x = both(x, __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+  x = both(x, __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+  return both(x,
+              __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+}
+
 inline float LargestOf(const Floats& x) {
-  float largest = x[0];
-  for (int k = 1; k < kLanes; ++k) largest = largest < x[k] ? x[k] : largest;
-  return largest;
+  return Folded(x, [](const Floats& a, const Floats& b) { return a < b ? b : a; })[0];
 }
 
 inline void Round(const float* x, int64_t n, int64_t padded, uint16_t* out) {
@@ -36,30 +44,26 @@ inline void Quantize(const float* x, int64_t n, int64_t padded, int8_t* out, flo
       std::copy(from, x + std::max(first, n), block);
       from = block;
     }
-    Floats numbers[kVectors], highest = {}, wrong = {};
+    // Sizes are compared as whole numbers: their bits have the same order, and NaN is the highest.
+    Floats numbers[kVectors];
+    Ints highest = {};
     for (int64_t v = 0; v < kVectors; ++v) {
       numbers[v] = *reinterpret_cast<const Floats*>(from + v * kLanes);
-      const Floats size = numbers[v] < 0.0F ? -numbers[v] : numbers[v];
+      const Ints size = (Ints)numbers[v] & 0x7FFFFFFF;
       highest = highest < size ? size : highest;
-      wrong += numbers[v] - numbers[v];  // 0, but of what is no finite number
     }
-    const float largest = LargestOf(highest);
+    highest = Folded(highest, [](const Ints& a, const Ints& b) { return a < b ? b : a; });
+    const auto largest = std::bit_cast<float>(int32_t{highest[0]});
     const float inverse = largest > 0 ? 127.0F / largest : 0.0F;
-    Words sums = {};
+    Ints sums = {};
     for (int64_t v = 0; v < kVectors; ++v) {
-      const Words whole = (Words)(numbers[v] * inverse + kWhole) - std::bit_cast<uint32_t>(kWhole);
-      sums += whole;
-      *reinterpret_cast<Bytes*>(out + first + v * kLanes) =
-          __builtin_convertvector((Ints)whole, Bytes);
+      const Ints whole = (Ints)(numbers[v] * inverse + kWhole) - std::bit_cast<int32_t>(kWhole);
+      *reinterpret_cast<Bytes*>(out + first + v * kLanes) = __builtin_convertvector(whole, Bytes);
+      sums += whole << 24 >> 24;  // as they are stored, whatever they were
     }
-    uint32_t sum = 0;
-    float poison = 0;
-    for (int64_t k = 0; k < kLanes; ++k) {
-      sum += sums[k];
-      poison += wrong[k];
-    }
-    scales[first / kQuantBlock] = largest / 127.0F + poison;
-    offsets[first / kQuantBlock] = static_cast<int32_t>(128 * sum);
+    sums = Folded(sums, [](const Ints& a, const Ints& b) { return a + b; });
+    scales[first / kQuantBlock] = largest / 127.0F;
+    offsets[first / kQuantBlock] = 128 * sums[0];
   }
 }
 
