@@ -10,7 +10,7 @@ variants each of two layers trained and scored, a child of the best choice that 
 both FFNs, exported in bf16. Prints for each kind the wall time and the processor's, the peak of
 anonymous memory (what is no file's page, looked at 50 times a second), what the step added by its own
 record, and what was read, for each step as a multiple of the weights that it needs; then the sizes of
-store and export. What a step does while the one before is saved counts for both. All of it lies in
+store and export. What goes on while two steps run, or one is saved, counts for both. All of it lies in
 FOLDER (/tmp), takes 34 GB of disk, and is removed. Needs numpy. With --limits exit status 1 when the
 memory is above 3 GiB, the store above 2 GB, or a step has read its weights more than twice.
 """
@@ -94,7 +94,7 @@ def graph(config, folder, text):
         "blocks": {"kind": "bld", "foreach": each,
                    "in": {"parent": "parent", "activations": "states", "importance": "importance"},
                    "params": {"layer": "${layer}", "variant": "${variant}", "epochs": 2, "batch": 2,
-                              "holdout": 1, "compute": "bf16"}},
+                              "holdout": 1, "lr": 1e-4, "compute": "bf16"}},
         "scores": {"kind": "score", "foreach": each,
                    "in": {"parent": "parent", "activations": "states",
                           "block": "blocks[layer=${layer},variant=${variant}]"},
@@ -186,7 +186,8 @@ def run(puzzle, folder, options):
     if process.returncode != 0:
         sys.exit(f"large_model.py: `puzzle run` ended with exit status {process.returncode}")
     print(f"run: {time.monotonic() - began:.0f} s, {usage.ru_utime + usage.ru_stime:.0f} processor "
-          f"s; anonymous {watch.peak_mib:.0f} MiB at most, all pages {usage.ru_maxrss / 1024:.0f}")
+          f"s; anonymous {watch.peak_mib:.0f} MiB at most, all pages {usage.ru_maxrss / 1024:.0f}; "
+          f"{watch.last['read'] / 1e9:.1f} GB read, {watch.last['disk'] / 1e9:.1f} of the disk")
     with open(f"{folder}/summary.json") as file:
         for warning in json.load(file).get("warnings", []):
             print(f"  {warning}")
