@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <memory>
+#include <type_traits>
 #include <utility>
 
 #include "model/pch.h"
@@ -33,13 +34,29 @@ class OrderedSums::Sink final : public torch::autograd::Node {
   const size_t parameter_;
 };
 
+namespace {
+
+// A node as an edge holds it: libtorch 1.13 by a std::shared_ptr, later ones by what nodes count
+// themselves.
+template <class T, class... Args>
+auto MakeNode(Args&&... args) {
+  using Held = decltype(torch::autograd::Edge::function);
+  if constexpr (std::is_same_v<Held, std::shared_ptr<torch::autograd::Node>>) {
+    return std::make_shared<T>(std::forward<Args>(args)...);
+  } else {
+    return c10::make_intrusive<T>(std::forward<Args>(args)...);
+  }
+}
+
+}  // namespace
+
 OrderedSums::OrderedSums(const std::vector<Tensor>& sums) : sums_(sums), turn_(sums.size(), 0) {}
 
 std::vector<Tensor> OrderedSums::StandIns(int64_t part, const std::vector<Tensor>& parameters) {
   std::vector<Tensor> stand_ins;
   for (size_t i = 0; i < parameters.size(); ++i) {
     Tensor values = parameters[i].detach();
-    torch::autograd::create_gradient_edge(values, std::make_shared<Sink>(*this, part, i));
+    torch::autograd::create_gradient_edge(values, MakeNode<Sink>(*this, part, i));
     stand_ins.push_back(std::move(values));
   }
   return stand_ins;
