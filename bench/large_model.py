@@ -9,10 +9,11 @@ folder TOKENIZER beside it, and runs one graph on 1,024 tokens of TEXT: hidden s
 variants each of two layers trained and scored, a child of the best choice that leaves out half of
 both FFNs, exported in bf16. Prints for each kind the wall time and the processor's, the peak of
 anonymous memory (what is no file's page, looked at 50 times a second), what the step added by its own
-record, and what was read, for each step as a multiple of the weights that it needs; then the sizes of
-store and export. What goes on while two steps run, or one is saved, counts for both. All of it lies in
-FOLDER (/tmp), takes 34 GB of disk, and is removed. Needs numpy. With --limits exit status 1 when the
-memory is above 3 GiB, the store above 2 GB, or a step has read its weights more than twice.
+record, and what was read; what goes on while two steps run, or one is saved, counts for both. Then what
+steps that ran beside each other have read, as a multiple of the weights that they need, and the sizes of
+store and export. All of it lies in FOLDER (/tmp), takes 34 GB of disk, and is removed. Needs numpy.
+With --limits exit status 1 when the memory is above 3 GiB, the store above 2 GB, or weights were read
+more than twice.
 """
 import argparse
 import json
@@ -125,7 +126,7 @@ class Watch:
 
     def __init__(self, process, events):
         self.process, self.events, self.offset = process, events, 0
-        self.running, self.steps = {}, []
+        self.running, self.steps, self.stretches = {}, [], []
         self.last, self.peak_mib = None, 0
 
     def used(self):
@@ -162,12 +163,17 @@ class Watch:
     def take(self, event, now):
         step = event.get("step")
         if event["event"] == "step_started":
+            if not self.running:
+                self.stretches.append({"began": now["read"], "read": 0, "steps": []})
             self.running[step] = dict(now, peak=now["mib"])
         elif event["event"] == "step_done" and step in self.running:
             began = self.running.pop(step)
             used = {key: now[key] - began[key] for key in ("wall", "processor", "read", "disk")}
             self.steps.append(dict(used, step=step, kind=event["kind"], peak=began["peak"],
                                    own=event.get("memory_mib", 0)))
+            stretch = self.stretches[-1]
+            stretch["read"] = now["read"] - stretch["began"]
+            stretch["steps"].append((event["kind"], step))
 
 
 def run(puzzle, folder, options):
@@ -199,21 +205,29 @@ def size_of(folder):
                for root, _, names in os.walk(folder) for name in names)
 
 
-def table(config, steps):
-    """Prints what was used; returns the most times that a step read its weights."""
+def print_kinds(steps):
     print(f"{'kind':12} steps {'wall s':>7} {'processor s':>11} {'anonymous MiB':>13} "
-          f"{'own MiB':>7} {'read GB':>8} {'of disk':>8}  times its weights")
-    most = 0
+          f"{'own MiB':>7} {'read GB':>8} {'of disk':>8}")
     for kind in dict.fromkeys(step["kind"] for step in steps):
         own = [step for step in steps if step["kind"] == kind]
         total = {key: sum(step[key] for step in own) for key in ("wall", "processor", "read", "disk")}
-        times = [step["read"] / once for step in own
-                 if (once := bytes_of_weights(config, kind, step["step"]))]
-        most = max([most] + times)
         print(f"{kind:12} {len(own):5} {total['wall']:7.1f} {total['processor']:11.1f} "
               f"{max(step['peak'] for step in own):13.0f} {max(step['own'] for step in own):7.0f} "
-              f"{total['read'] / 1e9:8.2f} {total['disk'] / 1e9:8.2f}  " +
-              (", ".join(f"{each:.2f}" for each in times) or "-"))
+              f"{total['read'] / 1e9:8.2f} {total['disk'] / 1e9:8.2f}")
+
+
+def print_reads(config, stretches):
+    """What steps that ran beside each other have read; returns the most times of their weights."""
+    most = 0
+    for stretch in stretches:
+        once = sum(bytes_of_weights(config, kind, step) for kind, step in stretch["steps"])
+        if once == 0:
+            continue
+        kinds = [kind for kind, _ in stretch["steps"]]
+        names = ", ".join(f"{kind} x {kinds.count(kind)}" for kind in dict.fromkeys(kinds))
+        print(f"{names}: {stretch['read'] / 1e9:.2f} GB read, {stretch['read'] / once:.2f} times "
+              f"the weights that these need")
+        most = max(most, stretch["read"] / once)
     return most
 
 
@@ -232,7 +246,8 @@ def main(arguments):
             json.dump(graph(config, folder, os.path.abspath(arguments.text)), file)
         watch = run(arguments.puzzle, folder,
                     ["--memory", str(arguments.memory)] + arguments.options)
-        reads = table(config, watch.steps)
+        print_kinds(watch.steps)
+        reads = print_reads(config, watch.stretches)
         store = size_of(f"{folder}/store")
         print(f"store {store / 1e9:.2f} GB, export {size_of(f'{folder}/child') / 1e9:.2f} GB of "
               f"{size_of(f'{folder}/model') / 1e9:.2f}")
