@@ -7,14 +7,16 @@
 // Then: what share of the time the parent takes, whose states every variant of a layer learns from,
 // when ten variants share them.
 //
-// Useful operations are those of the variants' forward and backward products, no more than the
-// mathematics needs: what is recomputed does not count, nor does the optimizer.
+//   build/bld_bench MODEL TEXT [SEQUENCES [LAYERS [THREADS]]]
+//
+// Whole steps of a library on a real model, bench/model_steps.h: SEQUENCES (64) of 512 tokens, the
+// first LAYERS of it (0: all).
+//
+// Useful operations are counted in bench/useful_flop.h.
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
-#include <functional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -22,6 +24,9 @@
 #include "apps/machine/blas_kernel.h"
 #include "bench/bld_work.h"
 #include "bench/capture.h"
+#include "bench/clock.h"
+#include "bench/model_steps.h"
+#include "bench/useful_flop.h"
 #include "model/math/runtime.h"
 #include "model/pch.h"
 #include "model/surgery.h"
@@ -53,17 +58,6 @@ Size MakeSize(int64_t hidden, int64_t heads, int64_t kv_heads, int64_t ffn, int6
   return size;
 }
 
-double Seconds(const std::function<void()>& run) {
-  const auto start = std::chrono::steady_clock::now();
-  run();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-double Median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
-  return values[values.size() / 2];
-}
-
 // One lane: trains every variant for some steps. Made before the clock starts.
 class Lane {
  public:
@@ -78,7 +72,7 @@ class Lane {
       const SubBlockData& data = WhichSubBlock(spec) == SubBlock::kFfn ? ffn : attention;
       trainees_.emplace_back(InitVariant(parent.weights(), 0, spec), spec, parent, data, params,
                              "cpu");
-      flop_ += UsefulFlop(spec, parent.config(), kLength) * kBatch * kLength *
+      flop_ += TrainingFlop(spec, parent.config(), kLength) * kBatch * kLength *
                static_cast<double>(steps_);
     }
     Train(1);  // warm-up: optimizer states and pages
@@ -103,7 +97,7 @@ double ProductRate(int64_t hidden, int64_t ffn) {
   const at::Tensor x = at::randn({1024, hidden}), w = at::randn({ffn, hidden});
   at::Tensor y = at::empty({1024, ffn});
   std::vector<double> times;
-  for (int i = 0; i < 20; ++i) times.push_back(Seconds([&] { at::mm_out(y, x, w.t()); }));
+  for (int i = 0; i < 20; ++i) times.push_back(SpentOn([&] { at::mm_out(y, x, w.t()); }).wall);
   return 2.0 * 1024 * static_cast<double>(hidden * ffn) / Median(times);
 }
 
@@ -122,15 +116,15 @@ void MeasureSize(const Size& size, const std::string& compute, int rounds) {
   Rates rates;
   for (int round = 0; round < rounds; ++round) {
     rates.product.push_back(ProductRate(hidden, ffn) / 1e9);
-    rates.one.push_back(first.flop() / Seconds([&] { first.Train(); }) / 1e9);
-    const double both = Seconds([&] {
-      std::thread other([&] {
-        SetThreads(1);
-        second.Train();
-      });
-      first.Train();
-      other.join();
-    });
+    rates.one.push_back(first.flop() / SpentOn([&] { first.Train(); }).wall / 1e9);
+    const double both = SpentOn([&] {
+                          std::thread other([&] {
+                            SetThreads(1);
+                            second.Train();
+                          });
+                          first.Train();
+                          other.join();
+                        }).wall;
     rates.two.push_back((first.flop() + second.flop()) / both / 1e9);
   }
   const double product = Median(rates.product), one = Median(rates.one), two = Median(rates.two);
@@ -149,7 +143,7 @@ void MeasureParentsShare(Size size, const std::string& compute) {
   const Transformer parent(RandomModel(size.config, 1));
   const at::Tensor ids = at::randint(size.config.vocab_size, {kSequences, kLength}, at::kLong);
   SubBlockData attention, ffn;
-  const double parents = Seconds([&] {
+  const Spent parents = SpentOn([&] {
     const Activations states = Capture(parent.WithProductsIn(products), ids, DType::kBF16);
     const auto answers = [&](SubBlock which, const SubBlockData* before) {
       return MakeSubBlockData(parent, states, 0, which, before, products, [] {});
@@ -158,9 +152,26 @@ void MeasureParentsShare(Size size, const std::string& compute) {
     ffn = answers(SubBlock::kFfn, &attention);
   });
   Lane lane(size, parent, attention, ffn, compute);
-  const double variants = Seconds([&] { lane.Train(); });
+  const Spent variants = SpentOn([&] { lane.Train(); });
   fmt::print("| {} | {} | {:.2f} | {:.2f} | {:.1f} % |\n", size.config.hidden_size, compute,
-             parents, variants, 100 * parents / (parents + variants));
+             parents.wall, variants.wall, 100 * parents.wall / (parents.wall + variants.wall));
+}
+
+void MeasureRandomLayers(int rounds) {
+  fmt::print(
+      "| hidden size | steps in | fp32 product, GFLOP/s | useful, one lane | of the product | "
+      "useful, "
+      "two lanes | two lanes against one |\n|---|---|---|---|---|---|---|\n");
+  const std::vector<Size> sizes = {MakeSize(192, 6, 2, 512, 6), MakeSize(1024, 16, 8, 2816, 1)};
+  std::vector<std::string> types = {"fp32"};
+  if (HasFastBf16("cpu")) types.emplace_back("bf16");
+  for (const Size& size : sizes)
+    for (const std::string& type : types) MeasureSize(size, type, rounds);
+  fmt::print(
+      "\n| hidden size | steps in | parent, s | ten variants, three epochs, s | parent's share |\n"
+      "|---|---|---|---|---|\n");
+  for (const Size& size : sizes)
+    for (const std::string& type : types) MeasureParentsShare(size, type);
 }
 
 }  // namespace
@@ -169,20 +180,16 @@ void MeasureParentsShare(Size size, const std::string& compute) {
 int main(int argc, char** argv) {
   puzzle::RestartUnlessBlasPrepared(argv);
   puzzle::PrepareTensorRuntime();
-  const int rounds = argc > 1 ? std::max(1, std::atoi(argv[1])) : 5;
-  fmt::print(
-      "| hidden size | steps in | fp32 product, GFLOP/s | useful, one lane | of the product | "
-      "useful, "
-      "two lanes | two lanes against one |\n|---|---|---|---|---|---|---|\n");
-  const std::vector<puzzle::Size> sizes = {puzzle::MakeSize(192, 6, 2, 512, 6),
-                                           puzzle::MakeSize(1024, 16, 8, 2816, 1)};
-  std::vector<std::string> types = {"fp32"};
-  if (puzzle::HasFastBf16("cpu")) types.emplace_back("bf16");
-  for (const puzzle::Size& size : sizes)
-    for (const std::string& type : types) puzzle::MeasureSize(size, type, rounds);
-  fmt::print(
-      "\n| hidden size | steps in | parent, s | ten variants, three epochs, s | parent's share |\n"
-      "|---|---|---|---|---|\n");
-  for (const puzzle::Size& size : sizes)
-    for (const std::string& type : types) puzzle::MeasureParentsShare(size, type);
+  const auto number = [&](int index, int otherwise) {
+    return argc > index ? std::max(1, std::atoi(argv[index])) : otherwise;
+  };
+  if (argc > 2) {
+    puzzle::MeasureModelsSteps({.model = argv[1],
+                                .text = argv[2],
+                                .sequences = number(3, 64),
+                                .layers = argc > 4 ? std::atoi(argv[4]) : 0,
+                                .threads = number(5, 1)});
+  } else {
+    puzzle::MeasureRandomLayers(number(1, 5));
+  }
 }

@@ -3,7 +3,9 @@
 // With LANES several lanes of THREADS threads each share a step, as with `devices`; MEMORY is what
 // the step may take, in MiB, as with `--memory`. With WORDS the loss is KL alone: 0 runs the
 // teacher beside the student, k takes so many of its likeliest words beforehand, as
-// `teacher_logits` does, and says what that costs.
+// `teacher_logits` does, and says what that costs. What is useful of a step with the teacher beside
+// (bench/useful_flop.h) is counted beside the rate of products of these shapes and this type on as
+// many threads, taken before and behind it.
 //
 //   build/gkd_bench MODEL TEXT [BATCH [STEPS [LENGTH [COMPUTE [RECOMPUTE [THREADS [HEAD
 //   [LANES [MEMORY [WORDS]]]]]]]]]]
@@ -14,8 +16,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
-#include <ctime>
-#include <filesystem>
 #include <fstream>
 #include <stop_token>
 #include <string>
@@ -24,7 +24,10 @@
 #include <vector>
 
 #include "apps/machine/blas_kernel.h"
-#include "graph/run/lane_team.h"
+#include "bench/bench_context.h"
+#include "bench/clock.h"
+#include "bench/product_rate.h"
+#include "bench/useful_flop.h"
 #include "graph/run/memory_meter.h"
 #include "io/error.h"
 #include "io/file.h"
@@ -40,12 +43,6 @@
 
 namespace puzzle {
 namespace {
-
-double ProcessorSeconds() {
-  timespec time{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
 
 double PeakGib() {
   return static_cast<double>(PeakResidentBytes()) / (1 << 30);
@@ -76,55 +73,19 @@ class AnonymousPeak {
 };
 
 // Says how far the training is.
-class Context final : public RunContext {
+class Context final : public BenchContext {
  public:
-  Context(size_t lanes, int threads, uint64_t memory)
-      : memory_(memory), team_(lanes), devices_(lanes) {
-    for (size_t number = 1; number < lanes; ++number) {
-      members_.emplace_back([this, number, threads] {
-        BindThreadToDevice("cpu");
-        SetThreads(threads);
-        team_.Serve(number);
-      });
-    }
-  }
-  ~Context() override {
-    team_.Dismiss();
-    for (std::thread& member : members_) member.join();
-  }
+  using BenchContext::BenchContext;
 
-  const Device& device() const override { return devices_.front(); }
-  std::vector<Device> devices() const override { return devices_; }
-  void OnEach(const std::function<void(size_t)>& work) override { team_.OnEach(work); }
-  uint64_t seed() const override { return 1; }
   void Poll(double fraction, std::string_view note) override {
     fmt::print("{:3.0f} %  {}  processor s {:.1f}  peak GiB {:.2f}, anonymous {:.2f}\n",
-               100 * fraction, note, ProcessorSeconds() - start_, PeakGib(), anonymous_.gib());
-  }
-  void Warn(const std::string& message) override { fmt::print("{}\n", message); }
-  std::shared_ptr<const ArchiveReader> LastSavePoint() override { return nullptr; }
-  void KeepSavePoint(const std::function<void(ArchiveWriter&)>&) override {}
-  uint64_t resident_bytes() const override { return uint64_t{1} << 30; }
-  uint64_t memory_bytes() const override { return memory_; }
-  std::string ScratchPath() override {
-    return fmt::format("{}/gkd_bench.{}.{}", std::filesystem::temp_directory_path().string(),
-                       ::getpid(), ++files_);
-  }
-
- protected:
-  std::shared_ptr<const void> ResidentAny(const std::string&,
-                                          const std::function<SizedValue()>& make) override {
-    return make().value;
+               100 * fraction, note, (SpentUntilNow() - start_).processor, PeakGib(),
+               anonymous_.gib());
   }
 
  private:
-  const uint64_t memory_;
-  int files_ = 0;
   AnonymousPeak anonymous_;
-  LaneTeam team_;
-  std::vector<Device> devices_;
-  std::vector<std::thread> members_;
-  double start_ = ProcessorSeconds();
+  Spent start_ = SpentUntilNow();
 };
 
 ModelWeights Narrowed(ModelWeights model) {
@@ -140,7 +101,7 @@ ModelWeights Narrowed(ModelWeights model) {
 TeacherWords WordsOf(const TeacherOnDevice& teacher, const TokenSet& tokens, int64_t k,
                      at::ScalarType products) {
   const at::NoGradGuard no_grad;
-  const double start = ProcessorSeconds();
+  const Spent start = SpentUntilNow();
   const at::Tensor matrix = teacher.model.weights().HeadMatrix().to(products);
   std::vector<TopWords> all;
   for (int64_t row = 0; row < tokens.sequences(); ++row) {
@@ -148,7 +109,7 @@ TeacherWords WordsOf(const TeacherOnDevice& teacher, const TokenSet& tokens, int
     all.push_back(TopWordsOf({PredictingStates(last), matrix, products}, k));
   }
   fmt::print("{} words of {} tokens taken in {:.1f} processor s\n", k, tokens.ids.size(),
-             ProcessorSeconds() - start);
+             (SpentUntilNow() - start).processor);
   return [all](const std::vector<int64_t>& rows) {
     std::vector<at::Tensor> ids, log_probability, log_rest;
     for (const int64_t row : rows) {
@@ -180,17 +141,31 @@ void Run(const std::string& folder, const std::string& text, const GkdParams& pa
       params.recompute, params.devices, threads,
       static_cast<double>(ByteSize(student.weights())) / 4e6, PeakGib());
   if (words > 0) on_cpu.words = WordsOf(on_cpu, tokens, words, ProductType(params.compute, "cpu"));
-  const auto begin = std::chrono::steady_clock::now();
-  const double start = ProcessorSeconds();
-  const GlobalDistillation end = DistillGlobally({on_cpu}, student, tokens, params, 1, context);
-  const double seconds = ProcessorSeconds() - start;
-  const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - begin;
-  const double trained = static_cast<double>(params.steps * params.batch * length);
+  const int all_threads = threads * static_cast<int>(params.devices);
+  const at::ScalarType type = ProductType(params.compute, "cpu");
+  const std::vector<ProductShape> shapes = ProductShapes(teacher.config(), /*with_head=*/true);
+  Rate products = RateOfProducts(shapes, type, all_threads);
+  GlobalDistillation end;
+  Rate step;
+  step.spent =
+      SpentOn([&] { end = DistillGlobally({on_cpu}, student, tokens, params, 1, context); });
+  products += RateOfProducts(shapes, type, all_threads);
+  const auto steps = static_cast<double>(params.steps);
+  const double trained = steps * static_cast<double>(params.batch * length);
+  step.flop = trained * DistillationFlop(teacher.config(), student.config(), length);
   fmt::print(
       "loss {:.9g}; {:.1f} processor s a step, {:.0f} tokens a processor s; {:.1f} s a step; peak "
       "GiB {:.2f}\n",
-      end.loss, seconds / static_cast<double>(params.steps), trained / seconds,
-      wall.count() / static_cast<double>(params.steps), PeakGib());
+      end.loss, step.spent.processor / steps, trained / step.spent.processor,
+      step.spent.wall / steps, PeakGib());
+  if (words > 0) return;
+  fmt::print(
+      "useful {:.0f} GFLOP/s of the products' {:.0f}: {:.2f}; a processor s {:.0f} "
+      "of {:.0f}: {:.2f}\n",
+      step.GflopPerSecond(), products.GflopPerSecond(),
+      step.GflopPerSecond() / products.GflopPerSecond(), step.GflopPerProcessorSecond(),
+      products.GflopPerProcessorSecond(),
+      step.GflopPerProcessorSecond() / products.GflopPerProcessorSecond());
 }
 
 }  // namespace

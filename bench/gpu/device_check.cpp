@@ -14,6 +14,7 @@
 
 #include "apps/machine/blas_kernel.h"
 #include "bench/bld_work.h"
+#include "bench/useful_flop.h"
 #include "io/error.h"
 #include "model/math/losses.h"
 #include "model/math/ops.h"
@@ -278,7 +279,7 @@ void MeasureBld(const Size& size, const Transformer& parent, const std::string& 
     const double seconds = Seconds(device, [&] {
       for (int64_t step = 0; step < size.steps; ++step) (void)trainee.Step(rows, 1e-4);
     });
-    const double useful = UsefulFlop(spec, parent.config(), size.length) *
+    const double useful = TrainingFlop(spec, parent.config(), size.length) *
                           static_cast<double>(size.batch * size.length * size.steps) / seconds;
     fmt::print("| train {} | {} | {:.4g} | {:.0f} % |\n", name, compute, useful / 1e12,
                100 * useful / rate);
