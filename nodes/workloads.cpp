@@ -423,15 +423,14 @@ Workload Of(const GkdParams& p, const Ports& ports) {
   Workload work = Known(std::move(made));
   const Facts* states = ports.Get("activations");
   const bool has_words = ports.Has("teacher_logits");
-  const bool is_stored =
-      (states != nullptr && !states->is_online) || (has_words && p.cosine_weight == 0);
+  const bool runs_teacher = p.AsksForStates(has_words) && (states == nullptr || states->is_online);
   const double trained = Double(p.steps * p.batch) * tokens->length;
   const TrainedShare share = ShareOf(p, *teacher->model, config);
-  const double heads = (has_words ? 2 : 3) + (share.head ? 1 : 0);
+  const double heads = (has_words || p.kl_weight == 0 ? 2 : 3) + (share.head ? 1 : 0);
   const double head = HeadFlops(config) * (p.kl_weight > 0 || p.lm_weight > 0 ? heads : 0);
   const double blocks = BlockFlops(config, tokens->length);
   AddProducts(trained * (blocks + BackwardFlops(share, config, tokens->length) + head +
-                         (is_stored ? 0 : blocks)),
+                         (runs_teacher ? blocks : 0)),
               config, p.compute, work);
   work.disk_bytes = WeightBytes(config);
   static const int cores = AvailableCores();

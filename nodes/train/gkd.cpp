@@ -168,7 +168,7 @@ TeacherOutput OutputOf(const TeacherOnDevice& teacher, const GkdParams& params,
   TeacherOutput output;
   if (teacher.words && params.kl_weight > 0)
     output.words = teacher.words(rows).To(DeviceOf(teacher.model));
-  if (!teacher.words || params.cosine_weight > 0)
+  if (params.AsksForStates(teacher.words != nullptr))
     output.states = StatesWithoutGradients(teacher.states, rows);
   return output;
 }

@@ -214,6 +214,9 @@ NodeKind GkdKind() {
              "lanes of a run, of one type of device, that it takes together and that share each "
              "batch: on cpu lanes, of which four are of use, to the same bits as one")
       .Check([](const GkdParams& p) -> std::optional<std::string> {
+        if (p.kl_weight == 0 && p.cosine_weight == 0 && p.lm_weight == 0)
+          return "kl_weight, cosine_weight and lm_weight are 0, so that nothing is learned from: "
+                 "give one of them a weight";
         if (p.devices <= p.batch) return std::nullopt;
         return "devices must be at most batch: each takes whole sequences of a step";
       })

@@ -67,6 +67,11 @@ struct GkdParams : TrainingParams, LossOn {
     return lr > 0 ? lr : std::min(5e-4, 0.1 / static_cast<double>(hidden));
   }
 
+  /// Whether losses ask for the teacher's hidden states; its likeliest words may be had without.
+  [[nodiscard]] bool AsksForStates(bool has_words) const {
+    return cosine_weight > 0 || (kl_weight > 0 && !has_words);
+  }
+
   int64_t steps = 240;
   std::string train = "all";
   int64_t rank = 16;     // of adapters

@@ -146,6 +146,7 @@ DistillationShape DistillationShapeOf(const GkdParams& params, const ModelConfig
   shape.in_bf16 = shape.fused = params.compute == "bf16";
   shape.head_in_bf16 =
       (params.head_compute == "auto" ? params.compute : params.head_compute) == "bf16";
+  shape.has_teachers_states = params.AsksForStates(/*has_words=*/false);
   shape.has_kl = params.kl_weight > 0;
   shape.has_lm = params.lm_weight > 0;
   shape.batch = params.batch;
@@ -156,7 +157,7 @@ DistillationShape DistillationShapeOf(const GkdParams& params, const ModelConfig
 }
 
 void DistillationShape::TakeTeachersWords(const GkdParams& params) {
-  has_teachers_states = params.cosine_weight > 0;
+  has_teachers_states = params.AsksForStates(/*has_words=*/true);
   has_teachers_head = false;
 }
 

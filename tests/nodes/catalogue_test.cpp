@@ -10,10 +10,12 @@
 #include <set>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "graph/kind/registry.h"
 #include "graph/language/spec.h"
 #include "graph/plan/plan.h"
+#include "nodes/train/kinds.h"
 
 namespace puzzle {
 namespace {
@@ -100,6 +102,20 @@ TEST(CatalogueTest, PortsThatBelongTogetherAreCheckedBeforeAnythingRuns) {
     else
       EXPECT_THAT(complaints(node), testing::HasSubstr(complaint)) << node;
   }
+}
+
+TEST(CatalogueTest, ADistillationThatLearnsFromNothingIsRefused) {
+  const std::vector<NodeKind> kinds = PuzzleKinds();
+  const auto gkd = std::find_if(kinds.begin(), kinds.end(),
+                                [](const NodeKind& kind) { return kind.name == "gkd"; });
+  ASSERT_NE(gkd, kinds.end());
+  GkdParams params;
+  EXPECT_FALSE(gkd->check(&params));
+  params.kl_weight = params.cosine_weight = 0;
+  EXPECT_THAT(gkd->check(&params),
+              testing::Optional(testing::HasSubstr("lm_weight are 0, so that nothing is learned")));
+  params.lm_weight = 1;
+  EXPECT_FALSE(gkd->check(&params)) << "cross entropy alone";
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <ATen/Parallel.h>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <limits>
@@ -501,6 +502,29 @@ TEST_F(RepairTest, NothingToTrainIsAnError) {
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), HasSubstr("no sub-block that is not the teacher's"));
   }
+}
+
+// Cross entropy alone: only the KL held out wants to know what the teacher says.
+TEST_F(RepairTest, ATeacherThatNoLossAsksIsNotRun) {
+  std::atomic<int> asked = 0;
+  const auto counted = [&, states = StatesOf(parent_, tokens_)](const std::vector<int64_t>& rows) {
+    ++asked;
+    return states(rows);
+  };
+  const auto times_asked = [&](double kl, double cosine) {
+    params_.steps = 2;
+    params_.kl_weight = kl;
+    params_.cosine_weight = cosine;
+    params_.lm_weight = 1;
+    asked = 0;
+    FakeContext context;
+    (void)DistillGlobally({{parent_, counted}}, Transformer(Child()), tokens_, params_, 1, context);
+    return asked.load();
+  };
+  constexpr int kHeldOut = 4, kParts = 2 * 4;
+  EXPECT_EQ(times_asked(0, 0), kHeldOut);
+  EXPECT_EQ(times_asked(1, 0), kHeldOut + kParts);
+  EXPECT_EQ(times_asked(0, 1), kHeldOut + kParts);
 }
 
 TEST_F(RepairTest, EndsWhenNoBetterStateComes) {

@@ -147,6 +147,20 @@ TEST(StepMemoryTest, ATeacherThatHasAnsweredTakesNoRoomInAStep) {
   EXPECT_NEAR(saved(), 1.05 * (kItsHead + 31 * kState), 1);
 }
 
+TEST(StepMemoryTest, ATeacherThatNoLossAsksHasNoStates) {
+  const auto has_states = [](double kl, double cosine) {
+    GkdParams params;
+    params.kl_weight = kl;
+    params.cosine_weight = cosine;
+    params.lm_weight = 1;
+    const ModelConfig model = Shape8().student;
+    return DistillationShapeOf(params, model, model, 512, 1).has_teachers_states;
+  };
+  EXPECT_FALSE(has_states(0, 0));
+  EXPECT_TRUE(has_states(1, 0));
+  EXPECT_TRUE(has_states(0, 1));
+}
+
 // A best state that is small enough for the memory, where there is one.
 TEST(StepMemoryTest, WithoutHeldOutSequencesThereIsNoBestState) {
   GkdParams params;

@@ -154,6 +154,12 @@ TEST(WorkloadsTest, ATeacherThatHasAnsweredCostsItsAnswersOnce) {
   EXPECT_NEAR(Load("gkd", gkd, inputs).flops / beside.flops,
               (4 * kBlocks + 3 * kHeadFlop) / (4 * kBlocks + 4 * kHeadFlop), 1e-9)
       << "states are computed";
+  gkd.kl_weight = gkd.cosine_weight = 0;
+  gkd.lm_weight = 1;
+  inputs.erase("teacher_logits");
+  EXPECT_NEAR(Load("gkd", gkd, inputs).flops / beside.flops,
+              (3 * kBlocks + 3 * kHeadFlop) / (4 * kBlocks + 4 * kHeadFlop), 1e-9)
+      << "nobody asks it";
 }
 
 // Of what is not trained no gradients are computed and no moments kept.
