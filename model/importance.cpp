@@ -14,6 +14,24 @@ using at::Tensor;
 
 namespace {
 
+// Columns of a matrix [rows, n] in fp32. Going along the rows, which lie in a cache: `index_select`
+// copies a column at a time, and with it a cache line for every number.
+Tensor ColumnsOf(const Tensor& matrix, const Tensor& columns) {
+  constexpr int64_t kTogether = 128;  // rows in one piece of work
+  if (!matrix.device().is_cpu()) return matrix.index_select(1, columns);
+  const Tensor source = matrix.contiguous();
+  const int64_t rows = source.size(0), width = source.size(1), count = columns.size(0);
+  Tensor out = at::empty({rows, count}, source.options());
+  const auto* from = source.data_ptr<float>();
+  const auto* index = columns.data_ptr<int64_t>();
+  auto* to = out.data_ptr<float>();
+  ParallelFor((rows + kTogether - 1) / kTogether, [&](int64_t piece) {
+    for (int64_t row = piece * kTogether; row < std::min(rows, (piece + 1) * kTogether); ++row)
+      for (int64_t i = 0; i < count; ++i) to[row * count + i] = from[row * width + index[i]];
+  });
+  return out;
+}
+
 // Per channel of `features` [tokens, n] the mean over tokens of |s + x_i W_i|, where s is `missing`
 // [tokens, hidden] and W is `down` [hidden, n]. [n], fp64
 Tensor MeanErrors(const Tensor& features, const Tensor& missing, const Tensor& down) {
@@ -56,12 +74,9 @@ void IterativeChannelRanking::Add(const Tensor& features) {
   // product's work instead of two.
   const Tensor gone = positions_.ge(0).nonzero().squeeze(1);
   const Tensor kept = positions_.lt(0).nonzero().squeeze(1);
-  const auto part = [](const Tensor& matrix, const Tensor& columns) {
-    return matrix.index_select(1, columns);
-  };
   // What is missing from the output already: s_t = W x_t over removed channels.
-  const Tensor missing = Product(part(features, gone), part(down_, gone).t());
-  const Tensor errors = MeanErrors(part(features, kept), missing, part(down_, kept));
+  const Tensor missing = Product(ColumnsOf(features, gone), ColumnsOf(down_, gone).t());
+  const Tensor errors = MeanErrors(ColumnsOf(features, kept), missing, ColumnsOf(down_, kept));
   const Tensor order = std::get<1>(errors.sort(/*stable=*/true, 0, /*descending=*/false));
   const Tensor removed = kept.index_select(0, order.narrow(0, 0, remove));
   positions_.index_copy_(0, removed, at::arange(removed_, removed_ + remove, positions_.options()));

@@ -4,6 +4,7 @@
 #include <torch/nn/modules/linear.h>
 #include <torch/utils.h>
 
+#include "model/math/runtime.h"
 #include "tests/model/tiny_model.h"
 
 namespace puzzle {
@@ -35,6 +36,31 @@ TEST(ImportanceTest, ChannelContributionIsMeanActivityTimesColumnNorm) {
   const Tensor features = at::tensor({1.0, -2.0, 3.0, 4.0}).view({2, 2});  // means of |x|: 2, 3
   const Tensor down = at::tensor({3.0, 0.0, 4.0, 1.0}).view({2, 2});       // norms: 5, 1
   EXPECT_TENSORS_NEAR(ChannelContribution(features, down), at::tensor({10.0, 3.0}), 1e-12);
+}
+
+// Nothing is missing yet: |x_i W_i|, averaged over tokens. On several threads, with more tokens and
+// channels than one piece of work has.
+TEST(ImportanceTest, TheFirstRoundGoesByWhatChannelsAddAlone) {
+  const Tensor features = RandomTensor({1000, 600}, 1), down = RandomTensor({16, 600}, 2);
+  const Tensor alone = at::mm(features.abs().to(at::kDouble).mean(0, /*keepdim=*/true),
+                              down.to(at::kDouble).norm(2, at::IntArrayRef{0}).diag())
+                           .flatten();
+  const auto positions = [&](int threads) {
+    const ThreadsGuard some(threads);
+    IterativeChannelRanking ranking(down, 2);
+    ranking.Add(features);
+    ranking.Add(features.flip(0));
+    return ranking.Positions();
+  };
+  const Tensor ranked = positions(3);
+  EXPECT_TRUE(ranked.equal(positions(1)));
+  EXPECT_TRUE(std::get<0>(ranked.sort()).equal(at::arange(600, at::kLong)));
+  const Tensor first = ranked.argsort().narrow(0, 0, 300);
+  const Tensor in_order = alone.index_select(0, first);
+  EXPECT_TRUE(
+      (in_order.narrow(0, 1, 299) - in_order.narrow(0, 0, 299)).ge(-1e-5).all().item<bool>())
+      << "the least is removed first";
+  EXPECT_NEAR(in_order.max().item<double>(), std::get<0>(alone.sort())[299].item<double>(), 1e-5);
 }
 
 // The error if a channel went too, by doing it.
