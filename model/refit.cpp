@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "model/math/parallel.h"
 #include "model/pch.h"
 
 namespace puzzle {
@@ -42,8 +43,10 @@ void RidgeFit::Add(const Tensor& features, const Tensor& targets) {
   const at::NoGradGuard no_grad;
   const Tensor transposed = features.t();
   rows_ += static_cast<double>(features.size(0));
-  AddTo(gram_, at::mm(transposed, features));
-  AddTo(cross_, at::mm(transposed, targets));
+  // Side by side. Not in pieces: their last bits are the BLAS's choice.
+  ParallelFor(2, [&](int64_t which) {
+    AddTo(which == 0 ? gram_ : cross_, at::mm(transposed, which == 0 ? features : targets));
+  });
   feature_sums_.add_(features.sum(0, false, at::kDouble).cpu());
   target_sums_.add_(targets.sum(0, false, at::kDouble).cpu());
 }

@@ -8,7 +8,8 @@
 namespace puzzle {
 
 /// Ridge regression on streamed Gram matrices: W = Y^T X (X^T X + lambda * mean(diag) * I)^-1.
-/// One object belongs to one thread.
+/// One object belongs to one thread; it computes with as many as SetThreads allows, and to the same
+/// result.
 class RidgeFit {
  public:
   RidgeFit(int64_t n_features, int64_t n_outputs);

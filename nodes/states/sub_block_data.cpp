@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "io/error.h"
+#include "model/math/parallel.h"
 #include "model/pch.h"
 #include "nodes/data/counted_predictions.h"
 #include "nodes/states/file_tensor.h"
@@ -79,15 +80,18 @@ SubBlockData MakeSubBlockData(const Transformer& parent, const Activations& acti
   }
   for (int64_t first = 0; first < activations.sequences(); first += kBatch) {
     const int64_t count = std::min(kBatch, activations.sequences() - first);
-    Tensor x = LayerInput(parent, activations, layer, first, count);
-    if (attention != nullptr)
-      x = x + attention->target.narrow(0, first, count).to(x.device(), at::kFloat);
-    // The target answers the rounded input, so that rounding is no error of the variant.
-    const Tensor rounded = InputOf(own_spec, config, x).to(at::kBFloat16);
-    data.input.narrow(0, first, count).copy_(rounded);
-    Tensor target = data.target.narrow(0, first, count);
-    target.copy_(SubBlockOutput(own, own_spec, config, parent.rotary(), rounded.to(at::kFloat)));
-    data.power.narrow(0, first, count).copy_(target.to(at::kFloat).square().sum(-1));
+    const Tensor before = LayerInput(parent, activations, layer, first, count);
+    ParallelOverRows(count, before.device(), [&](int64_t, int64_t begin, int64_t rows) {
+      const auto part = [&](const Tensor& all) { return all.narrow(0, first + begin, rows); };
+      Tensor x = before.narrow(0, begin, rows);
+      if (attention != nullptr) x = x + part(attention->target).to(x.device(), at::kFloat);
+      // The target answers the rounded input, so that rounding is no error of the variant.
+      const Tensor rounded = InputOf(own_spec, config, x).to(at::kBFloat16);
+      part(data.input).copy_(rounded);
+      const Tensor target = part(data.target);
+      target.copy_(SubBlockOutput(own, own_spec, config, parent.rotary(), rounded.to(at::kFloat)));
+      part(data.power).copy_(target.to(at::kFloat).square().sum(-1));
+    });
     poll();
   }
   return data;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -189,13 +190,23 @@ void Trainee::RefitOutput(int64_t tokens, const std::function<void()>& poll) {
   int64_t fitted = 0;
   for (int64_t first = 0; first < sequences; first += piece) {
     const std::vector<int64_t> rows = Range(first, std::min(piece, sequences - first));
-    SubBlockData::Batch batch = data_.Rows(rows, device_);
-    if (before_norm)
-      batch.target =
-          OutputBeforePostNorm(own, own_spec, parent_.config(), parent_.rotary(), batch.input);
-    const auto [features, target] =
-        last.Problem(std::move(batch), parent_.config(), parent_.rotary());
-    Tensor x = features.flatten(0, 1), y = target.flatten(0, 1);
+    const SubBlockData::Batch batch = data_.Rows(rows, device_);
+    const int64_t count = batch.input.size(0), length = batch.input.size(1);
+    Tensor x = at::empty({count, length, last.matrix().size(1)}, batch.target.options());
+    Tensor y = at::empty_like(batch.target);
+    ParallelOverRows(count, x.device(), [&](int64_t, int64_t begin, int64_t size) {
+      SubBlockData::Batch part = {batch.input.narrow(0, begin, size),
+                                  batch.target.narrow(0, begin, size)};
+      if (before_norm)
+        part.target =
+            OutputBeforePostNorm(own, own_spec, parent_.config(), parent_.rotary(), part.input);
+      const auto [features, target] =
+          last.Problem(std::move(part), parent_.config(), parent_.rotary());
+      x.narrow(0, begin, size).copy_(features);
+      y.narrow(0, begin, size).copy_(target);
+    });
+    x = x.flatten(0, 1);
+    y = y.flatten(0, 1);
     if (params_.answers_only()) {
       const Tensor counted =
           at::nonzero(Pick(data_.predicts_answer, rows).reshape(-1)).squeeze(1).to(x.device());

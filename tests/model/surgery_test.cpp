@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
+#include "model/math/runtime.h"
 #include "model/refit.h"
 #include "model/transformer.h"
 #include "tests/model/tiny_model.h"
@@ -121,6 +124,30 @@ TEST(RefitTest, AgreesWithADenseSolveInDoublePrecision) {
   const Tensor target = at::cat({yd, at::zeros({12, 5}, at::kDouble)});
   const Tensor expected = std::get<0>(at::linalg_lstsq(tall, target)).t();
   EXPECT_TENSORS_NEAR(fit.Solve(0.01).to(at::kDouble), expected, 1e-5);
+}
+
+// On several threads to the same bits.
+TEST(RefitTest, ManyFeaturesAgreeWithADenseSolveInDoublePrecision) {
+  const Tensor x = RandomTensor({900, 600}, 1), y = RandomTensor({900, 7}, 2);
+  const auto solved = [&](int threads) {
+    const ThreadsGuard some(threads);
+    RidgeFit fit(600, 7);
+    fit.Add(x.narrow(0, 0, 200), y.narrow(0, 0, 200));
+    fit.Add(x.narrow(0, 200, 700), y.narrow(0, 200, 700));
+    return std::pair(fit.Solve(0.01), fit.SolveAffine(0.01).matrix);
+  };
+  const auto [matrix, affine] = solved(1);
+  const Tensor xd = x.to(at::kDouble), yd = y.to(at::kDouble);
+  const auto expected = [&](const Tensor& features, const Tensor& targets) {
+    const Tensor gram = at::mm(features.t(), features);
+    const Tensor ridge = 0.01 * gram.diagonal().mean().item<double>() * at::eye(600, at::kDouble);
+    return at::linalg_solve(gram + ridge, at::mm(features.t(), targets)).t();
+  };
+  EXPECT_TENSORS_NEAR(matrix.to(at::kDouble), expected(xd, yd), 1e-5);
+  EXPECT_TENSORS_NEAR(affine.to(at::kDouble), expected(xd - xd.mean(0), yd - yd.mean(0)), 1e-5);
+  const auto [matrix_of_three, affine_of_three] = solved(3);
+  EXPECT_TRUE(matrix.equal(matrix_of_three));
+  EXPECT_TRUE(affine.equal(affine_of_three));
 }
 
 TEST(RefitTest, ABiasAgreesWithADenseSolveInDoublePrecision) {
