@@ -17,6 +17,7 @@
 #include "bench/clock.h"
 #include "bench/product_rate.h"
 #include "bench/useful_flop.h"
+#include "graph/kind/kind.h"
 #include "graph/kind/value_inputs.h"
 #include "io/file.h"
 #include "io/tokenizer.h"
@@ -86,7 +87,7 @@ class Measurement {
     fmt::print(
         "{}, {}; {} x {} tokens, {} layers, variants of layer {}, {} threads, {}\n\n"
         "| step | s | processor s | of it answers | start | training | useful TFLOP | GFLOP/s | "
-        "products' | share | GFLOP a processor s | products' | share |\n"
+        "products' | share | GFLOP a processor s | products' a processor s | share of it |\n"
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
         RuntimeDescription(), ProductLibrary(), what_.sequences, kLength, config().n_layers(),
         layer_, what_.threads, kCompute);
