@@ -205,6 +205,7 @@ void BeginAlike(const std::string& folder, bool is_warm) {
                          ::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED) == 0;
     if (!is_done) throw Error(entry.path().string() + ": cannot be taken out of the page cache");
   }
+  ::sync();  // what was written and removed before is not waited for later
   if (is_warm) Run(fmt::format("cat '{}'/* > /dev/null", folder));
 }
 
