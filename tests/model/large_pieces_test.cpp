@@ -10,10 +10,10 @@
 namespace puzzle {
 namespace {
 
-// Whether a large piece comes from the system, and goes back to it.
+// Whether a piece larger than any hole of the heap comes from the system, and goes back to it.
 bool IsApart() {
   const size_t before = ::mallinfo2().hblks;
-  void* volatile piece = std::malloc(size_t{16} << 20);  // else compilers leave it out
+  void* volatile piece = std::malloc(size_t{1} << 30);  // else compilers leave it out
   const bool is_apart = ::mallinfo2().hblks > before;
   std::free(piece);
   EXPECT_EQ(::mallinfo2().hblks, before);
