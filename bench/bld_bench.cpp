@@ -15,13 +15,13 @@
 // Useful operations are counted in bench/useful_flop.h.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstdlib>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "apps/machine/blas_kernel.h"
+#include "bench/arguments.h"
 #include "bench/bld_work.h"
 #include "bench/capture.h"
 #include "bench/clock.h"
@@ -180,16 +180,14 @@ void MeasureRandomLayers(int rounds) {
 int main(int argc, char** argv) {
   puzzle::RestartUnlessBlasPrepared(argv);
   puzzle::PrepareTensorRuntime();
-  const auto number = [&](int index, int otherwise) {
-    return argc > index ? std::max(1, std::atoi(argv[index])) : otherwise;
-  };
+  const puzzle::Arguments arguments{argc, argv};
   if (argc > 2) {
     puzzle::MeasureModelsSteps({.model = argv[1],
                                 .text = argv[2],
-                                .sequences = number(3, 64),
+                                .sequences = arguments.Number(3, 64),
                                 .layers = argc > 4 ? std::atoi(argv[4]) : 0,
-                                .threads = number(5, 1)});
+                                .threads = arguments.Number(5, 1)});
   } else {
-    puzzle::MeasureRandomLayers(number(1, 5));
+    puzzle::MeasureRandomLayers(arguments.Number(1, 5));
   }
 }

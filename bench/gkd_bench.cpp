@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "apps/machine/blas_kernel.h"
+#include "bench/arguments.h"
 #include "bench/bench_context.h"
 #include "bench/clock.h"
 #include "bench/product_rate.h"
@@ -179,22 +180,20 @@ int main(int argc, char** argv) {
                "[LANES [MEMORY [WORDS]]]]]]]]]]\n");
     return 2;
   }
-  const auto number = [&](int index, int otherwise) {
-    return argc > index ? std::max(1, std::atoi(argv[index])) : otherwise;
-  };
+  const puzzle::Arguments arguments{argc, argv};
   puzzle::PrepareTensorRuntime();
   puzzle::GkdParams params;
-  params.batch = number(3, 8);
-  params.steps = number(4, 1);
+  params.batch = arguments.Number(3, 8);
+  params.steps = arguments.Number(4, 1);
   params.holdout = 0;
   params.compute = argc > 6 ? argv[6] : "bf16";
   params.recompute = argc > 7 ? argv[7] : "off";
-  const int threads = number(8, 1);
+  const int threads = arguments.Number(8, 1);
   puzzle::SetThreads(threads);
   params.head_compute = argc > 9 ? argv[9] : "auto";
-  params.devices = number(10, 1);
-  const uint64_t memory = argc > 11 ? uint64_t(number(11, 1)) << 20 : UINT64_MAX;
+  params.devices = arguments.Number(10, 1);
+  const uint64_t memory = argc > 11 ? uint64_t(arguments.Number(11, 1)) << 20 : UINT64_MAX;
   if (argc > 12) params.cosine_weight = 0;
   const int64_t words = argc > 12 ? std::atoi(argv[12]) : 0;
-  puzzle::Run(argv[1], argv[2], params, number(5, 512), threads, memory, words);
+  puzzle::Run(argv[1], argv[2], params, arguments.Number(5, 512), threads, memory, words);
 }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "apps/machine/blas_kernel.h"
+#include "bench/arguments.h"
 #include "bench/capture.h"
 #include "io/file.h"
 #include "io/tokenizer.h"
@@ -221,12 +222,10 @@ void RunModel(const std::string& folder, const std::string& text, int64_t sequen
 int main(int argc, char** argv) {
   puzzle::RestartUnlessBlasPrepared(argv);
   puzzle::PrepareTensorRuntime();
-  const auto number = [&](int index, int otherwise) {
-    return argc > index ? std::max(1, std::atoi(argv[index])) : otherwise;
-  };
+  const puzzle::Arguments arguments{argc, argv};
   if (argc > 2 && std::atoi(argv[1]) == 0) {
-    puzzle::RunModel(argv[1], argv[2], number(3, 8), number(4, 1));
+    puzzle::RunModel(argv[1], argv[2], arguments.Number(3, 8), arguments.Number(4, 1));
   } else {
-    puzzle::Run(number(1, 10));
+    puzzle::Run(arguments.Number(1, 10));
   }
 }

@@ -17,7 +17,8 @@ namespace {
 constexpr uint8_t kFormatVersion = 1;
 constexpr const char* kVersionAttribute = "puzzle_archive";
 constexpr const char* kDTypeAttribute = "dtype";
-constexpr size_t kDTypeBytes = 8;  // room for every name in kNamedTypes
+constexpr size_t kDTypeBytes = 8;  // room for every name in kNamedTypes, and for
+constexpr std::string_view kHalved = "f32/16";
 /// HDF5's signature and superblock version 3, whose structures all carry checksums: damage to them
 /// is noticed rather than followed.
 constexpr std::string_view kSignature = "\x89HDF\r\n\x1a\n\x03";
@@ -205,7 +206,8 @@ void RefuseLink(const Id& group, const std::string& name, const std::string& sub
   RefuseLink(info.type, subject);
 }
 
-DType ReadDType(const Id& dataset, const std::string& subject) {
+/// Sets type and `halved` of `extent`.
+void ReadType(const Id& dataset, const std::string& subject, Extent& extent) {
   const Id type(H5Dget_type(dataset.get()), H5Tclose, subject);
   const auto stored_as = [&](DType dtype) {
     return Check(H5Tequal(type.get(), StoredType(dtype)), subject) > 0;
@@ -214,12 +216,16 @@ DType ReadDType(const Id& dataset, const std::string& subject) {
     char name[kDTypeBytes] = {};
     const Id name_type = StringType(kDTypeBytes, subject);
     ReadScalar(dataset, kDTypeAttribute, name_type.get(), name, subject);
+    extent.halved = kHalved == name && stored_as(DType::kU16);
+    if (extent.halved) return;
     for (const DType dtype : kNamedTypes) {
-      if (DTypeName(dtype) == name && stored_as(dtype)) return dtype;
+      extent.info.dtype = dtype;
+      if (DTypeName(dtype) == name && stored_as(dtype)) return;
     }
   } else {
     for (const DType dtype : kPlainTypes) {
-      if (stored_as(dtype)) return dtype;
+      extent.info.dtype = dtype;
+      if (stored_as(dtype)) return;
     }
   }
   throw Error(subject + ": unknown element type");
@@ -300,9 +306,12 @@ Hdf5File Hdf5File::Open(const InputFile& input) {
       new State{path, input.size(), std::move(file), std::move(attributes), std::move(arrays)}));
 }
 
-uint64_t Hdf5File::Allocate(Section section, std::string_view name, DType dtype,
-                            const Shape& shape) {
+Extent Hdf5File::Allocate(Section section, std::string_view name, const ArrayInfo& info,
+                          bool halved) {
   PUZZLE_CHECK(state_ != nullptr, "use of a closed archive");
+  PUZZLE_CHECK(!halved || info.dtype == DType::kF32, "f32 alone has halves");
+  Extent extent{info, 0, halved};
+  const auto [dtype, shape] = extent.InFile();
   const std::string subject = state_->Subject(section, name);
   const bool empty = NumElements(shape) == 0;
   const std::vector<hsize_t> dims(shape.begin(), shape.end());
@@ -318,16 +327,16 @@ uint64_t Hdf5File::Allocate(Section section, std::string_view name, DType dtype,
       H5Dcreate2(state_->Group(section).get(), EscapeName(name).c_str(), StoredType(dtype),
                  space.get(), link_properties.get(), properties.get(), H5P_DEFAULT),
       H5Dclose, subject);
-  if (std::ranges::find(kNamedTypes, dtype) != std::end(kNamedTypes)) {
-    std::string type_name(DTypeName(dtype));
+  if (halved || std::ranges::find(kNamedTypes, dtype) != std::end(kNamedTypes)) {
+    std::string type_name(halved ? kHalved : DTypeName(dtype));
     type_name.resize(kDTypeBytes);
     const Id type = StringType(kDTypeBytes, subject);
     WriteScalar(dataset, kDTypeAttribute, type.get(), type_name.data(), subject);
   }
-  if (empty) return 0;
-  const haddr_t offset = H5Dget_offset(dataset.get());
-  if (offset == HADDR_UNDEF) ThrowHdf5(subject);
-  return offset;
+  if (empty) return extent;
+  extent.offset = H5Dget_offset(dataset.get());
+  if (extent.offset == HADDR_UNDEF) ThrowHdf5(subject);
+  return extent;
 }
 
 void Hdf5File::Commit() {
@@ -379,8 +388,11 @@ Extent Hdf5File::Find(Section section, std::string_view name) const {
       H5Pget_external_count(properties.get()) != 0) {
     throw Error(subject + ": not stored contiguously");
   }
-  Extent extent{{ReadDType(dataset, subject), ReadShape(dataset, subject)}};
-  const uint64_t bytes = ArrayView{extent.info.dtype, extent.info.shape}.bytes();
+  Extent extent;
+  ReadType(dataset, subject, extent);
+  extent.info.shape = ReadShape(dataset, subject);
+  const ArrayInfo in_file = extent.InFile();
+  const uint64_t bytes = ArrayView{in_file.dtype, in_file.shape}.bytes();
   if (bytes == 0) return extent;
   extent.offset = H5Dget_offset(dataset.get());
   if (extent.offset > state_->size || bytes > state_->size - extent.offset) {

@@ -22,6 +22,10 @@ enum class Section { kAttributes, kArrays };
 struct Extent {
   ArrayInfo info;
   uint64_t offset = 0;
+  bool halved = false;  // of f32: the file has the upper 16 bits of each, the lower ones are 0
+
+  /// What lies there.
+  [[nodiscard]] ArrayInfo InFile() const { return {halved ? DType::kU16 : info.dtype, info.shape}; }
 };
 
 /// An open archive file. Every failure throws Error naming the file.
@@ -36,8 +40,9 @@ class Hdf5File {
   Hdf5File& operator=(Hdf5File&&) = delete;
   ~Hdf5File();
 
-  /// Makes room for an array and returns the offset of its bytes. REQUIRES: created here.
-  uint64_t Allocate(Section section, std::string_view name, DType dtype, const Shape& shape);
+  /// Makes room for an array, `halved` as in Extent. REQUIRES: created here.
+  Extent Allocate(Section section, std::string_view name, const ArrayInfo& info,
+                  bool halved = false);
   /// Marks the file complete and closes it. REQUIRES: created here; nothing is called afterwards.
   void Commit();
 

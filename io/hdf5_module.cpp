@@ -6,7 +6,9 @@
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "io/archive.h"
 #include "io/error.h"
@@ -36,6 +38,53 @@ uint64_t RowsBytes(const ArrayInfo& info, int64_t rows) {
   return ArrayView{info.dtype, shape}.bytes();
 }
 
+std::span<const float> ValuesOf(const ArrayView& array) {
+  return {static_cast<const float*>(array.data), static_cast<size_t>(NumElements(array.shape))};
+}
+
+// Numbers that are exact in bf16, such as weights that were rounded to it, are half zeros: those
+// are left out. What an archive says, and its digest, stay the same.
+
+/// Whether it is worth it: f32, of a size that matters, of which no lower half has a bit set.
+bool HasEmptyHalves(const ArrayView& array) {
+  constexpr size_t kFewElements = 1024;
+  if (array.dtype != DType::kF32 || array.bytes() < kFewElements * sizeof(float)) return false;
+  // In parts, most of which are not looked at where the answer is no.
+  constexpr size_t kPart = 1 << 14;
+  const std::span<const float> values = ValuesOf(array);
+  for (size_t begin = 0; begin < values.size(); begin += kPart) {
+    uint32_t bits = 0;
+    for (const float value : values.subspan(begin, std::min(kPart, values.size() - begin)))
+      bits |= std::bit_cast<uint32_t>(value);
+    if ((bits & 0xFFFF) != 0) return false;
+  }
+  return true;
+}
+
+/// Elements that pass through memory at a time.
+constexpr size_t kHalvesAtOnce = 1 << 17;
+
+void WriteHalved(OutputFile& file, uint64_t offset, std::span<const float> values) {
+  std::vector<uint16_t> halves(std::min(kHalvesAtOnce, values.size()));
+  for (size_t begin = 0; begin < values.size(); begin += halves.size()) {
+    const auto part = values.subspan(begin, std::min(halves.size(), values.size() - begin));
+    std::ranges::transform(part, halves.begin(), [](float value) {
+      return static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16);
+    });
+    file.WriteAt(offset + begin * sizeof(uint16_t), halves.data(), part.size() * sizeof(uint16_t));
+  }
+}
+
+void ReadHalved(const InputFile& file, uint64_t offset, std::span<float> values) {
+  std::vector<uint16_t> halves(std::min(kHalvesAtOnce, values.size()));
+  for (size_t begin = 0; begin < values.size(); begin += halves.size()) {
+    const auto part = values.subspan(begin, std::min(halves.size(), values.size() - begin));
+    file.ReadAt(offset + begin * sizeof(uint16_t), halves.data(), part.size() * sizeof(uint16_t));
+    std::transform(halves.begin(), halves.begin() + std::ssize(part), part.begin(),
+                   [](uint16_t half) { return std::bit_cast<float>(uint32_t{half} << 16); });
+  }
+}
+
 class Hdf5Writer final : public ArchiveWriter {
  public:
   explicit Hdf5Writer(const std::string& path)
@@ -57,8 +106,7 @@ class Hdf5Writer final : public ArchiveWriter {
 
   void Create(std::string_view name, DType dtype, const Shape& shape) override {
     PUZZLE_CHECK(!shape.empty(), "a streamed array has rows");
-    const uint64_t offset = file_.Allocate(Section::kArrays, name, dtype, shape);
-    streams_.emplace(name, Stream{{{dtype, shape}, offset}});
+    streams_.emplace(name, Stream{file_.Allocate(Section::kArrays, name, {dtype, shape})});
   }
 
   void Append(std::string_view name, const ArrayView& rows) override {
@@ -95,8 +143,12 @@ class Hdf5Writer final : public ArchiveWriter {
   };
 
   void Put(Section section, std::string_view name, const ArrayView& array) {
-    const uint64_t offset = file_.Allocate(section, name, array.dtype, array.shape);
-    bytes_.WriteAt(offset, array.data, array.bytes());
+    const bool halved = HasEmptyHalves(array);
+    const Extent extent = file_.Allocate(section, name, {array.dtype, array.shape}, halved);
+    if (halved)
+      WriteHalved(bytes_, extent.offset, ValuesOf(array));
+    else
+      bytes_.WriteAt(extent.offset, array.data, array.bytes());
   }
 
   const std::string path_;
@@ -137,22 +189,34 @@ class Hdf5Reader final : public ArchiveReader {
   ArrayInfo Info(std::string_view name) const override { return Find(name).info; }
 
   void Read(std::string_view name, void* out) const override {
-    const auto [info, offset] = Find(name);
-    bytes_.ReadAt(offset, out, ArrayView{info.dtype, info.shape}.bytes());
+    const Extent extent = Find(name);
+    ReadInto(extent, extent.offset, NumElements(extent.info.shape), out);
   }
 
   void ReadRows(std::string_view name, int64_t first, int64_t count, void* out) const override {
-    const auto [info, offset] = Find(name);
+    const Extent extent = Find(name);
+    const ArrayInfo& info = extent.info;
     const int64_t rows = info.shape.empty() ? -1 : info.shape.front();
     if (first < 0 || count < 0 || first > rows || count > rows - first) {
       throw Error(fmt::format("{}: no {} rows from row {} on in shape {}",
                               Subject(bytes_.path(), Section::kArrays, name), count, first,
                               ShapeString(info.shape)));
     }
-    bytes_.ReadAt(offset + RowsBytes(info, first), out, RowsBytes(info, count));
+    Shape wanted = info.shape;
+    wanted.front() = count;
+    ReadInto(extent, extent.offset + RowsBytes(extent.InFile(), first), NumElements(wanted), out);
   }
 
  private:
+  /// `count` elements of an array from `offset` of the file on.
+  void ReadInto(const Extent& extent, uint64_t offset, int64_t count, void* out) const {
+    const auto elements = static_cast<size_t>(count);
+    if (extent.halved)
+      ReadHalved(bytes_, offset, {static_cast<float*>(out), elements});
+    else
+      bytes_.ReadAt(offset, out, elements * ElementSize(extent.info.dtype));
+  }
+
   /// Remembers extents, so that reading rows again and again costs no HDF5 call.
   Extent Find(std::string_view name) const {
     const std::lock_guard lock(mutex_);

@@ -21,6 +21,7 @@
 #include "model/math/parallel.h"
 #include "model/math/runtime.h"
 #include "model/pch.h"
+#include "model/unread.h"
 #include "nodes/data/counted_predictions.h"
 #include "nodes/data/tokenize.h"
 #include "nodes/precision/artifacts.h"
@@ -278,6 +279,13 @@ class PartPlaces {
   std::vector<Tensor> heads_;
 };
 
+// Makes every weight one that is exact in bf16.
+void RoundToBf16(ModelWeights model) {
+  const at::NoGradGuard no_grad;
+  for (const auto& [name, slot] : Slots(model))
+    ForEachRows(*slot, [](int64_t, const Tensor& rows) { rows.copy_(rows.to(at::kBFloat16)); });
+}
+
 }  // namespace
 
 TeacherStates StatesOf(const Transformer& model, const TokenSet& tokens) {
@@ -393,6 +401,11 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
   result.held_out_before = held_out.empty() ? kNone : best.first();
   result.held_out = held_out.empty() ? kNone : best.best();
   result.best_step = held_out.empty() ? params.steps : best.best_step();
+  if (params.dtype == "bf16") {
+    RoundToBf16(student.weights());
+    const Transformer model = stored.Seen(student);
+    if (!held_out.empty()) result.held_out = held_out.Kl(model, products, rounded.Blocks(model));
+  }
   return result;
 }
 

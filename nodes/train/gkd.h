@@ -60,6 +60,8 @@ struct GlobalDistillation {
 /// answers are wanted that are not there, and when a step does not fit the memory.
 /// Where the teachers have `words` the KL of the training is that of those words and of all others
 /// as one (CoarseKlLoss), at most the whole one; the KL held out is the whole one in any case.
+/// With `params.dtype` "bf16" the result is rounded to it, and the last KL held out is that of the
+/// rounded model.
 /// With `types` all of this, the KL held out too, is about the model that a file with them holds
 /// (StoredStudent); the weights that are trained, and the result, are those before the rounding.
 GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,

@@ -210,6 +210,9 @@ NodeKind GkdKind() {
           "holdout", &GkdParams::holdout, {Between(0, 1e9)},
           "last sequences, a quarter at most, by whose KL the best state is kept, the child as it "
           "was included; 0: the last state is the result")
+      .Param("dtype", &GkdParams::dtype, {OneOf({"fp32", "bf16"}), UnkeyedAs("fp32")},
+             "what the weights are rounded to at the end, before the KL held out is taken for the "
+             "last time: bf16 takes half the disk, and is what products in bf16 see anyway")
       .Param("devices", &GkdParams::devices, {Between(1, 64), Unkeyed()},
              "lanes of a run, of one type of device, that it takes together and that share each "
              "batch: on cpu lanes, of which four are of use, to the same bits as one")

@@ -83,8 +83,9 @@ struct GkdParams : TrainingParams, LossOn {
   double kl_weight = 1.0;
   double cosine_weight = 1.0;
   double lm_weight = 0.0;
-  int64_t holdout = 4;  // sequences
-  int64_t devices = 1;  // lanes
+  int64_t holdout = 4;         // sequences
+  std::string dtype = "fp32";  // of the result
+  int64_t devices = 1;         // lanes
   int64_t seed = 1;
 };
 

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <csignal>
 #include <cstdint>
@@ -61,6 +62,8 @@ class Hdf5ArchiveTest : public testing::Test {
     const std::string bytes = RandomBytes(96, 1);
     writer->Write("plain", {DType::kF32, {4, 6}, bytes.data()});
     writer->Write("named", {DType::kBF16, {6}, bytes.data()});
+    const std::vector<float> zeros(1024);
+    writer->Write("halved", {DType::kF32, {1024}, zeros.data()});
     writer->Create("streamed", DType::kI64, {3, 2});
     writer->Append("streamed", {DType::kI64, {3, 2}, bytes.data()});
     writer->Close();
@@ -109,6 +112,41 @@ TEST_F(Hdf5ArchiveTest, EveryTypeAndShapeSurvives) {
       EXPECT_EQ(ReadArray(*reader, name), bytes.substr(0, ArrayView{dtype, shape}.bytes()));
     }
   }
+}
+
+TEST_F(Hdf5ArchiveTest, NumbersThatAreExactInBf16TakeHalfThePlace) {
+  constexpr int64_t kRows = 300, kColumns = 700;  // more than passes through memory at a time
+  std::vector<float> halves(kRows * kColumns), whole;
+  std::mt19937 random(4);
+  for (float& value : halves)
+    value = std::bit_cast<float>(static_cast<uint32_t>(random()) & 0xFFFF'0000U);  // NaN among them
+  whole = halves;
+  whole.back() = std::bit_cast<float>(std::bit_cast<uint32_t>(whole.back()) | 1U);
+  const auto write = [&](const std::vector<float>& values) {
+    DigestingWriter writer(Create());
+    writer.Write("values", {DType::kF32, {kRows, kColumns}, values.data()});
+    writer.Write("few", {DType::kF32, {2}, halves.data()});
+    writer.Close();
+    return writer.digest();
+  };
+  (void)write(whole);
+  const auto bytes = static_cast<int64_t>(halves.size() * sizeof(float));
+  EXPECT_GE(std::ssize(ReadBytes(path_)), bytes) << "one bit is one too many";
+  const std::string digest = write(halves);
+  EXPECT_NEAR(std::ssize(ReadBytes(path_)), bytes / 2, 4096);
+
+  const auto reader = Open();
+  EXPECT_EQ(DigestArchive(*reader), digest) << "what it says is f32";
+  EXPECT_EQ(reader->Info("values").dtype, DType::kF32);
+  const std::string expected(reinterpret_cast<const char*>(halves.data()), bytes);
+  EXPECT_EQ(ReadArray(*reader, "values"), expected);
+  EXPECT_EQ(ReadArray(*reader, "few"), expected.substr(0, 8));
+  constexpr int64_t kRowBytes = kColumns * sizeof(float);
+  std::string rows(250 * kRowBytes, '\0');
+  reader->ReadRows("values", 50, 250, rows.data());
+  EXPECT_EQ(rows, expected.substr(50 * kRowBytes));
+  EXPECT_THAT(ErrorOf([&] { reader->ReadRows("values", 51, 250, rows.data()); }),
+              HasSubstr("no 250 rows from row 51"));
 }
 
 TEST_F(Hdf5ArchiveTest, AttributesOfAnyKindAndSizeSurvive) {

@@ -9,17 +9,10 @@
 #include <limits>
 #include <vector>
 
-#include "io/random.h"
+#include "tests/model/some_numbers.h"
 
 namespace puzzle::decode {
 namespace {
-
-std::vector<float> SomeNumbers(int64_t count, uint64_t seed) {
-  Random random(seed);
-  std::vector<float> numbers(static_cast<size_t>(count));
-  for (float& x : numbers) x = static_cast<float>(2 * random.Uniform() - 1);
-  return numbers;
-}
 
 struct AttentionCase {
   int64_t head_dim;

@@ -14,16 +14,10 @@
 #include "io/random.h"
 #include "model/decode/packed_matrix.h"
 #include "model/decode/team.h"
+#include "tests/model/some_numbers.h"
 
 namespace puzzle::decode {
 namespace {
-
-std::vector<float> Numbers(int64_t count, uint64_t seed) {
-  Random random(seed);
-  std::vector<float> numbers(static_cast<size_t>(count));
-  for (float& x : numbers) x = static_cast<float>(2 * random.Uniform() - 1);
-  return numbers;
-}
 
 // What a type makes of a token, as numbers again.
 std::vector<float> Seen(const std::vector<float>& x, WeightType type) {
@@ -51,7 +45,7 @@ class PanelKernelsTest : public testing::TestWithParam<WeightType> {};
 // tokens.
 TEST_P(PanelKernelsTest, EverySetMultipliesAsDoublesDo) {
   constexpr int64_t kRows = 150, kColumns = 1100;
-  const std::vector<float> weights = Numbers(kRows * kColumns, 1);
+  const std::vector<float> weights = SomeNumbers(kRows * kColumns, 1);
   Arena arena(PackedMatrix::Bytes(kRows, kColumns, GetParam()));
   PackedMatrix matrix(kRows, kColumns, GetParam(), arena);
   matrix.PackRows(0, kRows, weights.data());
@@ -59,7 +53,7 @@ TEST_P(PanelKernelsTest, EverySetMultipliesAsDoublesDo) {
   TokenBuffer buffer(GetParam(), kTokens, kColumns);
   std::vector<std::vector<float>> tokens;
   for (int64_t t = 0; t < kTokens; ++t) {
-    const std::vector<float> token = Numbers(kColumns, 10 + static_cast<uint64_t>(t));
+    const std::vector<float> token = SomeNumbers(kColumns, 10 + static_cast<uint64_t>(t));
     buffer.Set(t, token.data(), kColumns);
     tokens.push_back(Seen(token, GetParam()));
   }
@@ -92,7 +86,7 @@ TEST_P(PanelKernelsTest, EverySetMultipliesAsDoublesDo) {
 // A row comes back as near as its type can say it.
 TEST_P(PanelKernelsTest, RowsComeBack) {
   constexpr int64_t kRows = 70, kColumns = 37;
-  const std::vector<float> weights = Numbers(kRows * kColumns, 3);
+  const std::vector<float> weights = SomeNumbers(kRows * kColumns, 3);
   Arena arena(PackedMatrix::Bytes(kRows, kColumns, GetParam()));
   PackedMatrix matrix(kRows, kColumns, GetParam(), arena);
   matrix.PackRows(0, kRows, weights.data());
@@ -133,7 +127,7 @@ uint32_t ExpectedBits(float x, float highest, WeightType type) {
 // However rows were cut when they were packed; what lies behind them is zero.
 TEST_P(PanelKernelsTest, EveryNumberLiesWhereItsPanelSays) {
   constexpr int64_t kRows = 150, kColumns = 37;
-  const std::vector<float> weights = Numbers(kRows * kColumns, 5);
+  const std::vector<float> weights = SomeNumbers(kRows * kColumns, 5);
   Arena arena(PackedMatrix::Bytes(kRows, kColumns, GetParam()));
   PackedMatrix matrix(kRows, kColumns, GetParam(), arena);
   int64_t first = 0;
@@ -165,13 +159,13 @@ INSTANTIATE_TEST_SUITE_P(Types, PanelKernelsTest,
 // What is read next is memory that caches are asked for, and nothing else: it need not even exist.
 TEST_P(PanelKernelsTest, WhatIsReadNextChangesNothing) {
   constexpr int64_t kRows = 150, kColumns = 1100, kTokens = 20, kStride = 160;
-  const std::vector<float> weights = Numbers(kRows * kColumns, 1);
+  const std::vector<float> weights = SomeNumbers(kRows * kColumns, 1);
   Arena arena(PackedMatrix::Bytes(kRows, kColumns, GetParam()));
   PackedMatrix matrix(kRows, kColumns, GetParam(), arena);
   matrix.PackRows(0, kRows, weights.data());
   TokenBuffer buffer(GetParam(), kTokens, kColumns);
   for (int64_t t = 0; t < kTokens; ++t)
-    buffer.Set(t, Numbers(kColumns, 10 + static_cast<uint64_t>(t)).data(), kColumns);
+    buffer.Set(t, SomeNumbers(kColumns, 10 + static_cast<uint64_t>(t)).data(), kColumns);
   for (const VectorKernels& set : RunnableKernels()) {
     for (const int64_t count : {int64_t{1}, int64_t{9}, kTokens}) {
       std::vector<float> expected(kTokens * kStride), out = expected;
@@ -186,7 +180,7 @@ TEST_P(PanelKernelsTest, WhatIsReadNextChangesNothing) {
 }
 
 TEST(TokenKernelsTest, EverySetRoundsToNearestAndTiesToEven) {
-  std::vector<float> x = Numbers(75, 6);
+  std::vector<float> x = SomeNumbers(75, 6);
   x[3] = std::bit_cast<float>(0x3F808000U);  // halfway, below is even
   x[4] = std::bit_cast<float>(0x3F818000U);  // halfway, above is even
   x[74] = std::bit_cast<float>(0x3F808001U);
@@ -206,7 +200,7 @@ TEST(TokenKernelsTest, EverySetRoundsToNearestAndTiesToEven) {
 
 TEST(TokenKernelsTest, EverySetQuantizesToTheNearestWholeNumber) {
   constexpr int64_t kCount = 150, kPadded = 192;
-  std::vector<float> x = Numbers(kCount, 8);
+  std::vector<float> x = SomeNumbers(kCount, 8);
   std::fill(x.begin() + 64, x.begin() + 128, 0.0F);  // a block of nothing
   x[130] = -3;
   for (const VectorKernels& set : RunnableKernels()) {
@@ -237,7 +231,7 @@ TEST(TokenKernelsTest, WhatIsNoNumberStaysNone) {
   for (const float odd :
        {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     for (const size_t at : {size_t{5}, size_t{79}}) {
-      std::vector<float> x = Numbers(80, 9);
+      std::vector<float> x = SomeNumbers(80, 9);
       x[at] = odd;
       for (const VectorKernels& set : RunnableKernels()) {
         std::vector<int8_t> whole(128);
@@ -255,7 +249,7 @@ TEST(TokenKernelsTest, EverySetFindsTheHighestAndWhatIsNoNumber) {
   for (const VectorKernels& set : RunnableKernels()) {
     for (const int64_t count : {1, 15, 16, 17, 100}) {
       for (int64_t at = 0; at < count; ++at) {
-        std::vector<float> x = Numbers(count, 11);
+        std::vector<float> x = SomeNumbers(count, 11);
         x[static_cast<size_t>(at)] = 2;
         const Peak peak = set.highest(x.data(), count);
         EXPECT_EQ(peak.highest, 2) << set.name;
@@ -271,7 +265,7 @@ TEST(TokenKernelsTest, EverySetFindsTheHighestAndWhatIsNoNumber) {
 // Weights of a row that sees a part of its scores, to a few ulp of exp; what lies outside is 0.
 TEST(AttentionKernelsTest, EverySetSoftensAsDoublesDo) {
   constexpr int64_t kEnd = 96;
-  const std::vector<float> scores = Numbers(kEnd, 12);
+  const std::vector<float> scores = SomeNumbers(kEnd, 12);
   for (const VectorKernels& set : RunnableKernels()) {
     for (const auto& [first, last] :
          {std::pair<int64_t, int64_t>{0, 96}, {0, 1}, {17, 83}, {95, 96}, {40, 40}, {0, -3}}) {
