@@ -118,7 +118,7 @@ class InputFacts {
 };
 
 /// What a body hands back: a value to be saved, or nothing when the archive was written on the way.
-struct Product {
+struct BodyResult {
   SizedValue value;
   std::function<void(ArchiveWriter&)> save;
 };
@@ -128,8 +128,8 @@ struct Product {
 struct Body {
   /// `params` points to the kind's Params struct; `out` is the artifact being written (used by
   /// streaming bodies only). Failures throw.
-  std::function<Product(const void* params, const Inputs& inputs, RunContext& context,
-                        ArchiveWriter& out)>
+  std::function<BodyResult(const void* params, const Inputs& inputs, RunContext& context,
+                           ArchiveWriter& out)>
       run;  // empty: this program has tables only
   std::type_index params = typeid(void);
   std::type_index artifact = typeid(void);
@@ -247,8 +247,8 @@ template <class P, ArtifactValue T>
   return {[run](const void* params, const Inputs& inputs, RunContext& context, ArchiveWriter&) {
             auto value =
                 std::make_shared<const T>(run(*static_cast<const P*>(params), inputs, context));
-            return Product{{value, value->ResidentBytes()},
-                           [value](ArchiveWriter& writer) { value->Save(writer); }};
+            return BodyResult{{value, value->ResidentBytes()},
+                              [value](ArchiveWriter& writer) { value->Save(writer); }};
           },
           typeid(P), typeid(T), std::string(T::kType)};
 }
@@ -260,7 +260,7 @@ template <ArtifactValue T, class P>
                                                  ArchiveWriter&)) {
   return {[run](const void* params, const Inputs& inputs, RunContext& context, ArchiveWriter& out) {
             run(*static_cast<const P*>(params), inputs, context, out);
-            return Product{};
+            return BodyResult{};
           },
           typeid(P), typeid(T), std::string(T::kType)};
 }

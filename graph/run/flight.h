@@ -30,7 +30,7 @@ struct Flight {
   std::optional<Record> found;      // what another run made meanwhile
   std::optional<InputWatch> files;  // external ones that the step reads
   std::unique_ptr<ArtifactDraft> draft;
-  Product product;
+  BodyResult product;
   std::optional<YieldedMemory> held;  // for the product, until it is saved
   std::exception_ptr failure;
   std::vector<std::string> warnings;
