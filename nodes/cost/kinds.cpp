@@ -31,7 +31,7 @@ Kind<P>& AddServing(Kind<P>& kind) {
 
 NodeKind CostKind() {
   const std::vector<std::string> dtypes = {"fp32", "bf16", "fp16", "fp8"};
-  return Kind<CostParams>("cost", 3,
+  return Kind<CostParams>("cost", 4,
                           "What every variant costs to serve: parameters, memory, kv heads, "
                           "arithmetic, and time (measured, or estimated for a device).")
       .InOptional("parent", "checkpoint", "the model, unless `path` names it")

@@ -55,7 +55,7 @@ void AddAttention(const AttentionSpec& spec, const ModelConfig& config, const Se
   costs.kv_heads = Double(spec.n_kv_heads);
   costs.kv_mib = token_kv_bytes * Double(cached * s.batch) / kMib;
   // Scores and weighted values: two products of heads * head_dim per query and key.
-  const double pair_flops = 4 * Double(config.n_heads * config.head_dim);
+  const double pair_flops = 4 * Double(QueryHeads(spec, config) * config.head_dim);
   const double prefill_pairs = Double(s.batch) * KeysSeen(0, s.prefill_length, spec.window);
   const double decode_pairs =
       Double(s.batch) * KeysSeen(s.prefill_length, s.generation_length, spec.window);
@@ -107,9 +107,10 @@ ServingCosts CountSubBlock(const VariantSpec& spec, const ModelConfig& config,
   double width = Double(config.hidden_size);
   const bool is_full = attention != nullptr ? attention->is_full() : ffn->is_full();
   if (is_full) {
-    width = attention != nullptr
-                ? Double((2 * config.n_heads + 2 * attention->n_kv_heads) * config.head_dim)
-                : 2 * Double(ffn->size);
+    width =
+        attention != nullptr
+            ? Double(2 * (QueryHeads(*attention, config) + attention->n_kv_heads) * config.head_dim)
+            : 2 * Double(ffn->size);
   }
   AddMatrices(costs.parameters, width, config, scenario, costs);
   costs.kernels = kLinearKernels;

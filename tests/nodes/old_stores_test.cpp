@@ -35,7 +35,7 @@ TEST(OldStoresTest, KindsAreOfTheVersionsThatStoresKnow) {
                                                {"bld", 4},
                                                {"block_library", 1},
                                                {"command", 1},
-                                               {"cost", 3},
+                                               {"cost", 4},
                                                {"evaluate", 5},
                                                {"export", 3},
                                                {"gkd", 4},

@@ -177,6 +177,23 @@ TEST(ServingCostsTest, ArithmeticIsTwicePerParameterAndFourTimesPerPair) {
   }
 }
 
+TEST(ServingCostsTest, QueryHeadsThatAreGoneComputeNothing) {
+  const ModelConfig config = Shape(1, 64, 4, 2, 16, 128, 100, true);
+  const ServingScenario scenario;
+  AttentionSpec spec = config.blocks[0].attention;
+  spec.n_kv_heads = 1;
+  const auto matrices = [&](const ServingCosts& costs) {
+    return 2 * costs.parameters * static_cast<double>(scenario.batch * scenario.prefill_length);
+  };
+  const ServingCosts all = CountSubBlock(spec, config, scenario);
+  spec.n_query_heads = 2;
+  const ServingCosts half = CountSubBlock(spec, config, scenario);
+  EXPECT_DOUBLE_EQ(all.prefill_flops - matrices(all), 2 * (half.prefill_flops - matrices(half)));
+  // The weights apart, a token moves q and kv in and out: 2 (4 + 1) heads, 2 (2 + 1) without two.
+  EXPECT_LT(half.prefill_bytes, all.prefill_bytes);
+  EXPECT_EQ(half.kv_mib, all.kv_mib);
+}
+
 TEST(ServingCostsTest, NothingCostsNothing) {
   const VariantSpec none = FfnSpec{SubBlockForm::kNone, 0};
   const ServingCosts costs = CountSubBlock(none, Llama8B(), Long());
