@@ -205,6 +205,7 @@ ModelConfig ShapeOf(const PretrainParams& p, const Facts& tokens) {
   config.n_heads = p.heads;
   config.head_dim = p.hidden / p.heads;
   config.max_positions = static_cast<int64_t>(tokens.length);
+  config.tied_embeddings = true;
   config.blocks.assign(static_cast<size_t>(p.layers),
                        {{SubBlockForm::kFull, p.kv_heads}, {SubBlockForm::kFull, p.ffn}});
   return config;
@@ -222,7 +223,8 @@ Workload Of(const PretrainParams& p, const Ports& ports) {
   AddProducts(3 * trained * (BlockFlops(config, tokens->length) + HeadFlops(config)), config,
               "fp32", work);
   work.disk_bytes = WeightBytes(config);
-  work.memory_bytes = kTrainedCopies * WeightBytes(config);
+  static const int cores = AvailableCores();
+  work.memory_bytes = PretrainingBytes(p, config, static_cast<int64_t>(tokens->length), cores);
   return work;
 }
 

@@ -57,8 +57,9 @@ NodeKind PretrainKind() {
       .Out("checkpoint")
       .On(Needs::kDevice)
       .Takes([](const PretrainParams& p, const InputFacts& in) {
-        if (in.Bytes("like") > 0)
-          return Occupies(kTrainedCopies * static_cast<double>(in.Bytes("like")));
+        // At least; a step is known by its shapes (nodes/workloads).
+        if (const double like = WeightBytesAt("like", in); like > 0)
+          return Occupies(kTrainedCopies * like);
         const int64_t attention = 2 * p.hidden * p.hidden * (p.heads + p.kv_heads) / p.heads;
         const int64_t weights = p.layers * (attention + 3 * p.hidden * p.ffn);
         return Occupies(kTrainedCopies * sizeof(float) * static_cast<double>(weights));

@@ -172,6 +172,19 @@ double DistillationBytes(const DistillationShape& shape, const MemoryChoice& cho
          (TeacherBytes(shape) + StudentBytes(shape, choice) + at_once * PartBytes(shape, choice));
 }
 
+double PretrainingBytes(const PretrainParams& params, const ModelConfig& config, int64_t length,
+                        int64_t threads) {
+  GkdParams same;
+  same.batch = params.batch;
+  same.kl_weight = same.cosine_weight = 0;
+  same.lm_weight = 1;
+  same.holdout = 0;
+  const double step = DistillationBytes(DistillationShapeOf(same, {}, config, length, threads), {});
+  // At last a copy of the weights beside them, their gradients and the two moments.
+  const double end = 5 * kFloat * (BlockParameters(config) + OtherParameters(config));
+  return std::max(step, kSpread * end);
+}
+
 std::string WhatItDoes(const MemoryChoice& choice) {
   std::vector<std::string> does;
   if (choice.recompute) does.emplace_back("blocks are computed again for their gradients");

@@ -57,6 +57,11 @@ struct MemoryChoice {
 /// largest step.
 [[nodiscard]] double DistillationBytes(const DistillationShape& shape, const MemoryChoice& choice);
 
+/// Bytes of memory, about, that `pretrain` takes for a model of that shape on so many threads: a
+/// distillation without a teacher.
+[[nodiscard]] double PretrainingBytes(const PretrainParams& params, const ModelConfig& config,
+                                      int64_t length, int64_t threads);
+
 /// "blocks are computed again for their gradients, and ...": what a choice does for little memory;
 /// empty for the fastest.
 [[nodiscard]] std::string WhatItDoes(const MemoryChoice& choice);

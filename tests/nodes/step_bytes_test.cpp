@@ -18,6 +18,7 @@
 #include "nodes/train/bld.h"
 #include "nodes/train/gkd.h"
 #include "nodes/train/global_loss.h"
+#include "nodes/train/pretrain.h"
 #include "nodes/train/step_memory.h"
 #include "nodes/train/trainee_memory.h"
 #include "tests/model/tiny_model.h"
@@ -110,13 +111,17 @@ ModelConfig WordyConfig() {
 struct StepBytes {
   double counted = 0, foreseen = 0;
 };
-StepBytes BytesOf(const GkdParams& params, const MemoryChoice& choice) {
-  const ModelConfig config = WordyConfig();
+TokenSet SomeTokens(int64_t sequences, int64_t vocab_size) {
   TokenSet tokens;
   tokens.length = 64;
-  tokens.vocab_size = config.vocab_size;
-  for (int64_t i = 0; i < params.batch * tokens.length; ++i)
-    tokens.ids.push_back(static_cast<int32_t>(i * i % config.vocab_size));
+  tokens.vocab_size = vocab_size;
+  for (int64_t i = 0; i < sequences * tokens.length; ++i)
+    tokens.ids.push_back(static_cast<int32_t>(i * i % vocab_size));
+  return tokens;
+}
+StepBytes BytesOf(const GkdParams& params, const MemoryChoice& choice) {
+  const ModelConfig config = WordyConfig();
+  const TokenSet tokens = SomeTokens(params.batch, config.vocab_size);
   const bool in_bf16 = ProductType(params.compute, "cpu") == at::kBFloat16;
   DistillationShape shape = DistillationShapeOf(params, config, config, tokens.length, 1);
   shape.in_bf16 = shape.fused = shape.head_in_bf16 = in_bf16;
@@ -175,6 +180,34 @@ TEST(StepBytesTest, AndSoIsTheLeastThatOneCanTake) {
       EXPECT_LT(bytes.counted, 1.05 * bytes.foreseen) << train << lm_weight;
     }
   }
+}
+
+// Long sequences: what is kept for gradients is most of it, not the copies of the weights.
+TEST(StepBytesTest, WhatPretrainingTakesIsForeseen) {
+  PretrainParams params;
+  params.layers = 6;
+  params.hidden = 128;
+  params.heads = 4;
+  params.kv_heads = 2;
+  params.ffn = 384;
+  params.steps = 1;
+  params.batch = 4;
+  TokenSet tokens = SomeTokens(32, 2000);
+  tokens.length = 512;  // four of them
+  FakeInputs inputs;
+  inputs.Add("tokens", "some", tokens);
+  ModelConfig config = WordyConfig();
+  config.vocab_size = tokens.vocab_size;
+  FakeContext context;
+  const Counting counting;
+  counting.tensors().Begin();
+  const int64_t without = counting.tensors().most();
+  (void)RunPretrain(params, inputs, context);
+  const auto counted = static_cast<double>(counting.tensors().most() - without);
+  const double foreseen = PretrainingBytes(params, config, tokens.length, 1) / 1.05;
+  EXPECT_GT(counted, 0.8 * foreseen);
+  EXPECT_LT(counted, 1.05 * foreseen);
+  EXPECT_GT(foreseen, 6 * 4 * static_cast<double>(CountBlockParameters(config)));
 }
 
 // Bytes of tensors at the height of two steps of 4 x 64 tokens of a wide FFN, and what is foreseen.
