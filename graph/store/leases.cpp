@@ -63,14 +63,20 @@ int64_t ModifiedSeconds(const std::string& path) {
   return ::lstat(path.c_str(), &info) == 0 ? int64_t{info.st_mtim.tv_sec} : 0;
 }
 
-/// Files of runs that died long ago, by the clock of the file system alone.
+/// Files of runs that died long ago, by the clock of the file system alone. A lease is written once
+/// and a step may take days: the heart of its run tells.
 void RemoveOld(const std::string& folder, const std::string& own) {
   const int64_t now_s = ModifiedSeconds(own);
   std::error_code failure;
   for (fs::directory_iterator it(folder, failure), end; !failure && it != end;
        it.increment(failure)) {
-    const int64_t then_s = ModifiedSeconds(it->path().string());
-    if (then_s != 0 && now_s - then_s > kDay_s) ::unlink(it->path().c_str());
+    const std::string path = it->path().string();
+    const int64_t then_s = ModifiedSeconds(path);
+    if (then_s == 0 || now_s - then_s <= kDay_s) continue;
+    const std::string run = Parse(ReadPlainFile(path, kMaxText).value_or("")).token;
+    if (!run.empty() && now_s - ModifiedSeconds(folder + '/' + kRunPrefix + run) <= kDay_s)
+      continue;
+    ::unlink(path.c_str());
   }
 }
 

@@ -190,6 +190,24 @@ TEST_F(LeasesTest, WhatIsOlderThanADayIsRemovedAndNothingElse) {
   EXPECT_TRUE(fs::exists(recent));
 }
 
+TEST_F(LeasesTest, ALeaseIsOldWhenTheHeartOfItsRunIs) {
+  const auto age = [&](const std::string& name) {
+    fs::last_write_time(folder_.path() + "/leases/" + name,
+                        fs::file_time_type::clock::now() - std::chrono::hours(25));
+  };
+  StoreLocks one(path());
+  Announce(one, kPatient);
+  const auto mine = one.TryClaim(kLeaseKey);  // of a step that takes more than a day
+  const std::string dead(64, 'b');
+  std::ofstream(folder_.path() + "/leases/" + dead) << "1234 5678 another-boot/1 77 elsewhere";
+  age(kLeaseKey);
+  age(dead);
+  StoreLocks two(path());
+  Announce(two, kPatient);
+  EXPECT_FALSE(two.TryClaim(kLeaseKey).claim) << "its run lives";
+  EXPECT_FALSE(fs::exists(folder_.path() + "/leases/" + dead));
+}
+
 TEST_F(LeasesTest, RunsElsewhereAreSeenAsThoseWhoNeedEverything) {
   fs::create_directories(folder_.path() + "/leases");
   std::ofstream(folder_.path() + "/leases/run.1234") << "1234 5678 another-boot/1 77 elsewhere 3\n";
