@@ -4,10 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
+#include <cerrno>
 #include <filesystem>
 #include <limits>
 #include <set>
+#include <system_error>
 #include <tuple>
 
 #include "io/error.h"
@@ -27,9 +28,9 @@ int64_t NeededSince(const std::vector<LiveRun>& runs) {
 
 void Unlink(const std::string& path) {
   if (::unlink(path.c_str()) == 0 || errno == ENOENT) return;
-  std::error_code failure;
-  if (errno == EISDIR && std::filesystem::remove_all(path, failure) > 0) return;  // of a program
-  throw Error(fmt::format("cannot remove \"{}\": {}", path, std::strerror(errno)));
+  std::error_code failure(errno, std::generic_category());
+  if (errno == EISDIR) std::filesystem::remove_all(path, failure);  // of a program
+  if (failure) throw Error(fmt::format("cannot remove \"{}\": {}", path, failure.message()));
 }
 
 /// The record goes first: without it the artifact is no result. What lies behind a link in place of

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -13,6 +14,7 @@
 
 #include "io/error.h"
 #include "tests/graph/graph_test_fixture.h"
+#include "tests/graph/no_more_files.h"
 
 namespace puzzle::testing {
 namespace {
@@ -89,6 +91,27 @@ TEST_F(CollectTest, ByDefaultNothingButLeftoversGoes) {
   EXPECT_FALSE(fs::exists(orphan));
   RunAndEnd();
   EXPECT_EQ(cached().size(), 4u);
+}
+
+TEST_F(CollectTest, AFolderThatCannotBeRemovedIsAnError) {
+  Load(kCollectGraph);
+  RunAndEnd();
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  ::waitpid(child, nullptr, 0);
+  const std::string left = folder() + "/store/tmp/" + HostName() + '.' + std::to_string(child) +
+                           ".0123456789abcdef.1";  // of a program
+  fs::create_directories(left + "/inside");
+  cache_->AnnounceRun();
+  const Inventory inventory = TakeInventory(*cache_);
+  const CollectPlan plan = PlanCollection(*cache_, inventory, {}, Now());
+  ASSERT_EQ(plan.leftovers.size(), 1u);
+  {
+    const NoMoreFiles full;
+    EXPECT_THROW(Collect(*cache_, plan), Error);
+  }
+  EXPECT_EQ(Collect(*cache_, plan).leftovers, 1u);
+  EXPECT_FALSE(fs::exists(left));
 }
 
 TEST_F(CollectTest, WhatIsOlderGoesAndTheRestStays) {
