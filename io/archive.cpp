@@ -52,7 +52,8 @@ std::string Digest(const Contents& contents) {
   return fingerprint.Hex();
 }
 
-/// Calls `visit` with successive pieces of an array: its rows, or the one element of a scalar.
+/// Calls `visit` with successive pieces of an array: its rows, or the one element of a scalar. Rows
+/// without bytes are one piece, however many a file says that there are.
 template <class F>
 void ForPieces(const ArchiveReader& reader, const std::string& name, const ArrayInfo& info,
                F&& visit) {
@@ -65,7 +66,7 @@ void ForPieces(const ArchiveReader& reader, const std::string& name, const Array
   const int64_t rows = info.shape.front();
   const int64_t row_bytes = NumElements({info.shape.begin() + 1, info.shape.end()}) *
                             static_cast<int64_t>(ElementSize(info.dtype));
-  const int64_t piece_rows = std::max<int64_t>(1, kDigestPiece / std::max<int64_t>(1, row_bytes));
+  const int64_t piece_rows = row_bytes == 0 ? rows : std::max<int64_t>(1, kDigestPiece / row_bytes);
   std::vector<char> bytes(static_cast<size_t>(std::min(piece_rows, rows) * row_bytes));
   Shape shape = info.shape;
   for (int64_t first = 0; first < rows; first += piece_rows) {

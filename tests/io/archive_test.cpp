@@ -176,6 +176,18 @@ TEST_F(ArchiveDigestTest, StreamedArrayWithoutRowsEqualsAWrittenOne) {
             }));
 }
 
+// Archives of others may have any number of rows of nothing.
+TEST_F(ArchiveDigestTest, RowsWithoutBytesTakeNoTime) {
+  constexpr int64_t kMany = int64_t{1} << 59;
+  DigestOf([&](ArchiveWriter& writer) {
+    writer.Write("none", {DType::kF32, {kMany, 0}, nullptr});
+  });
+  const auto copy = Hdf5Format().create(folder_ / "copy.h5");
+  CopyArchive(*Hdf5Format().open(path_), *copy);
+  copy->Close();
+  EXPECT_EQ(Hdf5Format().open(folder_ / "copy.h5")->Info("none").shape, Shape({kMany, 0}));
+}
+
 TEST_F(ArchiveDigestTest, ArraysLargerThanAPieceAgree) {
   std::vector<uint16_t> large(11 << 20);  // 22 MiB; read back in pieces of 8 MiB
   std::iota(large.begin(), large.end(), uint16_t{0});
