@@ -213,7 +213,7 @@ void ReadType(const Id& dataset, const std::string& subject, Extent& extent) {
     return Check(H5Tequal(type.get(), StoredType(dtype)), subject) > 0;
   };
   if (Check(H5Aexists(dataset.get(), kDTypeAttribute), subject) > 0) {
-    char name[kDTypeBytes] = {};
+    char name[kDTypeBytes + 1] = {};  // others may fill all of it
     const Id name_type = StringType(kDTypeBytes, subject);
     ReadScalar(dataset, kDTypeAttribute, name_type.get(), name, subject);
     extent.halved = kHalved == name && stored_as(DType::kU16);

@@ -93,6 +93,23 @@ TEST_F(Hdf5LinksTest, AGroupThatIsALinkIsRefused) {
   EXPECT_THAT(Refusal(), HasSubstr("is a link to somewhere else"));
 }
 
+// A text without an end: read further, it would be what lies behind it in memory.
+TEST_F(Hdf5LinksTest, AnElementTypeWhoseNameHasNoEndIsUnknown) {
+  Forge([](hid_t file) {
+    const hid_t array = H5Dopen2(file, "arrays/x", H5P_DEFAULT);
+    const hid_t type = H5Tcopy(H5T_C_S1), space = H5Screate(H5S_SCALAR);
+    H5Tset_size(type, 8);
+    const hid_t name = H5Acreate2(array, "dtype", type, space, H5P_DEFAULT, H5P_DEFAULT);
+    const herr_t written = H5Awrite(name, type, "boolbool");
+    H5Aclose(name);
+    H5Sclose(space);
+    H5Tclose(type);
+    H5Dclose(array);
+    return written;
+  });
+  EXPECT_THAT(Refusal(), HasSubstr("'x': unknown element type"));
+}
+
 // The place of an array is a number in the file, which may be any.
 TEST_F(Hdf5LinksTest, AnArrayOutsideOfTheFileIsRefusedBeforeItIsRead) {
   const std::string good = folder_ / "good";
