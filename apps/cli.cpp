@@ -24,6 +24,7 @@
 #include "graph/run/step_failure.h"
 #include "graph/view/show.h"
 #include "io/error.h"
+#include "io/file.h"
 
 namespace puzzle {
 namespace {
@@ -76,6 +77,7 @@ int Verbs::Run() const {
 int PuzzleMain(int argc, char** argv, const Registry& registry, const Hooks& hooks) {
   StartLog();
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is a failed write like any other
+  AllowManyOpenFiles();
   CLI::App app(
       "Compresses language models by the Puzzle method: runs JSON graphs of steps and "
       "computes only what is missing.",

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -141,6 +142,20 @@ std::optional<std::string> ReadPlainFile(const std::string& path, uint64_t max_b
   }
   text.resize(done);
   return text;
+}
+
+void AllowManyOpenFiles() {
+  constexpr rlim_t kMany = 65'536;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= kMany) return;
+  limit.rlim_cur = std::min(limit.rlim_max, kMany);
+  setrlimit(RLIMIT_NOFILE, &limit);  // where it fails, things stay as they are
+}
+
+bool IsShortOfFiles() {
+  const Descriptor one(open("/", O_PATH | O_CLOEXEC));  // as many as an open archive has
+  const Descriptor two(open("/", O_PATH | O_CLOEXEC));
+  return one.get() < 0 || two.get() < 0;
 }
 
 bool IsPlainFileName(std::string_view name) {

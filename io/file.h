@@ -39,6 +39,13 @@ class Descriptor {
 /// whatever its machine is called.
 [[nodiscard]] std::string RandomName();
 
+/// Lets this process have as many files open as the system allows, up to 65,536, where a shell
+/// gives it 1024: a library of a thousand blocks is a thousand archives. For the beginning of main.
+void AllowManyOpenFiles();
+/// Whether this process, or the machine, has so many files open that it can open hardly another
+/// one: then a file that could not be read may be as good as ever.
+[[nodiscard]] bool IsShortOfFiles();
+
 /// True for a name that stays in the folder it is put into: no separator, no "..", nothing hidden
 /// and nothing that a terminal obeys. For names that come from other people's files.
 [[nodiscard]] bool IsPlainFileName(std::string_view name);

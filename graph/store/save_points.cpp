@@ -12,6 +12,7 @@
 #include "graph/store/record.h"
 #include "graph/store/store.h"
 #include "io/error.h"
+#include "io/file.h"
 
 namespace puzzle {
 
@@ -44,11 +45,16 @@ std::vector<SavePoints::File> SavePoints::Of(std::string_view key) const {
 }
 
 std::shared_ptr<const ArchiveReader> SavePoints::Find(std::string_view key) {
+  const auto check_files = [&] {
+    if (IsShortOfFiles()) throw Error(folder_ + ": cannot be read: too many files are open");
+  };
+  check_files();
   for (const File& file : Of(key)) {
     try {
       auto reader = format_.open(file.path);
       if (file.path.ends_with('.' + DigestArchive(*reader))) return reader;
     } catch (const std::exception&) {  // damaged as well
+      check_files();
     }
     ::unlink(file.path.c_str());
   }

@@ -21,7 +21,8 @@ class SavePoints {
   SavePoints(std::string folder, const ArchiveFormat& format)
       : folder_(std::move(folder)), format_(format) {}
 
-  /// The last one of `key`; null when there is none. Damaged ones are removed.
+  /// The last one of `key`; null when there is none. Damaged ones are removed. Throws Error when
+  /// too many files are open to tell.
   [[nodiscard]] std::shared_ptr<const ArchiveReader> Find(std::string_view key);
   /// Takes the place of those before it. Throws Error; then those are still there.
   /// REQUIRES: `draft` is closed.

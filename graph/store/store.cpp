@@ -226,7 +226,7 @@ std::shared_ptr<const ArchiveReader> Store::Open(const Record& record) const {
 
 bool Store::RemoveIfDamaged(const Record& record) {
   StoreLayer& layer = *state_->layers[record.layer];
-  if (layer.IsWhole(record)) return false;
+  if (layer.IsWhole(record) || IsShortOfFiles()) return false;
   layer.Reject(record);
   return true;
 }

@@ -19,6 +19,7 @@
 #include "graph/store/leftovers.h"
 #include "graph/store/line_file.h"
 #include "io/error.h"
+#include "io/file.h"
 #include "io/hex.h"
 
 namespace puzzle {
@@ -332,7 +333,7 @@ bool StoreLayer::IsGood(Record& record, int64_t mtime_ns) {
   if (const auto verdict = state_->Verdict(record.key, mtime_ns)) return *verdict;
   if (as_recorded) return true;
   const bool whole = IsWhole(record);
-  state_->NoteVerdict(record.key, mtime_ns, whole);
+  if (whole || !IsShortOfFiles()) state_->NoteVerdict(record.key, mtime_ns, whole);
   return whole;
 }
 

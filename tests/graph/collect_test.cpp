@@ -14,7 +14,7 @@
 
 #include "io/error.h"
 #include "tests/graph/graph_test_fixture.h"
-#include "tests/graph/no_more_files.h"
+#include "tests/io/no_more_files.h"
 
 namespace puzzle::testing {
 namespace {

@@ -15,6 +15,7 @@
 #include "graph/store/collect.h"
 #include "io/fingerprint.h"
 #include "tests/graph/graph_test_fixture.h"
+#include "tests/io/no_more_files.h"
 
 namespace {
 std::atomic<int> syncs{0};
@@ -104,6 +105,34 @@ TEST_F(OddStoreTest, AcceptingDoesNotReplaceAResultThatIsOnlyDamaged) {
   Run();
   EXPECT_EQ(ran(), Steps("a"));
   EXPECT_EQ(TextOf("a"), "v") << "not what it was later";
+}
+
+TEST_F(OddStoreTest, AResultIsNotDamagedBecauseTooManyFilesAreOpen) {
+  Load(kOddPair);
+  Run();
+  const std::string key = KeyOfStep("a");
+  const Record record = store_->Find(key).record;
+  {
+    const NoMoreFiles full;
+    EXPECT_FALSE(store_->RemoveIfDamaged(record));
+  }
+  EXPECT_EQ(store_->Find(key).presence, Presence::kWhole);
+}
+
+TEST_F(OddStoreTest, ASharedResultIsNotDamagedBecauseTooManyFilesAreOpen) {
+  Load(kOddPair);
+  Run();
+  const std::string key = KeyOfStep("a"), shared = folder() + "/shared";
+  fs::last_write_time(FileOf("a"), fs::file_time_type::clock::now() + std::chrono::hours(1));
+  fs::rename(folder() + "/store", shared);
+  shared_stores_ = {shared};
+  ReopenStore();
+  store_->ReadIndex();
+  {
+    const NoMoreFiles full;
+    EXPECT_EQ(store_->Find(key).presence, Presence::kDamaged);
+  }
+  EXPECT_EQ(store_->Find(key).presence, Presence::kWhole);
 }
 
 TEST_F(OddStoreTest, ARecordUnderAnotherKeysNameIsNoRecord) {

@@ -3,9 +3,11 @@
 #include <fstream>
 
 #include "graph/store/inventory.h"
+#include "graph/store/save_points.h"
 #include "graph/store/store.h"
 #include "io/error.h"
 #include "tests/graph/graph_test_fixture.h"
+#include "tests/io/no_more_files.h"
 
 namespace puzzle::testing {
 namespace {
@@ -64,6 +66,17 @@ TEST_F(SavePointTest, ADamagedOneDoesNotCount) {
   }
   Climb();
   EXPECT_EQ(TextOf("up"), "from 0");
+}
+
+TEST_F(SavePointTest, OneThatCannotBeReadSinceTooManyFilesAreOpenIsKept) {
+  FailAt("7");
+  const std::string key = fs::path(Files().at(0)).stem().string();
+  {
+    const NoMoreFiles full;
+    EXPECT_THROW((void)store_->save_points().Find(key), Error);
+  }
+  Climb();
+  EXPECT_EQ(TextOf("up"), "from 6");
 }
 
 TEST_F(SavePointTest, OtherParametersBeginAnew) {

@@ -4,15 +4,18 @@
 #include <gtest/gtest.h>
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <set>
 #include <string>
 #include <thread>
 
+#include "tests/io/no_more_files.h"
 #include "tests/io/test_files.h"
 
 namespace puzzle {
@@ -52,6 +55,30 @@ TEST(FileTest, WholeFilesHaveALimit) {
   WriteBytes(folder / "file", "0123456789");
   EXPECT_EQ(ReadWholeFile(folder / "file", 10), "0123456789");
   EXPECT_THAT(ErrorOf([&] { (void)ReadWholeFile(folder / "file", 9); }), HasSubstr("at most 9"));
+}
+
+TEST(FileTest, AsManyFilesMayBeOpenAsTheSystemAllows) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit few = {std::min<rlim_t>(100, before.rlim_max), before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+  rlimit now{};
+  for (int i = 0; i < 2; ++i) {
+    AllowManyOpenFiles();
+    getrlimit(RLIMIT_NOFILE, &now);
+    EXPECT_EQ(now.rlim_cur, std::min<rlim_t>(65'536, before.rlim_max));
+    EXPECT_EQ(now.rlim_max, before.rlim_max);
+  }
+  setrlimit(RLIMIT_NOFILE, &before);
+}
+
+TEST(FileTest, AProcessKnowsThatItCanOpenNoMoreFiles) {
+  EXPECT_FALSE(IsShortOfFiles());
+  {
+    const NoMoreFiles full;
+    EXPECT_TRUE(IsShortOfFiles());
+  }
+  EXPECT_FALSE(IsShortOfFiles());
 }
 
 TEST(FileTest, AtomicFileReplacesOnCommitOnly) {

@@ -7,7 +7,7 @@
 
 #include <vector>
 
-namespace puzzle::testing {
+namespace puzzle {
 
 /// While it lives, this process can open no file.
 class NoMoreFiles {
@@ -31,4 +31,4 @@ class NoMoreFiles {
   std::vector<int> taken_;
 };
 
-}  // namespace puzzle::testing
+}  // namespace puzzle
