@@ -1,15 +1,14 @@
 #include "io/staged_folder.h"
 
 #include <fmt/format.h>
-#include <stdlib.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <filesystem>
 #include <system_error>
 #include <vector>
 
 #include "io/error.h"
+#include "io/file.h"
 
 namespace puzzle {
 
@@ -46,17 +45,17 @@ StagedFolder::StagedFolder(const std::string& target)
   const fs::file_status status = fs::status(target_, failure);
   replaces_ = fs::is_directory(status);
   if (!replaces_ && fs::exists(status)) throw Error(target_ + ": is there and is no folder");
+  const std::string name = ".partial-" + RandomName();
   // Inside of one that is there, which may be a link to another disk.
-  fs::path pattern = fs::path(target_) / ".partial-XXXXXX";
+  fs::path path = fs::path(target_) / name;
   if (!replaces_) {
-    pattern = target_ + ".partial-XXXXXX";
-    fs::create_directories(pattern.parent_path(), failure);
-    if (pattern.has_parent_path()) CheckStep(failure, pattern.parent_path(), "create the folder");
+    path = target_ + name;
+    fs::create_directories(path.parent_path(), failure);
+    if (path.has_parent_path()) CheckStep(failure, path.parent_path(), "create the folder");
   }
-  path_ = pattern.string();
-  if (mkdtemp(path_.data()) == nullptr)
-    CheckStep(std::error_code(errno, std::generic_category()), pattern, "create the folder");
-  fs::permissions(path_, fs::perms(0777) & ~fs::perms(0022), failure);  // mkdtemp's is private
+  fs::create_directory(path, failure);
+  CheckStep(failure, path, "create the folder");
+  path_ = path.string();
 }
 
 StagedFolder::~StagedFolder() {

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+
 #include <filesystem>
 
 #include "tests/io/test_files.h"
@@ -30,6 +32,16 @@ TEST_F(StagedFolderTest, AFolderAppearsWithAllItsFiles) {
   staged.Commit(Nothing, "");
   EXPECT_EQ(ReadBytes(target_ + "/x"), "1");
   EXPECT_FALSE(fs::exists(staged.path()));
+}
+
+TEST_F(StagedFolderTest, AFolderIsForThoseForWhomNewFoldersAre) {
+  struct Mask {
+    const mode_t before = ::umask(0077);
+    ~Mask() { ::umask(before); }
+  } private_folders;
+  StagedFolder staged(target_);
+  staged.Commit(Nothing, "");
+  EXPECT_EQ(fs::status(target_).permissions(), fs::perms(0700));
 }
 
 TEST_F(StagedFolderTest, WithoutCommitThereIsNothing) {
