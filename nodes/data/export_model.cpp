@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <system_error>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "model/files/dense.h"
 #include "model/files/gguf_checkpoint.h"
 #include "model/files/hf_config.h"
+#include "model/unread.h"
 #include "nodes/precision/artifacts.h"
 
 namespace puzzle {
@@ -56,6 +58,22 @@ class FolderForFile {
   std::vector<fs::path> made_;  // the innermost first
 };
 
+// Weights that are still in the user's files would go with these, and results in the store only
+// refer to them.
+void RefuseOwnFiles(const ModelWeights& model, const std::string& out) {
+  ModelWeights handles = model;
+  std::set<std::string> checkpoints;
+  for (const auto& [name, slot] : Slots(handles)) {
+    const auto source = SourceOf(*slot);
+    if (source != nullptr && source->place() != nullptr)
+      checkpoints.insert(source->place()->checkpoint);
+  }
+  std::error_code failure;  // of what is not there yet
+  for (const std::string& checkpoint : checkpoints)
+    if (fs::equivalent(checkpoint, out, failure))
+      throw Error(out + ": holds weights that this very model refers to; give another place");
+}
+
 // Whether a folder with this config.json is a model's.
 bool IsModelConfig(const fs::path& path) {
   try {
@@ -95,6 +113,7 @@ void CheckDestination(const std::string& format, const std::string& out) {
 std::map<std::string, uint64_t> ExportFolder(const Checkpoint& checkpoint,
                                              const std::string& folder, const std::string& dtype,
                                              const std::string& format) {
+  RefuseOwnFiles(checkpoint.model, folder);
   std::map<std::string, std::string> files = TokenizerFilesForOthers(checkpoint.tokenizer_files);
   if (!checkpoint.generation_config.empty())
     files[kGenerationConfigName] = checkpoint.generation_config;
@@ -111,6 +130,7 @@ std::map<std::string, uint64_t> ExportFolder(const Checkpoint& checkpoint,
 
 uint64_t ExportGguf(const Checkpoint& checkpoint, const std::string& path, const std::string& dtype,
                     const std::string& name, const StoredTypes& types) {
+  RefuseOwnFiles(checkpoint.model, path);
   const std::string own(DTypeName(checkpoint.model.config.stored_dtype));
   const GgmlType& type = StoredTypeNamed(dtype == kSameType ? own : dtype);
   return SaveGguf(path, checkpoint.model, {&type, name, checkpoint.tokenizer_files, types});

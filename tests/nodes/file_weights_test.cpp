@@ -16,6 +16,7 @@
 #include "model/files/gguf_checkpoint.h"
 #include "model/surgery.h"
 #include "model/unread.h"
+#include "nodes/data/export_model.h"
 #include "nodes/data/load_model.h"
 #include "nodes/search/artifacts.h"
 #include "nodes/train/artifacts.h"
@@ -157,6 +158,18 @@ TEST_F(FileWeightsTest, AnExportIsOfTheValuesThatWereThere) {
   stream.close();
   EXPECT_THAT(ErrorOf([&] { (void)exported(); }), HasSubstr("has other values"));
   EXPECT_TRUE(ReadBytes(out + "/model.safetensors") == bytes) << "the export of before";
+}
+
+TEST_F(FileWeightsTest, AnExportDoesNotTakeThePlaceOfWhatItsModelRefersTo) {
+  const std::string file = model_ + "/model.safetensors", bytes = ReadBytes(file);
+  EXPECT_THAT(ErrorOf([&] { (void)ExportFolder(Loaded(model_), model_ + "/", "f32"); }),
+              HasSubstr("model/: holds weights that this very model refers to"));
+  EXPECT_TRUE(ReadBytes(file) == bytes);
+  const std::string gguf = folder_ / "model.gguf";
+  (void)SaveGguf(gguf, TinyModel(TinyConfig()), {FindWritableGgmlType("F32")});
+  EXPECT_THAT(ErrorOf([&] { (void)ExportGguf(Loaded(gguf), gguf, "f16"); }),
+              HasSubstr("model.gguf: holds weights that this very model refers to"));
+  EXPECT_FALSE(ExportFolder(Loaded(model_), folder_ / "out", "f32").empty());
 }
 
 TEST_F(FileWeightsTest, RowsOfAFileThatChangesMeanwhileAreNotTaken) {
