@@ -34,24 +34,35 @@ std::string PinPath(Store& store, std::string_view key) {
   return fmt::format("{}/pins/{}", store.folder(), key);
 }
 
+/// All of them: of a part nobody could tell what a pin needs.
+std::vector<fs::path> PathsIn(const fs::path& folder) {
+  std::vector<fs::path> paths;
+  std::error_code failure;
+  for (fs::directory_iterator it(folder, failure), end; !failure && it != end;
+       it.increment(failure)) {
+    paths.push_back(it->path());
+  }
+  if (failure) {
+    throw Error(
+        fmt::format("cannot list the store \"{}\": {}", folder.string(), failure.message()));
+  }
+  return paths;
+}
+
 /// Keys of which there is an artifact, a record or both, by the files in the folders "00" to "ff".
 std::set<std::string> StoredKeys(const std::string& folder) {
   std::set<std::string> keys;
-  std::error_code failure;
-  for (const auto& shard : fs::directory_iterator(folder, failure)) {
-    const std::string name = shard.path().filename().string();
-    if (name.size() != 2 || !IsHex(name) || !IsPlainFolder(shard.path().string())) continue;
-    for (const auto& file : fs::directory_iterator(shard.path(), failure)) {
-      const std::string stem = file.path().stem().string();
-      const std::string extension = file.path().extension().string();
+  for (const fs::path& shard : PathsIn(folder)) {
+    const std::string name = shard.filename().string();
+    if (name.size() != 2 || !IsHex(name) || !IsPlainFolder(shard.string())) continue;
+    for (const fs::path& file : PathsIn(shard)) {
+      const std::string stem = file.stem().string();
+      const std::string extension = file.extension().string();
       if (stem.size() == kKeyDigits && IsHex(stem) && stem.starts_with(name) &&
           (extension == ".h5" || extension == ".json")) {
         keys.insert(stem);
       }
     }
-  }
-  if (failure) {
-    throw Error(fmt::format("cannot list the store \"{}\": {}", folder, failure.message()));
   }
   return keys;
 }

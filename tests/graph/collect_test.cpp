@@ -287,6 +287,20 @@ TEST_F(CollectTest, VerifyFindsWhatIsDamagedAndRepairRemovesIt) {
   EXPECT_THAT(observer_.warnings, IsEmpty());
 }
 
+TEST_F(CollectTest, AFolderOfResultsThatCannotBeListedIsAnError) {
+  if (::geteuid() == 0) GTEST_SKIP() << "root may read everything";
+  Load(kCollectGraph);
+  RunAndEnd();
+  for (const char first : std::string("0123456789abcdef"))  // wherever it comes among them
+    for (const char second : std::string("0123456789abcdef"))
+      fs::create_directories(folder() + "/store/" + first + second);
+  const fs::path one = fs::path(Artifact("a")).parent_path();
+  fs::permissions(one, fs::perms::none);
+  EXPECT_THROW(static_cast<void>(TakeInventory(*cache_)), Error);
+  fs::permissions(one, fs::perms::owner_all);
+  EXPECT_EQ(TakeInventory(*cache_).results.size(), 4u);
+}
+
 TEST_F(CollectTest, AStoreThatIsNotThereIsNamed) {
   try {
     Store none(folder() + "/none", format_);
