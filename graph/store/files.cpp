@@ -62,7 +62,8 @@ InputSignature SignatureOfFolder(const std::string& path) {
   std::error_code failure;
   for (fs::recursive_directory_iterator it(path, failure), end; !failure && it != end;
        it.increment(failure)) {
-    if (it->is_regular_file(failure)) names.push_back(it->path().string());
+    std::error_code nothing;  // behind a link, such as an editor's that locks a file
+    if (it->is_regular_file(nothing)) names.push_back(it->path().string());
   }
   if (failure) {
     throw Error(fmt::format("cannot list folder \"{}\": {}", path, failure.message()));

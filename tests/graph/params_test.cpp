@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "graph/kind/unkeyed_as.h"
+#include "graph/store/files.h"
 #include "tests/graph/graph_test_fixture.h"
 
 namespace puzzle::testing {
@@ -209,6 +210,16 @@ TEST_F(ParamsTest, DigestsAreRememberedUntilTheFileChanges) {
   FileDigester files(folder() + "/memo");
   EXPECT_EQ(files.Folder(folder() + "/d", "id", digest), "d2");
   EXPECT_EQ(FileDigester(folder() + "/memo").Folder(folder() + "/d", "other id", digest), "d3");
+}
+
+TEST_F(ParamsTest, ALinkToNothingIsNoFileOfAFolder) {
+  std::filesystem::create_directory(folder() + "/d");
+  std::ofstream(folder() + "/d/data") << "hello";
+  const InputSignature before = SignatureOf(folder() + "/d", /*is_folder=*/true);
+  std::filesystem::create_symlink("somebody@somewhere.7", folder() + "/d/.#data");
+  const InputSignature after = SignatureOf(folder() + "/d", /*is_folder=*/true);
+  EXPECT_EQ(after.bytes, 5u);
+  EXPECT_EQ(after.text, before.text);
 }
 
 TEST_F(ParamsTest, WhatIsTooLargeIsReadOnlyIfItIsRemembered) {
