@@ -103,9 +103,10 @@ class Collector {
     std::unique_ptr<Claim> claim;
     if (!leftover.key.empty()) {  // a run may be about to complete the pair
       claim = store_.locks().TryClaim(leftover.key).claim;
-      const bool paired = FactsOf(store_.own().ArtifactPath(leftover.key)) &&
-                          FactsOf(store_.own().RecordPath(leftover.key)) &&
-                          leftover.what != "damaged record";
+      const bool paired =
+          FactsOf(store_.own().ArtifactPath(leftover.key)) &&
+          FactsOf(store_.own().RecordPath(leftover.key)) &&
+          (leftover.what != "damaged record" || store_.own().ReadRecord(leftover.key));
       if (!claim || paired) {
         ++removed_.kept;
         return;

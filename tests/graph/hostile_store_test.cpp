@@ -278,6 +278,23 @@ TEST_F(HostileStoreTest, WorkInProgressIsNoDamage) {
   EXPECT_THAT(VerifyStore(store, inventory, {}), IsEmpty());
 }
 
+TEST_F(HostileStoreTest, ADamagedRecordThatWasWrittenAgainMeanwhileStays) {
+  const std::string record = RecordFile();
+  const std::string text = Contents(record);
+  WriteAll(record, "{}");
+  fs::remove(store_path_ + "/index");
+  Store& store = Fresh();
+  const Inventory inventory = TakeInventory(store);
+  const CollectPlan plan = PlanCollection(store, inventory, {}, 0);
+  ASSERT_EQ(plan.leftovers.size(), 2u) << "the record and its artifact";
+  WriteAll(record, text);  // a run made the result again
+  EXPECT_EQ(Collect(store, plan).leftovers, 0u);
+  EXPECT_EQ(Fresh().Find(key_).presence, Presence::kWhole);
+  WriteAll(record, "{}");
+  EXPECT_EQ(Collect(store, plan).leftovers, 1u) << "now it is what it was";
+  EXPECT_FALSE(fs::exists(record));
+}
+
 TEST_F(HostileStoreTest, AnIndexThatShrinksUnderARunIsNoCrash) {
   Store& store = Fresh();
   store.ReadIndex();
