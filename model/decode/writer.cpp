@@ -12,6 +12,20 @@ namespace puzzle::decode {
 
 namespace {
 
+// Bytes of `text` up to what may become another character yet: one that is cut at its end, and
+// U+FFFD there, which most tokenizers say for the bytes of one so far.
+size_t WholeCharacters(std::string_view text) {
+  while (text.ends_with(kReplacementCharacter)) text.remove_suffix(kReplacementCharacter.size());
+  for (size_t back = 1; back <= std::min<size_t>(3, text.size()); ++back) {
+    const std::string_view rest = text.substr(text.size() - back);
+    if (IsUtf8Continuation(rest[0])) continue;
+    const auto lead = static_cast<unsigned char>(rest[0]);
+    const size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC2 ? 2 : 1;
+    return length > back ? text.size() - back : text.size();
+  }
+  return text.size();
+}
+
 // A text that grows token by token.
 class Text {
  public:
@@ -23,12 +37,12 @@ class Text {
     ids_.push_back(id);
     const std::span<const int32_t> all(ids_);
     tail_ = DecodeAfter(tokenizer_, all.first(anchor_), all.subspan(anchor_));
-    if (ids_.size() - anchor_ < kTail || !IsUtf8(tail_)) return;
+    if (ids_.size() - anchor_ < kTail || WholeCharacters(tail_) < tail_.size()) return;
     head_ += tail_;
     tail_.clear();
     anchor_ = ids_.size();
   }
-  // So far; a character at the end may be cut.
+  // So far; the character at its end may not be whole.
   [[nodiscard]] std::string Whole() const { return head_ + tail_; }
 
  private:
@@ -39,18 +53,6 @@ class Text {
   size_t anchor_;  // ids before it are in head_
   std::string head_, tail_;
 };
-
-// Bytes of `text` up to a character that is cut at its end.
-size_t WholeCharacters(std::string_view text) {
-  for (size_t back = 1; back <= std::min<size_t>(3, text.size()); ++back) {
-    const std::string_view rest = text.substr(text.size() - back);
-    if (IsUtf8Continuation(rest[0])) continue;
-    const auto lead = static_cast<unsigned char>(rest[0]);
-    const size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC2 ? 2 : 1;
-    return length > back ? text.size() - back : text.size();
-  }
-  return text.size();
-}
 
 // Bytes at the end of `text` that a stop string begins with.
 size_t BegunStop(std::string_view text, const std::vector<std::string>& stops) {

@@ -5,6 +5,12 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "io/chat_template.h"
 #include "io/error.h"
@@ -85,6 +91,45 @@ TEST_F(WriterTest, WhatIsHeardIsTheTextInWholeCharacters) {
     if (text.end == TextEnd::kEos) ids.pop_back();
     EXPECT_EQ(heard, RepairUtf8(tokenizer_->Decode(ids)));
   }
+}
+
+// Ids are halves of "\xC3\xA9" here, and as of most tokenizers U+FFFD is said of one alone.
+class HalvesTokenizer final : public Tokenizer {
+ public:
+  std::vector<int32_t> Encode(std::string_view) const override { return {}; }
+  std::string Decode(std::span<const int32_t> ids) const override {
+    std::string bytes;
+    for (const int32_t id : ids)
+      if (id < bos_id()) bytes += id % 2 == 0 ? '\xC3' : '\xA9';
+    return RepairUtf8(bytes);
+  }
+  int32_t vocab_size() const override { return 258; }
+  int32_t bos_id() const override { return 256; }
+  int32_t eos_id() const override { return 257; }
+  int32_t leading_id() const override { return -1; }
+  std::string_view kind() const override { return "halves"; }
+  const std::map<std::string, std::string>& files() const override { return files_; }
+
+ private:
+  std::map<std::string, std::string> files_;
+};
+
+TEST_F(WriterTest, ACharacterOfSeveralTokensIsHeardAsOne) {
+  tokenizer_ = std::make_shared<HalvesTokenizer>();
+  WritingOptions options = {.tokens = 60};
+  options.sampling.temperature = 3;
+  std::string all;
+  for (uint64_t seed = 0; seed < 10; ++seed) {
+    options.sampling.seed = seed;
+    std::string heard;
+    const WrittenText text = Write({prompt_}, options, 1, [&](int64_t, std::string_view piece) {
+                               heard += piece;
+                             }).front();
+    EXPECT_EQ(heard, text.text);
+    EXPECT_EQ(heard, tokenizer_->Decode(text.ids));
+    all += heard;
+  }
+  EXPECT_THAT(all, HasSubstr("\xC3\xA9"));
 }
 
 // Any three bytes of the greedy text as a stop string.
