@@ -13,6 +13,7 @@
 #include "io/gguf_tokenizer.h"
 #include "io/json_text.h"
 #include "io/lfs_pointer.h"
+#include "io/utf8.h"
 
 namespace puzzle {
 namespace {
@@ -111,10 +112,17 @@ std::string DecodeAfter(const Tokenizer& tokenizer, std::span<const int32_t> bef
   // A few ids of context are enough, and what they say is the same in both texts, unless a
   // character goes across.
   constexpr size_t kContext = 8;
-  const auto context = before.last(std::min(before.size(), kContext));
+  auto context = before.last(std::min(before.size(), kContext));
+  std::string known = tokenizer.Decode(context);
+  // Nor do they begin within a character: of bytes in a row, some tokenizers say none as soon as
+  // one belongs to nothing.
+  const size_t least = std::max<size_t>(context.size(), 4) - 3;
+  while (context.size() > least && known.starts_with(kReplacementCharacter)) {
+    context = context.subspan(1);
+    known = tokenizer.Decode(context);
+  }
   std::vector<int32_t> all(context.begin(), context.end());
   all.insert(all.end(), ids.begin(), ids.end());
-  const std::string known = tokenizer.Decode(context);
   const std::string whole = tokenizer.Decode(all);
   return whole.starts_with(known) ? whole.substr(known.size()) : tokenizer.Decode(ids);
 }

@@ -133,6 +133,26 @@ TEST(BpeTokenizerTest, TextThatIsNotUtf8IsRepaired) {
   EXPECT_EQ(tokenizer->Decode(Ids{0, 1, 0, 1, 2}), "\xEF\xBF\xBD\xEF\xBF\xBD");
 }
 
+// Of bytes in a row that are no UTF-8 nothing is said but U+FFFD, not even of the characters in it.
+TEST(BpeTokenizerTest, CharactersOfBytesGoOnBehindOthers) {
+  Json json = Small();
+  json["pre_tokenizer"] = nullptr;
+  json["decoder"] = nullptr;
+  json["model"]["byte_fallback"] = true;
+  json["model"]["vocab"]["<0xE2>"] = 9;
+  json["model"]["vocab"]["<0x82>"] = 10;
+  json["model"]["vocab"]["<0xAC>"] = 11;
+  const auto tokenizer = Make(json);
+  const std::string euro = "\xE2\x82\xAC";
+  const Ids ids = tokenizer->Encode(euro);
+  EXPECT_THAT(ids, ElementsAre(9, 10, 11));
+  Ids before;
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(DecodeAfter(*tokenizer, before, ids), euro) << i << " characters before";
+    before.insert(before.end(), ids.begin(), ids.end());
+  }
+}
+
 TEST(BpeTokenizerTest, MetaspaceSaysSpacesAndMayPutOneFirst) {
   Json json = Small();
   json["model"]["vocab"] = {{"a", 0}, {"▁", 1}, {"▁a", 2}, {"▁▁", 3}};
