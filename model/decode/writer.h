@@ -43,7 +43,8 @@ using TextListener = std::function<void(int64_t prompt, std::string_view piece)>
 
 /// Continues every prompt, as many at a time as the decoder has sequences; what a sequence has read
 /// already, if a prompt begins with it, is not read again. `poll` is called before every step and
-/// may throw. Throws Error for an empty prompt, one with no room behind it, and empty stop strings.
+/// may throw. Throws Error, before anything is read, for an empty prompt, one that there is no room
+/// for, ids outside the vocabulary, and empty stop strings.
 [[nodiscard]] std::vector<WrittenText> WriteTexts(Decoder& decoder, const Tokenizer& tokenizer,
                                                   std::span<const std::vector<int32_t>> prompts,
                                                   const WritingOptions& options,

@@ -194,6 +194,9 @@ TEST_F(WriterTest, WhatCannotBeWrittenIsSaid) {
   EXPECT_THAT(WriteError(weights_, {{}}, few_), HasSubstr("the prompt is empty"));
   EXPECT_THAT(WriteError(weights_, {std::vector<int32_t>(65, 'a')}, few_),
               HasSubstr("the prompt has 65 tokens, the model 64 positions"));
+  EXPECT_THAT(WriteError(weights_, {prompt_, {'a', 258}}, few_),
+              HasSubstr("token id 258 of the prompt is outside the model's vocabulary of 258"));
+  EXPECT_THAT(WriteError(weights_, {{-1}}, few_), HasSubstr("token id -1 of the prompt"));
   WritingOptions options = few_;
   options.stops = {""};
   EXPECT_THAT(WriteError(weights_, {prompt_}, options), HasSubstr("empty stop string"));
