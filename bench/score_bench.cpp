@@ -3,6 +3,10 @@
 // whole models. The results have to agree.
 //
 //   build/score_bench [SEQUENCES]
+//
+// What a candidate of a real model costs in fp32 and in bf16, every EVERY-th layer's:
+//
+//   build/score_bench MODEL TEXT [SEQUENCES [EVERY]]
 #include <fmt/format.h>
 
 #include <algorithm>

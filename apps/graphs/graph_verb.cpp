@@ -43,7 +43,7 @@ int GraphCommand(const GraphVerbOptions& options, const Registry& registry, cons
 void AddGraphVerb(Verbs& verbs, const Registry& registry, const Hooks& hooks) {
   auto options = std::make_shared<GraphVerbOptions>();
   CLI::App& verb =
-      verbs.Add("graph", "Draw a graph as text for Graphviz or Mermaid.",
+      verbs.Add("graph", "Draw a graph as text for Graphviz or Mermaid, or as rules for Makeflow.",
                 "  puzzle graph configs/demo.json\n"
                 "  puzzle graph configs/demo.json --format dot | dot -Tsvg > demo.svg\n"
                 "  puzzle graph configs/demo.json --format makeflow > demo.makeflow\n"

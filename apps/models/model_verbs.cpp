@@ -114,10 +114,9 @@ void AddExportVerb(Verbs& verbs, const ModelCommands& commands) {
   CLI::App& verb =
       verbs.Add("export",
                 "Write a checkpoint as a Hugging Face folder, as one whose layers are all alike "
-                "(dense: filled "
-                "up with zeros), or as a GGUF file for llama.cpp with tokenizer and chat template "
-                "inside, and "
-                "say which programs load it. What a format cannot say is refused.",
+                "(dense: filled up with zeros), as one with a config.json as ModelOpt writes it "
+                "(anymodel), or as a GGUF file for llama.cpp with tokenizer and chat template "
+                "inside, and say which programs load it. What a format cannot say is refused.",
                 "  puzzle export out/child child.gguf --format gguf\n"
                 "  puzzle export out/child child.gguf --format gguf --dtype q8_0\n"
                 "  puzzle export out/child child.gguf --format gguf --dtype q8_0 --type ffn=q4_0\n"
@@ -178,7 +177,7 @@ void AddModelVerbs(Verbs& verbs, const ModelCommands& commands) {
       ->capture_default_str();
   eval_verb.add_option("--limit", eval->limit, "questions of each task; 0: all")
       ->check(NotNegative());
-  eval_verb.add_option("--parent", eval->parent, "checkpoint folder to compare with");
+  eval_verb.add_option("--parent", eval->parent, "checkpoint to compare with");
   eval_verb
       .add_option("--without", eval->without,
                   "remove a sub-block or a whole block: attn:LAYER, ffn:LAYER, block:LAYER")

@@ -13,9 +13,9 @@
 namespace puzzle {
 
 struct EvalOptions {
-  std::string model;               // folder
+  std::string model;               // folder, or GGUF file
   std::string text;                // file; empty: tasks only
-  std::string parent;              // folder; empty: no KL
+  std::string parent;              // likewise; empty: no KL
   std::vector<std::string> tasks;  // names of shipped tasks, task files, or "all"
   std::string task_data = "data/eval";
   int64_t limit = 0;                 // questions of each task; 0: all

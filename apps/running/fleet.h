@@ -27,8 +27,9 @@ struct Fleet {
 
 /// What `--on` says, and what goes with it.
 struct OnOptions {
-  std::string where;        // "local:2", "ssh:a,b", "slurm"; "": this process computes
-  std::string ssh_command;  // what reaches a host: words before its name
+  std::string where;  // "local:2", "ssh:a,b", "slurm"; "": this process computes
+  /// What reaches a host: words before its name.
+  std::string ssh_command = "ssh -o BatchMode=yes -o ServerAliveInterval=15";
   std::vector<std::string> srun_arguments;
 
   [[nodiscard]] bool given() const { return !where.empty(); }

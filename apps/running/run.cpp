@@ -5,7 +5,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdlib>
 #include <future>
 #include <memory>
 #include <optional>
@@ -130,11 +129,6 @@ void PrintHits(const HitsAnswer& answer, const RunOptions& options) {
   PrintText(options.quiet ? "" : "\n" + SummaryLine(answer.totals) + '\n');
 }
 
-std::string DefaultSsh() {
-  const char* command = std::getenv("PUZZLE_SSH");
-  return command == nullptr ? "ssh -o BatchMode=yes -o ServerAliveInterval=15" : command;
-}
-
 }  // namespace
 
 int RunCommand(const RunOptions& options, const Registry& registry, const Hooks& hooks) {
@@ -212,7 +206,7 @@ void AddRunVerb(Verbs& verbs, const Registry& registry, const Hooks& hooks) {
   CLI::App& verb = verbs.Add(
       "run", "Run a graph: compute what is missing in the store.",
       "  puzzle run configs/demo.json\n"
-      "  puzzle run configs/demo.json --set vars.steps=100 --devices cpu,cpu\n"
+      "  puzzle run configs/demo.json --set student.steps=100 --devices cpu,cpu\n"
       "  puzzle run configs/demo.json --set 'blocks[layer=3].lr=3e-4' --summary out.json\n"
       "  puzzle run configs/demo.json --until 'blocks[layer=3,variant=ffn:*]' -k\n"
       "  puzzle run configs/demo.json --only choice --force choice\n"
@@ -249,7 +243,6 @@ void AddRunVerb(Verbs& verbs, const Registry& registry, const Hooks& hooks) {
                   "several workers on one store: local:N processes here, ssh:HOST,HOST,... one for "
                   "each, or slurm: a job of which what follows -- are the options")
       ->type_name("WHERE");
-  options->on.ssh_command = DefaultSsh();
   verb.add_option("--ssh-command", options->on.ssh_command, "what reaches a host of --on ssh")
       ->capture_default_str();
   verb.add_option("SRUN", options->on.srun_arguments, "after --: options of srun, for --on slurm");

@@ -35,7 +35,7 @@ struct TokenizeParams {
 
 struct ExportParams {
   std::string folder;
-  std::string format = "hf";   // "dense", "gguf"
+  std::string format = "hf";   // "dense", "anymodel", "gguf"
   std::string dtype = "same";  // as the checkpoint's, or what the format can hold
 };
 
