@@ -1,5 +1,5 @@
-// Making a variant out of the parent's sub-block (puzzle.md's "initialising a variant"; paper
-// section 3). Thread-safe (pure functions).
+// Making a variant out of the parent's sub-block (arXiv 2411.19146, section 3). Thread-safe (pure
+// functions).
 #pragma once
 
 #include <ATen/core/Tensor.h>

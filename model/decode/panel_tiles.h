@@ -1,4 +1,4 @@
-// The loops of panel_kernels.cpp, which includes this once for each instruction set, with its
+// The loops of vector_kernels.cpp, which includes this once for each instruction set, with its
 // PANEL_LANES_AT_ONCE and PANEL_TOKENS_AT_ONCE and in a namespace of its own: vectors of sixteen
 // numbers become what the set has when a function is compiled, so templates cannot be shared. No
 // include guard, and no includes.
