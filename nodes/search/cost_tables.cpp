@@ -121,7 +121,7 @@ std::string PartName(const VariantSpec& spec, const ModelConfig& parent, int64_t
   };
   if (const auto* attention = std::get_if<AttentionSpec>(&spec)) {
     if (attention->is_full()) {
-      return fmt::format("attention = {} kv heads (parent * {}%)", attention->n_kv_heads,
+      return fmt::format("attention = {} (parent * {}%)", ShapeOf(*attention, parent),
                          percent(attention->n_kv_heads, std::get<AttentionSpec>(own).n_kv_heads));
     }
     return attention->is_linear() ? "attention = linear" : "attention = no_op (parent * 0%)";

@@ -29,7 +29,8 @@ struct OptionTable {
 /// are two scores of one variant, or no costs for a part of a whole block.
 [[nodiscard]] OptionTable TableOf(const CostTable& costs, const std::vector<Score>& scores);
 
-/// A group per layer in any case. Names and stats are those of the published libraries.
+/// A group per layer in any case. Names and stats are those of the published libraries, and shapes
+/// that these lack (fewer query heads) have names of their own.
 [[nodiscard]] VariantTable BlockTableOf(const CostTable& costs, const std::vector<Score>& scores);
 
 }  // namespace puzzle

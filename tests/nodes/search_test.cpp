@@ -11,6 +11,7 @@
 #include "nodes/cost/cost.h"
 #include "nodes/measure/artifacts.h"
 #include "nodes/search/artifacts.h"
+#include "nodes/search/block_library.h"
 #include "nodes/search/cost_tables.h"
 #include "nodes/search/kinds.h"
 #include "tests/nodes/token_metrics.h"
@@ -231,6 +232,21 @@ TEST(CostTablesTest, LibrariesHoldEveryShapeOnce) {
   }
   EXPECT_DOUBLE_EQ(table.groups[0].variants[3].metrics[0].value(), 1);
   EXPECT_DOUBLE_EQ(table.groups[1].variants[3].metrics[0].value(), 0.75);
+}
+
+TEST(CostTablesTest, ShapesThatDifferInTheirQueryHeadsAreTwoVariantsOfALibrary) {
+  const CostTable costs =
+      CountCosts(Parent(), {"attn:kv1", "attn:kv1q3", "ffn:50%"}, 8, Serving(4));
+  const VariantTable table = BlockTableOf(costs, Scores(0.5));
+  ASSERT_EQ(table.groups[0].variants.size(), 3u * 2u);
+  EXPECT_EQ(table.groups[0].variants[2].name,
+            "attention = 1 kv heads (parent * 50%)\t&&\tffn = intermediate size 512 (parent * "
+            "100%)");
+  EXPECT_EQ(table.groups[0].variants[4].name,
+            "attention = 1 kv heads with 3 query heads (parent * 50%)\t&&\tffn = intermediate size "
+            "512 (parent * 100%)");
+  const json library = json::parse(WriteBlockLibrary(table).at("block_library.json"));
+  EXPECT_EQ(library["layer_0"].size(), 3u * 2u);
 }
 
 TEST(CostTablesTest, ScoresThatDoNotFitTheCostsAreRefused) {
