@@ -69,10 +69,15 @@ void Place(const Bench& bench, std::vector<SpeedRow>& rows) {
   if (bench.results.size() < 2)
     throw Error(fmt::format("the bench \"{}\" has no parent beside it: connect its port `parent`",
                             own.model));
-  const auto row = std::find_if(rows.begin() + 1, rows.end(),
-                                [&](const SpeedRow& r) { return r.label() == own.model; });
+  const auto is_its = [&](const SpeedRow& row) { return row.label() == own.model; };
+  const auto row = std::find_if(rows.begin() + 1, rows.end(), is_its);
   if (row == rows.end())
     throw Error(fmt::format("no child's evaluation is called \"{}\" as a bench is", own.model));
+  if (std::find_if(row + 1, rows.end(), is_its) != rows.end())
+    throw Error(
+        fmt::format("two children's evaluations are called \"{}\" as a bench is: give each "
+                    "a label of its own",
+                    own.model));
   if (!row->speeds.insert({batch, own}).second)
     throw Error(fmt::format("two benches are called \"{}\" at batch {}", own.model, batch));
   rows[0].speeds.insert({batch, bench.results.front()});

@@ -18,8 +18,8 @@ namespace puzzle {
 /// were measured beside the parent; `memory` is what weights, cache and buffers take of the
 /// parent's. Behind it the sentences, about the batch size `params.batch`, and how far predicted
 /// speed-ups are from measured ones. Throws Error when there is no parent, when an evaluation has
-/// no tasks or others than the parent, when a bench has no parent, no evaluation or no batch of its
-/// own, and when nothing was measured at `params.batch`.
+/// no tasks or others than the parent, when a bench has no parent, no evaluation (or two) or no
+/// batch of its own, and when nothing was measured at `params.batch`.
 [[nodiscard]] std::string SpeedTable(const SpeedReportParams& params,
                                      std::vector<Evaluation> evaluations,
                                      const std::vector<Bench>& benches);

@@ -106,6 +106,13 @@ TEST(SpeedReportTest, WhatDoesNotBelongTogetherIsNamed) {
   EXPECT_THAT(failure(FourModels(), {Timed("small", 1, 2, 2), Timed("small", 1, 2, 2)}),
               HasSubstr("two benches are called \"small\" at batch 1"));
   EXPECT_THAT(failure(FourModels(), {}), HasSubstr("connect steps of kind bench"));
+  std::vector<Evaluation> namesakes = FourModels();
+  namesakes[0].label = "large";  // whose is the speed of "large"?
+  EXPECT_THAT(failure(namesakes, {Timed("large", 1, 2, 2)}),
+              HasSubstr("two children's evaluations are called \"large\" as a bench is"));
+  EXPECT_THAT(SpeedTable({}, namesakes, {Timed("medium", 1, 2, 2)}),
+              HasSubstr("\"medium\", 2.00 x"))
+      << "nobody asks whose it is";
 }
 
 }  // namespace
