@@ -139,7 +139,7 @@ ReportText RunReport(const ReportParams& params, const Inputs& inputs, RunContex
   auto position = [&](const Evaluation& row) {
     return std::find(params.order.begin(), params.order.end(), row.label) - params.order.begin();
   };
-  std::sort(rows.begin(), rows.end(), [&](const Evaluation& a, const Evaluation& b) {
+  std::stable_sort(rows.begin(), rows.end(), [&](const Evaluation& a, const Evaluation& b) {
     return std::pair(position(a), a.label) < std::pair(position(b), b.label);
   });
   std::string text = EvaluationTable(rows);

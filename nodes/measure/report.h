@@ -22,8 +22,9 @@ namespace puzzle {
 [[nodiscard]] std::string EvaluationPicture(const std::vector<Evaluation>& rows,
                                             const ReportParams& params);
 
-/// The table and picture, rows in `params.order` (others behind, by label), the chosen
-/// architecture, a sample of each model that has one, and where the files are.
+/// The table and picture, rows in `params.order` (others behind, by label; namesakes as the port
+/// gives them), the chosen architecture, a sample of each model that has one, and where the files
+/// are.
 [[nodiscard]] ReportText RunReport(const ReportParams& params, const Inputs& inputs,
                                    RunContext& context);
 

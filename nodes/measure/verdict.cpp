@@ -12,8 +12,8 @@ namespace puzzle {
 ReportText RunVerdict(const VerdictParams& params, const Inputs& inputs, RunContext&) {
   std::vector<Evaluation> rows;
   for (const auto& input : inputs.List<Evaluation>("rows")) rows.push_back(*input.Load());
-  std::sort(rows.begin(), rows.end(),
-            [](const Evaluation& a, const Evaluation& b) { return a.label < b.label; });
+  std::stable_sort(rows.begin(), rows.end(),
+                   [](const Evaluation& a, const Evaluation& b) { return a.label < b.label; });
   std::string text = params.finding + '\n' +
                      JudgeClaims(ReadClaims(params.better), params.metric, rows) + '\n' +
                      EvaluationTable(rows);

@@ -7,7 +7,8 @@
 
 namespace puzzle {
 
-/// The finding, its claims (JudgeClaims), and the table of all rows.
+/// The finding, its claims (JudgeClaims), and the table of all rows by label, namesakes as the port
+/// gives them.
 [[nodiscard]] ReportText RunVerdict(const VerdictParams& params, const Inputs& inputs,
                                     RunContext& context);
 

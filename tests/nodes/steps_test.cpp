@@ -444,6 +444,20 @@ TEST(VerdictStepTest, AFindingStandsAboveItsClaimsAndTheTable) {
   EXPECT_THAT(text, HasSubstr("  1 of 1 confirmed here, 0 refuted\n\n" + EvaluationTable(rows)));
 }
 
+// With more rows than a sort that is not stable leaves alone.
+TEST(ReportStepTest, NamesakesStandAsThePortGivesThem) {
+  std::vector<Evaluation> rows = {ReportRow("a", 10, 0.25), ReportRow("b", 10, 0.5)};
+  for (int64_t size = 1000; size > 960; --size) rows.push_back(ReportRow("child", size, 0.5));
+  FakeInputs inputs;
+  for (const Evaluation& row : rows)
+    inputs.Add("rows", fmt::format("{} {}", row.label, row.block_parameters), row);
+  FakeContext context;
+  EXPECT_THAT(RunReport({}, inputs, context).text, StartsWith(EvaluationTable(rows)));
+  VerdictParams params;
+  params.better = nlohmann::json::parse(R"([["a", "b"]])");
+  EXPECT_THAT(RunVerdict(params, inputs, context).text, HasSubstr(EvaluationTable(rows)));
+}
+
 TEST(SpeedReportStepTest, TheTableIsOfAllEvaluationsAndBenches) {
   std::vector<Evaluation> rows = {ReportRow("parent", 1000, -1), ReportRow("child", 500, 0.5)};
   for (Evaluation& row : rows)
