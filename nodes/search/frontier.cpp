@@ -42,6 +42,7 @@ class TableSweep {
     SearchSettings settings = request_.settings;
     settings.method = method;
     settings.pool = 1;
+    settings.sizes = ParameterCounts(table_, *search_);
     if (method == request_.settings.method) settings.hint = hint_;
     FrontierPoint point{method, budget, table_.batch, {}, {}, {}, false};
     point.solution = Search(search_->problem, settings).front();

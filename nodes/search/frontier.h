@@ -64,7 +64,8 @@ struct SweepRequest {
 };
 
 /// `tables` differ in the batch size, if there are several; `min` and `max` hold besides the swept
-/// budget. Points are compared by objective, the swept resource and, where it is known, throughput.
+/// budget; `request.settings.sizes` are filled in. Points are compared by objective, the swept
+/// resource and, where it is known, throughput.
 [[nodiscard]] Frontier Sweep(const std::vector<VariantTable>& tables, const SweepRequest& request,
                              const nlohmann::json& min, const nlohmann::json& max,
                              const std::function<void(const std::string&)>& warn);

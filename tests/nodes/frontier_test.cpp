@@ -100,6 +100,20 @@ TEST(FrontierTest, BaselinesStandInThePicture) {
   EXPECT_EQ(svg.substr(svg.size() - 7), "</svg>\n");
 }
 
+TEST(FrontierTest, ABaselineThatMaximisesParametersKnowsThem) {
+  VariantTable table = EightLayers();
+  table.resources.emplace_back("num_params");
+  table.fixed.push_back(0);
+  for (size_t layer = 0; layer < 8; ++layer) {
+    table.groups[layer].variants[0].costs.push_back(layer == 5 ? 1 : 2);
+    table.groups[layer].variants[1].costs.push_back(0);
+  }
+  // 90 MiB of 100: one layer goes, and layer 5 has the fewest parameters.
+  const Frontier frontier = SweepOf({table}, "memory_mib=90..90:2", {"max_params"});
+  ASSERT_EQ(frontier.baselines.size(), 2u);
+  EXPECT_THAT(frontier.baselines[0].variants, ElementsAre(0, 0, 0, 0, 0, 1, 0, 0));
+}
+
 TEST(FrontierTest, APictureWithoutPointsSaysSo) {
   EXPECT_THAT(FrontierSvg(SweepOf({EightLayers()}, "memory_mib=1..2:2")),
               HasSubstr("no budget can be met"));
