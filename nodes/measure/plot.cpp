@@ -42,8 +42,10 @@ struct Axis {
   }
 };
 
+// Values that only rounding tells apart are one: between them there are no numbers for ticks.
 Axis Spanning(double low, double high, double from, double to) {
-  const double margin = high > low ? 0.04 * (high - low) : std::max(1.0, std::abs(high));
+  const double size = std::max(std::abs(low), std::abs(high));
+  const double margin = high - low > 1e-9 * size ? 0.04 * (high - low) : std::max(1.0, size);
   return {low - margin, high + margin, from, to};
 }
 

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
+
 namespace puzzle {
 namespace {
 
@@ -24,6 +26,12 @@ TEST(PlotTest, PointsStandWhereTheirValuesAre) {
   EXPECT_THAT(svg, HasSubstr("cx=\"573.0\" cy=\"38.1\""));
   EXPECT_THAT(svg, HasSubstr("points=\"97.0,389.9 335.0,214.0 573.0,38.1 \""));  // in order of x
   EXPECT_THAT(svg, AllOf(HasSubstr(">size</text>"), HasSubstr(">KL</text>")));
+}
+
+TEST(PlotTest, ValuesThatOnlyRoundingTellsApartAreOne) {
+  const double next = std::nextafter(3.0, 4.0);  // no tick fits between
+  EXPECT_THAT(PlotSvg({"x", "y", {{"a", {{next, 3}, {3, next}}}}}),
+              AllOf(HasSubstr(">3</text>"), HasSubstr("points=\"335.0,214.0 335.0,214.0 \"")));
 }
 
 TEST(PlotTest, ErrorsAreBarsAndLooseSeriesHaveNoLine) {
