@@ -181,10 +181,11 @@ std::string ModelsSection(const ReportData& data) {
   BarChart bars;
   bars.series = {"block parameters, % of the parent's", "top-1 accuracy, % of the parent's"};
   for (const ReportedModel* model : InOrder(data)) {
-    const double part = parent != nullptr && parent->block_parameters > 0
-                            ? 100 * model->block_parameters / parent->block_parameters
-                            : 100;
-    table.Add({model->label, fmt::format("{:.0f}", model->parameters), fmt::format("{:.1f}%", part),
+    std::optional<double> part;  // of a parent that was not measured nobody knows
+    if (parent != nullptr && parent->block_parameters > 0)
+      part = 100 * model->block_parameters / parent->block_parameters;
+    table.Add({model->label, fmt::format("{:.0f}", model->parameters),
+               part ? fmt::format("{:.1f}%", *part) : "-",
                fmt::format("{:.2f}", model->weights_mib), WithError(*model, "nll"),
                WithError(*model, "kl"), WithError(*model, "token_accuracy_top_1", 3),
                WithError(*model, "token_accuracy_top_5", 3),
@@ -201,8 +202,10 @@ std::string ModelsSection(const ReportData& data) {
     if (own && parents && *parents > 0)
       kept = {100 * *own / *parents,
               100 * model->Find("token_accuracy_top_1_se").value_or(0) / *parents};
+    std::optional<BarChart::Value> size;
+    if (part) size = {*part, 0};
     bars.groups.push_back(model->label);
-    bars.values.push_back({BarChart::Value{part, 0}, kept});
+    bars.values.push_back({size, kept});
   }
   return table.Table() + Wide(BarChartSvg(bars)) + csv.Csv("models");
 }
@@ -250,18 +253,48 @@ const ReportedVariant* FindVariant(const ReportData& data, int64_t layer, const 
   return nullptr;
 }
 
-// What a choice leaves of a sub-block's parameters, 0 to 1; nothing where costs do not say it.
-std::optional<double> Kept(const ReportData& data, const ReportedChoice::Pick& pick) {
-  if (static_cast<size_t>(pick.layer) >= data.layers.size() || pick.layer < 0) return std::nullopt;
+// Of attention and FFN; nothing where costs do not say it.
+struct KeptParts {
+  std::optional<double> attention, ffn;
+};
+
+// "attn:kv1" and "ffn:256" of the pair of them; twice the same of anything else.
+std::pair<std::string, std::string> NamesOf(const ReportedChoice::Pick& pick) {
+  const size_t plus = pick.variant.find('+');
+  if (pick.part != "block" || plus == std::string::npos) return {pick.variant, pick.variant};
+  return {pick.variant.substr(0, plus), pick.variant.substr(plus + 1)};
+}
+
+// What a pick leaves of its layer's parameters; nothing of a sub-block that it is not about.
+KeptParts KeptOf(const ReportData& data, const ReportedChoice::Pick& pick) {
+  if (static_cast<size_t>(pick.layer) >= data.layers.size() || pick.layer < 0) return {};
   const ReportedLayer& layer = data.layers[static_cast<size_t>(pick.layer)];
-  if (pick.variant == layer.attention || pick.variant == layer.ffn) return 1;
-  if (pick.variant == "none") return 0;  // of both sub-blocks, which costs list apart
-  const double own = pick.part == "attn"  ? layer.attention_parameters
-                     : pick.part == "ffn" ? layer.ffn_parameters
-                                          : layer.attention_parameters + layer.ffn_parameters;
-  const ReportedVariant* variant = FindVariant(data, pick.layer, pick.variant);
-  if (variant == nullptr || !variant->parameters || own <= 0) return std::nullopt;
-  return *variant->parameters / own;
+  const auto share = [&](const std::string& name, double own) -> std::optional<double> {
+    if (name == layer.attention || name == layer.ffn) return 1;
+    if (name == "none") return 0;  // of both sub-blocks, which costs list apart
+    const ReportedVariant* variant = FindVariant(data, pick.layer, name);
+    if (variant == nullptr || !variant->parameters || own <= 0) return std::nullopt;
+    return *variant->parameters / own;
+  };
+  const auto [attention, ffn] = NamesOf(pick);
+  KeptParts kept;
+  if (pick.part != "ffn") kept.attention = share(attention, layer.attention_parameters);
+  if (pick.part != "attn") kept.ffn = share(ffn, layer.ffn_parameters);
+  if (pick.part != "block" || (kept.attention && kept.ffn)) return kept;
+  const auto whole = share(pick.variant, layer.attention_parameters + layer.ffn_parameters);
+  return whole ? KeptParts{whole, whole} : kept;  // costs may list pairs alone
+}
+
+// What it leaves of all that it is about, 0 to 1.
+std::optional<double> Kept(const ReportData& data, const ReportedChoice::Pick& pick) {
+  const KeptParts kept = KeptOf(data, pick);
+  if (pick.part == "attn") return kept.attention;
+  if (pick.part == "ffn") return kept.ffn;
+  if (!kept.attention || !kept.ffn) return std::nullopt;
+  const ReportedLayer& layer = data.layers[static_cast<size_t>(pick.layer)];
+  const double own = layer.attention_parameters + layer.ffn_parameters;
+  if (own <= 0) return std::nullopt;
+  return (*kept.attention * layer.attention_parameters + *kept.ffn * layer.ffn_parameters) / own;
 }
 
 // "choice[budget=80%]" -> "80%".
@@ -323,14 +356,15 @@ std::string ChoiceMap(const ReportData& data, int64_t layers, Rows& csv) {
       map.labels[r].resize(first + 2);
     }
     for (const ReportedChoice::Pick& pick : choice.picks) {
-      const auto kept = Kept(data, pick);
       if (pick.layer < 0 || pick.layer >= layers) continue;
+      const KeptParts kept = KeptOf(data, pick);
+      const auto names = NamesOf(pick);
       const auto row = static_cast<size_t>(pick.layer);
-      const std::string shape = pick.variant.substr(pick.variant.find(':') + 1);
       for (size_t part = 0; part < 2; ++part) {
         if (pick.part == (part == 0 ? "ffn" : "attn")) continue;
-        map.values[row][first + part] = kept;
-        map.labels[row][first + part] = shape;
+        const std::string& name = part == 0 ? names.first : names.second;
+        map.values[row][first + part] = part == 0 ? kept.attention : kept.ffn;
+        map.labels[row][first + part] = name.substr(name.find(':') + 1);
       }
     }
   }
@@ -391,17 +425,17 @@ std::string LayersSection(const ReportData& data) {
          (variants.empty() ? "" : variants.Csv("variants"));
 }
 
-// What a choice leaves of the layer's attention and of its FFN, in parameters.
-std::pair<double, double> Left(const ReportData& data, const ReportedChoice& choice, size_t layer) {
+// What a choice leaves of the layer, in parameters.
+KeptParts Left(const ReportData& data, const ReportedChoice& choice, size_t layer) {
   const ReportedLayer& own = data.layers[layer];
-  double attention = 0, ffn = 0;
+  KeptParts left;
   for (const ReportedChoice::Pick& pick : choice.picks) {
     if (pick.layer != static_cast<int64_t>(layer)) continue;
-    const double kept = Kept(data, pick).value_or(0);
-    if (pick.part != "ffn") attention = kept * own.attention_parameters;
-    if (pick.part != "attn") ffn = kept * own.ffn_parameters;
+    const KeptParts kept = KeptOf(data, pick);
+    if (kept.attention) left.attention = *kept.attention * own.attention_parameters;
+    if (kept.ffn) left.ffn = *kept.ffn * own.ffn_parameters;
   }
-  return {attention, ffn};
+  return left;
 }
 
 std::string CostSection(const ReportData& data) {
@@ -423,13 +457,15 @@ std::string CostSection(const ReportData& data) {
     csv.Add({std::to_string(layer), "parent", Exact(own.attention_parameters),
              Exact(own.ffn_parameters), Exact(own.attention_mib), Exact(own.ffn_mib)});
     for (const ReportedChoice* choice : shown) {
-      const auto [attention, ffn] = Left(data, *choice, layer);
-      map.values.back().push_back(attention + ffn);
-      csv.Add(
-          {std::to_string(layer), ChoiceName(data, *choice), Exact(attention), Exact(ffn), "", ""});
+      const KeptParts left = Left(data, *choice, layer);
+      std::optional<double> both;
+      if (left.attention && left.ffn) both = *left.attention + *left.ffn;
+      map.values.back().push_back(both);
+      csv.Add({std::to_string(layer), ChoiceName(data, *choice), Exact(left.attention),
+               Exact(left.ffn), "", ""});
     }
     std::vector<std::string>& labels = map.labels.emplace_back();
-    for (const auto& value : map.values.back()) labels.push_back(ShortNumber(*value));
+    for (const auto& value : map.values.back()) labels.push_back(value ? ShortNumber(*value) : "");
     memory.rows.push_back(map.rows.back());
     memory.values.push_back({own.attention_mib, own.ffn_mib});
   }
@@ -632,7 +668,10 @@ std::string Cards(const Forecast& forecast, const ReportData& data) {
   const ReportedModel* parent = ParentOf(data);
   if (parent != nullptr) card(ShortNumber(parent->parameters), "parameters of the parent");
   if (parent != nullptr) card(ShortNumber(parent->Find("nll").value_or(0)), "its NLL");
-  if (data.models.size() > 1) card(std::to_string(data.models.size() - 1), "children measured");
+  const auto children =
+      std::count_if(data.models.begin(), data.models.end(),
+                    [](const ReportedModel& model) { return model.Find("kl").has_value(); });
+  if (children > 0) card(std::to_string(children), "children measured");
   card(fmt::format("{} of {}", forecast.hits, forecast.steps.size()), "steps have their results");
   double wall = 0;
   for (const ReportedStep& step : data.steps) wall += step.wall_s;

@@ -266,9 +266,9 @@ TEST_F(ReportPageTest, ChoicesLeaveWhatTheyPickAndBaselinesAreFiguresOnly) {
   const std::string page = Page();
   EXPECT_THAT(page, HasSubstr("layer,model,attention_parameters,ffn_parameters,attention_mib,"
                               "ffn_mib\n"
-                              "0,parent,100,300,1,2\n0,75%,100,150,,\n0,mem 50%,100,0,,\n"
-                              "1,parent,100,300,1,2\n1,75%,0,0,,\n1,mem 50%,0,0,,\n"));
-  // Nothing says what ffn:none costs here.
+                              "0,parent,100,300,1,2\n0,75%,100,150,,\n0,mem 50%,100,,,\n"
+                              "1,parent,100,300,1,2\n1,75%,0,0,,\n1,mem 50%,,,,\n"));
+  // Nothing says what ffn:none costs here, nor what became of layer 1.
   EXPECT_THAT(page, HasSubstr("inner/memory_choice[budget=50%],exact,0,ffn,ffn:none,\n"));
   EXPECT_THAT(page, HasSubstr("choice[budget=75%],exact,1,block,none,0\n"));
   EXPECT_THAT(page, HasSubstr("greedy_choice[budget=50%],greedy,1,ffn,ffn:50%,0.5\n"));
@@ -276,12 +276,13 @@ TEST_F(ReportPageTest, ChoicesLeaveWhatTheyPickAndBaselinesAreFiguresOnly) {
                                               {"attention, KV cache included", "FFN"},
                                               {{1, 2}, {1, 2}},
                                               " MiB"})));
-  EXPECT_THAT(page, HasSubstr(HeatMapSvg({{"parent", "75%", "mem 50%"},
-                                          {"layer 0", "layer 1"},
-                                          {{400.0, 250.0, 100.0}, {400.0, 0.0, 0.0}},
-                                          {{"400", "250", "100"}, {"400", "0", "0"}},
-                                          false,
-                                          " parameters"})));
+  EXPECT_THAT(page,
+              HasSubstr(HeatMapSvg({{"parent", "75%", "mem 50%"},
+                                    {"layer 0", "layer 1"},
+                                    {{400.0, 250.0, std::nullopt}, {400.0, 0.0, std::nullopt}},
+                                    {{"400", "250", ""}, {"400", "0", ""}},
+                                    false,
+                                    " parameters"})));
   EXPECT_THAT(
       page,
       HasSubstr(HeatMapSvg({{"75% attn", "75% ffn", "mem 50% attn", "mem 50% ffn"},
@@ -290,6 +291,43 @@ TEST_F(ReportPageTest, ChoicesLeaveWhatTheyPickAndBaselinesAreFiguresOnly) {
                             {{"kv2", "50%", "kv2", "none"}, {"none", "none", "", ""}},
                             false,
                             " of the parameters stay"})));
+}
+
+// A pair that was trained as one is no row of the costs; its halves are.
+TEST_F(ReportPageTest, WholeBlocksLeaveWhatTheirHalvesDo) {
+  AddLayers();
+  ReportedVariant half = data_.variants[0];
+  half.variant = "attn:kv1";
+  half.parameters = 25;
+  data_.variants.push_back(half);
+  data_.choices.front().picks = {{0, "attn:kv1+ffn:50%", "block"},
+                                 {1, "attn:kv2+ffn:25%", "block"}};
+  const std::string page = Page();
+  EXPECT_THAT(page, HasSubstr("choice[budget=75%],exact,0,block,attn:kv1+ffn:50%,0.4375\n"));
+  EXPECT_THAT(page, HasSubstr("choice[budget=75%],exact,1,block,attn:kv2+ffn:25%,\n"));
+  EXPECT_THAT(page, HasSubstr("0,75%,25,150,,\n"));
+  EXPECT_THAT(page, HasSubstr("1,75%,100,,,\n"));
+  EXPECT_THAT(page, HasSubstr(HeatMapSvg({{"75% attn", "75% ffn"},
+                                          {"layer 0", "layer 1"},
+                                          {{0.25, 0.5}, {1.0, std::nullopt}},
+                                          {{"kv1", "50%"}, {"kv2", "25%"}},
+                                          false,
+                                          " of the parameters stay"})));
+  // Where costs list nothing but pairs, both halves are said to keep what the pair does.
+  data_.variants = {half};
+  data_.variants[0].variant = "attn:kv1+ffn:50%";
+  data_.variants[0].parameters = 100;
+  EXPECT_THAT(Page(), HasSubstr("0,75%,25,75,,\n"));
+}
+
+TEST_F(ReportPageTest, SharesOfAParentThatWasNotMeasuredAreNotMadeUp) {
+  AddModels();
+  data_.models.pop_back();
+  const std::string page = Page();
+  EXPECT_THAT(page, HasSubstr("<td>75%, &quot;distilled&quot;</td><td class=\"n\">1000</td>"
+                              "<td class=\"n\">-</td>"));
+  EXPECT_THAT(page, Not(HasSubstr("100.0%")));
+  EXPECT_THAT(page, HasSubstr("<b>1</b>children measured"));
 }
 
 TEST_F(ReportPageTest, CurvesOfBlocksAreMeansOverTheirLayers) {
