@@ -1,5 +1,8 @@
 #include "nodes/search/sweep.h"
 
+#include <algorithm>
+
+#include "io/error.h"
 #include "nodes/cost/artifacts.h"
 #include "nodes/measure/artifacts.h"
 #include "nodes/search/cost_tables.h"
@@ -44,7 +47,11 @@ FrontierArtifact RunSweep(const SweepParams& params, const Inputs& inputs, RunCo
   artifact.resource = frontier.resource;
   for (const auto* points : {&frontier.points, &frontier.baselines}) {
     for (const FrontierPoint& point : *points) {
-      artifact.points.push_back(PointOf(point, tables.front()));
+      const auto own = std::find_if(tables.begin(), tables.end(), [&](const VariantTable& table) {
+        return table.batch == point.batch;
+      });
+      PUZZLE_CHECK(own != tables.end(), "a point of no table");
+      artifact.points.push_back(PointOf(point, *own));
     }
   }
   artifact.table = FrontierTable(frontier);

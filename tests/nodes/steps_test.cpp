@@ -351,6 +351,21 @@ TEST_F(SearchStepTest, EveryPointOfASweepIsTheAnswerOfASearch) {
   EXPECT_THROW((void)RunSweep(params, inputs_, stopped), Cancelled);
 }
 
+TEST_F(SearchStepTest, PointsOfASweepNameTheVariantsOfTheirOwnBatch) {
+  ServingScenario larger;
+  larger.batch = costs_.scenario.batch + 1;
+  inputs_.Add("costs", "d", CountCosts(TinyConfig(), {"ffn:none"}, 8, larger));
+  SweepParams params;
+  params.budgets = "block_parameters=60%..90%:2";
+  params.baselines = {};
+  const FrontierArtifact frontier = RunSweep(params, inputs_, context_);
+  ASSERT_EQ(frontier.points.size(), 4u);
+  EXPECT_EQ(frontier.points[2].batch, 2);
+  EXPECT_THAT(frontier.points[2].variants,
+              ElementsAre("attn:kv2", "ffn:none", "attn:kv2", "ffn:none"))
+      << "the other batch has ffn:50% in that place";
+}
+
 TEST_F(SearchStepTest, TheTimeThatASearchMayTakeIsThatOfItsParameter) {
   SearchParams search;
   search.max = {{"block_parameters", "60%"}};
