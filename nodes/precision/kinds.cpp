@@ -1,8 +1,12 @@
 #include "nodes/precision/kinds.h"
 
+#include <algorithm>
+
 #include "graph/kind/unkeyed_as.h"
 #include "io/error.h"
+#include "model/shape/metrics.h"
 #include "nodes/measure/context_ports.h"
+#include "nodes/search/variant_table.h"
 
 namespace puzzle {
 
@@ -36,6 +40,26 @@ NodeKind PrecisionScoreKind() {
   return AddLossOn(kind);
 }
 
+// What is wrong with a question before there are scores. They measure what scores of variants do,
+// but for tasks.
+std::optional<std::string> CheckPrecision(const PrecisionParams& p) {
+  if (!p.max.is_object()) return "max: expected {\"file_mib\": limit}";
+  for (const auto& [resource, limit] : p.max.items())
+    if (resource != "file_mib") return "max: there is file_mib, but no \"" + resource + '"';
+  if (p.max.empty() == p.like.empty())
+    return "give one of `max` and `like`: how large the file may be";
+  try {
+    for (const auto& [metric, weight] : ReadObjective(p.objective)) {
+      const auto is_it = [name = metric](const MetricInfo& info) { return info.objective == name; };
+      if (std::none_of(AllMetrics().begin(), AllMetrics().end(), is_it))
+        return "objective: unknown metric \"" + metric + '"';
+    }
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return std::nullopt;
+}
+
 NodeKind PrecisionKind() {
   return Kind<PrecisionParams>("precision", 1,
                                "One type for every part of a model, least damage within a size of "
@@ -50,13 +74,7 @@ NodeKind PrecisionKind() {
       .Param("like", &PrecisionParams::like, {OneOf(TypesAndNone())},
              "no larger than the file of the model, or of the parent, with this type throughout")
       .Param("time_limit_s", &PrecisionParams::time_limit_s, {AtLeast(0.01)}, "for the solver")
-      .Check([](const PrecisionParams& p) -> std::optional<std::string> {
-        const bool has_max = p.max.is_object() && !p.max.empty();
-        if (!p.max.is_object()) return "max: expected {\"file_mib\": limit}";
-        if (has_max == !p.like.empty())
-          return "give one of `max` and `like`: how large the file may be";
-        return std::nullopt;
-      })
+      .Check(CheckPrecision)
       .CheckPorts(
           [](const PrecisionParams& p, const ConnectedPorts& has) -> std::optional<std::string> {
             if (!has("parent") || !p.like.empty()) return std::nullopt;
