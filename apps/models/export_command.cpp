@@ -45,13 +45,13 @@ void CheckOptions(const ExportOptions& options) {
     throw Error("--precision gives a type to every part: leave --dtype and --type out");
 }
 
-// Returns the bytes of the file.
+// Returns the bytes of the file. One whose types a graph chose is the graph's own, to the byte:
+// with a name inside it would be larger than was chosen.
 uint64_t WriteGguf(const ExportOptions& options, const ModelAndTypes& model) {
-  const bool is_chosen = !options.precision.empty();
-  const StoredTypes types =
-      is_chosen ? model.types : MixtureOf(options.types, model.checkpoint.model.config);
-  return ExportGguf(model.checkpoint, options.out, is_chosen ? kRestType : options.dtype,
-                    NameOfModel(options.model), types);
+  if (!options.precision.empty())
+    return ExportGguf(model.checkpoint, options.out, kRestType, {}, model.types);
+  return ExportGguf(model.checkpoint, options.out, options.dtype, NameOfModel(options.model),
+                    MixtureOf(options.types, model.checkpoint.model.config));
 }
 
 }  // namespace

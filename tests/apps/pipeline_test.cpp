@@ -341,6 +341,32 @@ TEST_F(PipelineTest, AStepsResultIsExportedFromTheStore) {
   EXPECT_FALSE(fs::exists(folder_->path() + "/other"));
 }
 
+TEST_F(PipelineTest, TypesThatAGraphChoseMakeTheVeryFileOfTheGraph) {
+  folder_->Write("types.json", R"({
+    "puzzle": 1,
+    "include": { "run": { "file": "graph.json" } },
+    "nodes": {
+      "ends": { "kind": "precision_score", "foreach": { "part": ["embed", "head"] },
+                "in": { "parent": "run/parent", "activations": "run/states" },
+                "params": { "part": "${part}", "types": ["f16"] } },
+      "inside": { "kind": "precision_score", "foreach": { "layer": [0, 1], "part": ["attn", "ffn"] },
+                  "in": { "parent": "run/parent", "activations": "run/states" },
+                  "params": { "part": "${part}", "layer": "${layer}", "types": ["f16"] } },
+      "types": { "kind": "precision", "in": { "model": "run/parent", "scores": ["ends", "inside"] },
+                 "params": { "like": "f16" } },
+      "file": { "kind": "export", "in": { "model": "run/parent", "precision": "types" },
+                "params": { "folder": "typed", "format": "gguf" } }
+    } })");
+  const ProgramResult run = Puzzle({"run", "types.json", "--until", "file"});
+  ASSERT_EQ(run.status, 0) << run.text();
+  const ProgramResult exported = Puzzle({"export", "types.json:run/parent", "typed.gguf",
+                                         "--format", "gguf", "--precision", "types"});
+  ASSERT_EQ(exported.status, 0) << exported.text();
+  const std::string file = folder_->Read("typed/model.gguf");
+  EXPECT_FALSE(file.empty());
+  EXPECT_TRUE(folder_->Read("typed.gguf") == file);
+}
+
 TEST_F(PipelineTest, ExportsDestroyNothingAndSayWhatIsWrong) {
   folder_->Write("text.txt", "words");
   fs::create_directory(folder_->path() + "/mine");
