@@ -314,7 +314,7 @@ std::string ShortStep(const std::string& step) {
 
 // What a search found, as opposed to a baseline.
 bool IsAnswer(const ReportedChoice& choice) {
-  return choice.method == "exact";
+  return choice.method == "exact" || choice.method == "cbc";
 }
 
 // "80%", or "mem 80%" of another node than the first.

@@ -112,6 +112,8 @@ TEST_F(ReportPageTest, LayersShowWhatWasChosenBesideWhatItLoses) {
   EXPECT_THAT(page, HasSubstr("1,ffn:50%,0.5,0.001,0.02,0.4,0.2,150,1\n"));
   // The cost by layer: all of the parent, then what the choice leaves.
   EXPECT_THAT(page, HasSubstr("0,parent,100,300,1,2\n0,75%,100,150,,\n"));
+  data_.choices.front().method = "cbc";  // the other solver
+  EXPECT_THAT(Page(), HasSubstr("0,parent,100,300,1,2\n0,75%,100,150,,\n"));
 }
 
 TEST_F(ReportPageTest, NothingThatAnybodyWroteIsMarkup) {
