@@ -95,8 +95,12 @@ NodeKind SearchKind() {
 
 // What is wrong with a bisection before its costs are known.
 std::optional<std::string> CheckBisection(const BisectParams& p) {
-  if (p.max.contains(p.resource) || p.min.contains(p.resource))
-    return "max and min: " + p.resource + " is what is bisected; `from` limits it";
+  for (const auto* limits : {&p.max, &p.min}) {
+    for (const auto& [name, limit] : limits->items()) {
+      if (BoundedResource(name) == p.resource)
+        return "max and min: " + p.resource + " is what is bisected; `from` limits it";
+    }
+  }
   try {
     (void)ReadMeasuredLimit(p.loss);
   } catch (const Error& error) {

@@ -259,6 +259,10 @@ std::vector<MipLimit> ReadLimits(const VariantTable& table, const json& min, con
   return reader.Take();
 }
 
+std::string BoundedResource(const std::string& name) {
+  return name == kThroughput ? "runtime_ms" : CostName(name);
+}
+
 SearchProblem MakeSearchProblem(const VariantTable& table, const Objective& objective,
                                 const std::vector<MipLimit>& limits,
                                 const std::function<void(const std::string&)>& warn) {

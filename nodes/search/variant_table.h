@@ -64,6 +64,10 @@ using Objective = std::map<std::string, double>;
 [[nodiscard]] std::vector<MipLimit> ReadLimits(const VariantTable& table, const nlohmann::json& min,
                                                const nlohmann::json& max);
 
+/// The resource of cost tables that a limit of this name bounds: runtime_ms for latency_ms and
+/// throughput, prefill_ms for time_to_first_token_ms, for others that of the name.
+[[nodiscard]] std::string BoundedResource(const std::string& name);
+
 /// The inverse question: the child that costs least among those that lose at most so much.
 struct LossLimit {
   double max = 0;        // of the sum of scores

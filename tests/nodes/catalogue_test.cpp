@@ -105,7 +105,16 @@ TEST(CatalogueTest, PortsThatBelongTogetherAreCheckedBeforeAnythingRuns) {
        ""},
       {R"({"kind": "bisect", "in": {"scores": ["scores"], "costs": "costs", "previous": "choice"},
           "params": {"loss": {"kl": 0.1}}})",
-       "`previous` and `evaluation` belong together"}};
+       "`previous` and `evaluation` belong together"},
+      {R"({"kind": "bisect", "in": {"scores": ["scores"], "costs": "costs"},
+          "params": {"loss": {"kl": 0.1}, "resource": "runtime_ms", "max": {"latency_ms": 5}}})",
+       "runtime_ms is what is bisected"},
+      {R"({"kind": "bisect", "in": {"scores": ["scores"], "costs": "costs"},
+          "params": {"loss": {"kl": 0.1}, "resource": "runtime_ms", "min": {"throughput": 5}}})",
+       "runtime_ms is what is bisected"},
+      {R"({"kind": "bisect", "in": {"scores": ["scores"], "costs": "costs"},
+          "params": {"loss": {"kl": 0.1}, "resource": "memory_mib", "min": {"throughput": 5}}})",
+       ""}};
   for (const auto& [node, complaint] : expected) {
     if (complaint.empty())
       EXPECT_EQ(complaints(node), "") << node;
