@@ -461,8 +461,8 @@ std::string CostSection(const ReportData& data) {
       std::optional<double> both;
       if (left.attention && left.ffn) both = *left.attention + *left.ffn;
       map.values.back().push_back(both);
-      csv.Add({std::to_string(layer), ChoiceName(data, *choice), Exact(left.attention),
-               Exact(left.ffn), "", ""});
+      csv.Add(
+          {std::to_string(layer), choice->step, Exact(left.attention), Exact(left.ffn), "", ""});
     }
     std::vector<std::string>& labels = map.labels.emplace_back();
     for (const auto& value : map.values.back()) labels.push_back(value ? ShortNumber(*value) : "");

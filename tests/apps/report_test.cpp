@@ -111,9 +111,9 @@ TEST_F(ReportPageTest, LayersShowWhatWasChosenBesideWhatItLoses) {
   EXPECT_THAT(page, HasSubstr("choice[budget=75%],exact,0,attn,attn:kv2,1\n"));
   EXPECT_THAT(page, HasSubstr("1,ffn:50%,0.5,0.001,0.02,0.4,0.2,150,1\n"));
   // The cost by layer: all of the parent, then what the choice leaves.
-  EXPECT_THAT(page, HasSubstr("0,parent,100,300,1,2\n0,75%,100,150,,\n"));
+  EXPECT_THAT(page, HasSubstr("0,parent,100,300,1,2\n0,choice[budget=75%],100,150,,\n"));
   data_.choices.front().method = "cbc";  // the other solver
-  EXPECT_THAT(Page(), HasSubstr("0,parent,100,300,1,2\n0,75%,100,150,,\n"));
+  EXPECT_THAT(Page(), HasSubstr("0,parent,100,300,1,2\n0,choice[budget=75%],100,150,,\n"));
 }
 
 TEST_F(ReportPageTest, NothingThatAnybodyWroteIsMarkup) {
@@ -268,8 +268,10 @@ TEST_F(ReportPageTest, ChoicesLeaveWhatTheyPickAndBaselinesAreFiguresOnly) {
   const std::string page = Page();
   EXPECT_THAT(page, HasSubstr("layer,model,attention_parameters,ffn_parameters,attention_mib,"
                               "ffn_mib\n"
-                              "0,parent,100,300,1,2\n0,75%,100,150,,\n0,mem 50%,100,,,\n"
-                              "1,parent,100,300,1,2\n1,75%,0,0,,\n1,mem 50%,,,,\n"));
+                              "0,parent,100,300,1,2\n0,choice[budget=75%],100,150,,\n"
+                              "0,inner/memory_choice[budget=50%],100,,,\n"
+                              "1,parent,100,300,1,2\n1,choice[budget=75%],0,0,,\n"
+                              "1,inner/memory_choice[budget=50%],,,,\n"));
   // Nothing says what ffn:none costs here, nor what became of layer 1.
   EXPECT_THAT(page, HasSubstr("inner/memory_choice[budget=50%],exact,0,ffn,ffn:none,\n"));
   EXPECT_THAT(page, HasSubstr("choice[budget=75%],exact,1,block,none,0\n"));
@@ -307,8 +309,8 @@ TEST_F(ReportPageTest, WholeBlocksLeaveWhatTheirHalvesDo) {
   const std::string page = Page();
   EXPECT_THAT(page, HasSubstr("choice[budget=75%],exact,0,block,attn:kv1+ffn:50%,0.4375\n"));
   EXPECT_THAT(page, HasSubstr("choice[budget=75%],exact,1,block,attn:kv2+ffn:25%,\n"));
-  EXPECT_THAT(page, HasSubstr("0,75%,25,150,,\n"));
-  EXPECT_THAT(page, HasSubstr("1,75%,100,,,\n"));
+  EXPECT_THAT(page, HasSubstr("0,choice[budget=75%],25,150,,\n"));
+  EXPECT_THAT(page, HasSubstr("1,choice[budget=75%],100,,,\n"));
   EXPECT_THAT(page, HasSubstr(HeatMapSvg({{"75% attn", "75% ffn"},
                                           {"layer 0", "layer 1"},
                                           {{0.25, 0.5}, {1.0, std::nullopt}},
@@ -319,7 +321,7 @@ TEST_F(ReportPageTest, WholeBlocksLeaveWhatTheirHalvesDo) {
   data_.variants = {half};
   data_.variants[0].variant = "attn:kv1+ffn:50%";
   data_.variants[0].parameters = 100;
-  EXPECT_THAT(Page(), HasSubstr("0,75%,25,75,,\n"));
+  EXPECT_THAT(Page(), HasSubstr("0,choice[budget=75%],25,75,,\n"));
 }
 
 TEST_F(ReportPageTest, SharesOfAParentThatWasNotMeasuredAreNotMadeUp) {
