@@ -187,6 +187,10 @@ BudgetRange ReadBudgetRange(const std::string& text) {
 }
 
 void CheckBudgetRange(const BudgetRange& range) {
+  if (range.resource == "throughput") {
+    throw Error(
+        "a sweep of throughput: throughput is no cost; latency_ms is the time that limits it");
+  }
   if (range.points < 2 || range.points > kMaxPoints) {
     throw Error(fmt::format("a sweep of {} has 2 to {} points, not {}", range.resource, kMaxPoints,
                             range.points));

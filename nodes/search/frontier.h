@@ -36,7 +36,8 @@ struct BudgetRange {
 
 /// "memory_mib=50%..100%:50", with ":bisect" behind it if wanted. Throws Error for anything else.
 [[nodiscard]] BudgetRange ReadBudgetRange(const std::string& text);
-/// Throws Error when the ends differ in kind or there are fewer than two points.
+/// Throws Error when the ends differ in kind, when there are fewer than two points, and for
+/// throughput: budgets are what is spent at most.
 void CheckBudgetRange(const BudgetRange& range);
 
 struct FrontierPoint {

@@ -136,6 +136,7 @@ TEST(FrontierTest, WrongRangesAreRefusedByName) {
   EXPECT_THAT(failure("m=1..2:x"), HasSubstr("\"x\" is not a number of points"));
   EXPECT_THAT(failure("m=1..2:1"), HasSubstr("2 to 100000 points, not 1"));
   EXPECT_THAT(failure("m=1..2%:3"), HasSubstr("both must be percentages, or none"));
+  EXPECT_THAT(failure("throughput=1..2:3"), HasSubstr("throughput is no cost; latency_ms is"));
 }
 
 }  // namespace
