@@ -206,6 +206,9 @@ Frontier Sweep(const std::vector<VariantTable>& tables, const SweepRequest& requ
                const std::function<void(const std::string&)>& warn) {
   PUZZLE_CHECK(!tables.empty(), "nothing to sweep");
   CheckBudgetRange(request.range);
+  if (max.contains(request.range.resource)) {
+    throw Error(fmt::format("max: {} is what is swept", request.range.resource));
+  }
   Frontier frontier;
   frontier.resource = TotalName(tables.front(), request.range.resource);
   for (const VariantTable& table : tables) {

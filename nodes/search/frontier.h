@@ -66,7 +66,8 @@ struct SweepRequest {
 
 /// `tables` differ in the batch size, if there are several; `min` and `max` hold besides the swept
 /// budget; `request.settings.sizes` are filled in. Points are compared by objective, the swept
-/// resource and, where it is known, throughput.
+/// resource and, where it is known, throughput. Throws Error like ReadLimits and CheckBudgetRange,
+/// and where `max` limits what is swept.
 [[nodiscard]] Frontier Sweep(const std::vector<VariantTable>& tables, const SweepRequest& request,
                              const nlohmann::json& min, const nlohmann::json& max,
                              const std::function<void(const std::string&)>& warn);

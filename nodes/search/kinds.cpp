@@ -160,7 +160,8 @@ NodeKind SweepKind() {
       .Param("seed", &SweepParams::seed, {}, "for random, evolution and policy")
       .Check([](const SweepParams& p) -> std::optional<std::string> {
         try {
-          (void)ReadBudgetRange(p.budgets);
+          const std::string swept = ReadBudgetRange(p.budgets).resource;
+          if (p.max.contains(swept)) return "max: " + swept + " is what is swept";
         } catch (const Error& error) {
           return std::string("budgets: ") + error.what();
         }

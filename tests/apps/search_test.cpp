@@ -222,6 +222,12 @@ TEST_F(SearchVerbTest, BadInputEndsInOneMessage) {
          o.sweep = "memory_mib=1..2:3";
        },
        "--sweep: neither --max-loss nor --uniform can be swept\n"},
+      {"a limit on what is swept",
+       [](auto& o) {
+         o.max = {"memory_mib=1"};
+         o.sweep = "memory_mib=1..2:3";
+       },
+       "max: memory_mib is what is swept\n"},
       {"range", [](auto& o) { o.sweep = "memory_mib=1..2"; },
        "\"memory_mib=1..2\": expected RESOURCE=FROM..TO:POINTS such as memory_mib=50%..100%:50\n"},
   };
