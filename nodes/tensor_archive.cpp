@@ -72,6 +72,14 @@ Tensor ReadTensor(const ArchiveReader& in, const std::string& name) {
   return tensor;
 }
 
+Tensor ReadTensorInto(const Tensor& own, const ArchiveReader& in, const std::string& name) {
+  const ArrayInfo info = in.Info(name);
+  if (!own.is_cpu() || own.sizes() != at::IntArrayRef(info.shape) || info.dtype != StoredType(own))
+    return ReadTensor(in, name);
+  in.Read(name, own.data_ptr());
+  return own;
+}
+
 json ToJson(const VariantSpec& spec) {
   if (const auto* block = std::get_if<BlockSpec>(&spec)) {
     json parts = json::array({ToJson(block->attention), ToJson(block->ffn)});

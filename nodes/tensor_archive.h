@@ -20,6 +20,10 @@ namespace puzzle {
 void WriteTensor(ArchiveWriter& out, const std::string& name, const at::Tensor& tensor);
 /// Reads it back, on the host.
 [[nodiscard]] at::Tensor ReadTensor(const ArchiveReader& in, const std::string& name);
+/// The same, but read into `own`, which is returned then, where that is on the host and of the same
+/// shape and type: it may be larger than the memory. REQUIRES: `own` is contiguous.
+[[nodiscard]] at::Tensor ReadTensorInto(const at::Tensor& own, const ArchiveReader& in,
+                                        const std::string& name);
 
 /// Stores a text of any bytes, and reads it back.
 void WriteText(ArchiveWriter& out, const std::string& name, const std::string& text);

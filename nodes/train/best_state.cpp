@@ -12,9 +12,9 @@ namespace puzzle {
 BestState::BestState(const AdamW& optimizer, std::function<double()> measure, MakeFlat room)
     : parameters_(optimizer.state().values), measure_(std::move(measure)), room_(std::move(room)) {}
 
-void BestState::Keep(const at::Tensor& values) {
-  if (!copy_.defined()) copy_ = room_ ? room_(values.numel()) : at::empty_like(parameters_);
-  copy_.copy_(values);
+void BestState::MakeRoom() {
+  if (copy_.defined()) return;
+  copy_ = room_ ? room_(parameters_.numel()) : at::empty_like(parameters_);
 }
 
 double BestState::Consider(int64_t step) {
@@ -24,7 +24,8 @@ double BestState::Consider(int64_t step) {
   if (!copy_.defined() || value < best_ || (std::isnan(best_) && !std::isnan(value))) {
     best_ = value;
     best_step_ = step;
-    Keep(parameters_.detach());
+    MakeRoom();
+    copy_.copy_(parameters_.detach());
   }
   return value;
 }
@@ -46,7 +47,8 @@ void BestState::Restore(const ArchiveReader& in) {
   first_ = in.Attribute("best_first");
   best_step_ = in.Attribute("best_step");
   const at::NoGradGuard no_grad;
-  Keep(ReadTensor(in, "best_values"));
+  MakeRoom();
+  copy_.copy_(ReadTensorInto(copy_, in, "best_values"));
 }
 
 }  // namespace puzzle

@@ -32,7 +32,7 @@ class BestState {
   void Restore(const ArchiveReader& in);
 
  private:
-  void Keep(const at::Tensor& values);
+  void MakeRoom();
 
   at::Tensor parameters_;  // the optimizer's own
   std::function<double()> measure_;

@@ -21,26 +21,12 @@ void SaveOptimizer(const AdamW& optimizer, ArchiveWriter& out) {
   WriteTensor(out, "square", state.square);
 }
 
-namespace {
-
-// What an archive has of a flat tensor; read into its own place where that can be, since it may be
-// larger than the memory.
-at::Tensor ReadLike(const at::Tensor& own, const ArchiveReader& in, const std::string& name) {
-  const ArrayInfo info = in.Info(name);
-  if (!own.is_cpu() || info.shape != Shape{own.numel()} || info.dtype != StoredType(own))
-    return ReadTensor(in, name);
-  in.Read(name, own.data_ptr());
-  return own;
-}
-
-}  // namespace
-
 void RestoreOptimizer(const ArchiveReader& in, AdamW& optimizer) {
   AdamW::State state = optimizer.state();
   for (const auto& [tensor, name] :
        {std::pair(&state.values, "values"), std::pair(&state.mean, "mean"),
         std::pair(&state.square, "square")})
-    *tensor = ReadLike(*tensor, in, name);
+    *tensor = ReadTensorInto(*tensor, in, name);
   state.updates = in.Attribute("updates");
   optimizer.Restore(state);
 }

@@ -6,8 +6,12 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -32,6 +36,31 @@ class ListeningContext final : public FakeContext {
   }
   std::vector<double> fractions;
   std::vector<std::string> notes;
+};
+
+// Remembers where whole arrays were read to.
+class PlacesOfReading final : public ArchiveReader {
+ public:
+  explicit PlacesOfReading(std::shared_ptr<const ArchiveReader> inner) : inner_(std::move(inner)) {}
+
+  bool HasAttribute(std::string_view name) const override { return inner_->HasAttribute(name); }
+  nlohmann::json Attribute(std::string_view name) const override { return inner_->Attribute(name); }
+  std::vector<std::string> AttributeNames() const override { return inner_->AttributeNames(); }
+  std::vector<std::string> ArrayNames() const override { return inner_->ArrayNames(); }
+  bool HasArray(std::string_view name) const override { return inner_->HasArray(name); }
+  ArrayInfo Info(std::string_view name) const override { return inner_->Info(name); }
+  void Read(std::string_view name, void* out) const override {
+    places_[std::string(name)] = out;
+    inner_->Read(name, out);
+  }
+  void ReadRows(std::string_view name, int64_t first, int64_t count, void* out) const override {
+    inner_->ReadRows(name, first, count, out);
+  }
+  [[nodiscard]] const void* Of(const std::string& name) const { return places_.at(name); }
+
+ private:
+  std::shared_ptr<const ArchiveReader> inner_;
+  mutable std::map<std::string, const void*> places_;
 };
 
 class WholeTrainingTest : public testing::Test {
@@ -144,6 +173,30 @@ TEST_F(WholeTrainingTest, TheBestStateGoesOnWhereItWasSaved) {
   figure = 2.5;  // better than what a state without a past would take
   EXPECT_EQ(consider(after, 8, 3.5F), 2.5);
   EXPECT_EQ(after.best_step(), 4);
+  after.PutBack();
+  EXPECT_EQ(Value(), 2.5);
+}
+
+// It may be larger than the memory.
+TEST_F(WholeTrainingTest, ABestStateInAFileIsReadToWhereItLies) {
+  at::Tensor place;
+  const auto room = [&](int64_t elements) {
+    place = at::zeros({elements});
+    return place;
+  };
+  optimizer_.state().values.detach().fill_(2.5);
+  BestState before(optimizer_, [] { return 3.0; });
+  before.Consider(0);
+  const TempFolder folder;
+  const auto archive = Hdf5Format().create(folder / "best.h5");
+  before.Save(*archive);
+  archive->Close();
+  const PlacesOfReading reader(Hdf5Format().open(folder / "best.h5"));
+  BestState after(
+      optimizer_, [] { return 3.0; }, room);
+  after.Restore(reader);
+  EXPECT_EQ(reader.Of("best_values"), place.data_ptr());
+  optimizer_.state().values.detach().fill_(0);
   after.PutBack();
   EXPECT_EQ(Value(), 2.5);
 }
