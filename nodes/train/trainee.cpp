@@ -134,7 +134,7 @@ int64_t Trainee::PieceRows() const {
 
 Tensor Trainee::LossWeights(const std::vector<int64_t>& rows,
                             const std::vector<int64_t>& all) const {
-  constexpr double kLeast = 1e-12;  // of |target|^2, for tokens to which nothing is added
+  constexpr double kLeast = 1e-12;  // of |target|^2, where nothing is added
   const Tensor &power = data_.power, &counts = data_.predicts_answer;
   if (params_.answers_only()) {
     // A batch may hold no answer: then it teaches nothing.
@@ -148,7 +148,7 @@ Tensor Trainee::LossWeights(const std::vector<int64_t>& rows,
     const auto tokens = static_cast<double>(static_cast<int64_t>(all.size()) * data_.length());
     return (Pick(power, rows).clamp_min_(kLeast) * tokens).reciprocal_().unsqueeze(-1);
   }
-  return Pick(power, all).sum().reciprocal().unsqueeze(0);
+  return Pick(power, all).sum().clamp_min(kLeast).reciprocal().unsqueeze(0);
 }
 
 Tensor Trainee::Loss(const std::vector<Tensor>& tensors, const std::vector<int64_t>& rows,

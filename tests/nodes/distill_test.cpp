@@ -247,6 +247,29 @@ TEST_F(DistillTest, ALossThatIsNoNumberEndsTheTraining) {
   EXPECT_EQ(result.loss, result.refit_loss);
 }
 
+// Such are blocks that were put in to make a model deeper.
+TEST_F(DistillTest, ASubBlockThatAddsNothingIsNothingToLearn) {
+  ModelWeights weights = TinyModel();
+  weights.blocks[1].ffn.down.zero_();
+  const Transformer parent(weights);
+  const Activations states = Capture(parent, "idle");
+  const SubBlockData attention =
+      MakeSubBlockData(parent, states, 1, SubBlock::kAttention, nullptr, at::kFloat, [] {});
+  const SubBlockData data =
+      MakeSubBlockData(parent, states, 1, SubBlock::kFfn, &attention, at::kFloat, [] {});
+  for (const char* loss : {"tensor", "token"}) {
+    BldParams params = QuickParams();
+    params.loss = loss;
+    const VariantSpec spec = ResolveVariant("ffn:50%", parent.config(), 1);
+    FakeContext context;
+    const Distilled end =
+        DistillSubBlock(InitVariant(weights, 1, spec), spec, parent, data, params, 3, context);
+    EXPECT_EQ(end.complaint, "") << loss;
+    EXPECT_EQ(end.init_loss, 0) << loss;
+    EXPECT_EQ(end.loss, 0) << loss;
+  }
+}
+
 TEST_F(DistillTest, TheLossPerTokenTrainsAsWell) {
   BldParams params = QuickParams();
   params.loss = "token";
