@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "io/error.h"
 
@@ -62,8 +63,10 @@ double BeliefKl(std::span<const ContinuationScore> parent,
                 std::span<const ContinuationScore> model) {
   PUZZLE_CHECK(parent.size() == model.size() && !parent.empty(), "other continuations");
   if (parent.size() == 1) {
+    // As little as doubles tell from nothing: rounding makes a sure model one that is certain.
+    const double least = std::log(std::numeric_limits<double>::epsilon());
     const double p = parent[0].log_probability, q = model[0].log_probability;
-    return Term(p, q) + Term(LogRest(p), LogRest(q));
+    return Term(p, q) + Term(LogRest(p), std::max(LogRest(q), least));
   }
   const double all_p = LogSum(parent), all_q = LogSum(model);
   double kl = 0;

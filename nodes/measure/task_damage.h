@@ -11,8 +11,9 @@
 namespace puzzle {
 
 /// KL (nats) from the parent's belief in a question's continuations to the model's: their
-/// probabilities made to add up to one; where there is one alone, its own and the rest. Not a
-/// number where one of them is none. REQUIRES: as many of both, one at least.
+/// probabilities made to add up to one; where there is one alone, its own and the rest, of which a
+/// model that is certain still has 2^-52. Not a number where one of them is none. REQUIRES: as many
+/// of both, one at least.
 [[nodiscard]] double BeliefKl(std::span<const ContinuationScore> parent,
                               std::span<const ContinuationScore> model);
 

@@ -28,6 +28,16 @@ TEST(TaskDamageTest, ASingleContinuationIsComparedWithEverythingElse) {
   EXPECT_EQ(BeliefKl(Beliefs({0}), Beliefs({0})), 0);
 }
 
+// Of a probability that differs from one by less than its rounding.
+TEST(TaskDamageTest, AModelThatIsCertainIsStillComparedByANumber) {
+  const double certain = BeliefKl(Beliefs({0.5}), Beliefs({1}));
+  EXPECT_NEAR(certain, 0.5 * std::log(0.5) + 0.5 * (std::log(0.5) + 52 * std::log(2.0)), 1e-12);
+  EXPECT_NEAR(BeliefKl(Beliefs({0.5}), Beliefs({1 + 1e-6})), certain, 1e-5);
+  EXPECT_LT(BeliefKl(Beliefs({0.5}), Beliefs({1 - 1e-9})), certain);
+  EXPECT_EQ(BeliefKl(Beliefs({1}), Beliefs({1})), 0);
+  EXPECT_TRUE(std::isnan(BeliefKl(Beliefs({0.5}), Beliefs({std::nan("")}))));
+}
+
 TEST(TaskDamageTest, TasksCountAlikeWhateverTheirSize) {
   const std::vector<QuestionFigures> without = {{{1, 1}, {0, 0}}, {{1, 1, 1, 1}, {0, 0, 0, 0}}};
   const std::vector<QuestionFigures> with = {{{0, 1}, {0.2, 0.4}}, {{1, 1, 1, 0}, {1, 1, 1, 1}}};
