@@ -32,12 +32,8 @@ const Evaluation& Labelled(const std::string& label, const std::vector<Evaluatio
 // By how much the first is better, in the metric's unit, and that difference's standard error.
 MeasuredFigure Advantage(const std::string& metric, const Evaluation& first,
                          const Evaluation& second) {
-  if (first.metrics.tokens != second.metrics.tokens)
-    throw Error(
-        fmt::format("\"{}\" was measured on {} predictions and \"{}\" on {}: both need the "
-                    "same tokens and `positions`",
-                    first.label, first.metrics.tokens, second.label, second.metrics.tokens));
   const MeasuredFigure a = FigureOf(metric, first), b = FigureOf(metric, second);
+  CheckSameQuestions(metric, first, second);
   return {MoreIsBetter(metric) ? a.value - b.value : b.value - a.value,
           std::hypot(a.error, b.error)};
 }

@@ -21,8 +21,8 @@ struct ModelClaim {
 /// difference at least, "refuted" where it is worse by as much, else "undecided". The two are taken
 /// as independent, which makes that error an upper bound: they were measured on the same text. Says
 /// nothing about other seeds. Behind them how many of each. Throws Error like FigureOf, when a
-/// label is not among the evaluations or twice, and when the two were measured on different numbers
-/// of predictions.
+/// label is not among the evaluations or twice, and when the two were not asked the same
+/// (CheckSameQuestions).
 [[nodiscard]] std::string JudgeClaims(const std::vector<ModelClaim>& claims,
                                       const std::string& metric,
                                       const std::vector<Evaluation>& evaluations);

@@ -29,24 +29,6 @@ bool IsAgainstParent(const std::string& metric) {
   return info != nullptr && info->needs_parent;
 }
 
-void CheckSameQuestions(const std::string& metric, const Evaluation& model,
-                        const Evaluation& parent) {
-  if (metric != kTaskAccuracy) {
-    if (model.metrics.tokens != parent.metrics.tokens)
-      throw Error(
-          fmt::format("\"{}\" was measured on {} predictions and its parent on {}: both "
-                      "need the same tokens and `positions`",
-                      model.label, model.metrics.tokens, parent.metrics.tokens));
-    return;
-  }
-  const auto same = [](const TaskResult& a, const TaskResult& b) {
-    return a.name == b.name && a.n == b.n;
-  };
-  if (!std::equal(model.tasks.begin(), model.tasks.end(), parent.tasks.begin(), parent.tasks.end(),
-                  same))
-    throw Error(fmt::format("\"{}\" and its parent were not asked the same tasks", model.label));
-}
-
 std::optional<double> ReadPercent(const json& value) {
   if (!value.is_string()) return std::nullopt;
   const auto& text = value.get_ref<const std::string&>();
@@ -96,6 +78,25 @@ MeasuredFigure FigureOf(const std::string& metric, const Evaluation& evaluation)
   if (!std::isfinite(figure.value))
     throw Error(fmt::format("{} of \"{}\" is not a number", metric, evaluation.label));
   return figure;
+}
+
+void CheckSameQuestions(const std::string& metric, const Evaluation& first,
+                        const Evaluation& second) {
+  if (metric != kTaskAccuracy) {
+    if (first.metrics.tokens != second.metrics.tokens)
+      throw Error(
+          fmt::format("\"{}\" was measured on {} predictions and \"{}\" on {}: both need the "
+                      "same tokens and `positions`",
+                      first.label, first.metrics.tokens, second.label, second.metrics.tokens));
+    return;
+  }
+  const auto same = [](const TaskResult& a, const TaskResult& b) {
+    return a.name == b.name && a.n == b.n;
+  };
+  if (!std::equal(first.tasks.begin(), first.tasks.end(), second.tasks.begin(), second.tasks.end(),
+                  same))
+    throw Error(
+        fmt::format("\"{}\" and \"{}\" were not asked the same tasks", first.label, second.label));
 }
 
 std::string MeasuredLimit::Text() const {

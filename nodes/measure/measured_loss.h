@@ -24,6 +24,11 @@ struct MeasuredFigure {
 /// number. REQUIRES: IsMeasure(metric).
 [[nodiscard]] MeasuredFigure FigureOf(const std::string& metric, const Evaluation& evaluation);
 
+/// Throws Error, naming both, unless two models were asked the same: for task_accuracy the same
+/// tasks, else as many predictions.
+void CheckSameQuestions(const std::string& metric, const Evaluation& first,
+                        const Evaluation& second);
+
 /// "kl" <= 0.05, or "task_accuracy" lower by at most 1.6 % of the parent's.
 struct MeasuredLimit {
   std::string metric;

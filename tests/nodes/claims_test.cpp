@@ -50,11 +50,15 @@ TEST(ClaimsTest, OfAccuraciesMoreIsBetter) {
   EXPECT_THAT(JudgeClaims({{"distilled", "plain"}}, "task_accuracy", rows),
               HasSubstr("confirmed  distilled better than plain: task_accuracy 0.6000 against "
                         "0.5000, +0.1000"));
+  const auto failure = [&] {
+    return ErrorOf([&] { (void)JudgeClaims({{"distilled", "plain"}}, "task_accuracy", rows); });
+  };
+  rows[1].metrics.tokens = 50;  // of the text, which this is not about
+  EXPECT_NO_THROW((void)JudgeClaims({{"distilled", "plain"}}, "task_accuracy", rows));
+  rows[1].tasks[0].name = "piqa";
+  EXPECT_THAT(failure(), HasSubstr("\"distilled\" and \"plain\" were not asked the same tasks"));
   rows[1].tasks.clear();
-  EXPECT_THAT(ErrorOf([&] {
-                (void)JudgeClaims({{"distilled", "plain"}}, "task_accuracy", rows);
-              }),
-              HasSubstr("\"plain\" has no task accuracy: connect its port `tasks`"));
+  EXPECT_THAT(failure(), HasSubstr("\"plain\" has no task accuracy: connect its port `tasks`"));
 }
 
 TEST(ClaimsTest, WhatCannotBeComparedIsNamed) {
