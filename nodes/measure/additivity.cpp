@@ -62,6 +62,11 @@ double Correlation(const std::vector<double>& a, const std::vector<double>& b) {
   return aa > 0 && bb > 0 ? ab / std::sqrt(aa * bb) : 0;
 }
 
+// Of nothing there is no percentage: a child may be its parent.
+std::string OffBy(const Whole& whole) {
+  return whole.measured > 0 ? fmt::format("{:+.1f}%", 100 * (whole.sum / whole.measured - 1)) : "-";
+}
+
 std::string Table(const std::string& title, const std::vector<Whole>& wholes) {
   if (wholes.empty()) return title + ": none\n";
   size_t width = title.size();
@@ -69,8 +74,8 @@ std::string Table(const std::string& title, const std::vector<Whole>& wholes) {
   std::string text =
       fmt::format("{:<{}}  {:>8}  {:>8}  {:>9}\n", title, width, "sum", "measured", "off by");
   for (const Whole& whole : wholes) {
-    text += fmt::format("{:<{}}  {:>8.4f}  {:>8.4f}  {:>+8.1f}%\n", whole.name, width, whole.sum,
-                        whole.measured, 100 * (whole.sum / whole.measured - 1));
+    text += fmt::format("{:<{}}  {:>8.4f}  {:>8.4f}  {:>9}\n", whole.name, width, whole.sum,
+                        whole.measured, OffBy(whole));
   }
   const AdditivityError error = CompareWholes(wholes);
   text +=

@@ -70,9 +70,14 @@ TEST(AdditivityTest, ChildrenThatKnowTheirSumAreListed) {
   child.label = "60% child";
   child.predicted = 1;
   inputs.Add("children", "with a sum", child);
+  child.label = "the parent";
+  child.predicted = 0;
+  child.metrics = MetricsWith(Metric::kKl, 0);
+  inputs.Add("children", "of the whole budget", child);
   FakeContext context;
   const std::string text = RunAdditivity({}, inputs, context).text;
-  EXPECT_THAT(text, HasSubstr("60% child    1.0000    0.8000     +25.0%\n"));
+  EXPECT_THAT(text, HasSubstr("60% child     1.0000    0.8000     +25.0%\n"
+                              "the parent    0.0000    0.0000          -\n"));
   EXPECT_THAT(text, testing::Not(HasSubstr("70% child")));
   EXPECT_THAT(text, HasSubstr("layer 0 attn:kv1+ffn:24    0.4000    0.5000     -20.0%\n"));
   EXPECT_EQ(context.warnings.size(), 1u);
