@@ -438,6 +438,7 @@ Workload Of(const GkdParams& p, const Ports& ports) {
   static const int cores = AvailableCores();
   DistillationShape shape =
       DistillationShapeOf(p, *teacher->model, config, static_cast<int64_t>(tokens->length), cores);
+  shape.held_out = std::min(Double(p.holdout), tokens->sequences / 4);
   shape.stored = ports.Has("precision");
   if (has_words) shape.TakeTeachersWords(p);
   work.memory_bytes = DistillationBytes(shape, {p.recompute == "on", false});

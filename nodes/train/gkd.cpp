@@ -97,14 +97,15 @@ class Answers {
 // How a distillation by these parameters is computed in the memory that there is; said where it
 // costs time. Throws Error when a step does not fit in any way.
 MemoryChoice MemoryFor(const GkdParams& params, const TeacherOnDevice& teacher,
-                       const Transformer& student, double trained, int64_t length, bool stored,
-                       bool fused, RunContext& context) {
+                       const Transformer& student, double trained, int64_t length, size_t held_out,
+                       bool stored, bool fused, RunContext& context) {
   const at::Device device = student.weights().norm.device();
   if (!device.is_cpu()) return {params.recompute == "on", false};
   DistillationShape shape = DistillationShapeOf(params, teacher.model.config(), student.config(),
                                                 length, AvailableCores());
   if (teacher.words) shape.TakeTeachersWords(params);
   shape.trained = trained;
+  shape.held_out = static_cast<double>(held_out);
   shape.stored = stored;
   shape.in_bf16 = ProductType(params.compute, device.str()) == at::kBFloat16;
   shape.fused = fused;
@@ -319,8 +320,14 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
   WarnOfIdleLanes(here.size, RowParts(params.batch, device), context);
   const at::ScalarType products = ProductType(params.compute, device.str());
   const bool is_rounded = products == at::kBFloat16 && CanBeRounded(student);
-  const MemoryChoice memory = MemoryFor(params, teacher, student, ElementsOf(parts.parameters()),
-                                        tokens.length, !types.empty(), is_rounded, context);
+  const Answers answers = params.answers_only() ? Answers(tokens.Mask()) : Answers(tokens);
+  const int64_t trained_on =
+      answers.sequences() - std::min(params.holdout, answers.sequences() / 4);
+  std::vector<int64_t> last(static_cast<size_t>(answers.sequences() - trained_on));
+  std::iota(last.begin(), last.end(), trained_on);
+  const MemoryChoice memory =
+      MemoryFor(params, teacher, student, ElementsOf(parts.parameters()), tokens.length,
+                last.size(), !types.empty(), is_rounded, context);
   std::optional<LargePiecesApart> apart;
   if (memory.in_files) apart.emplace();
   const auto in_file = [&](int64_t elements) {
@@ -336,11 +343,6 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
   if (memory.one_at_a_time) gradients.TakeOneAtATime();
   std::vector<Tensor> sums;
   for (const Tensor& parameter : parts.parameters()) sums.push_back(parameter.mutable_grad());
-  const Answers answers = params.answers_only() ? Answers(tokens.Mask()) : Answers(tokens);
-  const int64_t trained_on =
-      answers.sequences() - std::min(params.holdout, answers.sequences() / 4);
-  std::vector<int64_t> last(static_cast<size_t>(answers.sequences() - trained_on));
-  std::iota(last.begin(), last.end(), trained_on);
   const HeldOut held_out(teacher.model, teacher.states, tokens, answers, answers.Rows(last), here);
   const auto rounded_in_file = [&](int64_t elements) {
     return FileTensor(context.ScratchPath(), {elements}, at::kBFloat16);

@@ -168,8 +168,10 @@ double ModelBytes(const DistillationShape& shape) {
 
 double DistillationBytes(const DistillationShape& shape, const MemoryChoice& choice) {
   const double at_once = choice.one_at_a_time ? 1 : AsDouble(std::min(shape.parts, shape.threads));
-  return kSpread *
-         (TeacherBytes(shape) + StudentBytes(shape, choice) + at_once * PartBytes(shape, choice));
+  const double held_out =
+      kFloat * shape.held_out * AsDouble(shape.length * shape.teacher.hidden_size);
+  return kSpread * (TeacherBytes(shape) + StudentBytes(shape, choice) + held_out +
+                    at_once * PartBytes(shape, choice));
 }
 
 double PretrainingBytes(const PretrainParams& params, const ModelConfig& config, int64_t length,

@@ -28,6 +28,7 @@ struct DistillationShape {
   bool has_lm = false;
   int64_t batch = 1;    // sequences
   int64_t length = 1;   // of a sequence
+  double held_out = 0;  // sequences of which the teacher's last states are kept
   int64_t parts = 1;    // into which a batch is split
   int64_t threads = 1;  // how many of them are in work at once, at most
   /// Bytes of what only is read, or seldom: more lies in files.

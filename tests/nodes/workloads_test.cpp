@@ -162,6 +162,20 @@ TEST(WorkloadsTest, ATeacherThatHasAnsweredCostsItsAnswersOnce) {
       << "nobody asks it";
 }
 
+// The teacher's last states of 32 tokens, of a quarter of 100 sequences at most.
+TEST(WorkloadsTest, ADistillationKeepsStatesOfWhatIsHeldOut) {
+  const Small small;
+  const auto bytes = [&](int64_t holdout) {
+    GkdParams gkd;
+    gkd.holdout = holdout;
+    return Load("gkd", gkd,
+                {{"teacher", &small.parent}, {"student", &small.parent}, {"tokens", &small.tokens}})
+        .memory_bytes;
+  };
+  EXPECT_NEAR(bytes(24) - bytes(4), 1.05 * 20 * 32 * 4 * 64, 1);
+  EXPECT_EQ(bytes(1000), bytes(25));
+}
+
 // Of what is not trained no gradients are computed and no moments kept.
 TEST(WorkloadsTest, ADistillationCostsWhatItTrains) {
   const Small small;
