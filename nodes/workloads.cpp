@@ -434,7 +434,7 @@ Workload Of(const GkdParams& p, const Ports& ports) {
   AddProducts(trained * (blocks + BackwardFlops(share, config, tokens->length) + head +
                          (runs_teacher ? blocks : 0)),
               config, p.compute, work);
-  work.disk_bytes = WeightBytes(config);
+  work.disk_bytes = WeightBytes(config) * (p.dtype == "bf16" ? 0.5 : 1);
   static const int cores = AvailableCores();
   DistillationShape shape =
       DistillationShapeOf(p, *teacher->model, config, static_cast<int64_t>(tokens->length), cores);

@@ -176,6 +176,16 @@ TEST(WorkloadsTest, ADistillationKeepsStatesOfWhatIsHeldOut) {
   EXPECT_EQ(bytes(1000), bytes(25));
 }
 
+TEST(WorkloadsTest, AResultInBf16TakesHalfTheDisk) {
+  const Small small;
+  const Inputs inputs = {
+      {"teacher", &small.parent}, {"student", &small.parent}, {"tokens", &small.tokens}};
+  GkdParams gkd;
+  const double whole = Load("gkd", gkd, inputs).disk_bytes;
+  gkd.dtype = "bf16";
+  EXPECT_EQ(Load("gkd", gkd, inputs).disk_bytes, whole / 2);
+}
+
 // Of what is not trained no gradients are computed and no moments kept.
 TEST(WorkloadsTest, ADistillationCostsWhatItTrains) {
   const Small small;
