@@ -256,7 +256,7 @@ void WalkBlocks(const WalkedModel& model, int64_t first, int64_t last, const Wal
   for (int64_t layer = first; layer < last; ++layer) {
     const Transformer one = WithBlock(model, layer);
     std::optional<BlockAhead> next;
-    if (layer + 1 < last) next.emplace(model.weights, layer + 1);
+    if (layer + 1 < model.weights.config.n_layers()) next.emplace(model.weights, layer + 1);
     StepStates(
         batches, model.weights.norm.device(),
         [&](const WalkedPart&, const Tensor& x) { return one.Blocks(x, layer, layer + 1); },

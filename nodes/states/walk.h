@@ -81,7 +81,8 @@ void StepStates(const WalkedBatches& batches, const at::Device& device,
 /// ids are read.
 void EmbedStates(const ModelWeights& model, const at::Tensor& ids, const WalkedBatches& batches,
                  const WalkPoll& poll);
-/// From the inputs of block `first` to those of block `last`.
+/// From the inputs of block `first` to those of block `last`. While a block computes the files of
+/// the next one are read, those of block `last` too: whoever goes on from there finds them at hand.
 void WalkBlocks(const WalkedModel& model, int64_t first, int64_t last, const WalkedBatches& batches,
                 const WalkPoll& poll);
 /// The inputs of block `layer` (what is behind the last one for n_layers) of sequences that were

@@ -14,6 +14,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <span>
+#include <string_view>
 #include <thread>
 
 #include "io/error.h"
@@ -365,6 +366,31 @@ TEST_F(ReadAheadTest, ALayerIsReadWhileTheOneBelowComputes) {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     EXPECT_GT(log.reads, 0) << "before its turn";
   });
+}
+
+/// Looks at how far a step is.
+class LookingContext final : public FakeContext {
+ public:
+  explicit LookingContext(std::function<void(double)> look) : look_(std::move(look)) {}
+  void Poll(double fraction, std::string_view) override { look_(fraction); }
+
+ private:
+  std::function<void(double)> look_;
+};
+
+// Who looks at the states between two layers walks from one to the next.
+TEST_F(ReadAheadTest, ALayerIsReadWhileTheStatesBelowAreCaptured) {
+  CountedMatrix::Log log;
+  Checkpoint parent = unread_;
+  Tensor& up = parent.model.blocks[1].ffn.up;
+  up = Unread(up.sizes().vec(), std::make_shared<const CountedMatrix>(SourceOf(up), log));
+  LookingContext context([&](double done) {
+    const bool is_in_layer_0 = done > 0.25 && done <= 0.5;  // of embeddings and three layers
+    for (int i = 0; i < 5'000 && is_in_layer_0 && log.reads == 0; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  });
+  (void)Captured(parent, {}, context);
+  EXPECT_GT(log.reads, 0) << "in fp32 nobody else asks for stored bytes";
 }
 
 TEST_F(ReadAheadTest, WhatFailsAheadIsToldIfItStillFails) {
