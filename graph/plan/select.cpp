@@ -185,10 +185,10 @@ SelectedPlan Select(Plan plan, const Selection& selection, Diagnostics& diagnost
   if (selection.force_all) forced = chosen;
   StepSet keep = chosen;
   AddAncestors(plan, keep);
-  selected.outside.assign(keep.size(), false);
-  for (size_t i = 0; i < keep.size(); ++i) selected.outside[i] = keep[i] && !chosen[i];
-  selected.outside = Renumbered(selected.outside, keep);
-  selected.orders = {Renumbered(forced, keep), Renumbered(accepted, keep)};
+  StepSet outside = keep;
+  for (size_t i = 0; i < keep.size(); ++i) outside[i] = keep[i] && !chosen[i];
+  selected.orders = {Renumbered(forced, keep), Renumbered(accepted, keep),
+                     Renumbered(outside, keep)};
   selected.plan = PartOf(std::move(plan), keep);
   return selected;
 }
@@ -196,9 +196,9 @@ SelectedPlan Select(Plan plan, const Selection& selection, Diagnostics& diagnost
 void CheckOutside(const SelectedPlan& selected, const Forecast& forecast,
                   Diagnostics& diagnostics) {
   size_t found = 0;
-  for (StepId id = 0; id < selected.outside.size(); ++id) {
+  for (StepId id = 0; id < forecast.steps.size(); ++id) {
     const StepForecast& step = forecast.steps[id];
-    if (!selected.outside[id] || step.fate != Fate::kRun) continue;
+    if (!step.outside || step.fate != Fate::kRun) continue;
     if (++found > kMaxOutside) break;
     diagnostics.Add(
         {selected.plan.steps[id].name,

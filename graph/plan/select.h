@@ -36,14 +36,14 @@ struct Selection {
 struct SelectedPlan {
   Plan plan;  // the selected steps and everything that they depend on
   StepOrders orders;
-  std::vector<bool> outside;  // per step: not selected, has to be there; empty: none
 };
 
 /// Applies a selection; several of until, from and only select what all of them do. An empty one
 /// returns `plan` as it is and costs nothing.
 [[nodiscard]] SelectedPlan Select(Plan plan, const Selection& selection, Diagnostics& diagnostics);
 
-/// Steps outside the selection do not run: says which of them would have to.
+/// Steps outside the selection do not run: says which of them would have to. Of one that waits for
+/// a selected step that is known when this step has run; then it fails.
 void CheckOutside(const SelectedPlan& selected, const Forecast& forecast, Diagnostics& diagnostics);
 
 }  // namespace puzzle

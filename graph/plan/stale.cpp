@@ -116,6 +116,7 @@ void MarkStep(const Plan& plan, StepId id, Store& store, const StepOrders& order
   StepForecast& step = forecast.steps[id];
   step.forced = Asked(orders.forced, id);
   step.accept = Asked(orders.accepted, id);
+  step.outside = Asked(orders.outside, id);
   const StepId* waits_for = nullptr;
   for (const StepId& input : plan.predecessors(id)) {
     if (forecast.steps[input].fate != Fate::kHit) {

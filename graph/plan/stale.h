@@ -27,6 +27,7 @@ struct StepForecast {
   bool forced = false;        // likewise: the user wants it
   bool accept = false;        // the user wants its last result to count
   bool accepts = false;       // ... and it does: a hit whose record has another key
+  bool outside = false;       // not selected: it must not run, its result has to be there
   std::string key;            // empty while open
   Record record;              // of a hit
   std::string reason;         // "params.lr: 1e-4 -> 3e-4", "waits for bld[layer=3]", ...
@@ -58,6 +59,7 @@ struct Forecast {
 struct StepOrders {
   std::vector<bool> forced;    // run it, even if its result is in the store
   std::vector<bool> accepted;  // let its last result count, although its recipe has changed
+  std::vector<bool> outside;   // it must not run
 };
 
 /// Decides every step of `plan`. O(steps + edges).

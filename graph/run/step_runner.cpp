@@ -191,7 +191,10 @@ StepRunner::Next StepRunner::CloseKey(StepId id, Flight& flight) {
     flight.reason = ExplainMiss(run_.plan, id, flight.recipe, run_.store);
   } else {
     flight.reason = test.reason;
-    run_.announcer.Warn(id, test.reason + ", computing it again");
+    if (!forecast.outside) run_.announcer.Warn(id, test.reason + ", computing it again");
+  }
+  if (forecast.outside) {  // a selected step that it waited for has another result now
+    throw Error(fmt::format("would have to run ({}), but is not selected", flight.reason));
   }
   return kind.needs == Needs::kHost ? Next::kHost : Next::kDevice;
 }

@@ -215,7 +215,7 @@ std::string GraphTest::Problems(bool for_run) {
     ReopenStore();
     if (for_run) store_->AnnounceRun();
     forecast_ = MarkStale(*plan_, *store_, orders_);
-    CheckOutside({*plan_, orders_, selected.outside}, forecast_, diagnostics_);
+    CheckOutside({*plan_, orders_}, forecast_, diagnostics_);
   } catch (const Error& error) {
     return error.what() + std::string("\n");
   }

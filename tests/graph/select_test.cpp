@@ -153,6 +153,25 @@ TEST_F(SelectTest, WhatIsNeededButNotSelectedIsNamedWithItsReason) {
   EXPECT_EQ(cached(), Steps("other"));
 }
 
+TEST_F(SelectTest, WhatLiesBetweenSelectedStepsDoesNotRun) {
+  Load(kDiamond);
+  Run();
+  options_.keep_going = true;
+  selection_.only = {"a", "end"};
+  selection_.force = {"a"};
+  Run();
+  EXPECT_EQ(ran(), Steps("a"));
+  EXPECT_EQ(cached(), Steps("left", "right", "end"));  // the results of "a" are equal
+  Set("a.value=w");
+  selection_.force = {};
+  Run();
+  EXPECT_EQ(ran(), Steps("a"));
+  EXPECT_EQ(failed(), Steps("left", "right"));
+  EXPECT_EQ(skipped(), Steps("end"));
+  EXPECT_EQ(report().steps[Find("left")].message,
+            "would have to run (input in changed (a)), but is not selected");
+}
+
 TEST_F(SelectTest, AForcedTargetThatIsAlsoADependencyRunsOnce) {
   Load(kDiamond);
   Run();
