@@ -75,6 +75,10 @@ std::string PlanMark(const Plan& plan) {
     fingerprint.AddField(plan.kind(id).name);
     fingerprint.AddField(std::to_string(plan.kind(id).version));
     fingerprint.AddField(plan.steps[id].params.keyed);
+    for (const auto& port : plan.steps[id].inputs) {
+      fingerprint.AddField(std::to_string(port.size()));
+      for (const StepId input : port) fingerprint.AddField(std::to_string(input));
+    }
   }
   return fingerprint.Hex();
 }

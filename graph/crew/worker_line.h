@@ -31,8 +31,8 @@ struct WorkerEvent {
 /// nullopt for what is no such line.
 [[nodiscard]] std::optional<WorkerEvent> ParseWorkerEvent(std::string_view line);
 
-/// Equal for plans with the same steps, parameters and versions of kinds; files count by content,
-/// facts about the machine do not.
+/// Equal for plans with the same steps, inputs, parameters and versions of kinds; files count by
+/// content, facts about the machine do not.
 [[nodiscard]] std::string PlanMark(const Plan& plan);
 
 }  // namespace puzzle

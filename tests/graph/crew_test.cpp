@@ -58,9 +58,12 @@ class CrewTest : public GraphTest {
          json{{"event", "step_done"}, {"step", step}, {"outcome", "failed"}, {"message", message}}
              .dump());
   }
+  std::string KeyToPublish(const std::string& step) const {
+    return std::string(60, 'a') + std::to_string(1000 + Find(step));
+  }
   std::string Publish(const std::string& step) {
     RecordDraft record;
-    record.key = std::string(60, 'a') + std::to_string(1000 + Find(step));
+    record.key = KeyToPublish(step);
     record.step = step;
     record.kind = record.type = "text";
     record.recipe_json = "{}";
@@ -208,6 +211,20 @@ TEST_F(CrewTest, OtherVersionsAndOtherPlansAreNotUsed) {
   crew_->Leave("w#1", "killed by signal 15");
   EXPECT_EQ(observer_.warnings.size(), 2u) << "it is not lost";
   EXPECT_EQ(Of(Finish(), "a").outcome, Outcome::kCancelled);
+}
+
+TEST_F(CrewTest, AGraphThatIsWiredInAnotherWayIsAnotherPlan) {
+  Load(kThree);
+  Plan();
+  const std::string mark = PlanMark(*plan_);
+  Plan();
+  EXPECT_EQ(PlanMark(*plan_), mark);
+  Load(R"({"puzzle": 1, "nodes": {
+    "a": {"kind": "text", "params": {"value": "va"}},
+    "b": {"kind": "text", "params": {"value": "vb"}},
+    "all": {"kind": "concat", "in": {"parts": ["b"], "first": "a"}}}})");
+  Plan();
+  EXPECT_NE(PlanMark(*plan_), mark);
 }
 
 TEST_F(CrewTest, ClocksThatDifferAreSaidOncePerHostAndChangeNothing) {
