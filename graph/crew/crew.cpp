@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <optional>
 
 namespace puzzle {
 namespace {
@@ -19,6 +20,17 @@ constexpr size_t kMostNames = 5;
 
 bool HasResult(Outcome outcome) {
   return outcome == Outcome::kOk || outcome == Outcome::kCached;
+}
+
+/// The record of a result that a worker reports. What another machine wrote may show up late here;
+/// when that was waited for in vain once, it is `patient` no more.
+std::optional<Record> FindReported(Store& store, std::string_view key, bool& patient) {
+  std::optional<Record> record = store.FindRecord(key);
+  if (record || !patient) return record;
+  const Lookup late = store.FindAfterWait(key);
+  patient = late.presence == Presence::kWhole;
+  if (patient) record = late.record;
+  return record;
 }
 
 double ClockSeconds() {
@@ -277,13 +289,14 @@ Report Crew::Finish(Store& store, bool interrupted) {
   for (const StepId id : found) Settle(id, Outcome::kCached, "");
   Report report;
   report.steps.resize(plan_.steps.size());
+  bool patient = true;
   for (const StepId id : plan_.order) {
     StepState& step = steps_[id];
     StepResult& result = report.steps[id];
     if (HasResult(step.outcome)) {
       const StepForecast& forecast = forecast_.steps[id];
-      const auto record =
-          forecast.fate == Fate::kHit ? std::optional(forecast.record) : store.FindRecord(step.key);
+      const auto record = forecast.fate == Fate::kHit ? std::optional(forecast.record)
+                                                      : FindReported(store, step.key, patient);
       if (record) {
         result = {step.outcome,
                   *record,

@@ -52,7 +52,8 @@ class Crew {
   /// Names of workers that have come and not gone.
   [[nodiscard]] std::vector<std::string> Present() const;
 
-  /// The end: what became of each step. Results are looked up in `store`.
+  /// The end: what became of each step. Results are looked up in `store`; what may show up late
+  /// there is waited for.
   [[nodiscard]] Report Finish(Store& store, bool interrupted);
 
  private:

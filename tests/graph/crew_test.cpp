@@ -285,6 +285,24 @@ TEST_F(CrewTest, AResultThatTheStoreHereDoesNotShowIsAFailure) {
   EXPECT_THAT(Of(report, "a").message, HasSubstr("w#1 on n1 says that it is done, but the store"));
 }
 
+TEST_F(CrewTest, AResultThatShowsUpLateInTheStoreIsWaitedFor) {
+  Begin(kThree);
+  Hello("w#1", "n1", 11);
+  Store front(folder() + "/store", format_);
+  front.locks().UseLeases({.beat_s = 0.02, .lost_s = 3600, .visible_s = 5}, /*only=*/true);
+  front.AnnounceRun();
+  Line("w#1",
+       json{{"event", "step_done"}, {"step", "a"}, {"outcome", "ok"}, {"key", KeyToPublish("a")}}
+           .dump());
+  std::thread later([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    (void)Publish("a");
+  });
+  const Report report = crew_->Finish(front, /*interrupted=*/false);
+  later.join();
+  EXPECT_EQ(Of(report, "a").outcome, Outcome::kOk);
+}
+
 TEST_F(CrewTest, WhatIsNoLineOfAWorkerIsIgnored) {
   Begin(kThree);
   Ok("nobody", "a");
