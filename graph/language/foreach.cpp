@@ -34,7 +34,8 @@ ordered_json AxisValues(const SpecValue& place, const Scope& vars, const LayerCo
     Complain(place, error.message, error.hint, diagnostics);
     return nullptr;
   }
-  if (values->is_null() && place.value->is_string()) return nullptr;  // a variable that failed
+  // Of a variable that failed enough was said.
+  if (values->is_null() && place.value->is_string() && !diagnostics.empty()) return nullptr;
   if (values->is_object() && values->size() == 1 &&
       (values->contains("range") || values->contains("layers_of"))) {
     return EvaluateSpecial(place, std::move(*values), layers_of, vars.budget(), diagnostics);
