@@ -160,7 +160,11 @@ class FileParser {
       }
       if (const auto* file = Member(entry, "file")) {
         const std::string path = Text(*file, pointer + "/file");
-        if (!path.empty()) Include(name, path, pointer + "/file", std::move(given));
+        if (!path.empty()) {
+          Include(name, path, pointer + "/file", std::move(given));
+        } else if (file->is_string()) {
+          Complain(pointer + "/file", "expected the name of a file");
+        }
       } else {
         Complain(pointer, "\"file\" is missing");
       }

@@ -70,6 +70,8 @@ INSTANTIATE_TEST_SUITE_P(
                  "/include/a: expected an object"},
         BadGraph{"IncludeFileNotAText", R"({"puzzle": 1, "include": {"a": {"file": 1}}})",
                  "/include/a/file: expected a text"},
+        BadGraph{"IncludeFileIsEmpty", R"({"puzzle": 1, "include": {"a": {"file": ""}}})",
+                 "/include/a/file: expected the name of a file"},
         BadGraph{"NodesNotAnObject", R"({"puzzle": 1, "nodes": []})", "/nodes: expected an object"},
         BadGraph{"NodeNotAnObject", R"({"puzzle": 1, "nodes": {"a": 1}})", "/nodes/a: expected an"},
         BadGraph{"BadNodeName", R"({"puzzle": 1, "nodes": {"a b": {"kind": "text"}}})",
