@@ -144,7 +144,10 @@ std::optional<ordered_json> SubstituteText(std::string_view text, const Scope& s
 
 ordered_json Range(const SpecValue& place, const ordered_json& range, Budget& budget,
                    Diagnostics& diagnostics) {
-  const auto fits = [](const ordered_json& n) { return n.is_number_integer() && n <= INT64_MAX; };
+  const auto fits = [](const ordered_json& n) {  // compared as JSON, 2^63 is less than 0
+    return n.is_number_unsigned() ? n.get<uint64_t>() <= uint64_t{INT64_MAX}
+                                  : n.is_number_integer();
+  };
   if (!range.is_array() || range.size() != 2 || !fits(range[0]) || !fits(range[1]) ||
       range[0] > range[1] ||
       range[1].get<uint64_t>() - range[0].get<uint64_t>() > uint64_t{kMaxRange}) {

@@ -93,12 +93,14 @@ TEST_F(SubstituteTest, BadVariablesAreRefused) {
   Load(R"({"puzzle": 1, "vars": {"a": {"range": [3, 1]}, "b": {"rnage": [0, 1]},
            "c": {"layers_of": "nowhere"},
            "d": {"range": [-9223372036854775808, 9223372036854775807]},
-           "e": {"range": [0, 18446744073709551615]}}, "nodes": {}})");
+           "e": {"range": [0, 18446744073709551615]},
+           "f": {"range": [18446744073709551613, 18446744073709551615]}}, "nodes": {}})");
   const std::string problems = Problems();
   EXPECT_THAT(problems, HasSubstr("/vars/a: a range is [first, end]"));
   EXPECT_THAT(problems, HasSubstr("/vars/b: a variable is a scalar"));
   EXPECT_THAT(problems, HasSubstr("/vars/d: a range is [first, end]"));
   EXPECT_THAT(problems, HasSubstr("/vars/e: a range is [first, end]"));
+  EXPECT_THAT(problems, HasSubstr("/vars/f: a range is [first, end]"));
   EXPECT_THAT(problems, HasSubstr("did you mean \"range\"?"));
   EXPECT_THAT(problems, HasSubstr("/vars/c: nowhere: no such checkpoint"));
 }
