@@ -140,6 +140,7 @@ std::vector<StepId> MatchSteps(const Plan& plan, std::string_view text, const st
   for (const PlanNode& node : plan.nodes) {
     if (!MatchesGlob(pattern->node, node.name)) continue;
     for (StepId id = node.first; id < node.first + node.count; ++id) {
+      if (plan.steps[id].name == text) return {id};  // its values may hold '*' and '?'
       if (pattern->axes.empty() || AxesMatch(*pattern, *SplitStepName(plan.steps[id].name))) {
         steps.push_back(id);
       }

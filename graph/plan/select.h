@@ -16,6 +16,7 @@ namespace puzzle {
 ///
 ///   bld   bld[layer=3,variant=ffn:50%]   bld[variant=attn:*]   base/*   bld[layer=3,*]
 ///
+/// The name of a step means that step alone, even if a value in it holds `*`.
 /// What is no pattern or matches nothing is a diagnostic of `source` ("--until bdl").
 [[nodiscard]] std::vector<StepId> MatchSteps(const Plan& plan, std::string_view pattern,
                                              const std::string& source, Diagnostics& diagnostics);

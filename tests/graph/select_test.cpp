@@ -62,6 +62,16 @@ TEST_F(SelectTest, PatternsNameNodesAndConditionsOnAxes) {
   EXPECT_EQ(problems_, "");
 }
 
+TEST_F(SelectTest, TheNameOfAStepMeansThatStepAlone) {
+  Load(R"({"puzzle": 1, "nodes": {
+    "read": {"kind": "text", "foreach": {"files": ["a.txt", "*.txt", "?"]}}}})");
+  Plan();
+  EXPECT_THAT(Matched("read[files=*.txt]"), ElementsAre("read[files=*.txt]"));
+  EXPECT_THAT(Matched("read[files=?]"), ElementsAre("read[files=?]"));
+  EXPECT_EQ(Matched("read[files=*txt]").size(), 2u);
+  EXPECT_EQ(problems_, "");
+}
+
 TEST_F(SelectTest, WhatMatchesNothingIsAnErrorWithAHint) {
   Load(kSelectGrid);
   Plan();
