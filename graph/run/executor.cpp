@@ -274,7 +274,8 @@ Report Execute(const Plan& plan, const Forecast& forecast, Store& store, Lanes& 
     store.TidyUp();
     runner.RecallMemory();
     MachineGate machine(store.folder() + "/locks");
-    lanes.gate().SetMachine(&machine, [&](const std::string& why) { runner.Warn(why); });
+    lanes.gate().SetMachine(
+        &machine, [&](const std::string& why) { runner.Warn(why); }, options.stop);
     RunFlow(plan, forecast, runner, lanes, options.stop);
     lanes.gate().SetMachine(nullptr);
   }

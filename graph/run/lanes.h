@@ -12,6 +12,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -63,8 +64,9 @@ class QuietGate {
   /// Hears why steps wait when it is another process they wait for, once per wait that lasts.
   /// Called by the thread that waits.
   using Tell = std::function<void(const std::string& why)>;
-  /// nullptr: none. Waits until nobody is inside.
-  void SetMachine(MachineGate* machine, Tell tell = nullptr,
+  /// nullptr: none. Waits until nobody is inside. From a request to `stop` on nobody waits for
+  /// other processes: who enters then has nothing to do.
+  void SetMachine(MachineGate* machine, Tell tell = nullptr, std::stop_token stop = {},
                   std::chrono::milliseconds patience = std::chrono::seconds(2));
 
  private:
@@ -73,6 +75,7 @@ class QuietGate {
 
   MachineGate* machine_ = nullptr;
   Tell tell_;
+  std::stop_token stop_;
   std::chrono::milliseconds patience_{};
   bool told_ = false;  // since somebody entered
   std::mutex mutex_;

@@ -196,7 +196,7 @@ TEST(LanesTest, WhoWaitsForAnotherProcessHearsWhyOnce) {
         const std::scoped_lock lock(mutex);
         heard.push_back(why);
       },
-      std::chrono::milliseconds(20));
+      {}, std::chrono::milliseconds(20));
   const auto enter_late = [&](QuietGate::Pass pass, bool they_measure) {
     WaitUntil([&] { return theirs.TryEnter(they_measure); });
     std::thread waiting([&] {
@@ -218,6 +218,33 @@ TEST(LanesTest, WhoWaitsForAnotherProcessHearsWhyOnce) {
   gate.Enter(QuietGate::Pass::kQuiet);  // nobody else is there
   gate.Leave(QuietGate::Pass::kQuiet);
   EXPECT_TRUE(heard.empty());
+  gate.SetMachine(nullptr);
+}
+
+TEST(LanesTest, WhoIsAskedToStopWaitsForNoOtherProcess) {
+  const testing::TemporaryFolder folder;
+  const std::string path = folder.path() + "/locks";
+  std::ofstream(path).flush();
+  MachineGate ours(path), theirs(path);
+  ASSERT_TRUE(theirs.TryEnter(/*alone=*/true));
+  std::stop_source stop;
+  QuietGate gate;
+  gate.SetMachine(&ours, nullptr, stop.get_token());
+  std::vector<std::future<void>> waiting;
+  for (const auto pass :
+       {QuietGate::Pass::kLane, QuietGate::Pass::kHost, QuietGate::Pass::kQuiet}) {
+    waiting.push_back(std::async(std::launch::async, [&gate, pass] {
+      gate.Enter(pass);
+      gate.Leave(pass);
+    }));
+  }
+  EXPECT_EQ(waiting[0].wait_for(std::chrono::milliseconds(30)), std::future_status::timeout);
+  stop.request_stop();
+  for (auto& one : waiting) {
+    EXPECT_EQ(one.wait_for(std::chrono::seconds(10)), std::future_status::ready);
+  }
+  theirs.Leave();
+  for (auto& one : waiting) one.get();
   gate.SetMachine(nullptr);
 }
 
