@@ -23,8 +23,8 @@ struct Flight {
   std::string key;
   std::string recipe;
   std::string reason;
-  bool has_save_point = false;
-  bool replace = false;  // a whole result of this key is there and must not count
+  bool has_save_point = false;  // one was found or kept
+  bool replace = false;         // a whole result of this key is there and must not count
   std::unique_ptr<Claim> claim;
   std::string waits_for;            // whom it waits for, or waited last
   std::optional<Record> found;      // what another run made meanwhile

@@ -64,7 +64,8 @@ void StepContext::Warn(const std::string& message) {
 }
 
 std::shared_ptr<const ArchiveReader> StepContext::LastSavePoint() {
-  if (flight_.replace) return nullptr;  // it was asked for anew
+  const bool anew = flight_.replace || run_.forecast.steps[id_].forced;
+  if (anew && !flight_.has_save_point) return nullptr;  // else this run has kept it
   auto found = run_.store.save_points().Find(flight_.key);
   flight_.has_save_point = flight_.has_save_point || found != nullptr;
   return found;

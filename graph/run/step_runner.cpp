@@ -272,7 +272,8 @@ Record StepRunner::Save(StepId id, Flight& flight) {
   options.sync = flight.wall_s > kSyncAfter_s;
   options.replace = flight.replace;
   const Record published = run_.store.Publish(std::move(flight.draft), std::move(record), options);
-  if (flight.has_save_point) run_.store.save_points().Drop(flight.key);
+  if (flight.has_save_point || run_.forecast.steps[id].forced)
+    run_.store.save_points().Drop(flight.key);
   return published;
 }
 

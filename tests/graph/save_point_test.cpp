@@ -1,6 +1,7 @@
 // Steps that are stopped on their way and go on from there.
 #include <filesystem>
 #include <fstream>
+#include <utility>
 
 #include "graph/store/inventory.h"
 #include "graph/store/save_points.h"
@@ -75,6 +76,23 @@ TEST_F(SavePointTest, OneThatCannotBeReadSinceTooManyFilesAreOpenIsKept) {
     const NoMoreFiles full;
     EXPECT_THROW((void)store_->save_points().Find(key), Error);
   }
+  Climb();
+  EXPECT_EQ(TextOf("up"), "from 6");
+}
+
+TEST_F(SavePointTest, AForcedStepBeginsAnewAndItsRetriesDoNot) {
+  FailAt("7");
+  selection_.force = {"up"};
+  options_.save_point_s = 3600;
+  Climb();
+  EXPECT_EQ(TextOf("up"), "from 0");
+  EXPECT_TRUE(Files().empty()) << "the result takes its place";
+  Load(R"({"puzzle": 1, "nodes": {"up": {"kind": "climb", "params": {"to": 10}, "retries": 1}}})");
+  options_.save_point_s = 0;
+  bool slipped = false;
+  playground_.on_start = [&](const std::string& what) {
+    if (what == "climb 7" && !std::exchange(slipped, true)) throw Error("slipped");
+  };
   Climb();
   EXPECT_EQ(TextOf("up"), "from 6");
 }
