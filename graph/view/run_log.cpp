@@ -116,6 +116,15 @@ std::string HeaderOf(const fs::path& path) {
   return text.substr(0, text.find('\n'));
 }
 
+/// A run as `runs` lists it, without its steps; nullopt when it is damaged.
+std::optional<RunLog> HeadOf(const fs::path& path) {
+  try {
+    return ParseHeader(HeaderOf(path));
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
+}
+
 RunLog ReadLog(const fs::path& path) {
   std::istringstream file(TextOf(path));
   std::string line;
@@ -135,7 +144,9 @@ fs::path FindLog(const std::string& store, const std::string& name) {
   const auto [end, failure] = std::from_chars(name.data(), name.data() + name.size(), number);
   if (failure == std::errc() && end == name.data() + name.size() && number <= files.size() &&
       number > 0) {
-    return files[files.size() - number];
+    for (size_t i = files.size(); i-- > 0;) {
+      if (HeadOf(files[i]) && --number == 0) return files[i];
+    }
   }
   constexpr size_t kDate = 8;  // shorter ones are numbers
   std::vector<fs::path> matches;
@@ -212,11 +223,7 @@ void SaveRunLog(const std::string& store, RunLog& log) {
 std::vector<RunLog> ListRuns(const std::string& store) {
   std::vector<RunLog> runs;
   for (const fs::path& path : LogFiles(store)) {
-    try {
-      runs.push_back(ParseHeader(HeaderOf(path)));
-    } catch (const std::exception&) {  // damaged: it only informs
-      continue;
-    }
+    if (auto run = HeadOf(path)) runs.push_back(std::move(*run));
   }
   return runs;
 }

@@ -182,6 +182,7 @@ TEST_F(ExplainTest, RunsAreFoundByNumberOrBeginningAndDamagedOnesAreLeftOut) {
   std::ofstream(store + "/runs/99990101T000000Z-1.jsonl") << "{\"puzzle_run\": 1";
   EXPECT_EQ(ListRuns(store).size(), 1u);
   EXPECT_THROW((void)LoadRun(store, "99990101"), Error);
+  EXPECT_EQ(LoadRun(store, "1").id, first.id) << "the numbers are those of the list";
   EXPECT_THAT(RunListText(ListRuns(store)), HasSubstr("4 ok\n     puzzle run g.json\n"));
 }
 
