@@ -5,8 +5,11 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <utility>
 
 #include "apps/frame/output.h"
+#include "graph/plan/select.h"
 #include "graph/store/leftovers.h"
 #include "graph/view/show.h"
 #include "io/error.h"
@@ -126,8 +129,13 @@ int SubmitCommand(const SubmitOptions& options, const Registry& registry, const 
     Say("{}\n", error.what());
     return kExitBadInput;
   }
-  // What is wrong with the graph is said now, and not when the job's turn has come.
-  if (!LoadPlan(options.graph, registry, hooks, kNoMemo)) {
+  // What is wrong with graph and selection is said now, and not when the job's turn has come.
+  std::optional<Plan> plan = LoadPlan(options.graph, registry, hooks, kNoMemo);
+  if (!plan) return kExitBadInput;
+  Diagnostics mistakes;
+  (void)Select(std::move(*plan), options.selection, mistakes);
+  if (!mistakes.empty()) {
+    Say("{}", mistakes.Text());
     return kExitBadInput;
   }
   const std::string token = "puzzle-" + RandomName();

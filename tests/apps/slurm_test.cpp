@@ -64,6 +64,11 @@ TEST_F(CliTest, WhatIsWrongWithAGraphIsSaidBeforeTheJobIsQueued) {
   EXPECT_EQ(bad.status, 2);
   EXPECT_THAT(bad.err, HasSubstr("unknown kind"));
   EXPECT_FALSE(fs::exists(store()));
+  Write("g.json", kGraph);
+  const Result odd = Puzzle({"submit", "g.json", "--only", "nosuch", "--", "-N", "2"});
+  EXPECT_EQ(odd.status, 2);
+  EXPECT_THAT(odd.err, HasSubstr("--only nosuch: matches no step"));
+  EXPECT_FALSE(fs::exists(store()));
 }
 
 class JobsTest : public CliTest {
