@@ -28,6 +28,13 @@ std::string Directive(const std::string& word) {
   return "#SBATCH " + ShellWord(word) + '\n';
 }
 
+/// A path in the pattern of a file name, where "%j" is the number of the job.
+std::string AsPattern(const std::string& path) {
+  std::string pattern;
+  for (const char c : path) pattern += c == '%' ? "%%" : std::string(1, c);
+  return pattern;
+}
+
 /// "-N 4 --time=1:00" as words that belong together: "-N 4", "--time=1:00".
 std::string UserDirectives(const std::vector<std::string>& words) {
   std::string text;
@@ -105,7 +112,7 @@ std::string BatchScript(const SubmitOptions& options, const std::string& token,
                         const std::string& output) {
   std::string text = "#!/bin/bash\n";
   for (const std::string& word :
-       {"--job-name=" + token, "--comment=" + token, "--output=" + output,
+       {"--job-name=" + token, "--comment=" + token, "--output=" + AsPattern(output),
         std::string("--open-mode=append"), std::string("--no-requeue"), std::string("--no-kill"),
         fmt::format("--signal=B:TERM@{}", kBeforeTheEnd_s)}) {
     text += Directive(word);

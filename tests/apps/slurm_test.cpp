@@ -58,6 +58,13 @@ TEST_F(CliTest, ALineBreakInABatchScriptIsQuotedOrRefused) {
   }
 }
 
+TEST_F(CliTest, APerCentInTheStoresPathStandsForItselfInABatchScript) {
+  Write("g.json", kGraph);
+  const Result run = Puzzle({"submit", "g.json", "--store", "s%j", "-n"});
+  EXPECT_THAT(run.out, HasSubstr("#SBATCH --output=" + path() + "/s%%j/jobs/puzzle-"));
+  EXPECT_THAT(run.out, HasSubstr(" run g.json --store s%j --on slurm\n"));
+}
+
 TEST_F(CliTest, WhatIsWrongWithAGraphIsSaidBeforeTheJobIsQueued) {
   Write("bad.json", R"({"puzzle": 1, "nodes": {"f": {"kind": "fial"}}})");
   const Result bad = Puzzle({"submit", "bad.json", "--", "-N", "2"});
