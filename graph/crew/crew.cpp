@@ -194,6 +194,7 @@ void Crew::TakeEvent(const std::string& name, Worker& worker, const WorkerEvent&
   if (event.event == "step_progress") {
     told.type = RunEvent::Type::kProgress;
     told.fraction = event.fraction;
+    told.begun = event.begun;
     told.note = event.note;
   } else if (event.event == "step_retried") {
     step.started = false;

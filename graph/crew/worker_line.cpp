@@ -59,6 +59,7 @@ std::optional<WorkerEvent> ParseWorkerEvent(std::string_view line) {
       return std::clamp(value.value(name, 0.0), 0.0, most);
     };
     event.fraction = number("fraction", 1);
+    event.begun = number("begun", 1);
     event.wall_s = number("wall_s", 1e9);
     event.memory_mib = number("memory_mib", 1e9);
     event.exit = value.value("exit", 0);

@@ -25,7 +25,7 @@ struct WorkerHello {
 /// A later line, as `graph/view/events` writes them. Members that an event lacks are empty.
 struct WorkerEvent {
   std::string event, step, lane, reason, note, outcome, message, next, waits_for, key;
-  double fraction = 0, wall_s = 0, memory_mib = 0;
+  double fraction = 0, begun = 0, wall_s = 0, memory_mib = 0;
   int exit = 0;
 };
 /// nullopt for what is no such line.

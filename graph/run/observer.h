@@ -47,6 +47,7 @@ struct RunEvent {
   std::string_view lane;    // "cpu#0", "host": where a started step runs
   std::string_view reason;  // why a started step runs
   double fraction = 0;      // of a kProgress
+  double begun = 0;         // of a kProgress: of that, what a save point had already
   std::string_view note;    // of a kProgress
   Outcome outcome = Outcome::kOk;
   double wall_s = 0;               // of a step that ran

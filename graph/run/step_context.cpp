@@ -49,11 +49,16 @@ void StepContext::Poll(double fraction, std::string_view note) {
                             DurationText(now - begin_s_), timeout_s));
   }
   flight_.curves.Add(fraction, note);
+  if (resumes_ && fraction > 0) {
+    begun_ = std::min(fraction, 1.0);
+    resumes_ = false;
+  }
   if (now - announced_s_ < kProgressInterval_s) return;
   announced_s_ = now;
   if (flight_.memory) flight_.memory->Sample();
   RunEvent event = StepEvent(RunEvent::Type::kProgress, id_);
   event.fraction = std::clamp(fraction, 0.0, 1.0);
+  event.begun = begun_;
   event.note = note;
   run_.announcer.Emit(event);
 }
@@ -68,6 +73,7 @@ std::shared_ptr<const ArchiveReader> StepContext::LastSavePoint() {
   if (anew && !flight_.has_save_point) return nullptr;  // else this run has kept it
   auto found = run_.store.save_points().Find(flight_.key);
   flight_.has_save_point = flight_.has_save_point || found != nullptr;
+  resumes_ = found != nullptr;
   return found;
 }
 

@@ -43,8 +43,10 @@ class StepContext final : public RunContext {
   Lane& lane_;
   Flight& flight_;
   const double begin_s_;
-  double announced_s_;  // when progress was last
-  double next_save_s_;  // when a save point is due
+  double announced_s_;    // when progress was last
+  double next_save_s_;    // when a save point is due
+  bool resumes_ = false;  // from a save point; how far it was is told by the first Poll
+  double begun_ = 0;      // that far
 };
 
 }  // namespace puzzle

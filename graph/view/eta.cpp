@@ -5,7 +5,7 @@
 namespace puzzle {
 namespace {
 
-/// A step's own progress is believed from here on.
+/// A step's own progress, since it began, is believed from here on.
 constexpr double kFirstFraction = 0.02;
 
 }  // namespace
@@ -34,12 +34,13 @@ void Eta::OnEvent(const RunEvent& event, double now_s) {
   const double expected_s = forecast_.steps[id].expected_s;
   switch (event.type) {
     case RunEvent::Type::kStepStarted:
-      running_[node][id] = {now_s, 0};
+      running_[node][id] = {now_s, 0, 0};
       pending_s_[node] -= expected_s;
       break;
     case RunEvent::Type::kProgress:
       if (auto it = running_[node].find(id); it != running_[node].end()) {
         it->second.fraction = event.fraction;
+        it->second.begun = event.begun;
       }
       break;
     case RunEvent::Type::kStepRetried:
@@ -86,9 +87,10 @@ double Eta::Left(StepId step, double now_s) const {
   const double expected_s = forecast_.steps[step].expected_s * Correction(node);
   const auto it = running_[node].find(step);
   if (it == running_[node].end()) return expected_s;
-  const double spent_s = now_s - it->second.since_s;
-  if (it->second.fraction > kFirstFraction) return spent_s / it->second.fraction - spent_s;
-  return std::max(expected_s - spent_s, 0.0);
+  const auto& [since_s, fraction, begun] = it->second;
+  const double spent_s = now_s - since_s, own = fraction - begun;
+  if (own > kFirstFraction) return spent_s / own * (1 - fraction);
+  return std::max(expected_s * (1 - begun) - spent_s, 0.0);
 }
 
 double Eta::NodeLeft(size_t node, double now_s) const {

@@ -27,6 +27,7 @@ class Eta {
   struct Running {
     double since_s = 0;
     double fraction = 0;
+    double begun = 0;  // of that, when it began
   };
   /// Seconds of finished steps of a node, and what had been expected of them.
   struct Measured {

@@ -74,6 +74,7 @@ ordered_json Line(const RunEvent& event) {
     case RunEvent::Type::kProgress:
       line = StepLine(event, "step_progress");
       line["fraction"] = Milli(event.fraction);
+      if (event.begun > 0) line["begun"] = Milli(event.begun);
       if (!event.note.empty()) line["note"] = event.note;
       return line;
     case RunEvent::Type::kStepRetried:

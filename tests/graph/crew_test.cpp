@@ -94,6 +94,7 @@ TEST(WorkerLineTest, NumbersOutOfRangeAreCutAndOtherTypesAreNoEvent) {
   EXPECT_EQ(event->wall_s, 0);
   EXPECT_EQ(event->memory_mib, 1e9);
   EXPECT_EQ(ParseWorkerEvent(R"({"event": "step_progress", "fraction": 0.25})")->fraction, 0.25);
+  EXPECT_EQ(ParseWorkerEvent(R"({"event": "step_progress", "begun": 0.25})")->begun, 0.25);
   for (const char* line : {R"({"event": "step_done", "wall_s": "1"})", R"({"event": 1})", "[]",
                            R"({"wall_s": 1})", R"({"event": "step_done", "key": null})", ""})
     EXPECT_FALSE(ParseWorkerEvent(line)) << line;

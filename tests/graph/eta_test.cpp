@@ -30,9 +30,11 @@ class EtaTest : public GraphTest {
   void Start(Eta& eta, const std::string& step, double now_s) {
     eta.OnEvent(Event(RunEvent::Type::kStepStarted, step), now_s);
   }
-  void Progress(Eta& eta, const std::string& step, double fraction, double now_s) {
+  void Progress(Eta& eta, const std::string& step, double fraction, double now_s,
+                double begun = 0) {
     RunEvent event = Event(RunEvent::Type::kProgress, step);
     event.fraction = fraction;
+    event.begun = begun;
     eta.OnEvent(event, now_s);
   }
   void Done(Eta& eta, const std::string& step, double wall_s, double now_s) {
@@ -57,6 +59,15 @@ TEST_F(EtaTest, WhatRunsCountsByItsTimeOrByItsOwnProgress) {
   EXPECT_DOUBLE_EQ(eta.Total(150), 200 - 10);  // later than expected, but never negative
   Progress(eta, "a[i=0]", 0.25, 150);
   EXPECT_DOUBLE_EQ(eta.Total(150), 200 - 10 + 150);
+}
+
+TEST_F(EtaTest, WhatASavePointHadCostsNoTimeNow) {
+  Eta eta(*plan_, forecast_, 1);
+  Start(eta, "a[i=0]", 100);
+  Progress(eta, "a[i=0]", 0.75, 101, /*begun=*/0.75);
+  EXPECT_DOUBLE_EQ(eta.Total(101), 190 + 10 * 0.25 - 1);
+  Progress(eta, "a[i=0]", 0.875, 104, /*begun=*/0.75);
+  EXPECT_DOUBLE_EQ(eta.Total(104), 190 + 4);  // the second half takes as long as the first one
 }
 
 TEST_F(EtaTest, WhatThisRunMeasuresCorrectsTheRestOfItsNodeAndTheOthers) {

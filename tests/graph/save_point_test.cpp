@@ -1,6 +1,8 @@
 // Steps that are stopped on their way and go on from there.
+#include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 #include <utility>
 
 #include "graph/store/inventory.h"
@@ -53,6 +55,19 @@ TEST_F(SavePointTest, AStepGoesOnWhereItWasStopped) {
   Climb();
   EXPECT_EQ(TextOf("up"), "from 8");
   EXPECT_TRUE(Files().empty()) << "the result takes its place";
+}
+
+TEST_F(SavePointTest, ItsProgressSaysHowFarItWasWhenItBegan) {
+  FailAt("6");
+  double begun = -1;
+  observer_.also = [&](const RunEvent& event) {
+    if (event.type == RunEvent::Type::kProgress) begun = event.begun;
+  };
+  playground_.on_start = [](const std::string& what) {  // progress is told ten times a second
+    if (what == "climb 8") std::this_thread::sleep_for(std::chrono::milliseconds(150));
+  };
+  Climb();
+  EXPECT_EQ(begun, 0.6) << "where its first round ended";
 }
 
 TEST_F(SavePointTest, ADamagedOneDoesNotCount) {

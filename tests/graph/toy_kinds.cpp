@@ -155,6 +155,7 @@ Text Climb(const ClimbParams& p, const Inputs&, RunContext& context) {
   while (at < p.to) {
     Started("climb " + std::to_string(++at));
     context.KeepSavePoint([&](ArchiveWriter& out) { out.SetAttribute("at", at); });
+    context.Poll(static_cast<double>(at) / static_cast<double>(p.to), "");
   }
   return {"from " + std::to_string(from), ""};
 }
