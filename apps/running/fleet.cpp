@@ -65,11 +65,11 @@ Fleet OnThisMachine(size_t workers, const WorkerCommand& command) {
   }
   const size_t cores = std::max(1U, std::thread::hardware_concurrency());
   Fleet fleet;
-  fleet.workers = workers;
   for (size_t i = 0; i < workers; ++i) {
     Words lanes;
     for (size_t d = i; d < devices.size(); d += workers) lanes.push_back(devices[d].name());
     if (lanes.empty()) lanes.push_back(Device().name());
+    fleet.lanes += lanes.size();
     const std::string name = fmt::format("local#{}", i + 1);
     Words words = WorkerWords(command, name);
     Append(words, {"--devices", fmt::format("{}", fmt::join(lanes, ","))});
@@ -98,9 +98,14 @@ WorkerCommand WithLanes(WorkerCommand command) {
   return command;
 }
 
+/// Of a worker that has a machine to itself.
+size_t LanesOfOne(const WorkerCommand& command) {
+  return command.devices.empty() ? 1 : ParseDevices(command.devices).size();
+}
+
 Fleet OnHosts(const Words& hosts, const OnOptions& options, const WorkerCommand& command) {
   Fleet fleet;
-  fleet.workers = hosts.size();
+  fleet.lanes = hosts.size() * LanesOfOne(command);
   fleet.hosts = std::set<std::string>(hosts.begin(), hosts.end()).size();
   for (size_t i = 0; i < hosts.size(); ++i) {
     if (hosts[i].front() == '-') throw NoSuchPlace(options.where);
@@ -141,7 +146,7 @@ Fleet InSlurm(const OnOptions& options, const WorkerCommand& command) {
   Append(words, options.srun_arguments);
   Append(words, WorkerWords(command, "slurm"));
   fleet.launches.push_back({"slurm", std::move(words), true, false});
-  fleet.workers = 1;
+  fleet.lanes = LanesOfOne(command);
   fleet.hosts = Variable("SLURM_NNODES") == "1" ? 1 : 2;
   return fleet;
 }

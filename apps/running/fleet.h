@@ -20,8 +20,8 @@ struct Launch {
 
 struct Fleet {
   std::vector<Launch> launches;
-  size_t workers = 0;    // that are expected
-  size_t hosts = 1;      // likewise; 2 stands for several
+  size_t lanes = 0;      // of all workers; where only their machine knows, one for each
+  size_t hosts = 1;      // that are expected; 2 stands for several
   std::string job_name;  // of a job to cancel when the run is stopped; "": none
 };
 

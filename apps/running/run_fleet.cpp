@@ -91,7 +91,7 @@ Report ExecuteOnFleet(const Plan& plan, const Forecast& forecast, Store& store,
   const SignalWatcher signals;
   const Ticker ticker(view.get());
   Crew crew(plan, forecast, &observers, {options.keep_going, PUZZLE_VERSION, fleet.hosts});
-  crew.Begin(fleet.workers);
+  crew.Begin(fleet.lanes);
   RunFleet(fleet, crew, signals.token());
   return crew.Finish(store, signals.token().stop_requested());
 }

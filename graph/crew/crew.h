@@ -26,7 +26,7 @@ class Crew {
   /// Plan, forecast and observer (which may be nullptr) outlive it.
   Crew(const Plan& plan, const Forecast& forecast, Observer* observer, Options options);
 
-  /// Announces the run. `lanes`: as many as are expected.
+  /// Announces the run. `lanes`: as many as are expected, of all workers.
   void Begin(size_t lanes);
   /// A line that a worker wrote; `worker` is its name, such as "local#1". What is no line of a
   /// worker is ignored.

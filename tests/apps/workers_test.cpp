@@ -108,6 +108,17 @@ TEST_F(WorkersTest, TheEventsOfTheFrontNameTheWorkers) {
   EXPECT_EQ(started, 42);
 }
 
+TEST_F(WorkersTest, TheLanesOfAllWorkersAreThoseOfTheRun) {
+  ASSERT_EQ(Puzzle({"run", "g.json", "--on", "local:2", "--devices", "cpu,cpu,cpu", "--events",
+                    "e.jsonl"})
+                .status,
+            0);
+  const std::string events = Read("e.jsonl");
+  const auto begin = nlohmann::json::parse(events.substr(0, events.find('\n')));
+  EXPECT_EQ(begin["event"], "run_started");
+  EXPECT_EQ(begin["lanes"], 3);
+}
+
 TEST_F(WorkersTest, AWorkerThatIsKilledIsLostAndNothingElse) {
   const pid_t front = toy_.Start({"run", "g.json", "--on", "local:3", "--set", "vars.ms=60"});
   ASSERT_TRUE(Prints("done    s["));
