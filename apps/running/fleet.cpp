@@ -8,9 +8,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <set>
-#include <thread>
 
 #include "graph/run/lanes.h"
+#include "graph/run/machine.h"
 #include "graph/store/locks.h"
 #include "graph/view/show.h"
 #include "io/error.h"
@@ -63,7 +63,7 @@ Fleet OnThisMachine(size_t workers, const WorkerCommand& command) {
                     "are too few",
                     workers, devices.size()));
   }
-  const size_t cores = std::max(1U, std::thread::hardware_concurrency());
+  const auto cores = static_cast<size_t>(AvailableCores());
   Fleet fleet;
   for (size_t i = 0; i < workers; ++i) {
     Words lanes;

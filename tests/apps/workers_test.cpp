@@ -1,5 +1,6 @@
 // `puzzle run --on`: several processes, one run. The workers are real, the hosts of ssh are a
 // script.
+#include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -106,6 +107,20 @@ TEST_F(WorkersTest, TheEventsOfTheFrontNameTheWorkers) {
     EXPECT_THAT(event["lane"].get<std::string>(), HasSubstr("local#"));
   }
   EXPECT_EQ(started, 42);
+}
+
+TEST_F(WorkersTest, WorkersShareTheCoresThatTheRunMayUse) {
+  const pid_t front = toy_.Start({"run", "g.json", "--on", "local:1"}, "", [] {
+    cpu_set_t mine, one;
+    ::sched_getaffinity(0, sizeof mine, &mine);
+    CPU_ZERO(&one);
+    for (int cpu = 0; CPU_COUNT(&one) == 0; ++cpu)
+      if (CPU_ISSET(cpu, &mine)) CPU_SET(cpu, &one);
+    ::sched_setaffinity(0, sizeof one, &one);
+  });
+  ASSERT_EQ(toy_.Finish(front).status, 0);
+  const auto shown = nlohmann::json::parse(Puzzle({"show", "s[i=0]", "--json"}).out);
+  EXPECT_EQ(shown["record"]["threads"], 1);
 }
 
 TEST_F(WorkersTest, TheLanesOfAllWorkersAreThoseOfTheRun) {
