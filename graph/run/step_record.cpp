@@ -61,6 +61,7 @@ Record AdoptResult(Store& store, const Record& earlier, RecordDraft record,
   record.cpu_s = old.value("cpu_s", 0.0);
   record.save_s = old.value("save_s", 0.0);
   record.peak_rss_mib = old.value("peak_rss_mib", 0.0);
+  record.memory_mib = old.value("memory_mib", 0.0);
   record.host = old.value("host", "");
   record.device = old.value("device", "");
   record.threads = old.value("threads", 0);

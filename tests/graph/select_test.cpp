@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "graph/language/pattern.h"
+#include "graph/run/step_record.h"
 #include "tests/graph/graph_test_fixture.h"
 
 namespace puzzle::testing {
@@ -239,6 +240,27 @@ TEST_F(SelectTest, AnAcceptedStepKeepsItsResultUnderTheNewKey) {
   Run();
   EXPECT_EQ(cached(), Steps("a", "left", "right", "end", "other"));
   EXPECT_EQ(TextOf("right"), "v");
+}
+
+TEST_F(SelectTest, WhatIsAcceptedKeepsItsFigures) {
+  const auto described = [](char digit) {
+    RecordDraft record;
+    record.key = std::string(64, digit);
+    record.step = "s";
+    record.kind = record.type = "text";
+    record.recipe_json = "{}";
+    return record;
+  };
+  RecordDraft made = described('a');
+  made.wall_s = 3;
+  made.memory_mib = 7;
+  auto draft = store_->Begin();
+  Text{"v", ""}.Save(draft->writer());
+  draft->Close();
+  const Record earlier = store_->Publish(std::move(draft), std::move(made), {});
+  const Record kept = AdoptResult(*store_, earlier, described('b'), "why");
+  EXPECT_EQ(kept.wall_s, 3);
+  EXPECT_EQ(RecordedMemory(kept), uint64_t{7} << 20);
 }
 
 TEST_F(SelectTest, AStepIsAcceptedEvenWhenItsInputsRunFirst) {
