@@ -46,16 +46,19 @@ void Eta::OnEvent(const RunEvent& event, double now_s) {
     case RunEvent::Type::kStepRetried:
       if (running_[node].erase(id) > 0) pending_s_[node] += expected_s;
       break;
-    case RunEvent::Type::kStepDone:
+    case RunEvent::Type::kStepDone: {
+      const auto it = running_[node].find(id);
+      const double begun = it == running_[node].end() ? 0 : it->second.begun;
       if (running_[node].erase(id) == 0) pending_s_[node] -= expected_s;
       done_[id] = true;
       if (event.outcome == Outcome::kOk) {
         Measured& measured = measured_[node];
         measured.took_s += event.wall_s;
-        measured.expected_s += expected_s;
+        measured.expected_s += expected_s * (1 - begun);
         ++measured.count;
       }
       break;
+    }
     default:
       break;
   }

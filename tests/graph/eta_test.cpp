@@ -68,6 +68,8 @@ TEST_F(EtaTest, WhatASavePointHadCostsNoTimeNow) {
   EXPECT_DOUBLE_EQ(eta.Total(101), 190 + 10 * 0.25 - 1);
   Progress(eta, "a[i=0]", 0.875, 104, /*begun=*/0.75);
   EXPECT_DOUBLE_EQ(eta.Total(104), 190 + 4);  // the second half takes as long as the first one
+  Done(eta, "a[i=0]", 5, 105);                // twice as long as a quarter should have taken
+  EXPECT_DOUBLE_EQ(eta.Node(1, 105), 4 * 30 * 2.0);
 }
 
 TEST_F(EtaTest, WhatThisRunMeasuresCorrectsTheRestOfItsNodeAndTheOthers) {
