@@ -38,6 +38,7 @@ struct Flight {
   std::string lane;
   int threads = 0;
   double wall_s = 0, cpu_s = 0;
+  double earlier_s = 0;               // of other runs, up to the save point that it began from
   uint64_t demand_bytes = 0;          // what it was admitted with
   std::optional<MemoryMeter> memory;  // of steps on a lane
   uint64_t memory_bytes = 0;

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "graph/plan/key.h"
 #include "graph/store/save_points.h"
@@ -14,7 +16,16 @@ namespace puzzle {
 namespace {
 
 constexpr double kProgressInterval_s = 0.1;
-constexpr double kSaveShare = 0.05;  // of the time, for save points at most
+constexpr double kSaveShare = 0.05;                 // of the time, for save points at most
+constexpr std::string_view kElapsed = "elapsed_s";  // attribute of a save point
+
+/// What the attempts before a save point took; 0 where it does not say.
+double ElapsedOf(const ArchiveReader& saved) {
+  if (!saved.HasAttribute(kElapsed)) return 0;
+  const nlohmann::json elapsed = saved.Attribute(kElapsed);
+  const double seconds = elapsed.is_number() ? elapsed.get<double>() : 0;
+  return std::isfinite(seconds) && seconds > 0 ? seconds : 0;
+}
 
 }  // namespace
 
@@ -72,6 +83,7 @@ std::shared_ptr<const ArchiveReader> StepContext::LastSavePoint() {
   const bool anew = flight_.replace || run_.forecast.steps[id_].forced;
   if (anew && !flight_.has_save_point) return nullptr;  // else this run has kept it
   auto found = run_.store.save_points().Find(flight_.key);
+  if (found != nullptr && !flight_.has_save_point) flight_.earlier_s = ElapsedOf(*found);
   flight_.has_save_point = flight_.has_save_point || found != nullptr;
   resumes_ = found != nullptr;
   return found;
@@ -82,6 +94,7 @@ void StepContext::KeepSavePoint(const std::function<void(ArchiveWriter&)>& save)
   if (begin_s < next_save_s_) return;
   try {
     auto draft = run_.store.Begin();
+    draft->writer().SetAttribute(kElapsed, flight_.earlier_s + begin_s - begin_s_);
     save(draft->writer());
     draft->Close();
     run_.store.save_points().Put(flight_.key, *draft);

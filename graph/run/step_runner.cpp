@@ -285,7 +285,7 @@ RecordDraft StepRunner::Describe(StepId id, const Flight& flight) const {
   if (fills_folders) record.output_files_json = flight.draft->files_json();
   record.warnings_json = json(flight.warnings).dump(-1, ' ', false, json::error_handler_t::replace);
   record.curves_json = flight.curves.Json();
-  record.wall_s = flight.wall_s;
+  record.wall_s = flight.earlier_s + flight.wall_s;
   record.cpu_s = flight.cpu_s;
   record.peak_rss_mib = Mib(PeakResidentBytes());
   record.memory_mib = Mib(flight.memory_bytes);

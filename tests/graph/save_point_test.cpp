@@ -57,6 +57,19 @@ TEST_F(SavePointTest, AStepGoesOnWhereItWasStopped) {
   EXPECT_TRUE(Files().empty()) << "the result takes its place";
 }
 
+TEST_F(SavePointTest, TheRecordSaysWhatAllAttemptsTook) {
+  playground_.on_start = [](const std::string& what) {
+    if (what == "climb 2") std::this_thread::sleep_for(std::chrono::milliseconds(80));
+    if (what == "climb 7") throw Error("slipped");
+  };
+  Run();
+  playground_.on_start = {};
+  Climb();
+  const StepResult& up = report().steps[Find("up")];
+  EXPECT_GE(up.record.wall_s, 0.08);
+  EXPECT_LT(up.wall_s, up.record.wall_s) << "what this run took";
+}
+
 TEST_F(SavePointTest, ItsProgressSaysHowFarItWasWhenItBegan) {
   FailAt("6");
   double begun = -1;
