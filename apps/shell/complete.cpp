@@ -62,9 +62,14 @@ class Typed {
       return;
     }
     if (word.starts_with("-") && word != "-") {
-      const CLI::Option* option = FindOption(*verb_, word.substr(0, word.find('=')));
-      if (option != nullptr && TakesValue(*option) && word.find('=') == std::string::npos)
+      const size_t equals = word.find('=');
+      const CLI::Option* option = FindOption(*verb_, word.substr(0, equals));
+      if (option == nullptr || !TakesValue(*option)) return;
+      if (equals == std::string::npos) {
         pending_ = option;
+      } else if (option->check_name("--store")) {
+        store_ = word.substr(equals + 1);
+      }
       return;
     }
     const auto below =

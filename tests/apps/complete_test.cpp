@@ -60,6 +60,7 @@ TEST_F(CompleteTest, ResultsAreThoseOfTheStore) {
   ASSERT_EQ(Puzzle({"run", "g.json", "-q", "--store", "mine"}).status, 0);
   EXPECT_THAT(Offers({"show", "--store", "mine", "a"}), ElementsAre("all"));
   EXPECT_THAT(Offers({"show", "--store", "mine", "s["}), ElementsAre("s[i=0]", "s[i=1]", "s[i=2]"));
+  EXPECT_THAT(Offers({"show", "--store=mine", "a"}), ElementsAre("all"));
   EXPECT_THAT(Offers({"show", "a"}), IsEmpty());
 }
 
