@@ -9,6 +9,35 @@ namespace puzzle {
 
 using nlohmann::ordered_json;
 
+namespace {
+
+using ElementIndex = std::unordered_map<std::string, std::vector<StepId>>;
+
+/// Looks for elements by another spelling of numbers than the names of steps have: 1e-3 is 0.001.
+/// `wanted` has a value per axis, nullptr where any will do; `first` is the first step of the node.
+ElementIndex::const_iterator FindByNumbers(const ElementIndex& index, const Expansion& expansion,
+                                           StepId first,
+                                           const std::vector<const std::string*>& wanted) {
+  std::string key;
+  std::vector<size_t> respelled;  // axes
+  for (size_t a = 0; a < wanted.size(); ++a) {
+    if (wanted[a] == nullptr) continue;
+    const ordered_json value = ordered_json::parse(*wanted[a], nullptr, /*allow_exceptions=*/false);
+    const std::string text = value.is_number() ? ScalarText(value) : *wanted[a];
+    if (text != *wanted[a]) respelled.push_back(a);
+    key += text + ',';
+  }
+  const auto match = index.find(key);
+  if (match == index.end()) return match;
+  const std::vector<uint32_t>& element = expansion.elements[match->second.front() - first];
+  const bool are_numbers = std::all_of(respelled.begin(), respelled.end(), [&](size_t a) {
+    return expansion.axes[a].values[element[a]].is_number();
+  });
+  return are_numbers ? match : index.end();
+}
+
+}  // namespace
+
 Resolver::Resolver(const Plan& plan, const std::vector<Expansion>& expansions,
                    Diagnostics& diagnostics)
     : plan_(plan), expansions_(expansions), diagnostics_(diagnostics) {
@@ -110,7 +139,8 @@ bool Resolver::Select(const SpecValue& place, const std::string& prefix, const s
     if (value != nullptr) key += *value + ',';
   }
   const Index& index = IndexOf(found->second, axes);
-  const auto match = index.find(key);
+  auto match = index.find(key);
+  if (match == index.end()) match = FindByNumbers(index, expansion, node.first, wanted);
   if (match == index.end()) {
     std::vector<std::string> names;
     if (node.count <= 10'000) {

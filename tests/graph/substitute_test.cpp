@@ -131,6 +131,23 @@ TEST_F(ForeachTest, NoElementsMakeNoStepsAndAnEmptyList) {
   EXPECT_EQ(TextOf("c"), "");
 }
 
+TEST_F(ForeachTest, AnElementThatIsANumberIsFoundByAnySpelling) {
+  Load(R"({"puzzle": 1, "vars": {"lr": 0.001}, "nodes": {
+    "t": {"kind": "text", "foreach": {"rate": ["${lr}", 0.5], "layer": [1, 2]},
+          "params": {"value": "${rate}/${layer}"}},
+    "one": {"kind": "upper", "in": {"in": "t[layer=2,rate=${lr}]"}},
+    "some": {"kind": "concat", "in": {"parts": ["t[rate=5e-1]"]}}}})");
+  Set("vars.lr=10e-4");
+  Run();
+  EXPECT_EQ(TextOf("one"), "0.001/2");
+  EXPECT_EQ(TextOf("some"), "0.5/1,0.5/2");
+  ClearSettings();
+  Load(R"({"puzzle": 1, "nodes": {
+    "t": {"kind": "text", "foreach": {"version": ["1.1"]}},
+    "u": {"kind": "upper", "in": {"in": "t[version=1.10]"}}}})");
+  EXPECT_THAT(Problems(), HasSubstr("there is no step \"t[version=1.10]\""));
+}
+
 TEST_F(ForeachTest, OneElementIsStillAForeach) {
   Load(R"({"puzzle": 1, "nodes": {"t": {"kind": "text", "foreach": {"i": ["ffn:50%"]}}}})");
   EXPECT_THAT(Names(), ::testing::ElementsAre("t[i=ffn:50%]"));
