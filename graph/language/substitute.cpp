@@ -85,6 +85,11 @@ std::string_view OnlyReference(std::string_view text) {
   return length > 0 && length == text.size() ? text.substr(2, length - 3) : std::string_view();
 }
 
+/// The same of any value.
+std::string_view ReferenceIn(const ordered_json& value) {
+  return value.is_string() ? OnlyReference(StringOf(value)) : std::string_view();
+}
+
 const ordered_json* FindOrExplain(std::string_view name, const Scope& scope,
                                   SubstituteError& error) {
   const ordered_json* value = scope.Find(name);
@@ -199,9 +204,7 @@ class VarEvaluator {
     for (const auto& [name, place] : file.given) {
       if (values_.contains(name)) Keep(name, Evaluated(place, outer));
     }
-    for (const auto& [name, value] : file.vars) {
-      if (!value.typed.empty()) scope_.SetTyped(name, value.typed);
-    }
+    for (const auto& [name, text] : TypedVars(file, outer)) scope_.SetTyped(name, text);
   }
 
   std::map<std::string, ordered_json> Run() {
@@ -328,15 +331,20 @@ const ordered_json* Scope::Find(std::string_view reference) const {
   return it == vars_.end() ? nullptr : it->second;
 }
 
-std::string Scope::TextOf(std::string_view reference, const ordered_json& value) const {
-  if (typed_.empty() || value.is_string()) return ScalarText(value);
+std::string_view Scope::TypedOf(std::string_view reference) const {
+  if (typed_.empty()) return {};
   const bool qualified = reference.starts_with("vars.");
   const std::string_view name = qualified ? reference.substr(5) : reference;
   const bool axis = !qualified && std::any_of(axes_.begin(), axes_.end(), [&](const auto& entry) {
     return entry.first == name;
   });
   const auto typed = typed_.find(name);
-  return typed == typed_.end() || axis ? ScalarText(value) : std::string(typed->second);
+  return typed == typed_.end() || axis ? std::string_view() : typed->second;
+}
+
+std::string Scope::TextOf(std::string_view reference, const ordered_json& value) const {
+  const std::string_view typed = value.is_string() ? std::string_view() : TypedOf(reference);
+  return typed.empty() ? ScalarText(value) : std::string(typed);
 }
 
 std::vector<std::string> Scope::Names() const {
@@ -379,8 +387,7 @@ std::optional<ordered_json> SubstituteAsText(const SpecValue& place, const Scope
   if (!place.typed.empty() && !place.value->is_string()) return ordered_json(place.typed);
   std::optional<ordered_json> value = Substitute(*place.value, scope, error);
   if (!value || !(value->is_number() || value->is_boolean())) return value;
-  const std::string_view name =
-      place.value->is_string() ? OnlyReference(StringOf(*place.value)) : std::string_view();
+  const std::string_view name = ReferenceIn(*place.value);
   return ordered_json(name.empty() ? ScalarText(*value) : scope.TextOf(name, *value));
 }
 
@@ -406,6 +413,39 @@ std::string ScalarText(const ordered_json& scalar) {
   if (scalar.is_string()) return scalar.get<std::string>();
   if (scalar.is_number_float()) return NumberText(scalar.get<double>());
   return scalar.dump();
+}
+
+std::map<std::string, std::string_view, std::less<>> TypedVars(const FileSpec& file,
+                                                               const Scope& outer) {
+  std::map<std::string, std::string_view, std::less<>> typed;
+  std::unordered_set<std::string_view> given;
+  for (const auto& [name, place] : file.given) {
+    given.insert(name);
+    if (const std::string_view text = outer.TypedOf(ReferenceIn(*place.value)); !text.empty())
+      typed[name] = text;
+  }
+  std::unordered_multimap<std::string_view, std::string_view> stand_for;  // variable -> by whom
+  for (const auto& [name, value] : file.vars) {
+    if (given.contains(name)) continue;
+    if (!value.typed.empty()) {
+      typed[name] = value.typed;
+    } else if (std::string_view reference = ReferenceIn(*value.value); !reference.empty()) {
+      if (reference.starts_with("vars.")) reference.remove_prefix(5);
+      stand_for.emplace(reference, name);
+    }
+  }
+  std::vector<std::string_view> open;
+  for (const auto& [name, unused] : typed) open.push_back(name);
+  while (!open.empty()) {
+    const std::string_view of = open.back();
+    open.pop_back();
+    const std::string_view text = typed.find(of)->second;
+    const auto [begin, end] = stand_for.equal_range(of);
+    for (auto it = begin; it != end; ++it) {
+      if (typed.emplace(it->second, text).second) open.push_back(it->second);
+    }
+  }
+  return typed;
 }
 
 std::map<std::string, ordered_json> EvaluateVars(const FileSpec& file, const Scope& outer,

@@ -58,6 +58,8 @@ class Scope {
   /// How a variable was typed on the command line: 1.10 is 1.1 to a number parameter and 1.10 to a
   /// text. REQUIRES: the text outlives this scope.
   void SetTyped(const std::string& var, std::string_view text) { typed_[var] = text; }
+  /// What `reference` was typed as; "" when it is no variable that was.
+  [[nodiscard]] std::string_view TypedOf(std::string_view reference) const;
   /// `value`, which Find(reference) gave, as it appears in names and texts. REQUIRES: a scalar.
   [[nodiscard]] std::string TextOf(std::string_view reference,
                                    const nlohmann::ordered_json& value) const;
@@ -101,6 +103,10 @@ using LayerCounter = std::function<int64_t(const std::string& checkpoint)>;
 [[nodiscard]] std::map<std::string, nlohmann::ordered_json> EvaluateVars(
     const FileSpec& file, const Scope& outer, const LayerCounter& layers_of,
     Diagnostics& diagnostics);
+/// What the variables of a file were typed as on the command line (Scope::SetTyped), those included
+/// that stand for such a one and nothing else. `outer` as above. Views into the spec.
+[[nodiscard]] std::map<std::string, std::string_view, std::less<>> TypedVars(const FileSpec& file,
+                                                                             const Scope& outer);
 /// Like Substitute for a value that is to be a text: what was typed stays as it was typed.
 [[nodiscard]] std::optional<nlohmann::ordered_json> SubstituteAsText(const SpecValue& value,
                                                                      const Scope& scope,

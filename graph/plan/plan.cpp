@@ -81,8 +81,8 @@ class Planner {
       const FileSpec& file = spec_.files[f];
       vars_[f] = EvaluateVars(file, scopes_[file.parent], options_.layers_of, diagnostics_);
       for (const auto& [name, value] : vars_[f]) scopes_[f].SetVar(name, &value);
-      for (const auto& [name, place] : file.vars) {
-        if (!place.typed.empty()) scopes_[f].SetTyped(name, place.typed);
+      for (const auto& [name, text] : TypedVars(file, scopes_[file.parent])) {
+        scopes_[f].SetTyped(name, text);
       }
     }
   }

@@ -198,6 +198,22 @@ TEST_F(LimitsTest, ATextOfTheCommandLineStaysAsItWasTyped) {
   EXPECT_EQ(TextOf("w"), "<1.10>");
 }
 
+TEST_F(LimitsTest, AVariableThatStandsForATypedOneStaysAsItWasTyped) {
+  source_ = folder() + "/main.json";
+  WriteFile("base.json", R"({"puzzle": 1, "vars": {"version": "x", "same": "${version}"}, "nodes": {
+    "t": {"kind": "text", "params": {"value": "${same}"}}}})");
+  Load(R"({"puzzle": 1, "vars": {"v": 1, "w": "${vars.v}", "z": "${w}"},
+    "include": {"b": {"file": "base.json", "vars": {"version": "${z}"}}},
+    "nodes": {"t": {"kind": "text", "params": {"value": "<${z}>"}}}})");
+  Set("vars.v=1.10");
+  Run();
+  EXPECT_EQ(TextOf("t"), "<1.10>");
+  EXPECT_EQ(TextOf("b/t"), "1.10");
+  ClearSettings();
+  Run();
+  EXPECT_EQ(TextOf("b/t"), "1");
+}
+
 // -------------------------------------------------------------------------------------------------
 // Inputs that change
 
