@@ -76,13 +76,10 @@ class Estimator {
   Estimator(const Plan& plan, Store& store) : plan_(plan), store_(store) {}
 
   double Of(StepId step) {
-    if (const auto key = store_.LastKey(plan_.steps[step].name)) {
-      if (const auto record = store_.FindRecord(*key)) {
-        Learn(step, record->wall_s);
-        return record->wall_s;
-      }
-    }
-    return -1;
+    const std::optional<Record> past = PastOf(plan_, step, store_);
+    if (!past) return -1;
+    Learn(step, past->wall_s);
+    return past->wall_s;
   }
   void Learn(StepId step, double wall_s) {
     auto& [sum, count] = known_[&plan_.kind(step)];
@@ -242,6 +239,13 @@ std::string ExplainMiss(const Plan& plan, StepId step, const std::string& recipe
   if (!change) return recipe.empty() ? "" : "missing";  // open: the inputs are not known yet
   NameSubject(plan, step, *change);
   return change->Text();
+}
+
+std::optional<Record> PastOf(const Plan& plan, StepId step, Store& store) {
+  const auto key = store.LastKey(plan.steps[step].name);
+  std::optional<Record> past = key ? store.FindRecord(*key) : std::nullopt;
+  if (past && past->type != plan.kind(step).output) past.reset();
+  return past;
 }
 
 std::optional<Record> FindAcceptable(const Plan& plan, StepId step, Store& store) {

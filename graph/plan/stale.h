@@ -92,6 +92,10 @@ struct HitTest {
 [[nodiscard]] std::string ExplainMiss(const Plan& plan, StepId step, const std::string& recipe,
                                       Store& store);
 
+/// What a step made last, whatever its recipe was, for estimates; nothing of another type: that was
+/// another step of its name.
+[[nodiscard]] std::optional<Record> PastOf(const Plan& plan, StepId step, Store& store);
+
 /// The last result of a step, whatever its recipe was, if it is whole and of the right type.
 [[nodiscard]] std::optional<Record> FindAcceptable(const Plan& plan, StepId step, Store& store);
 

@@ -80,12 +80,6 @@ double SumOfLargest(std::vector<double> values, size_t count) {
   return std::accumulate(values.begin(), values.end(), 0.0);
 }
 
-// The last time that this very step ran, whatever its recipe was.
-std::optional<Record> OwnPast(const Plan& plan, StepId id, Store& store) {
-  const auto key = store.LastKey(plan.steps[id].name);
-  return key ? store.FindRecord(*key) : std::nullopt;
-}
-
 }  // namespace
 
 Outlook Foresee(const Plan& plan, const WorkloadFunction& workload,
@@ -103,7 +97,7 @@ Outlook Foresee(const Plan& plan, const WorkloadFunction& workload,
     StepForecast& step = forecast.steps[id];
     if (step.fate == Fate::kHit) continue;
     const Workload& work = prediction.work(id);
-    const std::optional<Record> past = OwnPast(plan, id, store);
+    const std::optional<Record> past = PastOf(plan, id, store);
     if (work.is_known) {
       outlook.disk_bytes += work.disk_bytes;
       memory.push_back(work.memory_bytes);

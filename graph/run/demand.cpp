@@ -22,10 +22,8 @@ uint64_t LargestRecord(const Plan& plan, const PlanNode& node, const Forecast& f
   for (StepId id = node.first; id < node.first + node.count; ++id) {
     if (forecast.steps[id].fate == Fate::kHit) {
       largest = std::max(largest, RecordedMemory(forecast.steps[id].record));
-    } else if (const auto key = store.LastKey(plan.steps[id].name)) {
-      if (const auto record = store.FindRecord(*key)) {
-        largest = std::max(largest, RecordedMemory(*record));
-      }
+    } else if (const auto past = PastOf(plan, id, store)) {
+      largest = std::max(largest, RecordedMemory(*past));
     }
   }
   return largest;

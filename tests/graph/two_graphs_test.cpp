@@ -56,6 +56,15 @@ TEST_F(TwoGraphsTest, AStepThatWaitsIsComparedWithItsOwnGraph) {
   EXPECT_THAT(forecast, Contains("WAIT end: waits for middle"));
 }
 
+TEST_F(TwoGraphsTest, WhatAStepOfAnotherTypeTookTellsNothingOfThisOne) {
+  RunOf("one.json", Graph("x", ";"));
+  static_cast<void>(ForecastsOf("two.json", R"({"puzzle": 1, "nodes": {
+    "source": {"kind": "text", "params": {"value": "y"}},
+    "middle": {"kind": "count", "in": {"in": "source"}}}})"));
+  EXPECT_FALSE(forecast_.steps[Find("source")].guessed);
+  EXPECT_TRUE(forecast_.steps[Find("middle")].guessed);
+}
+
 TEST_F(TwoGraphsTest, AGraphThatNeverRanIsComparedWithWhatTheNameMeantLast) {
   RunOf("one.json", Graph("x", ";"));
   EXPECT_THAT(ForecastsOf("copy.json", Graph("new", ";")),
