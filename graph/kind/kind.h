@@ -47,7 +47,8 @@ struct ParamRule {
     kInputFile,     // text names a file: its content, not its name, enters the key
     kInputFolder,   // text names a folder: `digest` of it, not its name, enters the key
     kOutputFolder,  // text names a folder that the step fills; attribute "files" of the artifact,
-                    // {relative name: bytes}, says with what; the step is stale when one is gone
+                    // {relative name: bytes}, says with what; the step is stale when one is gone,
+                    // or another result of the step took its place
     kUnkeyed,       // does not change the result (a log interval): not part of the key
     kOncePerGraph,  // one value for all steps of a graph file that have a parameter of this name:
                     // what one node gives holds for those that give none

@@ -70,6 +70,20 @@ std::string LostOutput(const Step& step, const Record& record) {
   return lost.empty() ? "" : "what it refers to is not where it was: " + lost;
 }
 
+/// A file in the output folders that was written for another result of the step, after this one was
+/// made, or "". Sizes do not tell: models of one shape have files of one size.
+std::string OverwrittenOutput(const Step& step, const Record& record, Store& store) {
+  if (!record.has_output_files || step.params.output_paths.empty()) return {};
+  const auto last = store.LastKey(step.name);
+  if (!last || *last == record.key) return {};
+  for (const RecordedOutput& file : OutputFiles(step, RecordJson(record))) {
+    const auto stamp = StampOf(file.path);
+    if (stamp && stamp->mtime_ns > record.mtime_ns)
+      return "output file " + file.path + " is of another result";
+  }
+  return {};
+}
+
 /// Seconds of past runs: of the same step, else the mean of its kind, else a guess.
 class Estimator {
  public:
@@ -211,6 +225,7 @@ HitTest TestHit(const Plan& plan, StepId step, const std::string& key, Store& st
   std::string lost;
   try {
     lost = LostOutput(plan.steps[step], test.record);
+    if (lost.empty()) lost = OverwrittenOutput(plan.steps[step], test.record, store);
   } catch (const Error&) {  // a record that breaks a rule is none
     test.presence = Presence::kAbsent;
     test.reason = PresenceText(Presence::kAbsent);

@@ -269,6 +269,31 @@ TEST_F(ParamsTest, OutputFoldersAreMadeAgainWhenAFileIsGone) {
   EXPECT_TRUE(std::filesystem::exists(folder() + "/elsewhere/out.txt"));
 }
 
+TEST_F(ParamsTest, OutputFoldersAreMadeAgainWhenAnotherResultOverwroteThem) {
+  Load(R"({"puzzle": 1, "nodes": {"t": {"kind": "text", "params": {"value": "v"}},
+           "e": {"kind": "export", "in": {"in": "t"}, "params": {"path": ")" +
+       folder() + R"(/out"}}}})");
+  const std::string path = folder() + "/out/out.txt";
+  const auto text = [&] {
+    std::ifstream file(path);
+    return std::string{std::istreambuf_iterator<char>(file), {}};
+  };
+  Run();
+  Set("t.value=w");
+  Run();
+  EXPECT_EQ(text(), "w");  // as long as before
+  // Later than the grain of time stamps.
+  std::filesystem::last_write_time(
+      path, std::filesystem::file_time_type::clock::now() + std::chrono::seconds(1));
+  ClearSettings();
+  EXPECT_THAT(Forecasts()[1], HasSubstr("RUN e: output file " + path + " is of another result"));
+  Run();
+  EXPECT_EQ(ran(), Steps("e"));
+  EXPECT_EQ(text(), "v");
+  Run();
+  EXPECT_EQ(ran(), Steps());
+}
+
 TEST_F(ParamsTest, AResultThatRefersToAFileIsMadeAgainWhereTheFileWent) {
   std::ofstream(folder() + "/one") << "hello";
   Load(R"({"puzzle": 1, "nodes": {
