@@ -88,9 +88,10 @@ TEST_F(SavePointTest, ADamagedOneDoesNotCount) {
   {
     std::fstream file(Files().at(0));
     std::string text{std::istreambuf_iterator<char>(file), {}};
-    const size_t six = text.rfind('6');
-    ASSERT_NE(six, std::string::npos);
-    file.seekp(static_cast<std::streamoff>(six));
+    const std::string member = "\"at\":";
+    const size_t at = text.find(member + '6');
+    ASSERT_NE(at, std::string::npos);
+    file.seekp(static_cast<std::streamoff>(at + member.size()));
     file << '5';
   }
   Climb();
