@@ -17,11 +17,18 @@
 namespace puzzle {
 
 namespace {
-// OpenBLAS sits behind libblas.so.3, OpenMP in the library that libtorch brings: neither is linked
-// by name, so their functions are looked up.
+// OpenBLAS sits behind libblas.so.3, OpenMP in the library that libtorch brings, MKL within PyPI's
+// libtorch: none is linked by name, so their functions are looked up.
 template <class F>
 F* FindFunction(const char* name) {
   return reinterpret_cast<F*>(dlsym(RTLD_DEFAULT, name));
+}
+
+std::string BlasDescription() {
+  if (at::hasMKL()) return "MKL";
+  if (auto* core = FindFunction<char*()>("openblas_get_corename"))
+    return fmt::format("OpenBLAS kernel {}", core());
+  return "no OpenBLAS (install libopenblas0-pthread: other BLAS are slower)";
 }
 }  // namespace
 
@@ -31,7 +38,8 @@ void PrepareTensorRuntime() {
   mallopt(M_TRIM_THRESHOLD, 512 << 20);
   mallopt(M_TOP_PAD, 64 << 20);
   at::set_num_threads(1);
-  if (auto* set = FindFunction<void(int)>("openblas_set_num_threads")) set(1);
+  for (const char* of_process : {"openblas_set_num_threads", "MKL_Set_Num_Threads"})
+    if (auto* set = FindFunction<void(int)>(of_process)) set(1);
 }
 
 DeviceFailure ClassifyDeviceFailure(const std::exception& error) {
@@ -54,9 +62,16 @@ void SetThreads(int threads) {
   // at::set_num_threads would also stop and start the threads of a pool that only QNNPACK uses, and
   // which spin before they sleep.
   static auto* const set = FindFunction<void(int)>("omp_set_num_threads");
-  if (set == nullptr) return at::set_num_threads(threads);
-  (void)at::get_num_threads();  // the first use on a thread sets a count, too
-  set(threads);
+  // MKL asks OpenMP only until libtorch gives a thread a count for MKL too: at::set_num_threads
+  // does, and so does the first use on each thread after it.
+  static auto* const set_mkl = FindFunction<int(int)>("MKL_Set_Num_Threads_Local");
+  (void)at::get_num_threads();  // that first use
+  if (set != nullptr) {
+    set(threads);
+  } else {
+    at::set_num_threads(threads);
+  }
+  if (set_mkl != nullptr) set_mkl(1);
 }
 
 ThreadsGuard::ThreadsGuard(int threads) : before_(at::get_num_threads()) {
@@ -99,11 +114,7 @@ c10::ScalarType ProductType(const std::string& wanted, const std::string& device
 }
 
 std::string RuntimeDescription() {
-  auto* core = FindFunction<char*()>("openblas_get_corename");
-  const std::string blas =
-      core != nullptr ? fmt::format("OpenBLAS kernel {}", core())
-                      : "no OpenBLAS (install libopenblas0-pthread: other BLAS are slower)";
-  return fmt::format("libtorch {}, {}, {} cores{}", LibtorchVersion(), blas,
+  return fmt::format("libtorch {}, {}, {} cores{}", LibtorchVersion(), BlasDescription(),
                      std::thread::hardware_concurrency(),
                      HasFastBf16("cpu") ? ", bf16 products" : "");
 }

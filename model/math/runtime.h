@@ -13,8 +13,9 @@ namespace puzzle {
 void PrepareTensorRuntime();
 
 /// Threads that the calling thread may use: for elementwise operators and for ParallelFor
-/// (model/math/parallel.h). Matrix products stay on one thread each, because OpenBLAS has one count
-/// for the whole process and its pool serves one caller at a time.
+/// (model/math/parallel.h). Matrix products of a BLAS stay on one thread each: OpenBLAS has one
+/// count for the whole process and its pool serves one caller at a time; MKL, which has one for
+/// each thread, does not promise the same bits for every count.
 void SetThreads(int threads);
 
 /// SetThreads while it lives; then the thread has as many as before, whatever happened. Belongs to
@@ -53,7 +54,7 @@ enum class DeviceFailure {
 /// faster.
 [[nodiscard]] c10::ScalarType ProductType(const std::string& wanted, const std::string& device);
 
-/// "libtorch 1.13.1, OpenBLAS kernel Cooperlake, 2 cores": what -v prints.
+/// "libtorch 1.13.1, OpenBLAS kernel Cooperlake, 2 cores", or "..., MKL, ...": what -v prints.
 [[nodiscard]] std::string RuntimeDescription();
 
 }  // namespace puzzle

@@ -1,7 +1,12 @@
-// What exceptions of libtorch say about their device.
+// Threads, what exceptions of libtorch say about their device, and how the runtime is described.
 #include "model/math/runtime.h"
 
+#include <ATen/Parallel.h>
+#include <dlfcn.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <thread>
 
 #include "model/pch.h"
 
@@ -38,6 +43,36 @@ TEST(RuntimeTest, OtherErrorsSayNothingAboutTheDevice) {
               static_cast<void>(at::ones({2, 3}).mm(at::ones({2, 3})));
             }),
             DeviceFailure::kNone);
+}
+
+// 1 where there is no MKL.
+int ThreadsOfMkl() {
+  auto* const get = reinterpret_cast<int (*)()>(::dlsym(RTLD_DEFAULT, "MKL_Get_Max_Threads"));
+  EXPECT_EQ(get != nullptr, at::hasMKL());
+  return get != nullptr ? get() : 1;
+}
+
+// at::set_num_threads tells MKL as well, and every thread's first use tells it again.
+TEST(RuntimeTest, MklStaysOnOneThreadWhateverLibtorchToldIt) {
+  const int before = at::get_num_threads();
+  at::set_num_threads(3);
+  {
+    const ThreadsGuard two(2);
+    EXPECT_EQ(at::get_num_threads(), 2);
+    EXPECT_EQ(ThreadsOfMkl(), 1);
+  }
+  EXPECT_EQ(at::get_num_threads(), 3);
+  EXPECT_EQ(ThreadsOfMkl(), 1);
+  std::thread([] {
+    SetThreads(2);
+    EXPECT_EQ(at::get_num_threads(), 2);
+    EXPECT_EQ(ThreadsOfMkl(), 1);
+  }).join();
+  at::set_num_threads(before);
+}
+
+TEST(RuntimeTest, TheBlasIsNamed) {
+  EXPECT_THAT(RuntimeDescription(), ::testing::HasSubstr(at::hasMKL() ? ", MKL, " : "OpenBLAS"));
 }
 
 }  // namespace

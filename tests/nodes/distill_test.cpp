@@ -1,5 +1,4 @@
 // Blockwise distillation, scores, evaluation and global distillation on a tiny model.
-#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -559,9 +558,9 @@ TEST_F(GlobalTest, BringsTheChildCloserToItsParent) {
 }
 
 TEST_F(GlobalTest, NeitherThreadsNorRecomputedBlocksChangeABit) {
-  const int threads = at::get_num_threads();
-  const auto distilled = [&](int with_threads, const std::string& recompute,
+  const auto distilled = [&](int threads, const std::string& recompute,
                              const std::string& compute) {
+    const ThreadsGuard guard(threads);
     Transformer student(Child());
     GkdParams params;
     params.steps = 3;
@@ -569,9 +568,7 @@ TEST_F(GlobalTest, NeitherThreadsNorRecomputedBlocksChangeABit) {
     params.recompute = recompute;
     params.compute = compute;
     FakeContext context;
-    at::set_num_threads(with_threads);
     (void)Distill(student, params, context);
-    at::set_num_threads(threads);
     return student.weights();
   };
   for (const char* compute : {"fp32", "bf16"}) {

@@ -350,18 +350,16 @@ TEST_F(RepairTest, AdaptersHaveTheSameGradientsWithoutValues) {
 }
 
 TEST_F(RepairTest, WhatIsTrainedDoesNotDependOnTheThreads) {
-  const int threads = at::get_num_threads();
   params_.steps = 3;
   params_.batch = 7;
   for (const char* train : {"changed", "norms", "adapters"}) {
     params_.train = train;
     std::vector<ModelWeights> results;
-    for (const int with_threads : {1, 2}) {
+    for (const int threads : {1, 2}) {
+      const ThreadsGuard guard(threads);
       ModelWeights student = Child();
       FakeContext context;
-      at::set_num_threads(with_threads);
       (void)Distill(student, context);
-      at::set_num_threads(threads);
       results.push_back(student);
     }
     ExpectSameBits(Slots(results[1]), Slots(results[0]));
@@ -371,8 +369,7 @@ TEST_F(RepairTest, WhatIsTrainedDoesNotDependOnTheThreads) {
 // Where the memory is short blocks are computed again, and what is trained lies in files.
 TEST_F(RepairTest, LittleMemoryTrainsToTheSameBitsAndIsSaid) {
   params_.steps = 12;
-  const int threads = at::get_num_threads();
-  at::set_num_threads(2);
+  const ThreadsGuard two(2);
   for (const auto& [train, compute] :
        {std::pair("all", "fp32"), std::pair("norms", "fp32"), std::pair("adapters", "fp32"),
         std::pair("all", "bf16"), std::pair("adapters", "bf16")}) {
@@ -402,7 +399,6 @@ TEST_F(RepairTest, LittleMemoryTrainsToTheSameBitsAndIsSaid) {
     EXPECT_EQ(again.best_step, end.best_step);
     ExpectSameBits(Slots(student), Slots(expected));
   }
-  at::set_num_threads(threads);
 }
 
 // The whole step, whose student goes from one place to another and whose result is the optimizer's.
