@@ -18,8 +18,40 @@ using at::Tensor;
 
 namespace {
 
-// fp32 operands only; others are widened, which is exact.
+// bf16 operands, which are widened, and that is exact, a tile at a time: a vocabulary's matrix as a
+// whole would take as much again as its gradient.
+void MultiplyWidened(const Tensor& a, const Tensor& b, const Tensor& out, Into into) {
+  constexpr int64_t kTile = 256, kDepth = 1024;
+  const int64_t m = out.size(0), n = out.size(1), k = a.size(1);
+  const auto widened = [](const Tensor& matrix, int64_t row, int64_t rows, int64_t column,
+                          int64_t columns) {
+    return matrix.narrow(0, row, rows).narrow(1, column, columns).to(at::kFloat);
+  };
+  for (int64_t row = 0; row < m; row += kTile) {
+    for (int64_t column = 0; column < n; column += kTile) {
+      const int64_t rows = std::min(kTile, m - row), columns = std::min(kTile, n - column);
+      const Tensor tile = out.narrow(0, row, rows).narrow(1, column, columns);
+      const bool is_float = out.scalar_type() == at::kFloat;
+      Tensor sum = is_float ? tile : at::empty({rows, columns}, tile.options().dtype(at::kFloat));
+      for (int64_t done = 0; done < k; done += kDepth) {
+        const int64_t depth = std::min(kDepth, k - done);
+        const Tensor left = widened(a, row, rows, done, depth),
+                     right = widened(b, done, depth, column, columns);
+        if (done > 0 || into == Into::kAdd) {
+          sum.addmm_(left, right);
+        } else {
+          at::mm_out(sum, left, right);
+        }
+      }
+      if (!is_float) tile.copy_(sum);
+    }
+  }
+}
+
+// fp32 operands only; others are widened.
 void MultiplyByLibtorch(const Tensor& a, const Tensor& b, Tensor out, Into into) {
+  const bool in_tiles = a.device().is_cpu() && a.scalar_type() == at::kBFloat16 && a.size(1) > 0;
+  if (in_tiles) return MultiplyWidened(a, b, out, into);
   const Tensor left = a.to(at::kFloat), right = b.to(at::kFloat);
   if (into == Into::kAdd) {
     out.addmm_(left, right);

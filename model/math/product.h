@@ -1,8 +1,8 @@
 // Products of large matrices without autograd: through oneDNN, which libtorch brings along, where
 // the build found its headers; else through libtorch's own operators. Beside what `at::mm` does it
 // takes bf16 operands to an fp32 result, and for the shapes of a language model it is faster than
-// the BLAS (bench/README.md). Thread-safe; each call computes on as many threads as the calling
-// thread may use, and the result does not depend on their number.
+// the BLAS (bench/README.md). Thread-safe; through oneDNN each call computes on as many threads as
+// the calling thread may use, else on one, and the result does not depend on their number.
 #pragma once
 
 #include <ATen/core/Tensor.h>

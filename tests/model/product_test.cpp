@@ -55,6 +55,21 @@ TEST(ProductTest, SumsBf16OperandsInFp32) {
   EXPECT_TENSORS_NEAR(Product(a, b), Exact(a, b), 1e-4);
 }
 
+// More rows, columns and terms than libtorch's products widen at a time.
+TEST(ProductTest, SumsLargeBf16OperandsInFp32) {
+  const Tensor a = RandomTensor({300, 1100}, 1).to(at::kBFloat16);
+  const Tensor b = RandomTensor({270, 1100}, 2).to(at::kBFloat16).t(), exact = Exact(a, b);
+  EXPECT_TENSORS_NEAR(Product(a, b), exact, 1e-3);
+  const Tensor sum = RandomTensor({300, 270}, 3), before = sum.clone();
+  Multiply(a, b, sum, Into::kAdd);
+  EXPECT_TENSORS_NEAR(sum, before + exact, 1e-3);
+  const Tensor all = at::zeros({302, 275}, at::kBFloat16);
+  Multiply(a, b, all.narrow(0, 1, 300).narrow(1, 2, 270));
+  const Tensor rounded = all.narrow(0, 1, 300).narrow(1, 2, 270).to(at::kFloat);
+  EXPECT_TRUE((rounded - exact).abs().le(exact.abs() / 256 + 1e-3).all().item<bool>());
+  EXPECT_EQ(all.ne(0).sum().item<int64_t>(), rounded.ne(0).sum().item<int64_t>());
+}
+
 TEST(ProductTest, OfNothingIsZeroOrNothing) {
   EXPECT_EQ(Product(at::empty({0, 3}), at::empty({3, 2})).numel(), 0);
   EXPECT_TRUE(Product(at::empty({2, 0}), at::empty({0, 3})).equal(at::zeros({2, 3})));
