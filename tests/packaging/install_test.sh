@@ -75,6 +75,10 @@ says "words" "$place/own/own_puzzle" run "$sources/docs/own_kind/graph.json"
 says '"words"' "$place/own/own_puzzle" show words --json
 says "Counts the words" "$place/own/own_puzzle" kinds word_count
 
+if ! grep -q '^PUZZLE_LIBTORCH:PATH=$' "$build/CMakeCache.txt"; then
+  echo "install: no .deb, which could not depend on a libtorch that is in no package"
+  exit 0
+fi
 if ! command -v dpkg-shlibdeps > /dev/null || ! command -v cpack > /dev/null; then
   echo "install: no cpack or dpkg-shlibdeps, so no .deb"
   exit 0
