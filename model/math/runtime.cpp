@@ -38,8 +38,7 @@ void PrepareTensorRuntime() {
   mallopt(M_TRIM_THRESHOLD, 512 << 20);
   mallopt(M_TOP_PAD, 64 << 20);
   at::set_num_threads(1);
-  for (const char* of_process : {"openblas_set_num_threads", "MKL_Set_Num_Threads"})
-    if (auto* set = FindFunction<void(int)>(of_process)) set(1);
+  if (auto* set = FindFunction<void(int)>("openblas_set_num_threads")) set(1);
 }
 
 DeviceFailure ClassifyDeviceFailure(const std::exception& error) {
