@@ -104,7 +104,8 @@ double PartBytes(const DistillationShape& shape, const MemoryChoice& choice) {
   // As much as is kept of a block, again, and gradients of its matrices.
   const double block =
       ((choice.recompute ? 2 : 1) * kept + kFloat * BlockParameters(shape.student)) / layers;
-  // The gradient of a table of words beside that of the head that it is, and their sum.
+  // The gradient of a table of words beside that of the head that it is, and their sum, for which
+  // libtorch 2 takes the place of one of them.
   const double end = state + (shape.student.tied_embeddings ? 3 : 1) * matrix;
   const double rounded = shape.in_bf16 && !shape.fused ? kBf16 * BlockParameters(shape.student) : 0;
   return std::max({insides + HeadBytes(shape, state, matrix), insides + block + matrix, end}) +

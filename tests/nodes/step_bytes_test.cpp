@@ -168,6 +168,8 @@ TEST(StepBytesTest, WhatAStepTakesIsForeseen) {
   }
 }
 
+// Libtorch 2 adds up the gradients of tied matrices in place, and takes a matrix less than
+// foreseen.
 TEST(StepBytesTest, AndSoIsTheLeastThatOneCanTake) {
   for (const char* train : {"all", "norms", "adapters"}) {
     for (const double lm_weight : {0.0, 1.0}) {
@@ -176,7 +178,7 @@ TEST(StepBytesTest, AndSoIsTheLeastThatOneCanTake) {
       params.train = train;
       params.lm_weight = lm_weight;
       const StepBytes bytes = BytesOf(params, {true, true, true, true});
-      EXPECT_GT(bytes.counted, 0.85 * bytes.foreseen) << train << lm_weight;
+      EXPECT_GT(bytes.counted, 0.8 * bytes.foreseen) << train << lm_weight;
       EXPECT_LT(bytes.counted, 1.05 * bytes.foreseen) << train << lm_weight;
     }
   }
