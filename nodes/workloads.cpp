@@ -197,6 +197,12 @@ Workload Of(const TokenizeParams& p, const Ports& ports) {
   return work;
 }
 
+// Asked of the system once: every step of a plan wants to know.
+int Cores() {
+  static const int cores = AvailableCores();
+  return cores;
+}
+
 // Of a parent of its own.
 ModelConfig ShapeOf(const PretrainParams& p, const Facts& tokens) {
   ModelConfig config;
@@ -223,8 +229,7 @@ Workload Of(const PretrainParams& p, const Ports& ports) {
   AddProducts(3 * trained * (BlockFlops(config, tokens->length) + HeadFlops(config)), config,
               "fp32", work);
   work.disk_bytes = WeightBytes(config);
-  static const int cores = AvailableCores();
-  work.memory_bytes = PretrainingBytes(p, config, static_cast<int64_t>(tokens->length), cores);
+  work.memory_bytes = PretrainingBytes(p, config, static_cast<int64_t>(tokens->length), Cores());
   return work;
 }
 
@@ -435,9 +440,8 @@ Workload Of(const GkdParams& p, const Ports& ports) {
                          (runs_teacher ? blocks : 0)),
               config, p.compute, work);
   work.disk_bytes = WeightBytes(config) * (p.dtype == "bf16" ? 0.5 : 1);
-  static const int cores = AvailableCores();
-  DistillationShape shape =
-      DistillationShapeOf(p, *teacher->model, config, static_cast<int64_t>(tokens->length), cores);
+  DistillationShape shape = DistillationShapeOf(p, *teacher->model, config,
+                                                static_cast<int64_t>(tokens->length), Cores());
   shape.held_out = std::min(Double(p.holdout), tokens->sequences / 4);
   shape.stored = ports.Has("precision");
   if (has_words) shape.TakeTeachersWords(p);

@@ -1,9 +1,9 @@
 #include "nodes/precision/kinds.h"
 
-#include <algorithm>
+#include <string>
+#include <vector>
 
 #include "graph/kind/unkeyed_as.h"
-#include "io/error.h"
 #include "model/shape/metrics.h"
 #include "nodes/measure/context_ports.h"
 #include "nodes/search/variant_table.h"
@@ -48,16 +48,9 @@ std::optional<std::string> CheckPrecision(const PrecisionParams& p) {
     if (resource != "file_mib") return "max: there is file_mib, but no \"" + resource + '"';
   if (p.max.empty() == p.like.empty())
     return "give one of `max` and `like`: how large the file may be";
-  try {
-    for (const auto& [metric, weight] : ReadObjective(p.objective)) {
-      const auto is_it = [name = metric](const MetricInfo& info) { return info.objective == name; };
-      if (std::none_of(AllMetrics().begin(), AllMetrics().end(), is_it))
-        return "objective: unknown metric \"" + metric + '"';
-    }
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return std::nullopt;
+  std::vector<std::string> metrics;
+  for (const MetricInfo& info : AllMetrics()) metrics.emplace_back(info.objective);
+  return CheckObjective(p.objective, metrics);
 }
 
 NodeKind PrecisionKind() {

@@ -22,24 +22,11 @@ std::string Objectives() {
   return names;
 }
 
-// Scores hold all that can be measured.
-std::optional<std::string> CheckMetric(const std::string& metric) {
-  for (const std::string& objective : ScoreObjectives()) {
-    if (objective == metric) return std::nullopt;
-  }
-  return "objective: unknown metric \"" + metric + "\"; there are " + Objectives();
-}
-
 // What is wrong with an objective and limits before the resources are known.
 std::optional<std::string> CheckQuery(const nlohmann::json& objective, const nlohmann::json& min,
                                       const nlohmann::json& max) {
-  try {
-    for (const auto& [metric, weight] : ReadObjective(objective)) {
-      if (auto complaint = CheckMetric(metric)) return complaint;
-    }
-  } catch (const Error& error) {
-    return error.what();
-  }
+  // Scores hold all that can be measured.
+  if (auto complaint = CheckObjective(objective, ScoreObjectives())) return complaint;
   if (!min.is_object()) return "min: expected {resource: limit}";
   if (!max.is_object()) return "max: expected {resource: limit}";
   return std::nullopt;

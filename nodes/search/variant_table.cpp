@@ -23,6 +23,10 @@ std::string Listed(std::vector<std::string> names) {
   return names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "));
 }
 
+std::string UnknownMetric(const std::string& metric, const std::vector<std::string>& metrics) {
+  return fmt::format("objective: unknown metric \"{}\"; there are {}", metric, Listed(metrics));
+}
+
 std::optional<size_t> FindName(const std::vector<std::string>& names, const std::string& name) {
   const auto it = std::find(names.begin(), names.end(), name);
   if (it == names.end()) return std::nullopt;
@@ -154,10 +158,7 @@ class Scorer {
     if (objective.empty()) throw Error("the objective names no metric");
     for (const auto& [metric, weight] : objective) {
       const auto index = FindName(table.metrics, metric);
-      if (!index) {
-        throw Error(fmt::format("objective: unknown metric \"{}\"; there are {}", metric,
-                                Listed(table.metrics)));
-      }
+      if (!index) throw Error(UnknownMetric(metric, table.metrics));
       terms_.push_back({*index, HigherIsBetter(metric) ? -weight : weight});
     }
   }
@@ -231,6 +232,17 @@ Objective ReadObjective(const json& value) {
         fmt::format("objective: expected a metric or {{metric: weight}}, got {}", value.dump()));
   }
   return objective;
+}
+
+std::optional<std::string> CheckObjective(const json& objective,
+                                          const std::vector<std::string>& metrics) {
+  try {
+    for (const auto& [metric, weight] : ReadObjective(objective))
+      if (!FindName(metrics, metric)) return UnknownMetric(metric, metrics);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return std::nullopt;
 }
 
 std::optional<LossLimit> ReadLossLimit(const json& value) {

@@ -55,6 +55,10 @@ using Objective = std::map<std::string, double>;
 /// "kl" or {"kl": 1, "lm_loss": 0.2}. Throws Error for anything else, and for accuracies with
 /// negative weights.
 [[nodiscard]] Objective ReadObjective(const nlohmann::json& value);
+/// What is wrong with an objective as users write it, where `metrics` are all that is measured;
+/// nullopt: nothing.
+[[nodiscard]] std::optional<std::string> CheckObjective(const nlohmann::json& objective,
+                                                        const std::vector<std::string>& metrics);
 
 /// Limits as users write them: {"memory_mib": 80000, "runtime_ms": "85%"}, percentages being of the
 /// parent's total. Besides the table's resources there are `throughput` (tokens per second),

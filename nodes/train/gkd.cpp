@@ -354,14 +354,14 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
     const at::NoGradGuard no_grad;
     return is_rounded && types.empty() ? parts.NowForFused() : stored.Seen(parts.Now());
   };
-  const auto kl = [&] {
-    const Transformer model = now();
+  const auto kl_of = [&](const Transformer& model) {
     return held_out.Kl(model, products, rounded.Blocks(model));
   };
   const auto room = [&](int64_t elements) {
     return RoomFor({elements}, at::kFloat, RoomOfWalk(context));
   };
-  BestState best(optimizer, kl, device.is_cpu() ? MakeFlat(room) : MakeFlat());
+  BestState best(
+      optimizer, [&] { return kl_of(now()); }, device.is_cpu() ? MakeFlat(room) : MakeFlat());
   BrokenTerm broken;
   const TrainingLoop loop{.what = "global distillation",
                           .steps = params.steps,
@@ -405,8 +405,7 @@ GlobalDistillation DistillGlobally(const std::vector<TeacherOnDevice>& teachers,
   result.best_step = held_out.empty() ? params.steps : best.best_step();
   if (params.dtype == "bf16") {
     RoundToBf16(student.weights());
-    const Transformer model = stored.Seen(student);
-    if (!held_out.empty()) result.held_out = held_out.Kl(model, products, rounded.Blocks(model));
+    if (!held_out.empty()) result.held_out = kl_of(stored.Seen(student));
   }
   return result;
 }
