@@ -120,10 +120,11 @@ ModelWeights Digested(ModelWeights model, const std::string& checkpoint,
 bool Refer(const std::string& name, const Tensor& tensor, References& references) {
   const auto source = std::dynamic_pointer_cast<const DigestedTensor>(SourceOf(tensor));
   if (source == nullptr) return false;
-  references.arrays[name] = {{DType::kF32, tensor.sizes().vec()},
-                             source->digest(),
-                             source->place()->checkpoint,
-                             source->place()->name};
+  ArrayReference& reference = references.arrays[name];
+  reference.info = ArrayInfo{DType::kF32, tensor.sizes().vec()};
+  reference.digest = source->digest();
+  reference.checkpoint = source->place()->checkpoint;
+  reference.name = source->place()->name;
   references.files.insert(source->stamps().begin(), source->stamps().end());
   return true;
 }
