@@ -41,11 +41,20 @@ void QuietGate::Enter(Pass pass) {
     }
     machine_ == nullptr ? changed_.wait(lock) : (void)changed_.wait_for(lock, kBetweenLooks);
   }
+  if (pass == Pass::kQuiet) --quiet_waiting_;
+  Admit(pass);
+}
+
+bool QuietGate::TryEnter(Pass pass) {
+  const std::scoped_lock lock(mutex_);
+  if (Ask(pass) != Verdict::kEnters) return false;
+  Admit(pass);
+  return true;
+}
+
+void QuietGate::Admit(Pass pass) {
   told_ = false;
-  if (pass == Pass::kQuiet) {
-    --quiet_waiting_;
-    quiet_inside_ = true;
-  }
+  if (pass == Pass::kQuiet) quiet_inside_ = true;
   ++inside_;
 }
 
@@ -302,7 +311,7 @@ void LocalLanes::Admit(const std::vector<Worker*>& team, const LaneWork& work) {
   if (team.size() > 1) threads = std::make_shared<LaneTeam>(team.size());
   for (Worker* member : team) {
     member->Begin(work, team, threads);
-    busy_[member] = work.threads;
+    busy_[member] = {.threads = work.threads};
   }
   for (Pool* pool : PoolsOf(team)) {
     ++pool->running;
@@ -314,16 +323,19 @@ void LocalLanes::Admit(const std::vector<Worker*>& team, const LaneWork& work) {
   if (team.size() > 1) changed_.notify_all();
 }
 
-/// Lanes whose work declared few threads leave the rest to the others.
+/// Lanes whose work declared few threads leave the rest to the others, those at the gate all.
 void LocalLanes::Share() {
-  if (busy_.empty()) return;
-  const int even = std::max(1, options_.cores / static_cast<int>(busy_.size()));
+  const auto computing = std::count_if(busy_.begin(), busy_.end(),
+                                       [](const auto& busy) { return !busy.second.at_gate; });
+  if (computing == 0) return;
+  const int even = std::max(1, options_.cores / static_cast<int>(computing));
   int left = options_.cores, undeclared = 0;
-  for (const auto& [lane, threads] : busy_) {
-    if (threads == 0) {
+  for (const auto& [lane, busy] : busy_) {
+    if (busy.at_gate) continue;
+    if (busy.threads == 0) {
       ++undeclared;
     } else {
-      left -= std::min(threads, even);
+      left -= std::min(busy.threads, even);
     }
   }
   even_share_.store(even, std::memory_order_relaxed);
@@ -364,7 +376,13 @@ LocalLanes::Next LocalLanes::Await(Worker& lane, LaneWork& work) {
 
 void LocalLanes::Lead(Worker& lane, const LaneWork& work) {
   {
-    const QuietGuard guard(gate_, work.quiet ? QuietGate::Pass::kQuiet : QuietGate::Pass::kLane);
+    const QuietGuard guard(gate_, work.quiet ? QuietGate::Pass::kQuiet : QuietGate::Pass::kLane,
+                           [&](bool waits) {
+                             const std::scoped_lock lock(mutex_);
+                             for (const Worker* member : lane.members())
+                               busy_.at(member).at_gate = waits;
+                             Share();
+                           });
     lane.Adapt();
     work.run(lane);
   }

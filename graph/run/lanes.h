@@ -57,6 +57,8 @@ class QuietGate {
     kQuiet,  // waits until nobody is inside
   };
   void Enter(Pass pass);
+  /// Enters if that takes no waiting. Returns whether it did.
+  [[nodiscard]] bool TryEnter(Pass pass);
   /// Lets the caller leave twice: what follows from its step (saving) belongs to it. Never waits.
   /// REQUIRES: the caller is inside.
   void Stay();
@@ -71,7 +73,9 @@ class QuietGate {
 
  private:
   enum class Verdict { kEnters, kWaitsForUs, kWaitsForOthers };
+  // REQUIRES: mutex_ held.
   [[nodiscard]] Verdict Ask(Pass pass);
+  void Admit(Pass pass);
 
   MachineGate* machine_ = nullptr;
   Tell tell_;
@@ -88,8 +92,14 @@ class QuietGate {
 /// Enters a gate for as long as it lives.
 class QuietGuard {
  public:
-  QuietGuard(QuietGate& gate, QuietGate::Pass pass) : gate_(gate), pass_(pass) {
+  /// Where it has to wait it says so before and after.
+  QuietGuard(QuietGate& gate, QuietGate::Pass pass,
+             const std::function<void(bool waits)>& tell = nullptr)
+      : gate_(gate), pass_(pass) {
+    if (gate_.TryEnter(pass_)) return;
+    if (tell) tell(true);
     gate_.Enter(pass_);
+    if (tell) tell(false);
   }
   ~QuietGuard() { gate_.Leave(pass_); }
   QuietGuard(const QuietGuard&) = delete;
@@ -155,6 +165,10 @@ class LocalLanes final : public Lanes {
     int running = 0;
     bool alone = false;
   };
+  struct Busy {
+    int threads = 0;       // that its work declared
+    bool at_gate = false;  // waits to begin: others have its cores
+  };
   enum class Next { kLead, kServe, kEnd };
 
   void Serve(Worker& lane);
@@ -184,7 +198,7 @@ class LocalLanes final : public Lanes {
   ReadyQueue queue_;
   std::map<std::string, Pool> pools_;
   std::vector<std::unique_ptr<Worker>> workers_;  // one for each device of the options
-  std::map<const Worker*, int> busy_;             // lane -> the threads that its work declared
+  std::map<const Worker*, Busy> busy_;            // lanes that have work
   bool closing_ = false;
   std::atomic<int> share_{1};       // of a busy lane whose work declared nothing
   std::atomic<int> even_share_{1};  // of a busy lane if all were equal

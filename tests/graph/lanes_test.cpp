@@ -88,6 +88,23 @@ TEST(LanesTest, BusyLanesShareTheCores) {
   }));
 }
 
+TEST(LanesTest, WorkThatWaitsToMeasureLeavesItsCoresToWhatItWaitsFor) {
+  std::promise<void> first_runs, quiet_posted;
+  LocalLanes lanes(Options(2, 8));
+  lanes.Post(Work(0, 0, [&](Lane& lane) {
+    first_runs.set_value();
+    quiet_posted.get_future().wait();
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));  // the other lane has taken it
+    lane.Adapt();
+    EXPECT_EQ(lane.threads(), 8);
+  }));
+  first_runs.get_future().wait();
+  LaneWork quiet = Work(1, 0, [](Lane& lane) { EXPECT_EQ(lane.threads(), 8); });
+  quiet.quiet = true;
+  lanes.Post(std::move(quiet));
+  quiet_posted.set_value();
+}
+
 TEST(LanesTest, AFixedNumberOfThreadsStays) {
   std::atomic<int> threads{0};
   {
