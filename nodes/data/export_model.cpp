@@ -136,30 +136,17 @@ uint64_t ExportGguf(const Checkpoint& checkpoint, const std::string& path, const
   return SaveGguf(path, checkpoint.model, {&type, name, checkpoint.tokenizer_files, types});
 }
 
-namespace {
-
-// The types that the parts of `model` were given; none where nobody chose them.
-StoredTypes TypesAt(const Inputs& inputs, const ExportParams& params, const ModelConfig& model) {
-  if (!inputs.Has("precision")) return {};
-  if (params.format != "gguf")
-    throw Error("format \"" + params.format +
-                "\" has one type for all matrices; a precision needs \"gguf\"");
-  if (params.dtype != kSameType)
-    throw Error("dtype \"" + params.dtype + "\" and a precision: give one of them");
-  return inputs.Get<Precision>("precision")->TypesFor(model);
-}
-
-}  // namespace
-
 ExportManifest RunExport(const ExportParams& params, const Inputs& inputs, RunContext& context) {
   const auto checkpoint = inputs.Get<Checkpoint>("model");
-  const StoredTypes types = TypesAt(inputs, params, checkpoint->model.config);
   if (params.format != "gguf") {
     CheckDestination(params.format, params.folder);
     Checkpoint written = *checkpoint;  // shares the tensors
     if (params.format == kDenseFormat) written.model = MakeDense(written.model);
     return {params.folder, ExportFolder(written, params.folder, params.dtype, params.format)};
   }
+  StoredTypes types;  // none where nobody chose them
+  if (inputs.Has("precision"))
+    types = inputs.Get<Precision>("precision")->TypesFor(checkpoint->model.config);
   FolderForFile folder(params.folder);
   const std::string path = (fs::path(params.folder) / kGgufName).string();
   CheckDestination(params.format, path);

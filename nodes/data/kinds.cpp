@@ -84,6 +84,15 @@ NodeKind ExportKind() {
       .Param("dtype", &ExportParams::dtype, {OneOf(ExportDTypes()), UnkeyedAs("same")},
              "of the matrices; \"same\": as in the checkpoint that the model began as")
       .Check([](const ExportParams& params) { return CheckExport(params.format, params.dtype); })
+      .CheckPorts(
+          [](const ExportParams& params, const ConnectedPorts& has) -> std::optional<std::string> {
+            if (!has("precision")) return std::nullopt;
+            if (params.format != "gguf")
+              return "format \"" + params.format +
+                     "\" has one type for all matrices; a precision needs \"gguf\"";
+            if (params.dtype == "same") return std::nullopt;
+            return "dtype \"" + params.dtype + "\" and a precision: give one of them";
+          })
       .Out("export");
 }
 

@@ -243,17 +243,16 @@ class PrecisionFileTest : public PrecisionTest {
     for (const PrecisionScore& score : AllScores(model_)) inputs.Add("scores", score.part, score);
     return inputs;
   }
-  ExportManifest Export(const std::string& format, const std::string& dtype,
-                        const std::string& digest = "child") {
+  ExportManifest Export(const std::string& digest) {
     FakeInputs inputs;
     inputs.Add("model", digest, model_).Add("precision", "x", precision_);
-    return RunExport({folder_ / "out", format, dtype}, inputs, context_);
+    return RunExport({folder_ / "out", "gguf", "same"}, inputs, context_);
   }
   Precision precision_;
 };
 
 TEST_F(PrecisionFileTest, ExportWritesWhatQuantizeGivesForMeasuring) {
-  const ExportManifest manifest = Export("gguf", "same");
+  const ExportManifest manifest = Export("child");
   EXPECT_EQ(static_cast<double>(manifest.files.at("model.gguf")), precision_.file_mib * 1048576);
   ModelWeights loaded = LoadCheckpoint(folder_ / "out/model.gguf");
   FakeInputs inputs;
@@ -311,14 +310,6 @@ TEST_F(PrecisionFileTest, SomePartsMayDifferFromTheType) {
   EXPECT_TRUE(made.model.embedding.equal(untied_.model.embedding.to(at::kHalf).to(at::kFloat)));
 }
 
-TEST_F(PrecisionFileTest, FormatsWithoutSuchTypesRefuse) {
-  for (const char* format : {"hf", "dense"})
-    EXPECT_THAT(ErrorOf([&] { (void)Export(format, "same"); }),
-                HasSubstr("has one type for all matrices; a precision needs \"gguf\""));
-  EXPECT_THAT(ErrorOf([&] { (void)Export("gguf", "q8_0"); }), HasSubstr("give one of them"));
-  EXPECT_FALSE(std::filesystem::exists(folder_ / "out"));
-}
-
 TEST_F(PrecisionFileTest, TypesServeWhatTrainingMakesOfTheModelAndNoOther) {
   const auto quantize = [&](const ModelConfig& config) {
     Checkpoint other;
@@ -331,7 +322,7 @@ TEST_F(PrecisionFileTest, TypesServeWhatTrainingMakesOfTheModelAndNoOther) {
     return ErrorOf([&] { (void)quantize(config); });
   };
   EXPECT_EQ(quantize(model_.model.config), precision_.file_mib);
-  EXPECT_EQ(static_cast<double>(Export("gguf", "same", "trained").files.at("model.gguf")),
+  EXPECT_EQ(static_cast<double>(Export("trained").files.at("model.gguf")),
             precision_.file_mib * 1048576);
   ModelConfig config = model_.model.config;
   config.blocks[0].ffn.size = 32;
