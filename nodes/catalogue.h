@@ -13,7 +13,7 @@ namespace puzzle {
 /// The tables: enough to check, plan and draw graphs; without libtorch.
 [[nodiscard]] std::vector<NodeKind> PuzzleKinds();
 /// The functions behind them, by kind; needs libtorch. Its errors lose their stack traces on the
-/// way.
+/// way, but for those about memory, which keep their type.
 [[nodiscard]] std::map<std::string, Body> PuzzleBodies();
 
 }  // namespace puzzle

@@ -19,6 +19,8 @@ Body Plainly(Body body) {
                                          RunContext& context, ArchiveWriter& out) {
     try {
       return run(params, inputs, context, out);
+    } catch (const c10::OutOfMemoryError&) {
+      throw;  // its type says what ClassifyDeviceFailure asks for, its words differ by version
     } catch (const c10::Error& error) {
       throw Error(error.what_without_backtrace());
     }
