@@ -13,8 +13,8 @@
 #include "io/file.h"
 #include "io/process.h"
 #include "io/utf8.h"
-#include "model/files/checkpoint.h"
 #include "nodes/data/artifacts.h"
+#include "nodes/data/export_model.h"
 #include "nodes/measure/artifacts.h"
 #include "nodes/search/artifacts.h"
 
@@ -119,8 +119,7 @@ std::map<std::string, std::string> LayOutInputs(const CommandParams& params, con
   };
   for (const char* port : {"model", "parent"}) {
     add(port, port, [&](const std::string& path) {
-      const auto checkpoint = inputs.Get<Checkpoint>(port);
-      SaveCheckpoint(path, checkpoint->model, checkpoint->tokenizer_files);
+      (void)ExportFolder(*inputs.Get<Checkpoint>(port), path, "same");
     });
   }
   add("tokens", "tokens.npy",

@@ -9,6 +9,7 @@
 #include "io/error.h"
 #include "io/file.h"
 #include "io/hdf5_archive.h"
+#include "io/tokenizer.h"
 #include "model/files/checkpoint.h"
 #include "nodes/data/artifacts.h"
 #include "nodes/data/kinds.h"
@@ -148,7 +149,8 @@ TEST_F(CommandTest, InputsAreFilesAndFoldersThatOtherProgramsRead) {
   TokenSet tokens;
   tokens.ids = {1, 2, 3, 4, 5, 70000};
   tokens.length = 3;
-  inputs_.Add("model", "m", Checkpoint{TinyModel(), {{"tokenizer.json", "{}"}}, {}, {}})
+  const std::string generation = R"({"eos_token_id": 7})";
+  inputs_.Add("model", "m", Checkpoint{TinyModel(), MakeByteTokenizer()->files(), generation, {}})
       .Add("tokens", "t", tokens)
       .Add("text", "x", TextArtifact{"some text"});
   CommandParams params;
@@ -173,7 +175,10 @@ TEST_F(CommandTest, InputsAreFilesAndFoldersThatOtherProgramsRead) {
   EXPECT_THAT(npy, HasSubstr("{'descr': '<i4', 'fortran_order': False, 'shape': (2, 3), }"));
   EXPECT_EQ(npy.substr(128 + 20), std::string("\x70\x11\x01\x00", 4));
   EXPECT_EQ(LoadCheckpoint(folder_ / "model").config.blocks, TinyConfig().blocks);
-  EXPECT_EQ(Content(result, "model/tokenizer.json"), "{}");
+  // The folder is what `export` would write.
+  EXPECT_EQ(Content(result, "model/generation_config.json"), generation);
+  EXPECT_THAT(Content(result, "model/tokenizer.json"), HasSubstr("\"BPE\""));
+  EXPECT_THAT(result.files(), testing::Contains("model/byte_tokenizer.json"));
 
   inputs_ = FakeInputs();
   inputs_.Add("result", "r", result);
