@@ -194,8 +194,9 @@ void SaveRunLog(const std::string& store, RunLog& log) {
                                                        static_cast<std::time_t>(log.wall_s)));
   const std::string temporary = NewTemporaryPath(store);
   std::string path;
+  std::error_code failure;
   try {
-    MakeStoreFolder(store);
+    fs::create_directories(store, failure);  // the store itself may be a link
     MakeStoreFolder(store + "/tmp");
     MakeStoreFolder(Folder(store));
     OutputFile file(CreateNewFile(temporary), temporary);
@@ -215,7 +216,6 @@ void SaveRunLog(const std::string& store, RunLog& log) {
     ::unlink(temporary.c_str());
     throw WithContext("cannot write the log of this run", error);
   }
-  std::error_code failure;
   const std::vector<fs::path> files = LogFiles(store);
   for (size_t i = 0; i + kMaxRunLogs < files.size(); ++i) fs::remove(files[i], failure);
 }

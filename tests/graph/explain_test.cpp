@@ -186,6 +186,15 @@ TEST_F(ExplainTest, RunsAreFoundByNumberOrBeginningAndDamagedOnesAreLeftOut) {
   EXPECT_THAT(RunListText(ListRuns(store)), HasSubstr("4 ok\n     puzzle run g.json\n"));
 }
 
+TEST_F(ExplainTest, AStoreThatIsALinkToAFolderKeepsLogsToo) {
+  Load(kExplainChain);
+  (void)Logged();
+  std::filesystem::create_directory_symlink(folder() + "/store", folder() + "/link");
+  RunLog log;
+  SaveRunLog(folder() + "/link", log);
+  EXPECT_EQ(ListRuns(folder() + "/store").size(), 2u);
+}
+
 TEST_F(ExplainTest, AResultIsShownWithItsOriginAndItsCommand) {
   Load(kExplainChain);
   options_.command = "puzzle run g.json";
