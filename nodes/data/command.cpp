@@ -139,31 +139,6 @@ std::map<std::string, std::string> LayOutInputs(const CommandParams& params, con
   return places;
 }
 
-const std::set<std::string, std::less<>> kPlaces = {"model",  "parent",     "tokens", "text",
-                                                    "choice", "evaluation", "result", "script",
-                                                    "out",    "device"};
-
-// An argument with the paths in place of what stands in braces; other braces mean themselves.
-std::string Filled(const std::string& argument, const std::map<std::string, std::string>& places) {
-  std::string filled;
-  for (size_t i = 0; i < argument.size(); ++i) {
-    const size_t end = argument[i] == '{' ? argument.find('}', i) : std::string::npos;
-    const std::string name = end == std::string::npos ? "" : argument.substr(i + 1, end - i - 1);
-    if (!kPlaces.contains(name)) {
-      filled += argument[i];
-      continue;
-    }
-    const auto place = places.find(name);
-    if (place == places.end())
-      throw Error(fmt::format("the argument \"{}\" asks for {{{}}}, but {}", argument, name,
-                              name == "script" ? "there is no parameter \"script\""
-                                               : "nothing is connected to that input"));
-    filled += place->second;
-    i = end;
-  }
-  return filled;
-}
-
 // The n-th of the cards that this process may use, as the program will count them.
 std::string VisibleCard(int index) {
   const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
@@ -177,12 +152,14 @@ std::string VisibleCard(int index) {
 ProcessSpec SpecOf(const CommandParams& params, const std::map<std::string, std::string>& places,
                    const Device& device, const ScratchFolder& scratch) {
   ProcessSpec spec;
-  for (const std::string& argument : params.arguments)
-    spec.arguments.push_back(Filled(argument, places));
+  const auto filled = [&](const std::string& text) {
+    return FillCommandText(text, [&](const std::string& name) { return places.at(name); });
+  };
+  for (const std::string& argument : params.arguments) spec.arguments.push_back(filled(argument));
   spec.folder = scratch.path();
   if (device.type == "cuda") spec.environment["CUDA_VISIBLE_DEVICES"] = VisibleCard(device.index);
   for (const auto& [name, value] : params.environment.items())
-    spec.environment[name] = Filled(value.get<std::string>(), places);
+    spec.environment[name] = filled(value.get<std::string>());
   if (params.figures == kStdout) spec.keep_out = kLargestFigures;
   return spec;
 }

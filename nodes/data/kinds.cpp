@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <set>
 
 #include "graph/kind/unkeyed_as.h"
 #include "model/files/checkpoint_digest.h"
@@ -107,6 +108,26 @@ std::optional<std::string> CheckCommand(const CommandParams& params) {
   return std::nullopt;
 }
 
+// What arguments and variables ask for and will not get.
+std::optional<std::string> CheckPlaces(const CommandParams& params, const ConnectedPorts& has) {
+  std::vector<std::string> texts = params.arguments;
+  for (const auto& [name, value] : params.environment.items())
+    if (value.is_string()) texts.push_back(value.get<std::string>());
+  std::optional<std::string> complaint;
+  for (const std::string& text : texts) {
+    (void)FillCommandText(text, [&](const std::string& name) -> std::string {
+      const bool is_there = name == "out" || name == "device" ||
+                            (name == "script" ? !params.script.empty() : has(name));
+      if (!is_there && !complaint)
+        complaint = fmt::format("\"{}\" asks for {{{}}}, but {}", text, name,
+                                name == "script" ? "there is no parameter \"script\""
+                                                 : "nothing is connected to that input");
+      return {};
+    });
+  }
+  return complaint;
+}
+
 NodeKind CommandKind(const char* name, const char* doc, Needs needs) {
   return Kind<CommandParams>(name, 1, doc)
       .InOptional("model", "checkpoint", "{model} in arguments: a Hugging Face folder")
@@ -136,6 +157,7 @@ NodeKind CommandKind(const char* name, const char* doc, Needs needs) {
       .Param("memory_mib", &CommandParams::memory_mib, {Between(0, 1 << 30), Unkeyed()},
              "it needs on its device; 0: little")
       .Check(CheckCommand)
+      .CheckPorts(CheckPlaces)
       .Out("command")
       .On(needs)
       .Takes([](const CommandParams& p, const InputFacts&) {
@@ -159,6 +181,24 @@ std::optional<std::string> CheckExport(const std::string& format, const std::str
   return fmt::format(
       "dtype \"{}\": a Hugging Face folder holds f32, f16 or bf16; format \"gguf\" has the others",
       dtype);
+}
+
+std::string FillCommandText(const std::string& text,
+                            const std::function<std::string(const std::string& name)>& place) {
+  static const std::set<std::string> kNames = {"model",      "parent", "tokens", "text", "choice",
+                                               "evaluation", "result", "script", "out",  "device"};
+  std::string filled;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const size_t end = text[i] == '{' ? text.find('}', i) : std::string::npos;
+    const std::string name = end == std::string::npos ? "" : text.substr(i + 1, end - i - 1);
+    if (!kNames.contains(name)) {
+      filled += text[i];
+      continue;
+    }
+    filled += place(name);
+    i = end;
+  }
+  return filled;
 }
 
 std::vector<NodeKind> DataKinds() {

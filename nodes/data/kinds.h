@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -57,6 +58,11 @@ struct CommandParams {
 /// The complaint when the format does not hold that type.
 [[nodiscard]] std::optional<std::string> CheckExport(const std::string& format,
                                                      const std::string& dtype);
+
+/// A text of a command with place(name) in the place of each "{name}" that it can ask for: a port,
+/// script, out or device. Other braces mean themselves.
+[[nodiscard]] std::string FillCommandText(
+    const std::string& text, const std::function<std::string(const std::string& name)>& place);
 
 /// The tables of this room's kinds.
 [[nodiscard]] std::vector<NodeKind> DataKinds();

@@ -180,7 +180,6 @@ Block Wanted(const BldParams& params, const ModelConfig& parent, const Block* st
     throw Error(fmt::format("layer {} is to be trained, but the start is {} of layer {}",
                             params.layer, start->variant, start->layer));
   if (params.variant == kVariantOfStart) {
-    if (start == nullptr) throw Error("the variant is that of the start: connect the port `start`");
     block.variant = start->variant;
     block.spec = start->spec;
   } else {

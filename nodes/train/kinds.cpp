@@ -96,6 +96,10 @@ NodeKind BldKind() {
       .Check([](const BldParams& p) {
         return p.variant == kVariantOfStart ? std::nullopt : CheckVariantName(p.variant);
       })
+      .CheckPorts([](const BldParams& p, const ConnectedPorts& has) -> std::optional<std::string> {
+        if (p.variant != kVariantOfStart || has("start")) return std::nullopt;
+        return "variant \"start\" is that of the port `start`: connect it";
+      })
       .Out("block")
       .On(Needs::kDevice)
       .Takes([](const BldParams&, const InputFacts& in) {

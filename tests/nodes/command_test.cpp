@@ -221,11 +221,6 @@ TEST_F(CommandTest, WhatWasDeclaredAndIsNotThereIsAFailure) {
   params.arguments.emplace_back("{out}");
   params.outputs = {"link"};
   EXPECT_THAT(Failure(params), HasSubstr("is no plain file"));
-  params = Shell("true");
-  params.arguments.emplace_back("{model}");
-  EXPECT_THAT(Failure(params), HasSubstr("asks for {model}, but nothing is connected"));
-  params.arguments.back() = "{script}";
-  EXPECT_THAT(Failure(params), HasSubstr("there is no parameter \"script\""));
 }
 
 TEST_F(CommandTest, GarbageIsNoFiguresAndDoesNotReachTheTerminal) {

@@ -153,21 +153,19 @@ TEST(JoinTest, AssembleTakesAWholeBlockAsOnePick) {
 
 TEST(JoinTest, BldRefusesAStartThatIsSomethingElse) {
   FakeContext context;
-  const auto failure = [&](int64_t layer, const char* variant, bool with_start) {
+  const auto failure = [&](int64_t layer, const char* variant) {
     FakeInputs inputs;
     inputs.Add("parent", "parent", JoinParent());
-    if (with_start) inputs.Add("start", "start", Made("attn:kv1+ffn:24"));
+    inputs.Add("start", "start", Made("attn:kv1+ffn:24"));
     BldParams params;
     params.layer = layer;
     params.variant = variant;
     return JoinFailure([&] { (void)RunBld(params, inputs, context); });
   };
-  EXPECT_EQ(failure(1, "start", true),
+  EXPECT_EQ(failure(1, "start"),
             "layer 1 is to be trained, but the start is attn:kv1+ffn:24 of layer 0");
-  EXPECT_EQ(failure(0, "attn:kv1+ffn:16", true),
+  EXPECT_EQ(failure(0, "attn:kv1+ffn:16"),
             "layer 0: attn:kv1+ffn:16 is to be trained, but the start is attn:kv1+ffn:24");
-  EXPECT_EQ(failure(0, "start", false),
-            "the variant is that of the start: connect the port `start`");
 }
 
 TEST(JoinTest, WhatNeedsNoTrainingGetsNone) {
