@@ -66,7 +66,6 @@ std::optional<double> ParseSpan(const std::string& text) {
 
 std::string DurationText(double seconds) {
   seconds = std::max(seconds, 0.0);
-  if (seconds < 0.95) return fmt::format("{:.1f}s", seconds);
   if (seconds < 9.95) return fmt::format("{:.1f}s", seconds);
   const auto whole = static_cast<int64_t>(seconds + 0.5);
   if (whole < 60) return fmt::format("{}s", whole);

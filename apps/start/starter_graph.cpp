@@ -64,7 +64,7 @@ constexpr std::string_view kGraph = R"(// @SUMMARY@, made smaller.
 
     // The parent's hidden states: what variants learn from, and what scores begin with.
     "states": { "kind": "activations", "in": { "parent": "parent", "tokens": "calibration_text" },
-      "params": { "compute": "@COMPUTE@"@MAX_MIB@ } },
+      "params": { "compute": "@COMPUTE@" } },
     "scoring_states": { "kind": "activations", "in": { "parent": "parent", "tokens": "scoring_text" },
       "params": { "dtype": "fp32" } },
     "importance": { "kind": "importance", "in": { "parent": "parent", "activations": "states" } },
@@ -216,7 +216,6 @@ std::string StarterText(const StarterGraph& g) {
        {"POSITIONS", std::to_string(g.tested * (g.length - 1))},
        {"PROMPT", Quoted(g.prompt)},
        {"COMPUTE", g.compute},
-       {"MAX_MIB", g.max_mib > 0 ? fmt::format(", \"max_mib\": {}", g.max_mib) : ""},
        {"EXCLUDE", Exclusions(g.repeated)},
        {"LR", fmt::format("{}", g.lr)},
        {"FOLDER", FolderOfBudget(g.folder)}});

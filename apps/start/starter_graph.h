@@ -33,7 +33,6 @@ struct StarterGraph {
   int64_t epochs = 2;
   int64_t steps = 40;
   int64_t batch = 4;  // sequences of a step of distillation
-  int64_t max_mib = 0;
   std::string compute = "fp32";
   double lr = 5e-4;
   std::string prompt;

@@ -12,11 +12,10 @@
 
 namespace puzzle {
 
-/// "needle":    numbers that belong to places, hidden in a text about nothing; which belongs to
-/// one? "variables": chains of assignments, VAR B = VAR A, hidden likewise; which number has the
-/// last of
-///              a chain?
-/// "words":     a long list of words, of which one is told far more often than the others; which?
+/// The forms of questions:
+///   "needle"     numbers that belong to places, hidden in a text about nothing: which is whose?
+///   "variables"  chains of assignments, VAR B = VAR A, hidden likewise: which number has the last?
+///   "words"      a long list of words, of which one is told far more often than the others: which?
 /// All are questions of four choices that occur in the text, so that chance answers a quarter.
 [[nodiscard]] const std::vector<std::string>& LongContextForms();
 

@@ -26,8 +26,8 @@ class TaskReader {
   [[noreturn]] void Fail(const std::string& key, const std::string& what) const {
     const std::string pointer = key.empty() ? at_ : at_ + "/" + key;
     const TextPosition place = text_.Find(pointer);
-    throw Error(fmt::format("{}:{}:{}: {}{}{}", text_.source(), place.line, place.column,
-                            pointer.empty() ? "" : pointer + ": ", what, ""));
+    throw Error(fmt::format("{}:{}:{}: {}{}", text_.source(), place.line, place.column,
+                            pointer.empty() ? "" : pointer + ": ", what));
   }
 
   // What is not among `known` is refused.
