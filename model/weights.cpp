@@ -3,7 +3,6 @@
 #include <cmath>
 #include <iterator>
 
-#include "io/error.h"
 #include "model/block/attention.h"
 #include "model/block/ffn.h"
 #include "model/pch.h"

@@ -14,7 +14,6 @@
 #include "graph/store/collect.h"
 #include "graph/store/inventory.h"
 #include "graph/store/store.h"
-#include "io/error.h"
 #include "io/hdf5_archive.h"
 #include "io/quantity.h"
 

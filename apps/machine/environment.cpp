@@ -6,7 +6,6 @@
 #include <array>
 #include <cstdlib>
 #include <fstream>
-#include <memory>
 #include <set>
 #include <thread>
 

@@ -10,7 +10,6 @@
 #include "apps/frame/output.h"
 #include "apps/report/report_page.h"
 #include "graph/language/spec.h"
-#include "io/error.h"
 #include "io/file.h"
 #include "io/quantity.h"
 

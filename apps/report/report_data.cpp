@@ -11,7 +11,6 @@
 #include <tuple>
 
 #include "graph/run/curves.h"
-#include "io/error.h"
 #include "io/file.h"
 
 namespace puzzle {

@@ -13,7 +13,6 @@
 #include "graph/plan/key.h"
 #include "graph/plan/resolve.h"
 #include "graph/plan/shared_params.h"
-#include "io/error.h"
 
 namespace puzzle {
 namespace {

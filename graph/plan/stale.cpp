@@ -1,6 +1,5 @@
 #include "graph/plan/stale.h"
 
-#include <fmt/format.h>
 #include <sys/stat.h>
 
 #include <algorithm>

@@ -15,7 +15,6 @@
 
 #include "graph/store/leftovers.h"
 #include "io/clock.h"
-#include "io/error.h"
 #include "io/file.h"
 
 // Files of <store>/leases:

@@ -1,7 +1,5 @@
 #include "model/decode/decoder_weights.h"
 
-#include <algorithm>
-
 #include "model/decode/packer.h"
 #include "model/math/ops.h"
 #include "model/pch.h"

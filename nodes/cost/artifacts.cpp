@@ -1,11 +1,7 @@
 #include "nodes/cost/artifacts.h"
 
-#include <fmt/format.h>
-
 #include <nlohmann/json.hpp>
-#include <set>
 
-#include "io/error.h"
 #include "model/files/hf_config.h"
 #include "model/pch.h"
 #include "nodes/tensor_archive.h"

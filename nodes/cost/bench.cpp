@@ -1,7 +1,6 @@
 #include "nodes/cost/bench.h"
 
 #include <ATen/Parallel.h>
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "graph/run/machine.h"

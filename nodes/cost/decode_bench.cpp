@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <memory>
 #include <set>
-#include <span>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>

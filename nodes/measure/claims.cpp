@@ -1,6 +1,5 @@
 #include "nodes/measure/claims.h"
 
-#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 

@@ -1,6 +1,5 @@
 #include "nodes/precision/quantize.h"
 
-#include "io/error.h"
 #include "model/files/gguf_checkpoint.h"
 #include "model/pch.h"
 #include "nodes/precision/artifacts.h"

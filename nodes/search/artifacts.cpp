@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "io/error.h"
 #include "model/pch.h"
 #include "nodes/tensor_archive.h"
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "nodes/solver/label_half.h"
 #include "nodes/solver/label_index.h"

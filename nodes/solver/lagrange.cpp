@@ -1,7 +1,6 @@
 #include "nodes/solver/lagrange.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 

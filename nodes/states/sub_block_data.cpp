@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include <fmt/format.h>
-
 #include "io/error.h"
 #include "model/math/parallel.h"
 #include "model/pch.h"

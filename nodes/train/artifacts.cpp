@@ -1,9 +1,6 @@
 #include "nodes/train/artifacts.h"
 
-#include <fmt/format.h>
-
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "io/error.h"
 #include "model/pch.h"

@@ -1,8 +1,5 @@
 #include "nodes/train/pretrain.h"
 
-#include <fmt/format.h>
-
-#include "io/error.h"
 #include "io/tokenizer.h"
 #include "model/math/losses.h"
 #include "model/math/optim.h"

@@ -1,7 +1,6 @@
 #include "nodes/train/teacher_logits.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include <nlohmann/json.hpp>

@@ -1,7 +1,6 @@
 #include "nodes/train/trainee.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 #include <utility>
 
