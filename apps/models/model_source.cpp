@@ -58,11 +58,9 @@ class RunGraph {
     if (const std::string& output = plan.kind(step).output; output != type)
       throw Error(fmt::format("{}: {} makes a {}, not a {}", options_.graph, name, output, type));
     if (forecast.steps[step].fate != Fate::kHit)
-      throw Error(
-          fmt::format("{}: {} has no result in {} ({}); make it with: puzzle run {} --until "
-                      "{}",
-                      options_.graph, name, options_.store, forecast.steps[step].reason,
-                      ShellWord(options_.graph), ShellWord(name)));
+      throw Error(fmt::format("{}: {} has no result in {} ({}); make it with: {} --until {}",
+                              options_.graph, name, options_.store, forecast.steps[step].reason,
+                              options_.Command(), ShellWord(name)));
     return forecast.steps[step].record;
   }
   template <class T>

@@ -325,7 +325,8 @@ TEST_F(PipelineTest, AStepsResultIsExportedFromTheStore) {
   const ProgramResult stale = export_to("other", {"--set", "student.steps=31"});
   EXPECT_NE(stale.status, 0);
   EXPECT_THAT(stale.text(), HasSubstr("student has no result in store (params.steps: 30 -> 31); "
-                                      "make it with: puzzle run graph.json --until student"));
+                                      "make it with: puzzle run graph.json --set student.steps=31 "
+                                      "--until student"));
   const std::pair<const char*, const char*> mistakes[] = {
       {"graph.json:choice", "choice makes a choice, not a checkpoint"},
       {"graph.json:blocks", "steps are meant, blocks[layer=0,variant="},
