@@ -317,7 +317,9 @@ Prediction Fit(const Preset& preset, const TextFacts& text, const Registry& regi
 
 void PrintCosts(const InitOptions& options, const StarterGraph& graph, const Prediction& p,
                 const Room& room) {
-  const std::string file = ShellWord(graph.file);
+  const std::string store =
+      options.store == InitOptions().store ? "" : " --store " + ShellWord(options.store);
+  const std::string graph_and_store = ShellWord(graph.file) + store;
   const std::string lanes = room.lanes == DefaultDevices().size() ? "" : " -j 1";
   Print("{}: {} steps; about {} on {} lane{}; {}\n", graph.file, p.steps, DurationText(p.seconds),
         room.lanes, room.lanes == 1 ? "" : "s", OutlookText(p.outlook));
@@ -334,7 +336,7 @@ void PrintCosts(const InitOptions& options, const StarterGraph& graph, const Pre
   if (!FitsDisk(p, room))
     Say("warning: {} of disk are free here; make room, or give another disk with --store\n",
         SizeText(static_cast<uint64_t>(room.disk_bytes)));
-  Print("\nnext:\n  puzzle plan {0}\n  puzzle run {0}{1}\n", file, lanes);
+  Print("\nnext:\n  puzzle plan {0}\n  puzzle run {0}{1}\n", graph_and_store, lanes);
 }
 
 // Throws Error.

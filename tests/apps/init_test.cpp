@@ -89,7 +89,8 @@ TEST_F(InitTest, TheGraphIsAGoodOneAndItsCostIsSaid) {
   EXPECT_THAT(run.out, HasSubstr(" steps; about "));
   EXPECT_THAT(run.out, HasSubstr("of disk, at most "));
   EXPECT_THAT(run.out, Not(HasSubstr("unknown length")));
-  EXPECT_THAT(run.out, HasSubstr("next:\n  puzzle plan "));
+  const std::string what = options_.output + " --store " + options_.store + '\n';
+  EXPECT_THAT(run.out, HasSubstr("next:\n  puzzle plan " + what + "  puzzle run "));
   EXPECT_THAT(run.err, HasSubstr("no --text was given"));
   const Plan plan = PlanOf(options_.output);
   EXPECT_THAT(ReadBytes(options_.output), StartsWith("// model, a llama of "));
