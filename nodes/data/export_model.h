@@ -31,8 +31,7 @@ void CheckDestination(const std::string& format, const std::string& out);
                                   const StoredTypes& types = {});
 
 /// Either of them; a GGUF file is called model.gguf. Says what is in the folder. Throws Error as
-/// CheckDestination, for a precision of another model, and for one where the format has no such
-/// types.
+/// CheckDestination, and for a precision of another model.
 [[nodiscard]] ExportManifest RunExport(const ExportParams& params, const Inputs& inputs,
                                        RunContext& context);
 
