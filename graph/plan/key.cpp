@@ -14,19 +14,20 @@ class NoInputs final : public InputFacts {
   double Number(std::string_view /*port*/, std::string_view /*name*/) const override { return 0; }
 };
 
-}  // namespace
-
-Resources AskedFor(const NodeKind& kind, const Step& step) {
-  if (!kind.resources || step.params.value == nullptr) return {};
-  return kind.resources(step.params.value.get(), NoInputs());
-}
-
+/// What the plan knows about the machine for a step that measures; nullptr for others.
 const std::map<std::string, std::string>* EnvironmentOf(const Plan& plan, StepId step) {
   static const std::map<std::string, std::string> kNone;
   const NodeKind& kind = plan.kind(step);
   if (kind.needs != Needs::kQuietDevice) return nullptr;
   const auto facts = plan.environments.find(AskedFor(kind, plan.steps[step]).device_type);
   return facts == plan.environments.end() ? &kNone : &facts->second;
+}
+
+}  // namespace
+
+Resources AskedFor(const NodeKind& kind, const Step& step) {
+  if (!kind.resources || step.params.value == nullptr) return {};
+  return kind.resources(step.params.value.get(), NoInputs());
 }
 
 std::map<std::string, std::string> KeyedEnvironment(const Plan& plan, StepId step) {

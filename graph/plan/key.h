@@ -21,11 +21,6 @@ using PortDigests = std::vector<std::vector<std::string_view>>;
 /// Canonical JSON of everything that decides the result of `step`.
 [[nodiscard]] std::string RecipeText(const Plan& plan, StepId step, const PortDigests& digests);
 
-/// The facts about machine and device that enter the key of `step`; nullptr for kinds that do not
-/// measure.
-[[nodiscard]] const std::map<std::string, std::string>* EnvironmentOf(const Plan& plan,
-                                                                      StepId step);
-
 /// What a step asks for whatever its inputs are.
 [[nodiscard]] Resources AskedFor(const NodeKind& kind, const Step& step);
 /// The facts about machine and build that enter the key of `step`: for kinds that measure those of
