@@ -57,7 +57,9 @@ struct RunTotals {
                                        const std::string& command);
 /// The "display" texts of steps whose result no other step uses, in plan order.
 [[nodiscard]] std::string DisplayText(const Plan& plan, const Report& report);
-/// {"steps":{"total","ran","cached","failed","skipped"},"wall_s","results":{step:{scalars}}}.
+/// {"steps":{"total","ran","cached","failed","skipped"},"wall_s","saved_s","critical_path_s",
+/// "results":{step:{scalars}}}; also "failures":{step:message} and "warnings":[text] where there
+/// are some. Cancelled steps count as skipped.
 [[nodiscard]] std::string SummaryJson(const Plan& plan, const Report& report);
 
 }  // namespace puzzle
