@@ -26,11 +26,12 @@ const char* HfDType(DType dtype) {
 // In the dialect of nemotron-nas.
 Json DeciBlock(const BlockSpec& block, const ModelConfig& config, bool as_mult) {
   const bool full_attention = block.attention.is_full();
+  const int64_t window = block.attention.window;
   Json attention = {{"n_heads_in_group", nullptr},
                     {"no_op", block.attention.is_none()},
                     {"replace_with_linear", block.attention.is_linear()},
                     {"sparsify", nullptr},
-                    {"window_length", nullptr},
+                    {"window_length", window > 0 ? Json(window) : Json(nullptr)},
                     {"num_sink_tokens", nullptr},
                     {"unshifted_sink", false},
                     {"use_prefill_window_in_sink_attention", false}};

@@ -52,6 +52,13 @@ Obstacle OtherKvHeads(const ModelConfig& config) {
   });
 }
 
+/// transformers runs our own code, which knows them.
+Obstacle WindowedLayer(const ModelConfig& config) {
+  return FirstLayer(config, "has a window", [&](const BlockSpec& block) {
+    return block.attention.window > 0 && block.attention.window < config.max_positions;
+  });
+}
+
 Obstacle OtherWidth(const ModelConfig& config) {
   if (config.n_heads * config.head_dim == config.hidden_size) return std::nullopt;
   return fmt::format("{} heads of {} are not the hidden size, {}", config.n_heads, config.head_dim,
@@ -67,10 +74,12 @@ struct DeciReader {
 
 const std::vector<DeciReader>& DeciReaders() {
   static const std::vector<DeciReader> all = {
-      {"vLLM", {LinearSubBlock, NoAttentionInFront}, "--trust-remote-code"},
-      {"SGLang", {LinearSubBlock, NoAttentionInFront, OddFfn, OtherKvHeads}, "--trust-remote-code"},
-      {"TensorRT-LLM", {OddFfn}, "trust_remote_code=True"},
-      {"mlx-lm", {LinearSubBlock, OddFfn, OtherWidth}, ""},
+      {"vLLM", {LinearSubBlock, NoAttentionInFront, WindowedLayer}, "--trust-remote-code"},
+      {"SGLang",
+       {LinearSubBlock, NoAttentionInFront, OddFfn, OtherKvHeads, WindowedLayer},
+       "--trust-remote-code"},
+      {"TensorRT-LLM", {OddFfn, WindowedLayer}, "trust_remote_code=True"},
+      {"mlx-lm", {LinearSubBlock, OddFfn, OtherWidth, WindowedLayer}, ""},
   };
   return all;
 }

@@ -264,6 +264,18 @@ TEST(HfConfigTest, AScalingBesideTheParametersOfTransformers5Counts) {
   EXPECT_EQ(config.rope.factor, 4);
 }
 
+TEST(HfConfigTest, WindowsOfABlockOfLlamaAreWritten) {
+  ModelConfig config = ModelConfigFromJson(Llama(), "c");
+  const Json without = ToHfJson(config);
+  config.blocks[1].attention.window = 16;
+  const Json written = ToHfJson(config);
+  EXPECT_NE(written, without) << "another model";
+  EXPECT_EQ(written["model_type"], "nemotron-nas");
+  EXPECT_TRUE(written["block_configs"][0]["attention"]["window_length"].is_null());
+  EXPECT_EQ(written["block_configs"][1]["attention"]["window_length"], 16);
+  EXPECT_EQ(ModelConfigFromJson(written, "c"), config);
+}
+
 TEST(HfConfigTest, LlamaPassesALeftOverWindowOver) {
   Json json = Llama();
   json["sliding_window"] = 16;

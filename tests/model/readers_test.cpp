@@ -24,6 +24,7 @@ ModelConfig WithBlocks(const std::vector<BlockSpec>& blocks) {
 }
 
 constexpr AttentionSpec kTwoKv = {SubBlockForm::kFull, 2}, kOneKv = {SubBlockForm::kFull, 1};
+constexpr AttentionSpec kTwoKvInAWindow = {SubBlockForm::kFull, 2, 3};
 constexpr AttentionSpec kNoAttentionThere = {SubBlockForm::kNone, 0};
 constexpr FfnSpec kRoundFfn = {SubBlockForm::kFull, 256}, kOddFfn = {SubBlockForm::kFull, 48};
 constexpr FfnSpec kNoFfnThere = {SubBlockForm::kNone, 0}, kOneMatrix = {SubBlockForm::kLinear, 0};
@@ -50,7 +51,9 @@ TEST(ReadersTest, EveryRuleSaysItsLayer) {
       {"SGLang", {{kTwoKv, kRoundFfn}, {kTwoKv, kNoFfnThere}}, true, "--trust-remote-code"},
       {"TensorRT-LLM", {{kTwoKv, kRoundFfn}, {kTwoKv, kOddFfn}}, false, "layer 1 has an FFN that"},
       {"TensorRT-LLM", {{kTwoKv, kRoundFfn}, {kOneKv, kOneMatrix}}, true, "trust_remote_code"},
-      {"mlx-lm", {{kTwoKv, kRoundFfn}, {kOneKv, kOneMatrix}}, false, "linear"}};
+      {"mlx-lm", {{kTwoKv, kRoundFfn}, {kOneKv, kOneMatrix}}, false, "linear"},
+      {"vLLM", {{kTwoKv, kRoundFfn}, {kTwoKvInAWindow, kRoundFfn}}, false, "layer 1 has a window"},
+      {"transformers", {{kTwoKvInAWindow, kRoundFfn}}, true, "trust_remote_code"}};
   for (const Case& c : cases) {
     const ReaderVerdict verdict = VerdictFor(c.reader, ReadersOfFolder(WithBlocks(c.blocks)));
     EXPECT_EQ(verdict.loads, c.loads) << c.reader << ": " << verdict.note;
