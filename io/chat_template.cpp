@@ -301,9 +301,12 @@ std::optional<ChatTemplate> FindChatTemplate(const std::map<std::string, std::st
   } else if (found != config.value().end() && found->is_string()) {
     jinja = *found;
   } else if (found != config.value().end() && found->is_array()) {
-    for (const auto& entry : *found)
-      if (entry.is_object() && entry.value("name", "") == "default")
-        jinja = entry.value("template", "");
+    for (const auto& entry : *found) {
+      const auto* name = FindMember(entry, "name");
+      const auto* text = FindMember(entry, "template");
+      if (name != nullptr && *name == "default" && text != nullptr && text->is_string())
+        jinja = text->get<std::string>();
+    }
   }
   if (jinja.empty()) return std::nullopt;
   // Its files were made from its metadata.

@@ -99,6 +99,13 @@ TEST(ChatTemplateTest, TheTemplateIsFoundInTheFiles) {
   EXPECT_EQ(FindChatTemplate({{"chat_template.jinja", kRenderedChats[0].jinja}})->name(), "ChatML");
 }
 
+TEST(ChatTemplateTest, EntriesOfOtherTypesAreNoTemplates) {
+  const std::string config =
+      R"({"chat_template": [3, {"name": 3, "template": "?"}, {"name": null},
+                            {"name": "default", "template": null}, {"name": "default"}]})";
+  EXPECT_FALSE(FindChatTemplate({{"tokenizer_config.json", config}}).has_value());
+}
+
 // The files of a GGUF file's tokenizer are ours; the user has never seen them.
 TEST(ChatTemplateTest, ARefusalNamesTheFileThatTheUserHas) {
   const std::map<std::string, std::string> files = {
