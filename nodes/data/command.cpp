@@ -11,6 +11,7 @@
 
 #include "io/error.h"
 #include "io/file.h"
+#include "io/json_text.h"
 #include "io/process.h"
 #include "io/utf8.h"
 #include "nodes/data/artifacts.h"
@@ -27,6 +28,7 @@ using nlohmann::json;
 
 constexpr size_t kLargestFigures = 16 << 20;  // bytes of their JSON
 constexpr size_t kMostFigures = 1000;
+constexpr int kDeepestFigures = 200;
 constexpr size_t kKeptText =
     1 << 10;                        // bytes of each stream: a record holds 4 KiB of repaired ones
 constexpr size_t kShownLines = 20;  // of standard error, in a failure's message
@@ -286,6 +288,9 @@ void Flatten(const json& value, const std::string& name, const std::string& sour
 }  // namespace
 
 json FiguresIn(const std::string& text, const std::string& source) {
+  if (!IsNestedWithin(text, kDeepestFigures))
+    throw Error(fmt::format("{} is nested more than {} levels deep; figures are not", source,
+                            kDeepestFigures));
   json document;
   try {
     document = json::parse(text);

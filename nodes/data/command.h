@@ -40,7 +40,8 @@ class CommandResult {
 
 /// The scalars of a JSON document by their paths: {"a": {"b": [1, 2]}} has a.b.0 and a.b.1. Throws
 /// Error, naming `source`, for what is no JSON (NaN is none), for a document that is no object or
-/// array, for more than a thousand scalars, and for names that mean something else in a result.
+/// array, for one that is nested too deep, for more than a thousand scalars, and for names that
+/// mean something else in a result.
 [[nodiscard]] nlohmann::json FiguresIn(const std::string& text, const std::string& source);
 
 /// Runs the program in a scratch folder of its own, which goes when it is done, and takes up what

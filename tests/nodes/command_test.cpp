@@ -13,7 +13,7 @@
 #include "model/files/checkpoint.h"
 #include "nodes/data/artifacts.h"
 #include "nodes/data/kinds.h"
-#include "tests/io/temp_folder.h"
+#include "tests/io/test_files.h"
 #include "tests/model/tiny_model.h"
 #include "tests/nodes/fake_inputs.h"
 
@@ -265,6 +265,14 @@ TEST(FiguresTest, OnlySensibleDocumentsAreFigures) {
   EXPECT_EQ(FiguresIn(many.dump(), "f").size(), 1000u);
   many.push_back(1);
   EXPECT_THROW((void)FiguresIn(many.dump(), "f"), Error);
+}
+
+TEST(FiguresTest, ADocumentThatIsNestedTooDeepIsRefused) {
+  EXPECT_EQ(FiguresIn("[[[[1]]]]", "f").size(), 1u);
+  constexpr size_t kLevels = 2'000'000;
+  const std::string deep = std::string(kLevels, '[') + "1" + std::string(kLevels, ']');
+  EXPECT_THAT(ErrorOf([&] { (void)FiguresIn(deep, "standard output"); }),
+              HasSubstr("standard output is nested more than 200 levels deep"));
 }
 
 }  // namespace
