@@ -1,5 +1,7 @@
 #include "nodes/tensor_archive.h"
 
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
@@ -60,6 +62,14 @@ ArrayView ViewOf(const Tensor& tensor) {
   return {StoredType(tensor), tensor.sizes().vec(), tensor.data_ptr()};
 }
 
+void CheckArray(const ArchiveReader& in, const std::string& name, DType dtype, const Shape& shape) {
+  const ArrayInfo found = in.Info(name);
+  if (found.dtype != dtype || found.shape != shape)
+    throw Error(fmt::format("array \"{}\" is {} of shape {}, expected {} of shape {}", name,
+                            DTypeName(found.dtype), ShapeString(found.shape), DTypeName(dtype),
+                            ShapeString(shape)));
+}
+
 void WriteTensor(ArchiveWriter& out, const std::string& name, const Tensor& tensor) {
   const Tensor host = InMemory(tensor).detach().to(at::kCPU).contiguous();
   out.Write(name, ViewOf(host));
@@ -111,7 +121,9 @@ void WriteText(ArchiveWriter& out, const std::string& name, const std::string& t
 }
 
 std::string ReadText(const ArchiveReader& in, const std::string& name) {
-  std::string text(static_cast<size_t>(NumElements(in.Info(name).shape)), '\0');
+  const int64_t bytes = NumElements(in.Info(name).shape);
+  CheckArray(in, name, DType::kU8, {bytes});
+  std::string text(static_cast<size_t>(bytes), '\0');
   in.Read(name, text.data());
   return text;
 }

@@ -16,6 +16,10 @@ namespace puzzle {
 /// A view of a contiguous tensor on the host.
 [[nodiscard]] ArrayView ViewOf(const at::Tensor& tensor);
 
+/// Throws Error unless an array has this type and shape. For those that are read into memory that
+/// was made for it, since archives may be somebody else's.
+void CheckArray(const ArchiveReader& in, const std::string& name, DType dtype, const Shape& shape);
+
 /// Stores any tensor (moved to the host first).
 void WriteTensor(ArchiveWriter& out, const std::string& name, const at::Tensor& tensor);
 /// Reads it back, on the host.
@@ -25,7 +29,7 @@ void WriteTensor(ArchiveWriter& out, const std::string& name, const at::Tensor& 
 [[nodiscard]] at::Tensor ReadTensorInto(const at::Tensor& own, const ArchiveReader& in,
                                         const std::string& name);
 
-/// Stores a text of any bytes, and reads it back.
+/// Stores a text of any bytes, and reads it back; an array of another type is an Error.
 void WriteText(ArchiveWriter& out, const std::string& name, const std::string& text);
 [[nodiscard]] std::string ReadText(const ArchiveReader& in, const std::string& name);
 

@@ -90,11 +90,16 @@ TokenSet TokenSet::Load(std::shared_ptr<const ArchiveReader> in) {
   TokenSet tokens;
   tokens.length = in->Attribute("length");
   tokens.vocab_size = in->Attribute("vocab_size");
-  tokens.ids.resize(static_cast<size_t>(NumElements(in->Info("ids").shape)));
+  const Shape stored = in->Info("ids").shape;
+  if (tokens.length < 1 || stored.empty())
+    throw Error(fmt::format("tokens: sequences of {} in ids of shape {}", tokens.length,
+                            ShapeString(stored)));
+  const Shape shape = {stored.front(), tokens.length};
+  CheckArray(*in, "ids", DType::kI32, shape);
+  tokens.ids.resize(static_cast<size_t>(NumElements(shape)));
   in->Read("ids", tokens.ids.data());
   if (in->HasArray("mask")) {  // absent in sets without conversations, and of earlier versions
-    if (NumElements(in->Info("mask").shape) != static_cast<int64_t>(tokens.ids.size()))
-      throw Error("tokens: the mask has another shape than the ids");
+    CheckArray(*in, "mask", DType::kU8, shape);
     tokens.mask.resize(tokens.ids.size());
     in->Read("mask", tokens.mask.data());
   }
@@ -121,7 +126,13 @@ Checkpoint Checkpoint::Load(std::shared_ptr<const ArchiveReader> in) {
   checkpoint.model = Outline(ModelConfigFromJson(
       nlohmann::ordered_json::parse(in->Attribute("config").dump()), "checkpoint"));
   const ArchivedWeights weights(in);
-  for (const auto& [name, slot] : Slots(checkpoint.model)) *slot = weights.Find(name);
+  for (const auto& [name, slot] : Slots(checkpoint.model)) {
+    Tensor found = weights.Find(name);
+    if (found.sizes() != slot->sizes())
+      throw Error(fmt::format("{} has shape {}, the config implies {}", name,
+                              ShapeString(found.sizes().vec()), ShapeString(slot->sizes().vec())));
+    *slot = std::move(found);
+  }
   checkpoint.tokenizer_files = ReadTokenizer(*in);
   if (const auto names = in->ArrayNames();
       std::find(names.begin(), names.end(), kGenerationConfig) != names.end())

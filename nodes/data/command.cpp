@@ -18,6 +18,7 @@
 #include "nodes/data/export_model.h"
 #include "nodes/measure/artifacts.h"
 #include "nodes/search/artifacts.h"
+#include "nodes/tensor_archive.h"
 
 namespace puzzle {
 
@@ -321,6 +322,7 @@ void CommandResult::WriteTo(const std::string& folder) const {
     OutputFile file(path.string());
     const std::string array = std::string(kFile) + name;
     const int64_t size = NumElements(reader_->Info(array).shape);
+    CheckArray(*reader_, array, DType::kU8, {size});
     for (int64_t begin = 0; begin < size; begin += static_cast<int64_t>(piece.size())) {
       piece.resize(static_cast<size_t>(std::min<int64_t>(kPiece, size - begin)));
       reader_->ReadRows(array, begin, static_cast<int64_t>(piece.size()), piece.data());

@@ -77,7 +77,10 @@ Activations Activations::Load(std::shared_ptr<const ArchiveReader> in) {
   layout.sequences = in->Attribute("sequences");
   layout.length = in->Attribute("length");
   layout.hidden = in->Attribute("hidden");
-  layout.dtype = ParseDType(in->Attribute("dtype").get<std::string>()).value();
+  const std::string dtype = in->Attribute("dtype");
+  layout.dtype = ParseDType(dtype).value_or(DType::kBool);
+  if (layout.dtype != DType::kF32 && layout.dtype != DType::kBF16)
+    throw Error(fmt::format("activations: dtype \"{}\", expected f32 or bf16", dtype));
   if (in->HasAttribute("stride")) layout.stride = in->Attribute("stride");
   activations.parent_digest_ = in->Attribute("parent_digest");
   activations.reader_ = std::move(in);
@@ -90,12 +93,15 @@ bool Activations::Keeps(int64_t index) const {
 
 Tensor Activations::Read(int64_t index, int64_t first, int64_t count) const {
   PUZZLE_CHECK(Keeps(index), "this state was not kept");
+  CheckArray(*reader_, StateName(index), layout_.dtype,
+             {layout_.sequences, layout_.length, layout_.hidden});
   Tensor states = at::empty({count, layout_.length, layout_.hidden}, ScalarTypeOf(layout_));
   reader_->ReadRows(StateName(index), first, count, states.data_ptr());
   return states.to(at::kFloat);
 }
 
 Tensor Activations::Ids(int64_t first, int64_t count) const {
+  CheckArray(*reader_, "ids", DType::kI32, {layout_.sequences, layout_.length});
   Tensor ids = at::empty({count, layout_.length}, at::kInt);
   reader_->ReadRows("ids", first, count, ids.data_ptr());
   return ids.to(at::kLong);

@@ -88,6 +88,13 @@ void TeacherLogits::Check(const std::string& parent_digest,
 
 TopWords TeacherLogits::Read(const std::vector<int64_t>& rows) const {
   const auto count = static_cast<int64_t>(rows.size());
+  const Shape words_shape = {layout_.sequences, layout_.predictions(), layout_.k};
+  {
+    const std::scoped_lock lock(*mutex_);
+    CheckArray(*reader_, kIds, layout_.has_short_ids() ? DType::kU16 : DType::kI32, words_shape);
+    CheckArray(*reader_, kLogProbabilities, DType::kF16, words_shape);
+    CheckArray(*reader_, kLogRests, DType::kF32, {layout_.sequences, layout_.predictions()});
+  }
   const Tensor ids = at::empty({count, layout_.predictions(), layout_.k},
                                layout_.has_short_ids() ? at::kShort : at::kInt);
   const Tensor log_p = at::empty({count, layout_.predictions(), layout_.k}, at::kHalf);

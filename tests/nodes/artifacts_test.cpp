@@ -6,12 +6,15 @@
 #include "nodes/states/artifacts.h"
 #include "nodes/train/artifacts.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "io/error.h"
 #include "io/hdf5_archive.h"
@@ -21,7 +24,8 @@
 #include "nodes/cost/cost.h"
 #include "nodes/cost/latency.h"
 #include "nodes/precision/artifacts.h"
-#include "tests/io/temp_folder.h"
+#include "nodes/train/teacher_logits.h"
+#include "tests/io/test_files.h"
 #include "tests/model/tiny_model.h"
 
 namespace puzzle {
@@ -66,6 +70,80 @@ TEST(ArtifactsTest, HeterogeneousCheckpoint) {
   EXPECT_EQ(back.tokenizer_files, checkpoint.tokenizer_files);
   const auto a = Parameters(checkpoint.model), b = Parameters(back.model);
   for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(a[i].equal(InMemory(b[i])));
+}
+
+// An archive as somebody else may write it.
+template <class T>
+T LoadedFrom(const std::function<void(ArchiveWriter&)>& write) {
+  const TempFolder folder;
+  const auto writer = Hdf5Format().create(folder / "a.h5");
+  write(*writer);
+  writer->Close();
+  return T::Load(Hdf5Format().open(folder / "a.h5"));  // an open archive keeps its file
+}
+
+constexpr std::array<double, 64> kNothing = {};
+
+TEST(ArtifactsTest, TokensAndTextOfAnotherTypeOrShapeAreRefused) {
+  const auto tokens = [](DType dtype, const Shape& shape, int64_t length, DType mask) {
+    return ErrorOf([&] {
+      (void)LoadedFrom<TokenSet>([&](ArchiveWriter& out) {
+        out.SetAttribute("length", length);
+        out.SetAttribute("vocab_size", 40);
+        out.Write("ids", {dtype, shape, kNothing.data()});
+        out.Write("mask", {mask, shape, kNothing.data()});
+      });
+    });
+  };
+  EXPECT_EQ(tokens(DType::kI64, {2, 3}, 3, DType::kU8),
+            "array \"ids\" is i64 of shape [2, 3], expected i32 of shape [2, 3]");
+  EXPECT_THAT(tokens(DType::kI32, {2, 3}, 2, DType::kU8), testing::HasSubstr("expected i32 of"));
+  EXPECT_THAT(tokens(DType::kI32, {2, 3}, 0, DType::kU8), testing::HasSubstr("sequences of 0"));
+  EXPECT_THAT(tokens(DType::kI32, {}, 1, DType::kU8), testing::HasSubstr("ids of shape []"));
+  EXPECT_THAT(tokens(DType::kI32, {2, 3}, 3, DType::kI64), testing::HasSubstr("\"mask\" is i64"));
+  EXPECT_THAT(ErrorOf([] {
+                (void)LoadedFrom<TextArtifact>([](ArchiveWriter& out) {
+                  out.Write("text", {DType::kF64, {8}, kNothing.data()});
+                });
+              }),
+              testing::HasSubstr("array \"text\" is f64 of shape [8], expected u8"));
+}
+
+TEST(ArtifactsTest, StatesOfAnotherTypeOrShapeAreRefused) {
+  const auto activations = LoadedFrom<Activations>([](ArchiveWriter& out) {
+    for (const auto& [name, size] :
+         {std::pair{"states", 1}, {"sequences", 2}, {"length", 3}, {"hidden", 4}})
+      out.SetAttribute(name, size);
+    out.SetAttribute("dtype", "f32");
+    out.SetAttribute("parent_digest", "d");
+    out.Write("state/0000", {DType::kF32, {2, 3, 8}, kNothing.data()});
+    out.Write("ids", {DType::kI64, {2, 3}, kNothing.data()});
+  });
+  EXPECT_THAT(ErrorOf([&] { (void)activations.Read(0, 0, 2); }),
+              testing::HasSubstr("shape [2, 3, 8], expected f32 of shape [2, 3, 4]"));
+  EXPECT_THAT(ErrorOf([&] { (void)activations.Ids(0, 2); }), testing::HasSubstr("\"ids\" is i64"));
+
+  const auto logits = LoadedFrom<TeacherLogits>([](ArchiveWriter& out) {
+    for (const auto& [name, size] :
+         {std::pair{"sequences", 2}, {"length", 3}, {"vocab_size", 40}, {"k", 2}})
+      out.SetAttribute(name, size);
+    out.SetAttribute("parent_digest", "d");
+    out.SetAttribute("tokens_digest", "d");
+    out.Write("ids", {DType::kI32, {2, 2, 2}, kNothing.data()});
+    out.Write("log_probabilities", {DType::kF16, {2, 2, 2}, kNothing.data()});
+    out.Write("log_rests", {DType::kF32, {2, 2}, kNothing.data()});
+  });
+  EXPECT_THAT(ErrorOf([&] { (void)logits.Read({0}); }),
+              testing::HasSubstr("array \"ids\" is i32 of shape [2, 2, 2], expected u16"));
+}
+
+TEST(ArtifactsTest, WeightsOfAnotherShapeThanTheConfigSaysAreRefused) {
+  Checkpoint checkpoint{TinyModel(), {}, "", {}};
+  checkpoint.model.config.vocab_size = 41;
+  EXPECT_EQ(ErrorOf([&] {
+              (void)LoadedFrom<Checkpoint>([&](ArchiveWriter& out) { checkpoint.Save(out); });
+            }),
+            "model.embed_tokens.weight has shape [40, 32], the config implies [41, 32]");
 }
 
 TEST(ArtifactsTest, TokenizerFilesHaveNamesThatStayInTheirFolder) {

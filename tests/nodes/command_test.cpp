@@ -145,6 +145,18 @@ TEST_F(CommandTest, DeclaredFilesAndFoldersAreTheResultAndOthersAreNot) {
   EXPECT_EQ(Content(result, "results_1.txt"), "one");
 }
 
+TEST_F(CommandTest, AFileOfAResultIsBytes) {
+  const std::string path = folder_ / "crafted.h5";
+  const auto archive = Hdf5Format().create(path);
+  const std::vector<uint16_t> numbers(8);
+  archive->SetAttribute("figures", json::object());
+  archive->Write("file/a", {DType::kU16, {8}, numbers.data()});
+  archive->Close();
+  const CommandResult result = CommandResult::Load(Hdf5Format().open(path));
+  EXPECT_THAT(ErrorOf([&] { result.WriteTo(folder_.path()); }),
+              HasSubstr("array \"file/a\" is u16 of shape [8], expected u8 of shape [8]"));
+}
+
 TEST_F(CommandTest, InputsAreFilesAndFoldersThatOtherProgramsRead) {
   TokenSet tokens;
   tokens.ids = {1, 2, 3, 4, 5, 70000};
