@@ -4,7 +4,10 @@
 
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -42,15 +45,20 @@ class Vocabulary {
   [[nodiscard]] PieceType type(size_t id) const {
     return types_ == nullptr ? PieceType::kNormal : static_cast<PieceType>((*types_)[id]);
   }
-  /// The text of a special token, "bos" or "eos"; empty when there is none.
-  [[nodiscard]] std::string Special(const char* role) const {
+  /// A special token, "bos" or "eos"; nothing when there is none.
+  [[nodiscard]] std::optional<size_t> SpecialId(const char* role) const {
     const std::string key = fmt::format("{}_token_id", role);
     const auto id = reader_.FindInt("tokenizer.ggml." + key);
     // llama.cpp writes 2^32 - 1 for none.
-    if (!id || *id == UINT32_MAX) return "";
+    if (!id || *id == UINT32_MAX) return std::nullopt;
     if (*id < 0 || *id >= static_cast<int64_t>(size()))
       Fail(key.c_str(), fmt::format("{} is not one of {} tokens", *id, size()));
-    return text(static_cast<size_t>(*id));
+    return static_cast<size_t>(*id);
+  }
+  /// Its text; empty when there is none.
+  [[nodiscard]] std::string Special(const char* role) const {
+    const auto id = SpecialId(role);
+    return id ? text(*id) : "";
   }
   [[noreturn]] void Fail(const char* key, const std::string& what) const {
     throw Error(fmt::format("{}: tokenizer.ggml.{}: {}", reader_.path(), key, what));
@@ -190,6 +198,47 @@ class MessageWriter {
   std::string message_;
 };
 
+/// Whether blanks behind the token belong to it: in Phi-3, behind all but three of those that
+/// stand for something, which files do not say and llama.cpp knows by the model's name.
+bool TakesBlanksBehind(const GgufReader& reader, const std::string& token) {
+  return reader.FindText("general.architecture") == "phi3" && token != "<unk>" && token != "<s>" &&
+         token != "<|endoftext|>";
+}
+
+/// One piece of a model stands for what it does not know. Today's converters call that a control
+/// token, as all special ones; without a key llama.cpp takes the first.
+std::vector<PieceType> PieceTypes(const Vocabulary& vocabulary) {
+  std::vector<PieceType> types;
+  for (size_t id = 0; id < vocabulary.size(); ++id) types.push_back(vocabulary.type(id));
+  if (std::find(types.begin(), types.end(), PieceType::kUnknown) == types.end())
+    types[vocabulary.SpecialId("unknown").value_or(0)] = PieceType::kUnknown;
+  return types;
+}
+
+/// Models say blanks as U+2581, converters those of user-defined tokens (Gemma's runs of blanks) as
+/// they are in text. What is found in text before the model sees it stays so, and what would become
+/// another token.
+std::vector<std::string> PieceTexts(const GgufReader& reader, const Vocabulary& vocabulary) {
+  std::unordered_set<std::string_view> taken;
+  for (size_t id = 0; id < vocabulary.size(); ++id) taken.insert(vocabulary.text(id));
+  std::vector<std::string> texts;
+  for (size_t id = 0; id < vocabulary.size(); ++id) {
+    const std::string& text = vocabulary.text(id);
+    std::string piece;
+    for (const char c : text) {
+      if (c == ' ') {
+        piece += kMetaspace;
+      } else {
+        piece += c;
+      }
+    }
+    const bool is_said = vocabulary.type(id) == PieceType::kUserDefined && !taken.contains(piece) &&
+                         !TakesBlanksBehind(reader, text);
+    texts.push_back(is_said ? piece : text);
+  }
+  return texts;
+}
+
 /// A tokenizer.model; the numbers are those of sentencepiece_model.proto.
 std::string SentencePieceBytes(const GgufReader& reader, const Vocabulary& vocabulary,
                                SentencePieceAlgorithm algorithm) {
@@ -198,14 +247,16 @@ std::string SentencePieceBytes(const GgufReader& reader, const Vocabulary& vocab
     vocabulary.Fail("scores",
                     fmt::format("{} scores for {} tokens", scores == nullptr ? 0 : scores->size(),
                                 vocabulary.size()));
+  const std::vector<PieceType> types = PieceTypes(vocabulary);
+  const std::vector<std::string> texts = PieceTexts(reader, vocabulary);
   MessageWriter model;
   bool has_bytes = false;
   for (size_t id = 0; id < vocabulary.size(); ++id) {
     MessageWriter piece;
-    piece.Bytes(1, vocabulary.text(id));
+    piece.Bytes(1, texts[id]);
     piece.Float(2, static_cast<float>((*scores)[id]));
-    piece.Varint(3, static_cast<uint64_t>(vocabulary.type(id)));
-    has_bytes = has_bytes || vocabulary.type(id) == PieceType::kByte;
+    piece.Varint(3, static_cast<uint64_t>(types[id]));
+    has_bytes = has_bytes || types[id] == PieceType::kByte;
     model.Bytes(1, piece.message());
   }
   MessageWriter trainer;
@@ -223,13 +274,6 @@ std::string SentencePieceBytes(const GgufReader& reader, const Vocabulary& vocab
   model.Bytes(2, trainer.message());
   model.Bytes(3, normalizer.message());
   return model.message();
-}
-
-/// Whether blanks behind the token belong to it: in Phi-3, behind all but three of those that
-/// stand for something, which files do not say and llama.cpp knows by the model's name.
-bool TakesBlanksBehind(const GgufReader& reader, const std::string& token) {
-  return reader.FindText("general.architecture") == "phi3" && token != "<unk>" && token != "<s>" &&
-         token != "<|endoftext|>";
 }
 
 /// `added_tokens_decoder`: the tokens that are found in text before anything else.

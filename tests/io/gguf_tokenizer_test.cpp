@@ -138,6 +138,48 @@ TEST(GgufTokenizerTest, Phi3sMarksTakeTheBlanksBehindThem) {
   EXPECT_THAT(encode("phi3", "<|user|> a</s> b<s> a"), ElementsAre(3, 4, 2, 5, 1, 9, 4));
 }
 
+// Gemma 3 and Phi-3.5 as llama.cpp's converter writes them: the unknown token is a control token.
+TEST(GgufTokenizerTest, AControlTokenMayBeTheUnknownOne) {
+  const auto entries = [](const std::vector<std::string>& more) {
+    std::vector<std::string> all = {
+        GgufString("tokenizer.ggml.model", "llama"),
+        GgufStrings("tokenizer.ggml.tokens", {"<pad>", "<bos>", "<unk>", "a"}),
+        GgufI32s("tokenizer.ggml.token_type", {kControl, kControl, kControl, kNormal}),
+        GgufF32s("tokenizer.ggml.scores", {-1000, -1000, -1000, -1}),
+        GgufBool("tokenizer.ggml.add_space_prefix", false),
+        GgufU32("tokenizer.ggml.bos_token_id", 1)};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  const auto tokenizer =
+      MakeTokenizer(FilesOf(entries({GgufU32("tokenizer.ggml.unknown_token_id", 2)})));
+  EXPECT_THAT(tokenizer->Encode("a<bos>z<unk>"), ElementsAre(3, 1, 2, 2));
+  EXPECT_EQ(tokenizer->leading_id(), 1);
+  EXPECT_THAT(MakeTokenizer(FilesOf(entries({})))->Encode("az"), ElementsAre(3, 0))
+      << "as llama.cpp takes the first one";
+  const std::string unknown = "tokenizer.ggml.unknown_token_id";
+  EXPECT_THAT(ErrorOf([&] { (void)FilesOf(entries({GgufU32(unknown, 4)})); }),
+              HasSubstr("unknown_token_id: 4 is not one of 4 tokens"));
+}
+
+TEST(GgufTokenizerTest, BlanksOfUserDefinedTokensAreThoseOfText) {
+  const auto encode = [](const std::string& normal) {
+    return MakeTokenizer(
+               FilesOf(
+                   {GgufString("tokenizer.ggml.model", "llama"),
+                    GgufStrings("tokenizer.ggml.tokens",
+                                {"<unk>", "a", "\xE2\x96\x81", "  ", "    ", normal, "\n\n"}),
+                    GgufI32s("tokenizer.ggml.token_type", {kUnknown, kNormal, kNormal, kUserDefined,
+                                                           kUserDefined, kNormal, kUserDefined}),
+                    GgufF32s("tokenizer.ggml.scores", {0, -1, -2, -1000, -1000, -3, -1000}),
+                    GgufBool("tokenizer.ggml.add_space_prefix", false)}))
+        ->Encode("a  a     a a\n\na");
+  };
+  EXPECT_THAT(encode("b"), ElementsAre(1, 3, 1, 4, 2, 1, 2, 1, 6, 1));
+  // A normal piece of the same meaning is the one that text becomes.
+  EXPECT_THAT(encode("\xE2\x96\x81\xE2\x96\x81"), ElementsAre(1, 5, 1, 4, 2, 1, 2, 1, 6, 1));
+}
+
 TEST(GgufTokenizerTest, NoneIsNone) {
   EXPECT_TRUE(FilesOf({}).empty());
   EXPECT_TRUE(FilesOf({GgufString("tokenizer.ggml.model", "none")}).empty());
