@@ -115,6 +115,40 @@ fs::path ShardPath(const fs::path& folder, const std::string& name) {
   return folder / relative;
 }
 
+/// What to do about a folder without the files that are opened; empty when those that it has do not
+/// tell.
+std::string WhatIsThereInstead(const fs::path& folder) {
+  constexpr const char* kPickle =
+      "of PyTorch's own format, which is not read since it may hold programs; save the model with "
+      "save_pretrained(..., safe_serialization=True)";
+  constexpr std::pair<std::string_view, const char*> kOthers[] = {
+      {"adapter_model.safetensors",
+       "an adapter; merge it into its model (merge_and_unload()) and save that"},
+      {".safetensors",
+       "a part, or a model under another name; parts need their index, and a model "
+       "in one file is called model.safetensors"},
+      {".gguf", "a file of llama.cpp; give that file, not the folder"},
+      {"pytorch_model.bin", kPickle},
+      {"pytorch_model.bin.index.json", kPickle},
+      {".pth", kPickle}};
+  std::vector<std::string> names;
+  std::error_code failure;  // what cannot be listed tells nothing
+  for (fs::directory_iterator entry(folder, failure), end; !failure && entry != end;
+       entry.increment(failure))
+    names.push_back(entry->path().filename().string());
+  std::ranges::sort(names);
+  for (const auto& [ending, what] : kOthers) {
+    for (const std::string& name : names) {
+      if (!name.ends_with(ending)) continue;
+      std::error_code ignored;
+      const bool is_there = fs::exists(folder / name, ignored);
+      return fmt::format("; {} is {}", name,
+                         is_there ? what : "a link to nothing; download the model again");
+    }
+  }
+  return "";
+}
+
 }  // namespace
 
 struct SafetensorsReader::State {
@@ -161,8 +195,8 @@ void SafetensorsReader::State::OpenFolder(const fs::path& folder) {
   } else if (fs::exists(folder / kSafetensorsName, ignored)) {
     AddFile(folder / kSafetensorsName);
   } else {
-    throw Error(
-        fmt::format("{}: holds neither {} nor {}", path, kSafetensorsIndexName, kSafetensorsName));
+    throw Error(fmt::format("{}: holds neither {} nor {}{}", path, kSafetensorsIndexName,
+                            kSafetensorsName, WhatIsThereInstead(folder)));
   }
 }
 

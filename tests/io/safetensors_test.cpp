@@ -203,6 +203,28 @@ TEST_F(SafetensorsTest, FilesAndFoldersThatAreMissingAreNamed) {
   EXPECT_THAT(OpenError(), AllOf(HasSubstr(folder_.path()), HasSubstr("model.safetensors")));
 }
 
+TEST_F(SafetensorsTest, AFolderWithoutThemSaysWhatIsThereInstead) {
+  const auto message = [](const std::string& name, bool is_link = false) {
+    const TempFolder folder;
+    WriteBytes(folder / "training_args.bin", "");
+    if (is_link) {
+      fs::create_symlink("nowhere", folder / name);
+    } else {
+      WriteBytes(folder / name, "");
+    }
+    return ErrorOf([&] { SafetensorsReader::Open(folder.path()); });
+  };
+  EXPECT_THAT(message("notes.txt"), testing::EndsWith("nor model.safetensors"));
+  EXPECT_THAT(message("pytorch_model.bin"),
+              HasSubstr("nor model.safetensors; pytorch_model.bin is of PyTorch's own format"));
+  EXPECT_THAT(message("adapter_model.safetensors"), HasSubstr("is an adapter; merge it"));
+  EXPECT_THAT(message("model-00001-of-00002.safetensors"),
+              HasSubstr("; model-00001-of-00002.safetensors is a part"));
+  EXPECT_THAT(message("small.gguf"), HasSubstr("; small.gguf is a file of llama.cpp; give that"));
+  EXPECT_THAT(message("model.safetensors", /*is_link=*/true),
+              HasSubstr("; model.safetensors is a link to nothing"));
+}
+
 TEST_F(SafetensorsTest, ShardsAreFoundThroughTheIndex) {
   WriteShard("one.safetensors", {"a", "cc"});
   WriteShard("two.safetensors", {"bbb"});
