@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 
 #include "io/error.h"
@@ -256,18 +257,18 @@ bool GgufReader::SameBytes(const std::string& a, const std::string& b) const {
   const GgufTensor& left = state_->Find(a).tensor;
   const GgufTensor& right = state_->Find(b).tensor;
   if (left.type != right.type || left.shape != right.shape) return false;
+  const InputFile& file = state_->FileOf(state_->Find(a));
   const InputFile& other = state_->FileOf(state_->Find(b));
-  std::vector<unsigned char> piece(kFilePieceBytes);
-  uint64_t done = 0;
-  bool same = true;
-  ForEachPiece(state_->FileOf(state_->Find(a)), left.offset, left.bytes, left.type->block_bytes,
-               [&](const unsigned char* data, size_t bytes) {
-                 if (!same) return;
-                 other.ReadAt(right.offset + done, piece.data(), bytes);
-                 same = std::equal(data, data + bytes, piece.begin());
-                 done += bytes;
-               });
-  return same;
+  const size_t room = std::min<uint64_t>(kFilePieceBytes, left.bytes);
+  std::vector<unsigned char> piece(room), others(room);
+  for (uint64_t done = 0; done < left.bytes;) {
+    const size_t count = std::min<uint64_t>(room, left.bytes - done);
+    file.ReadAt(left.offset + done, piece.data(), count);
+    other.ReadAt(right.offset + done, others.data(), count);
+    if (std::memcmp(piece.data(), others.data(), count) != 0) return false;
+    done += count;
+  }
+  return true;
 }
 
 std::vector<std::string> GgufParts(const std::string& path) {

@@ -63,7 +63,7 @@ class GgufReader {
   /// The same of rows of a matrix from `first` on, as many as `out` holds; of a tensor of more
   /// dimensions, of its first one. REQUIRES: the tensor has them.
   void ReadRowsF32(const std::string& name, int64_t first, std::span<float> out) const;
-  /// Whether two tensors have the same type, shape and bytes.
+  /// Whether two tensors have the same type, shape and bytes; reads up to the first that differ.
   [[nodiscard]] bool SameBytes(const std::string& a, const std::string& b) const;
 
  private:

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <string>
 #include <vector>
@@ -128,6 +129,22 @@ TEST(GgufTest, ATensorLargerThanAPieceIsReadWhole) {
   EXPECT_FALSE(reader.SameBytes("t", "other"));
   for (size_t i = 0; i < values.size(); i += 31)
     ASSERT_EQ(values[i], static_cast<float>(i / 32 % 127)) << i;
+}
+
+// A head may be a gigabyte, and is compared with the embedding whenever the file is opened.
+TEST(GgufTest, TensorsAreComparedUpToTheFirstDifference) {
+  const TempFolder folder;
+  constexpr size_t kValues = 300'000;
+  std::string ones = GgufZeros(kValues * sizeof(float)), zeros = ones;
+  ones.front() = 1;
+  const std::string path = folder / "large.gguf";
+  WriteBytes(path,
+             GgufFile({}, {{"first", {kValues}, kF32, zeros}, {"second", {kValues}, kF32, ones}}));
+  const GgufReader reader = GgufReader::Open(path);
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) - 100'000);
+  EXPECT_FALSE(reader.SameBytes("second", "first"));
+  EXPECT_FALSE(reader.SameBytes("first", "second"));
+  EXPECT_THAT(ErrorOf([&] { (void)reader.SameBytes("second", "second"); }), HasSubstr("ends at"));
 }
 
 TEST(GgufTest, DigestIsOfContentNotOfOrderOrParts) {
