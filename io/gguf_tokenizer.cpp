@@ -198,6 +198,11 @@ class MessageWriter {
   std::string message_;
 };
 
+/// Whether a blank goes before every text.
+bool AddsBlank(const GgufReader& reader) {
+  return reader.FindBool("tokenizer.ggml.add_space_prefix").value_or(true);
+}
+
 /// Whether blanks behind the token belong to it: in Phi-3, behind all but three of those that
 /// stand for something, which files do not say and llama.cpp knows by the model's name.
 bool TakesBlanksBehind(const GgufReader& reader, const std::string& token) {
@@ -267,7 +272,7 @@ std::string SentencePieceBytes(const GgufReader& reader, const Vocabulary& vocab
       trainer.Bytes(static_cast<uint64_t>(number), text);
   MessageWriter normalizer;
   normalizer.Bytes(1, "identity");
-  normalizer.Varint(3, reader.FindBool("tokenizer.ggml.add_space_prefix").value_or(true) ? 1 : 0);
+  normalizer.Varint(3, AddsBlank(reader) ? 1 : 0);
   normalizer.Varint(
       4, reader.FindBool("tokenizer.ggml.remove_extra_whitespaces").value_or(false) ? 1 : 0);
   normalizer.Varint(5, 1);
@@ -313,6 +318,8 @@ std::string ConfigJson(const GgufReader& reader, const Vocabulary& vocabulary, b
     if (!IsUtf8(*chat)) throw Error(reader.path() + ": tokenizer.chat_template: is not UTF-8");
     config["chat_template"] = *chat;
   }
+  // The class puts a blank in front of texts by itself, whatever the model says.
+  if (is_sentencepiece && !AddsBlank(reader)) config["add_prefix_space"] = false;
   if (is_sentencepiece) config["added_tokens_decoder"] = AddedTokensDecoder(reader, vocabulary);
   return config.dump(2) + "\n";
 }

@@ -138,6 +138,17 @@ TEST(GgufTokenizerTest, Phi3sMarksTakeTheBlanksBehindThem) {
   EXPECT_THAT(encode("phi3", "<|user|> a</s> b<s> a"), ElementsAre(3, 4, 2, 5, 1, 9, 4));
 }
 
+// Or Hugging Face's class would put one there.
+TEST(GgufTokenizerTest, ThatNoBlankGoesBeforeATextIsSaidToOtherPrograms) {
+  const auto entries = SentencePieceEntries("llama");
+  const auto config = [](const std::vector<std::string>& all) {
+    return nlohmann::json::parse(FilesOf(all).at("tokenizer_config.json"));
+  };
+  EXPECT_EQ(config(entries).at("add_prefix_space"), false);
+  EXPECT_FALSE(
+      config(Without(entries, "tokenizer.ggml.add_space_prefix")).contains("add_prefix_space"));
+}
+
 // Gemma 3 and Phi-3.5 as llama.cpp's converter writes them: the unknown token is a control token.
 TEST(GgufTokenizerTest, AControlTokenMayBeTheUnknownOne) {
   const auto entries = [](const std::vector<std::string>& more) {
