@@ -121,11 +121,12 @@ void ReadGgufRope(const GgufKeys& keys, int64_t head_dim, bool may_be_partial, J
     json["rope_scaling"] = LongRopeScaling(keys, dims);
     return;
   }
-  const std::string type = keys.FindText("rope.scaling.type").value_or("none");
-  const auto old_factor = keys.FindNumber("rope.scale_linear");  // before the type was there
-  const double factor = keys.FindNumber("rope.scaling.factor").value_or(old_factor.value_or(1.0));
+  // llama.cpp's own defaults; the older name of the factor is from before there was a type.
+  const std::string type = keys.FindText("rope.scaling.type").value_or("linear");
+  const double old_factor = keys.FindNumber("rope.scale_linear").value_or(1.0);
+  const double factor = keys.FindNumber("rope.scaling.factor").value_or(old_factor);
   const bool scales = factor != 0.0 && factor != 1.0;
-  if (type == "linear" || (type == "none" && old_factor && scales)) {
+  if (type == "linear") {
     if (scales) json["rope_scaling"] = {{"rope_type", "linear"}, {"factor", factor}};
   } else if (type != "none") {
     keys.Fail("rope.scaling.type", fmt::format("\"{}\" is not supported (none, linear)", type));

@@ -348,6 +348,23 @@ TEST_F(GgufModelTest, LinearRopeScalingIsRead) {
   EXPECT_EQ(rope.factor, 4.0);
 }
 
+TEST_F(GgufModelTest, AFactorWithoutATypeIsLinearAndNoneIsNone) {
+  const auto rope_with = [&](const std::vector<std::string>& more) {
+    auto keys = keys_;
+    keys.insert(keys.end(), more.begin(), more.end());
+    return LoadCheckpoint(Write(keys, tensors_)).config.rope;
+  };
+  const std::string none = GgufString("llama.rope.scaling.type", "none");
+  for (const char* name : {"llama.rope.scaling.factor", "llama.rope.scale_linear"}) {
+    const RopeConfig rope = rope_with({GgufF32(name, 4.0F)});
+    EXPECT_EQ(rope.type, RopeConfig::Type::kLinear) << name;
+    EXPECT_EQ(rope.factor, 4.0) << name;
+    EXPECT_EQ(rope_with({GgufF32(name, 4.0F), none}).type, RopeConfig::Type::kPlain) << name;
+    EXPECT_EQ(rope_with({GgufF32(name, 1.0F)}).type, RopeConfig::Type::kPlain) << name;
+    EXPECT_EQ(rope_with({GgufF32(name, 0.0F)}).type, RopeConfig::Type::kPlain) << name;
+  }
+}
+
 TEST_F(GgufModelTest, AHeadThatRepeatsTheEmbeddingIsTied) {
   tensors_.push_back(F32("output.weight", model_.embedding));
   ModelWeights loaded = LoadCheckpoint(Write(keys_, tensors_));
