@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <vector>
 
 #include "io/error.h"
@@ -55,11 +57,17 @@ void RefuseUnsupported(const GgufKeys& keys, const GgufArchitecture& architectur
     keys.Fail("attention.sliding_window", fmt::format("is not supported in {}", architecture.name));
 }
 
+/// Nothing where there is no such token, for which llama.cpp writes 2^32 - 1.
+std::optional<int64_t> FindTokenId(const GgufReader& reader, const char* key) {
+  const auto id = reader.FindInt(key);
+  return id && *id != UINT32_MAX ? id : std::nullopt;
+}
+
 Json TokenIds(const GgufReader& reader) {
   Json ids = Json::array();
   for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
                           "tokenizer.ggml.eom_token_id"})
-    if (const auto id = reader.FindInt(key))
+    if (const auto id = FindTokenId(reader, key))
       if (std::find(ids.begin(), ids.end(), Json(*id)) == ids.end()) ids.push_back(*id);
   return ids;
 }
@@ -208,7 +216,8 @@ ModelConfig ReadGgufConfig(const GgufReader& reader) {
     json["mlp_bias"] = HasInSomeLayer(reader, layers, "ffn_up.bias");
   json["tie_word_embeddings"] = !reader.Has(kHead) || reader.SameBytes(kHead, kEmbedding);
   json["bos_token_id"] = nullptr;
-  if (const auto bos = reader.FindInt("tokenizer.ggml.bos_token_id")) json["bos_token_id"] = *bos;
+  if (const auto bos = FindTokenId(reader, "tokenizer.ggml.bos_token_id"))
+    json["bos_token_id"] = *bos;
   json["eos_token_id"] = TokenIds(reader);
   json["torch_dtype"] = TypeOfWeights(reader);
   return ModelConfigFromJson(json, reader.path());

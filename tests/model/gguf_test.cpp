@@ -365,6 +365,17 @@ TEST_F(GgufModelTest, AFactorWithoutATypeIsLinearAndNoneIsNone) {
   }
 }
 
+// As llama.cpp saves models that were tuned.
+TEST_F(GgufModelTest, TokensThatThereAreNotAreNone) {
+  const std::string bos = "tokenizer.ggml.bos_token_id";
+  std::erase_if(keys_, [&](const std::string& key) { return key.starts_with(GgufText(bos)); });
+  keys_.push_back(GgufU32(bos, UINT32_MAX));
+  keys_.push_back(GgufU32("tokenizer.ggml.eot_token_id", UINT32_MAX));
+  const ModelConfig config = LoadCheckpoint(Write(keys_, tensors_)).config;
+  EXPECT_EQ(config.bos_id, -1);
+  EXPECT_EQ(config.eos_ids, model_.config.eos_ids);
+}
+
 TEST_F(GgufModelTest, AHeadThatRepeatsTheEmbeddingIsTied) {
   tensors_.push_back(F32("output.weight", model_.embedding));
   ModelWeights loaded = LoadCheckpoint(Write(keys_, tensors_));
