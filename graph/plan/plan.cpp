@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "graph/language/substitute.h"
 #include "graph/plan/key.h"
@@ -342,6 +343,26 @@ class Planner {
                         "would overwrite one with the other",
                         plan_.steps[other->second].name, plan_.steps[id].name, path, param),
             "put an axis into the path, such as ${layer}");
+      }
+    }
+    if (!filled.empty()) CheckReadFolders(filled);
+  }
+
+  /// A model that somebody has nowhere else may lie where a graph reads it.
+  void CheckReadFolders(const std::unordered_map<std::string, StepId>& filled) {
+    std::unordered_set<std::string> looked_at;
+    for (const Step& reader : plan_.steps) {
+      for (const auto& [param, path] : reader.params.input_paths) {
+        if (path.empty() || !looked_at.insert(path).second) continue;
+        const auto found = filled.find(WholePath(path));
+        if (found == filled.end()) continue;
+        const Step& filler = plan_.steps[found->second];
+        ComplainAt(
+            spec_.nodes[filler.node], "/params",
+            fmt::format("{} fills the folder \"{}\", which {} reads (parameter \"{}\"): what "
+                        "is there would be lost",
+                        filler.name, path, reader.name, param),
+            "give it another folder");
       }
     }
   }

@@ -154,6 +154,25 @@ TEST_F(LimitsTest, ControlCharactersOfAGraphAreEscapedInMessages) {
   EXPECT_THAT(problems, AllOf(Not(HasSubstr("\x1b")), HasSubstr("\\u001b[31mred")));
 }
 
+TEST_F(LimitsTest, AStepThatFillsWhatAnotherReadsIsAMistake) {
+  const std::string models = folder() + "/models";
+  fs::create_directory(models);
+  std::ofstream(models + "/a") << "somebody's only copy";
+  const auto problems = [&](const std::string& out) {
+    return ProblemsOf(R"({"puzzle": 1, "nodes": {
+      "d": {"kind": "folder", "params": {"path": ")" +
+                      models + R"("}},
+      "e": {"kind": "export", "in": {"in": "d"}, "params": {"path": ")" +
+                      out + R"("}}}})");
+  };
+  EXPECT_THAT(problems(models + "/"),
+              AllOf(HasSubstr("e fills the folder \"" + models + "\", which d reads"),
+                    HasSubstr("/nodes/e/params")));
+  fs::create_directory_symlink(models, folder() + "/alias");
+  EXPECT_THAT(problems(folder() + "/alias"), HasSubstr("which d reads"));
+  EXPECT_EQ(problems(models + "/child"), "");
+}
+
 TEST_F(LimitsTest, TwoStepsThatFillOneFolderAreAMistake) {
   const std::string out = folder() + "/out";
   EXPECT_THAT(ProblemsOf(R"({"puzzle": 1, "nodes": {
