@@ -123,9 +123,19 @@ class Preambles {
     if (files.empty())
       throw Error(fmt::format("{}: no examples: {}/{}/{} fits no file", spec.source, folder,
                               spec.name, spec.few_shot.rows));
+    std::map<std::string, std::vector<TaskFile>> groups;
     for (const TaskFile& file : files) {
       for (const auto& [name, value] : file.named) names_.insert({name, {}});
-      AddExamples(GroupOf(file.named), ReadTaskRows({file}), spec.few_shot.count);
+      groups[GroupOf(file.named)].push_back(file);
+    }
+    for (const auto& [group, own] : groups) {
+      const std::vector<TaskRow> rows = ReadTaskRows(own);
+      if (std::ssize(rows) < spec.few_shot.count)
+        throw Error(fmt::format("{}: {} examples are wanted before a question, in {}{} are {}",
+                                spec.source, spec.few_shot.count, own.front().name,
+                                own.size() > 1 ? fmt::format(" and {} more", own.size() - 1) : "",
+                                rows.size()));
+      AddExamples(group, rows, spec.few_shot.count);
     }
   }
 

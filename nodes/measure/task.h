@@ -90,7 +90,8 @@ struct TaskSelection {
 };
 
 /// The questions of `spec` in the rows below folder + "/" + spec.name. Throws Error when there are
-/// none, naming what was looked for, and for a row that does not fit, naming file and line.
+/// none, or fewer examples than wanted, naming what was looked for, and for a row that does not
+/// fit, naming file and line.
 [[nodiscard]] Task LoadTask(const TaskSpec& spec, const std::string& folder,
                             const TaskSelection& selection);
 

@@ -147,6 +147,21 @@ TEST_F(TaskFolderTest, ExamplesComeFromFilesOfTheSameName) {
   EXPECT_THAT(task.items[2].contexts[0], HasSubstr("q2"));
 }
 
+TEST_F(TaskFolderTest, FilesOfOneNameHaveTheirExamplesTogether) {
+  Write("t/val.csv", "q,a,b,A\n");
+  Write("t/dev/1.csv", "r1,x,y,A\nr2,x,y,B\n");
+  Write("t/dev/2.csv", "s1,x,y,B\ns2,x,y,B\n");
+  const auto file = [](int count) {
+    return R"({"rows": "val.csv", "context": "{question}:", "fewshot": {"rows": "dev/*.csv",
+      "separator": "\n", "count": )" +
+           std::to_string(count) + "}}";
+  };
+  // The first of each file, then the second.
+  EXPECT_EQ(Load(file(3).c_str()).items.at(0).contexts[0], "r1: x\ns1: y\nr2: y\nq:");
+  EXPECT_EQ(MessageOf([&] { return Load(file(5).c_str()); }),
+            "t.json: 5 examples are wanted before a question, in t/dev/1.csv and 1 more are 4");
+}
+
 TEST_F(TaskFolderTest, WithoutFilesOfTheirOwnExamplesAreTheFirstRowsAndNoQuestions) {
   Write("t/a.jsonl",
         "{\"q\": \"1\", \"choices\": [\"a\", \"b\"], \"answer\": 1}\n"
