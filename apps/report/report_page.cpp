@@ -142,10 +142,14 @@ class Page {
 
 // ---- models
 
+// The model that was not measured against a parent; the largest, where others were not either.
 const ReportedModel* ParentOf(const ReportData& data) {
+  const ReportedModel* parent = nullptr;
   for (const ReportedModel& model : data.models)
-    if (!model.Find("kl")) return &model;
-  return nullptr;
+    if (!model.Find("kl") &&
+        (parent == nullptr || model.block_parameters > parent->block_parameters))
+      parent = &model;
+  return parent;
 }
 
 // The parent first, then by what is left of the blocks, the most first.

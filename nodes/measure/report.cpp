@@ -23,7 +23,8 @@ std::string Indented(const std::string& text) {
   return result;
 }
 
-// Of the parent: the row that was not measured against one. 0 when it is not among the rows.
+// Of the parent: the row that was not measured against one, the largest where others were not
+// either, such as a model that was made from scratch. 0 when it is not among the rows.
 int64_t ParentBlocks(const std::vector<Evaluation>& rows) {
   int64_t most = 0;
   for (const Evaluation& row : rows) {
@@ -106,9 +107,11 @@ std::string EvaluationTable(const std::vector<Evaluation>& rows) {
 std::string TasksOfRows(const std::vector<Evaluation>& rows) {
   std::vector<ModelTasks> models;
   int parent = -1;
+  const int64_t parent_blocks = ParentBlocks(rows);
   for (const Evaluation& row : rows) {
     if (row.tasks.empty()) continue;
-    if (!row.has_kl) parent = parent < 0 ? static_cast<int>(models.size()) : parent;
+    if (parent < 0 && !row.has_kl && row.block_parameters == parent_blocks)
+      parent = static_cast<int>(models.size());
     models.push_back({row.label, row.tasks});
   }
   return models.empty() ? "" : TaskTable(models, parent);

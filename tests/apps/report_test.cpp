@@ -334,6 +334,19 @@ TEST_F(ReportPageTest, SharesOfAParentThatWasNotMeasuredAreNotMadeUp) {
   EXPECT_THAT(page, HasSubstr("<b>1</b>children measured"));
 }
 
+TEST_F(ReportPageTest, AModelMadeFromScratchIsNoParent) {
+  AddModels();
+  ReportedModel scratch = data_.models.back();
+  scratch.label = "from scratch";
+  scratch.block_parameters = 600;
+  data_.models.insert(data_.models.begin(), scratch);
+  const std::string page = Page();
+  EXPECT_THAT(page,
+              HasSubstr("<td>parent</td><td class=\"n\">1000</td><td class=\"n\">100.0%</td>"));
+  EXPECT_THAT(
+      page, HasSubstr("<td>from scratch</td><td class=\"n\">1000</td><td class=\"n\">75.0%</td>"));
+}
+
 TEST_F(ReportPageTest, CurvesOfBlocksAreMeansOverTheirLayers) {
   data_.block_curves = {{"blocks[layer=0,variant=ffn:50%]", {{0.05, 1.0}, {1.0, 0.5}}},
                         {"blocks[layer=1,variant=ffn:50%]", {{0.05, 3.0}}},

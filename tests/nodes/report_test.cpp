@@ -43,6 +43,17 @@ TEST(ReportTest, TasksAreShownBesideTheParents) {
               AllOf(HasSubstr("child"), HasSubstr("preserved"), HasSubstr("75.0%")));
 }
 
+TEST(ReportTest, NothingIsPreservedOfAModelMadeFromScratch) {
+  Evaluation parent = ReportRow("parent", 8000), child = ReportRow("child", 6000, 0.5),
+             scratch = ReportRow("from scratch", 6000);
+  parent.tasks = {{"t", 100, 0, {{"acc", 0.8}, {"stderr", 0.04}}, "acc", ""}};
+  child.tasks = {{"t", 100, 0, {{"acc", 0.6}, {"stderr", 0.05}}, "acc", ""}};
+  scratch.tasks = {{"t", 100, 0, {{"acc", 0.4}, {"stderr", 0.05}}, "acc", ""}};
+  // Of the parent's: 60 of 80, 40 of 80.
+  EXPECT_THAT(TasksOfRows({child, scratch, parent}),
+              AllOf(HasSubstr(" 75.0%"), HasSubstr(" 50.0%"), Not(HasSubstr("150.0%"))));
+}
+
 TEST(ReportTest, RowsThatNameASeriesAreDrawn) {
   std::vector<Evaluation> rows = {ReportRow("parent", 8000), ReportRow("a", 6000, 0.5),
                                   ReportRow("b", 4000, 0.9)};
