@@ -15,11 +15,12 @@ namespace puzzle {
 
 namespace {
 
-// A model: what it keeps, and its speed by batch size.
+// A model: what it keeps, and its speed and memory by batch size.
 struct SpeedRow {
   Evaluation evaluation;
   TaskMean kept;  // of the parent's task accuracy
   std::map<int64_t, BenchResult> speeds;
+  std::map<int64_t, double> memory;  // of what the parent takes beside it
 
   [[nodiscard]] const std::string& label() const { return evaluation.label; }
   [[nodiscard]] double RatioAt(int64_t batch) const {
@@ -56,7 +57,7 @@ std::vector<SpeedRow> RowsOf(std::vector<Evaluation> evaluations) {
                       "`tasks` to both evaluations",
                       evaluation.label));
     const TaskMean kept = Preserved(evaluation.tasks, asked);
-    rows.push_back({std::move(evaluation), kept, {}});
+    rows.push_back({std::move(evaluation), kept, {}, {}});
   }
   return rows;
 }
@@ -80,7 +81,10 @@ void Place(const Bench& bench, std::vector<SpeedRow>& rows) {
                     own.model));
   if (!row->speeds.insert({batch, own}).second)
     throw Error(fmt::format("two benches are called \"{}\" at batch {}", own.model, batch));
-  rows[0].speeds.insert({batch, bench.results.front()});
+  const BenchResult& parent = bench.results.front();
+  row->memory[batch] = own.memory_mib / parent.memory_mib;
+  rows[0].speeds.insert({batch, parent});
+  rows[0].memory[batch] = 1;
 }
 
 std::string HeadOf(const std::set<int64_t>& batches, size_t width) {
@@ -112,8 +116,7 @@ std::string LineOf(const SpeedRow& row, const SpeedRow& parent, const std::set<i
     }
     const BenchResult& speed = found->second;
     line += fmt::format("  {:>16.1f}  {:>7.3f}  {:>9.3f}  {:>6.1f}%", speed.decode_tok_s.median,
-                        speed.ratio, speed.predicted_ratio,
-                        100 * speed.memory_mib / parent.speeds.at(batch).memory_mib);
+                        speed.ratio, speed.predicted_ratio, 100 * row.memory.at(batch));
   }
   return line + '\n';
 }

@@ -89,6 +89,14 @@ TEST(SpeedReportTest, ModelsThatWereNotTimedStandInTheTable) {
   EXPECT_THAT(text, Not(HasSubstr("batch 1,")));
 }
 
+TEST(SpeedReportTest, MemoryIsThatOfTheParentBesideTheModel) {
+  Bench rounded = Timed("small", 32, 2, 2);  // as with int8: 100 of 200 MiB are 25 of 50
+  for (BenchResult& result : rounded.results) result.memory_mib /= 4;
+  EXPECT_THAT(SpeedTable({}, FourModels(), {Timed("large", 32, 1.25, 1), rounded}),
+              testing::AllOf(HasSubstr("2.000      2.000    50.0%"), HasSubstr("100.0%\n"),
+                             HasSubstr("1.250      1.000    80.0%")));
+}
+
 TEST(SpeedReportTest, WhatDoesNotBelongTogetherIsNamed) {
   const auto failure = [](std::vector<Evaluation> evaluations, const std::vector<Bench>& benches) {
     return ErrorOf([&] { (void)SpeedTable({}, std::move(evaluations), benches); });
