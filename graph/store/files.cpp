@@ -60,8 +60,10 @@ InputSignature SignatureOfFolder(const std::string& path) {
   }
   std::vector<std::string> names;
   std::error_code failure;
-  for (fs::recursive_directory_iterator it(path, failure), end; !failure && it != end;
-       it.increment(failure)) {
+  for (fs::recursive_directory_iterator
+           it(path, fs::directory_options::follow_directory_symlink, failure),
+       end;
+       !failure && it != end; it.increment(failure)) {
     std::error_code nothing;  // behind a link, such as an editor's that locks a file
     if (it->is_regular_file(nothing)) names.push_back(it->path().string());
   }

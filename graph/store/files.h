@@ -21,7 +21,8 @@ struct InputSignature {
   /// Whether a change at `time_ns` (by the system's clock) or later shows in the text.
   [[nodiscard]] bool IsOlderThan(int64_t time_ns) const;
 };
-/// Of a file that stands for a folder's content (a GGUF) all its parts count. Throws Error.
+/// Of a file that stands for a folder's content (a GGUF) all its parts count; in a folder, what
+/// lies behind links too. Throws Error.
 [[nodiscard]] InputSignature SignatureOf(const std::string& path, bool is_folder);
 /// The system's clock, as it stamps files.
 [[nodiscard]] int64_t FileClock_ns();

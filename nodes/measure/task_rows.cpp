@@ -120,15 +120,17 @@ bool Fits(std::string_view name, std::string_view pattern,
 }
 
 // Names of all files below `folder`, relative to it, sorted; not of hidden ones, which other
-// programs leave there, nor in hidden folders.
+// programs leave there, nor in hidden folders. Folders may lie elsewhere, behind a link.
 std::vector<std::string> FilesBelow(const fs::path& folder) {
   std::vector<std::string> names;
-  std::error_code failure;
-  for (fs::recursive_directory_iterator it(folder, failure), end; !failure && it != end;
-       it.increment(failure)) {
+  std::error_code failure, unknown;
+  for (fs::recursive_directory_iterator
+           it(folder, fs::directory_options::follow_directory_symlink, failure),
+       end;
+       !failure && it != end; it.increment(failure)) {
     const bool is_hidden = it->path().filename().string().starts_with('.');
-    if (is_hidden && it->is_directory()) it.disable_recursion_pending();
-    if (!is_hidden && it->is_regular_file())
+    if (is_hidden && it->is_directory(unknown)) it.disable_recursion_pending();
+    if (!is_hidden && it->is_regular_file(unknown))
       names.push_back(it->path().lexically_relative(folder).string());
   }
   if (failure) throw Error(fmt::format("{}: {}", folder.string(), failure.message()));

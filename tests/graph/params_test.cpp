@@ -1,12 +1,14 @@
 // Types and conditions of parameters.
 #include "graph/kind/params.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "graph/kind/unkeyed_as.h"
 #include "graph/store/files.h"
+#include "graph/store/seal.h"
 #include "tests/graph/graph_test_fixture.h"
 
 namespace puzzle::testing {
@@ -220,6 +222,22 @@ TEST_F(ParamsTest, ALinkToNothingIsNoFileOfAFolder) {
   const InputSignature after = SignatureOf(folder() + "/d", /*is_folder=*/true);
   EXPECT_EQ(after.bytes, 5u);
   EXPECT_EQ(after.text, before.text);
+}
+
+TEST_F(ParamsTest, AFolderBehindALinkBelongsToAFolder) {
+  std::filesystem::create_directories(folder() + "/elsewhere");
+  std::ofstream(folder() + "/elsewhere/rows") << "hello";
+  std::filesystem::create_directory(folder() + "/d");
+  std::filesystem::create_directory_symlink("../elsewhere", folder() + "/d/task");
+  const InputSignature before = SignatureOf(folder() + "/d", /*is_folder=*/true);
+  EXPECT_EQ(before.bytes, 5u);
+  std::ofstream(folder() + "/elsewhere/rows") << "hello again";
+  EXPECT_NE(SignatureOf(folder() + "/d", /*is_folder=*/true).text, before.text);
+  Seal seal;
+  EXPECT_TRUE(AddPath(folder() + "/d", /*is_folder=*/true, FileClock_ns() + 1'000'000'000, seal));
+  EXPECT_TRUE(std::any_of(seal.paths.begin(), seal.paths.end(), [&](const SealedPath& sealed) {
+    return sealed.path == folder() + "/d/task/rows";
+  }));
 }
 
 TEST_F(ParamsTest, WhatIsTooLargeIsReadOnlyIfItIsRemembered) {

@@ -108,6 +108,23 @@ TEST_F(TaskFolderTest, HiddenFilesAreNoRows) {
   EXPECT_EQ(Load(R"({"context": "{question}"})").items.size(), 1);
 }
 
+// A task's folder may be a link; what is read there has to be in the key.
+TEST_F(TaskFolderTest, FoldersBehindLinksAreReadAndDigested) {
+  const char* const row = R"({"question": "2+2?", "choices": ["3", "4"], "answer": 1})";
+  Write("elsewhere/more/a.jsonl", row);
+  std::filesystem::create_directory(folder_ / "data");
+  std::filesystem::create_directory_symlink("../elsewhere", folder_ / "data/t");
+  std::filesystem::create_symlink("nowhere", folder_ / "elsewhere/gone");
+  const std::string data = (folder_ / "data").string();
+  const TaskSpec spec =
+      ParseTask(R"({"rows": "more/*.jsonl", "context": "{question}"})", "t", "t.json");
+  const std::string before = DigestTaskRows(data);
+  EXPECT_EQ(LoadTask(spec, data, {}).items.size(), 1);
+  Write("elsewhere/more/a.jsonl", row + std::string("\n") + row);
+  EXPECT_EQ(LoadTask(spec, data, {}).items.size(), 2);
+  EXPECT_NE(DigestTaskRows(data), before);
+}
+
 TEST_F(TaskFolderTest, AChoiceMayStandInTheContext) {
   Write("t/a.jsonl", R"({"s": "I liked the _ more.", "choices": ["cat", "dog"], "answer": 0})");
   const Task task =
