@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 #include "graph/language/diagnostics.h"
 #include "io/error.h"
@@ -33,6 +34,14 @@ TaskSpec ShippedTask(const std::string& name) {
       hint.empty() ? fmt::format(": there are {}", fmt::join(known, ", ")) : " (" + hint + ")"));
 }
 
+// Results are told apart by the names of their tasks.
+void AddTask(Task task, std::vector<Task>& tasks) {
+  for (const Task& other : tasks)
+    if (other.name == task.name)
+      throw Error(fmt::format("task \"{}\" is named twice: each has a name of its own", task.name));
+  tasks.push_back(std::move(task));
+}
+
 }  // namespace
 
 std::vector<Task> ChosenTasks(const std::vector<std::string>& names, const std::string& data,
@@ -46,13 +55,13 @@ std::vector<Task> ChosenTasks(const std::vector<std::string>& names, const std::
   for (const std::string& name : names) {
     if (name != "all") {
       const TaskSpec spec = name.ends_with(".json") ? ReadTaskFile(name) : ShippedTask(name);
-      tasks.push_back(LoadTask(spec, data, selection));
+      AddTask(LoadTask(spec, data, selection), tasks);
       continue;
     }
     for (const auto& [own, text] : ShippedTasks()) {
       const TaskSpec spec = ShippedTask(own);
       if (!FindTaskFiles(data, own, spec.rows).empty())
-        tasks.push_back(LoadTask(spec, data, selection));
+        AddTask(LoadTask(spec, data, selection), tasks);
     }
     if (tasks.empty()) throw Error(fmt::format("{}: holds rows of no task that is shipped", data));
   }
@@ -81,7 +90,7 @@ TaskSet RunTasks(const TasksParams& params, const Inputs&, RunContext& context) 
   for (const std::string& name : params.tasks) {
     context.Poll(static_cast<double>(set.tasks.size()) / static_cast<double>(params.tasks.size()),
                  name);
-    set.tasks.push_back(LoadTask(ReadTaskFile(params.folder, name), params.data, selection));
+    AddTask(LoadTask(ReadTaskFile(params.folder, name), params.data, selection), set.tasks);
   }
   return set;
 }

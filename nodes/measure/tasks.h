@@ -19,8 +19,8 @@ namespace puzzle {
 [[nodiscard]] const std::map<std::string, std::string>& ShippedTasks();
 
 /// What `names` mean: names of shipped tasks, paths of task files (NAME.json), and "all" for every
-/// shipped task that has rows in `data`. Throws Error as ReadTaskFile and LoadTask do, and when
-/// there is no folder `data`.
+/// shipped task that has rows in `data`. Throws Error as ReadTaskFile and LoadTask do, when there
+/// is no folder `data`, and when two have one name.
 [[nodiscard]] std::vector<Task> ChosenTasks(const std::vector<std::string>& names,
                                             const std::string& data,
                                             const TaskSelection& selection);

@@ -557,6 +557,10 @@ TEST(TasksStepTest, EveryTaskThatIsNamedIsAskedInItsPlace) {
   };
   EXPECT_THAT(names(files), ElementsAre("tale", "story"));
   EXPECT_THAT(names({files[1]}), ElementsAre("story"));
+  EXPECT_THAT(ErrorOf([&] {
+                (void)names({files[0], files[1], files[0]});
+              }),
+              HasSubstr("task \"tale\" is named twice"));
   WriteWholeFile(folder / "notes.txt", "no task");
   EXPECT_THAT(ErrorOf([&] { (void)ReadTaskFile(folder.path(), "hellaswag"); }),
               testing::EndsWith("; there are story, tale"));
