@@ -130,13 +130,17 @@ std::string Described(const SpeedRow& row, int64_t batch) {
 std::string Headline(const SpeedReportParams& params, const std::vector<SpeedRow>& rows,
                      int64_t batch) {
   const SpeedRow *fastest = nullptr, *keeps = nullptr, *at_speed = nullptr;
+  const auto keeps_enough = [&](const SpeedRow& row) {
+    constexpr double kRounding = 1e-9;  // 100 times .57 is below 57
+    return 100 * row.kept.mean >= params.keep - kRounding;
+  };
   const auto is_faster = [&](const SpeedRow& a, const SpeedRow* b) {
     return b == nullptr || a.RatioAt(batch) > b->RatioAt(batch);
   };
   for (auto row = rows.begin() + 1; row != rows.end(); ++row) {
     if (!row->speeds.contains(batch)) continue;
     if (is_faster(*row, fastest)) fastest = &*row;
-    if (100 * row->kept.mean >= params.keep && is_faster(*row, keeps)) keeps = &*row;
+    if (keeps_enough(*row) && is_faster(*row, keeps)) keeps = &*row;
     const bool is_fast = row->RatioAt(batch) >= params.speedup;
     if (is_fast && (at_speed == nullptr || row->kept.mean > at_speed->kept.mean)) at_speed = &*row;
   }

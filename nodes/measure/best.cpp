@@ -73,7 +73,7 @@ const Input<Checkpoint>& SmallestWithin(const MeasuredLimit& limit,
       nearest_loss = loss;
     }
     const std::tuple<int64_t, double> own{evaluation.parameters, loss};
-    if (loss > limit.max || (best != nullptr && own >= least)) continue;
+    if (!limit.Allows(loss) || (best != nullptr && own >= least)) continue;
     best = &model;
     least = own;
   }

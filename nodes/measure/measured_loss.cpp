@@ -99,6 +99,10 @@ void CheckSameQuestions(const std::string& metric, const Evaluation& first,
         fmt::format("\"{}\" and \"{}\" were not asked the same tasks", first.label, second.label));
 }
 
+bool MeasuredLimit::Allows(double loss) const {
+  return loss <= max * (1 + 1e-9) + 1e-12;
+}
+
 std::string MeasuredLimit::Text() const {
   return fmt::format("{} by more than {:g}{}", metric, max, percent ? "%" : "");
 }

@@ -35,6 +35,9 @@ struct MeasuredLimit {
   double max = 0;
   bool percent = false;  // of the parent's figure
 
+  /// Whether a model may lose so much. One that loses all that may be lost does not lose more,
+  /// whatever rounding made of it: .5 - .49 is above .01.
+  [[nodiscard]] bool Allows(double loss) const;
   /// "task_accuracy by more than 1.6%": what is not to happen.
   [[nodiscard]] std::string Text() const;
 };

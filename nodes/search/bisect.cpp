@@ -53,7 +53,7 @@ Choice::Bracket Narrowed(const BisectParams& params, const MeasuredChild& before
   CheckBelongs(before);
   Choice::Bracket bracket = *before.choice.bracket;
   const MeasuredLimit limit = ReadMeasuredLimit(params.loss);
-  const bool keeps = MeasuredLoss(limit, before.evaluation, parent) <= limit.max;
+  const bool keeps = limit.Allows(MeasuredLoss(limit, before.evaluation, parent));
   (keeps ? bracket.keeps : bracket.fails) = before.choice.totals.at(params.resource);
   return bracket;
 }

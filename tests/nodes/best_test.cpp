@@ -111,6 +111,10 @@ TEST(BestTest, TheSmallestModelWithinALossIsFound) {
   EXPECT_EQ(smallest({{"kl", 0.05}}), 1000) << "the parent loses nothing";
   EXPECT_EQ(smallest({{"task_accuracy", 0.011}}), 900);
   EXPECT_EQ(smallest({{"task_accuracy", "4.1%"}}), 800);
+  // Just what may be lost, which rounding makes a little more.
+  EXPECT_EQ(smallest({{"task_accuracy", 0.01}}), 900);
+  EXPECT_EQ(smallest({{"task_accuracy", "4%"}}), 800);
+  EXPECT_EQ(smallest({{"task_accuracy", 0.0099}}), 1000);
 }
 
 TEST(BestTest, WhatLosesAllThatMayBeLostIsWithinTheLimit) {

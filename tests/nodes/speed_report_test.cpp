@@ -78,6 +78,11 @@ TEST(SpeedReportTest, TheBatchAndTheBoundsAreTheUsers) {
   params.keep = 99.9;
   EXPECT_THAT(SpeedTable(params, FourModels(), SpeedsOf()),
               HasSubstr("of the task accuracy: none of the children does"));
+  std::vector<Evaluation> exact = FourModels();
+  exact[0] = AnsweredBy("small", 400, 285);
+  params.keep = 57;
+  EXPECT_THAT(SpeedTable(params, exact, SpeedsOf()),
+              HasSubstr("keeps 57% of the task accuracy: \"small\", 1.90 x, keeps 57.0%"));
   params.batch = 8;
   EXPECT_THAT(ErrorOf([&] { (void)SpeedTable(params, FourModels(), SpeedsOf()); }),
               HasSubstr("nothing was measured at batch 8; there are 1, 32"));
