@@ -40,6 +40,24 @@ void AddFile(const std::string& path, const std::string& name, InputSignature& s
                                 info.st_ino, static_cast<uint64_t>(info.st_dev));
 }
 
+/// Whether it is a link to a folder that it lies in, perhaps through other links: behind it there
+/// would be no end.
+bool LeadsBack(const fs::directory_entry& entry) {
+  std::error_code failure;
+  if (!entry.is_symlink(failure) || !entry.is_directory(failure)) return false;
+  const fs::path target = fs::canonical(entry.path(), failure);
+  for (fs::path around = entry.path().parent_path(); !failure && !around.empty();
+       around = around.parent_path()) {
+    const fs::path own = fs::canonical(around, failure);
+    if (!failure &&
+        std::mismatch(target.begin(), target.end(), own.begin(), own.end()).first == target.end()) {
+      return true;
+    }
+    if (around == around.parent_path()) break;
+  }
+  return false;
+}
+
 InputSignature SignatureOfFile(const std::string& path) {
   InputSignature signature;
   AddFile(path, "", signature);
@@ -59,17 +77,10 @@ InputSignature SignatureOfFolder(const std::string& path) {
     return signature;
   }
   std::vector<std::string> names;
-  std::error_code failure;
-  for (fs::recursive_directory_iterator
-           it(path, fs::directory_options::follow_directory_symlink, failure),
-       end;
-       !failure && it != end; it.increment(failure)) {
-    std::error_code nothing;  // behind a link, such as an editor's that locks a file
-    if (it->is_regular_file(nothing)) names.push_back(it->path().string());
-  }
-  if (failure) {
-    throw Error(fmt::format("cannot list folder \"{}\": {}", path, failure.message()));
-  }
+  ForEachBelow(path, [&](const std::string& one, bool is_file) {
+    if (is_file) names.push_back(one);
+    return true;
+  });
   std::sort(names.begin(), names.end());
   for (const std::string& name : names) AddFile(name, name.substr(path.size()), signature);
   return signature;
@@ -96,6 +107,22 @@ std::string Absolute(const std::string& path) {
 
 bool InputSignature::IsOlderThan(int64_t time_ns) const {
   return newest_ns + kRacyNs < time_ns;
+}
+
+void ForEachBelow(const std::string& folder,
+                  const std::function<bool(const std::string& path, bool is_file)>& visit) {
+  std::error_code failure;
+  for (fs::recursive_directory_iterator
+           it(folder, fs::directory_options::follow_directory_symlink, failure),
+       end;
+       !failure && it != end; it.increment(failure)) {
+    std::error_code nothing;  // behind a link, such as an editor's that locks a file
+    const bool goes_in = visit(it->path().string(), it->is_regular_file(nothing));
+    if (!goes_in || LeadsBack(*it)) it.disable_recursion_pending();
+  }
+  if (failure) {
+    throw Error(fmt::format("cannot list folder \"{}\": {}", folder, failure.message()));
+  }
 }
 
 InputSignature SignatureOf(const std::string& path, bool is_folder) {

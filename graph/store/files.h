@@ -24,6 +24,11 @@ struct InputSignature {
 /// Of a file that stands for a folder's content (a GGUF) all its parts count; in a folder, what
 /// lies behind links too. Throws Error.
 [[nodiscard]] InputSignature SignatureOf(const std::string& path, bool is_folder);
+/// Calls visit(path, whether it is a file) for what lies below a folder, in no order, and goes into
+/// a folder where that answers true: behind links too, but not behind one that leads to a folder
+/// around it. Throws Error when a folder cannot be listed.
+void ForEachBelow(const std::string& folder,
+                  const std::function<bool(const std::string& path, bool is_file)>& visit);
 /// The system's clock, as it stamps files.
 [[nodiscard]] int64_t FileClock_ns();
 

@@ -97,20 +97,14 @@ bool IsAsSealed(const SealedPath& path) {
 /// The path, and of a checkpoint all that is in it, behind links as well; folders too: their times
 /// tell what comes or goes.
 std::vector<std::string> AllOf(const std::string& path, bool is_folder) {
-  namespace fs = std::filesystem;
   if (!is_folder) return {path};
   std::error_code failure;
-  if (!fs::is_directory(path, failure)) return GgufParts(path);
+  if (!std::filesystem::is_directory(path, failure)) return GgufParts(path);
   std::vector<std::string> all = {path};
-  for (fs::recursive_directory_iterator
-           it(path, fs::directory_options::follow_directory_symlink, failure),
-       end;
-       !failure && it != end; it.increment(failure)) {
-    all.push_back(it->path().string());
-  }
-  if (failure) {
-    throw Error(fmt::format("cannot list folder \"{}\": {}", path, failure.message()));
-  }
+  ForEachBelow(path, [&](const std::string& one, bool) {
+    all.push_back(one);
+    return true;
+  });
   return all;
 }
 

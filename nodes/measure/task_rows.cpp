@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "graph/store/files.h"
 #include "io/error.h"
 #include "io/file.h"
 #include "io/fingerprint.h"
@@ -123,17 +124,12 @@ bool Fits(std::string_view name, std::string_view pattern,
 // programs leave there, nor in hidden folders. Folders may lie elsewhere, behind a link.
 std::vector<std::string> FilesBelow(const fs::path& folder) {
   std::vector<std::string> names;
-  std::error_code failure, unknown;
-  for (fs::recursive_directory_iterator
-           it(folder, fs::directory_options::follow_directory_symlink, failure),
-       end;
-       !failure && it != end; it.increment(failure)) {
-    const bool is_hidden = it->path().filename().string().starts_with('.');
-    if (is_hidden && it->is_directory(unknown)) it.disable_recursion_pending();
-    if (!is_hidden && it->is_regular_file(unknown))
-      names.push_back(it->path().lexically_relative(folder).string());
-  }
-  if (failure) throw Error(fmt::format("{}: {}", folder.string(), failure.message()));
+  ForEachBelow(folder.string(), [&](const std::string& path, bool is_file) {
+    const fs::path own(path);
+    const bool is_hidden = own.filename().string().starts_with('.');
+    if (is_file && !is_hidden) names.push_back(own.lexically_relative(folder).string());
+    return !is_hidden;
+  });
   std::sort(names.begin(), names.end());
   return names;
 }

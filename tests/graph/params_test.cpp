@@ -229,6 +229,8 @@ TEST_F(ParamsTest, AFolderBehindALinkBelongsToAFolder) {
   std::ofstream(folder() + "/elsewhere/rows") << "hello";
   std::filesystem::create_directory(folder() + "/d");
   std::filesystem::create_directory_symlink("../elsewhere", folder() + "/d/task");
+  std::filesystem::create_directory_symlink(".", folder() + "/d/same");  // which has no end
+  std::filesystem::create_directory_symlink("../d", folder() + "/elsewhere/back");
   const InputSignature before = SignatureOf(folder() + "/d", /*is_folder=*/true);
   EXPECT_EQ(before.bytes, 5u);
   std::ofstream(folder() + "/elsewhere/rows") << "hello again";
