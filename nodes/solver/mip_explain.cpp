@@ -38,9 +38,8 @@ std::vector<LimitSide> FiniteSides(const MipProblem& problem) {
   return sides;
 }
 
-// The value of this bound nearest to the wanted one that all other limits allow.
-std::optional<double> NearestWorkable(MipProblem problem, const LimitSide& side,
-                                      const MipOptions& options) {
+// The choice that comes nearest to this bound of all that the other limits allow.
+MipSolution NearestWithout(MipProblem problem, const LimitSide& side, const MipOptions& options) {
   MipLimit& limit = problem.limits[side.limit];
   (side.high ? limit.high : limit.low) = side.high ? kInfinity : -kInfinity;
   for (auto& group : problem.groups) {
@@ -48,9 +47,7 @@ std::optional<double> NearestWorkable(MipProblem problem, const LimitSide& side,
       option.score = side.high ? option.costs[side.limit] : -option.costs[side.limit];
     }
   }
-  const MipSolution solution = SolveMip(problem, options);
-  if (solution.choice.empty()) return std::nullopt;
-  return solution.totals[side.limit];
+  return SolveMip(problem, options);
 }
 
 // A limit to move, and where to.
@@ -58,6 +55,12 @@ struct Move {
   LimitSide side;
   double value = 0;
   double relaxation = 0;
+};
+
+// Every limit that can be moved alone so that the problem becomes feasible.
+struct SingleMoves {
+  std::vector<Move> moves;
+  bool all_known = true;  // else time ran out, and there may be others
 };
 
 // The limit that lies farthest beyond anything that any choice uses.
@@ -75,16 +78,19 @@ std::optional<Move> FarthestBeyondReach(const MipProblem& problem,
   return farthest;
 }
 
-// Every limit that can be moved alone so that the problem becomes feasible.
-std::vector<Move> SingleMoves(const MipProblem& problem, const std::vector<LimitSide>& sides,
-                              const MipOptions& options) {
-  std::vector<Move> moves;
+SingleMoves FindSingleMoves(const MipProblem& problem, const std::vector<LimitSide>& sides,
+                            const MipOptions& options) {
+  SingleMoves found;
   for (const LimitSide& side : sides) {
-    if (const auto value = NearestWorkable(problem, side, options)) {
-      moves.push_back({side, *value, side.Relaxation(problem, *value)});
+    const MipSolution nearest = NearestWithout(problem, side, options);
+    if (!nearest.choice.empty()) {
+      const double value = nearest.totals[side.limit];
+      found.moves.push_back({side, value, side.Relaxation(problem, value)});
+    } else if (nearest.status != SolveStatus::kInfeasible) {
+      found.all_known = false;
     }
   }
-  return moves;
+  return found;
 }
 
 // All limits widened by the same part of themselves, `part`.
@@ -125,14 +131,16 @@ std::string DescribeCommonMove(const MipProblem& problem, const std::vector<Limi
 }
 
 std::string DescribeBeyondReach(const MipProblem& problem, const Move& beyond,
-                                const std::vector<Move>& moves) {
+                                const SingleMoves& found) {
   std::string text =
       fmt::format("{} cannot be met by any choice: the {} possible is {:.12g}",
                   beyond.side.Describe(problem), beyond.side.high ? "least" : "most", beyond.value);
-  const auto alone = std::find_if(moves.begin(), moves.end(), [&](const Move& move) {
+  const auto alone = std::find_if(found.moves.begin(), found.moves.end(), [&](const Move& move) {
     return move.side.limit == beyond.side.limit && move.side.high == beyond.side.high;
   });
-  if (alone == moves.end()) return text + ", and the other limits cannot be met together either";
+  if (alone == found.moves.end()) {
+    return found.all_known ? text + ", and the other limits cannot be met together either" : text;
+  }
   if (alone->relaxation <= beyond.relaxation * (1 + 1e-9)) return text;
   return fmt::format("{}, and {:.12g} with the other limits kept", text, alone->value);
 }
@@ -170,14 +178,16 @@ MipExplanation ExplainInfeasible(const MipProblem& problem, const MipOptions& op
   quick.explain = false;
   quick.hint = {};
   quick.time_limit_s = options.time_limit_s / static_cast<double>(sides.size() + 1);
-  const std::vector<Move> moves = SingleMoves(problem, sides, quick);
+  const SingleMoves found = FindSingleMoves(problem, sides, quick);
+  const std::vector<Move>& moves = found.moves;
   MipExplanation explanation;
   explanation.nearest = WorkableLimits(problem, moves);
   if (const auto beyond = FarthestBeyondReach(problem, sides)) {
-    explanation.text = DescribeBeyondReach(problem, *beyond, moves);
+    explanation.text = DescribeBeyondReach(problem, *beyond, found);
   } else if (moves.empty()) {
-    explanation.text =
-        "each limit can be met alone, but no choice meets all of them, nor all but one";
+    explanation.text = "each limit can be met alone, but no choice meets all of them";
+    explanation.text +=
+        found.all_known ? ", nor all but one" : "; there was no time to find out which one to move";
   } else {
     explanation.text = DescribeSmallest(
         problem, *std::min_element(moves.begin(), moves.end(), [](const Move& a, const Move& b) {

@@ -414,6 +414,25 @@ TEST(MipTest, InfeasibleWidensAllLimitsWhenNoSingleOneHelps) {
                     HasSubstr("would work: time <= 100"), HasSubstr("memory <= 10")));
 }
 
+TEST(MipTest, AnExplanationThatHadNoTimeClaimsNothingOfTheOtherLimits) {
+  const MipOptions stopped{.should_stop = [] { return true; }, .explain = true};
+  MipProblem problem;
+  problem.limits = {{.resource = "memory", .high = 1}, {.resource = "time", .high = 10}};
+  problem.groups = {{{"wide", 0, {2, 20}}, {"narrow", 0, {5, 10}}}};
+  MipSolution solution = SolveMip(problem, stopped);
+  EXPECT_EQ(solution.status, SolveStatus::kInfeasible);
+  EXPECT_EQ(solution.explanation,
+            "memory <= 1 cannot be met by any choice: the least possible is 2");
+  problem.limits = {{.resource = "time", .high = 40}, {.resource = "memory", .high = 8}};
+  problem.groups = {{{"a", 0, {100, 1}}, {"b", 0, {40, 9}}}};
+  solution = SolveMip(problem, stopped);
+  EXPECT_EQ(solution.status, SolveStatus::kInfeasible);
+  EXPECT_EQ(
+      solution.explanation,
+      "each limit can be met alone, but no choice meets all of them; there was no time to find "
+      "out which one to move");
+}
+
 TEST(MipTest, InfeasibleNamesContradictingBounds) {
   MipProblem problem = TwoLayers(5);
   problem.limits[0].low = 6;
