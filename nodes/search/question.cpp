@@ -11,10 +11,6 @@
 namespace puzzle {
 namespace {
 
-bool IsSolver(const std::string& method) {
-  return method == "exact" || method == "cbc";
-}
-
 // The choice that loses least among those that cost no more than `best`, which is one of them.
 MipSolution WithLeastLoss(const MipProblem& problem, MipSolution best,
                           const SearchSettings& settings) {

@@ -136,6 +136,8 @@ ordered_json AnswerJson(const VariantTable& table, const TableAnswer& answer) {
   for (const MipSolution& solution : answer.solutions) {
     json["solutions"].push_back(SolutionJson(table, answer, solution));
   }
+  const std::string& missing = answer.solutions.back().explanation;
+  if (!missing.empty()) json["explanation"] = missing;
   return json;
 }
 
@@ -157,6 +159,8 @@ std::string AnswerText(const VariantTable& table, const TableAnswer& answer,
     if (n > 1) text += fmt::format("{}solution {} of {}\n", i == 0 ? "" : "\n", i + 1, n);
     text += SolutionText(table, answer, answer.solutions[i], method);
   }
+  const std::string& missing = answer.solutions.back().explanation;
+  if (!missing.empty()) text += '\n' + missing + '\n';
   const std::string uniform = answer.UniformText();
   return uniform.empty() ? text : text + '\n' + uniform + '\n';
 }

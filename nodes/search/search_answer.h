@@ -22,7 +22,8 @@ struct TableChoice {
 
 /// {"status", "objective", "bound", "gap", "time_s", "totals": {...}, "choice": [names],
 /// "solutions": [{"status", "objective", "bound", "gap", "time_s", "totals", "choice"}, ...]};
-/// without a solution also "explanation" and "nearest": [{"resource", "side", "asked", "works"}].
+/// without a solution also "explanation" and "nearest": [{"resource", "side", "asked", "works"}];
+/// "explanation" too where time ran out before a pool was full.
 /// The inverse question adds "minimized" and, per solution, "loss"; its objective is the total of
 /// what was minimised. Uniform layers add "uniform": {"shape", "free_objective"}.
 [[nodiscard]] nlohmann::ordered_json AnswerJson(const VariantTable& table,

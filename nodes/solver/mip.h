@@ -78,7 +78,8 @@ struct MipSolution {
   double time_s = 0;
   std::vector<int> choice;     // option index per group; empty without a solution
   std::vector<double> totals;  // per limit, `fixed` included; empty without a solution
-  std::string explanation;     // kInfeasible, kNoSolution: what stands in the way, in one sentence
+  // kInfeasible, kNoSolution: what stands in the way, in one sentence; of a pool: Search.
+  std::string explanation;
   std::vector<WorkableLimit> nearest;  // kInfeasible: each limit that could be moved, and where to
   std::vector<double> multipliers;     // price per unit of each limit's resource; for MipHint
 };

@@ -90,7 +90,11 @@ std::vector<MipSolution> SolvePool(const MipProblem& problem, const SearchSettin
         further, pool.back().choice,
         static_cast<double>(static_cast<int64_t>(problem.groups.size()) - settings.distance));
     MipSolution next = SolveMip(further, options);
-    if (next.choice.empty()) break;
+    if (next.choice.empty()) {
+      if (next.status == SolveStatus::kNoSolution)
+        pool.back().explanation = "whether there are more is not known: " + next.explanation;
+      break;
+    }
     next.totals.resize(problem.limits.size());  // without the distances
     next.multipliers.resize(problem.limits.size());
     pool.push_back(std::move(next));
@@ -107,6 +111,10 @@ const std::vector<std::string>& SearchMethods() {
   return methods;
 }
 
+bool IsSolver(const std::string& method) {
+  return method == "exact" || method == "cbc";
+}
+
 std::vector<MipSolution> Search(const MipProblem& problem, const SearchSettings& settings) {
   const auto& methods = SearchMethods();
   if (std::find(methods.begin(), methods.end(), settings.method) == methods.end()) {
@@ -114,7 +122,7 @@ std::vector<MipSolution> Search(const MipProblem& problem, const SearchSettings&
                             fmt::join(methods, ", ")));
   }
   CheckMipProblem(problem);
-  const bool solver = settings.method == "exact" || settings.method == "cbc";
+  const bool solver = IsSolver(settings.method);
   if (settings.pool < 1) throw Error("a pool holds at least one solution");
   if (settings.pool > 1 && !solver) {
     throw Error(fmt::format("a pool needs the method exact or cbc, not {}", settings.method));

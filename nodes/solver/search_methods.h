@@ -25,9 +25,12 @@ struct SearchSettings {
 /// "exact" and "cbc" (the optimum), "greedy" (score per cost), "paper_greedy", "uniform", "depth",
 /// "last", "random", "max_params", "evolution", "policy".
 [[nodiscard]] const std::vector<std::string>& SearchMethods();
+/// Whether a method proves what it finds: exact and cbc, unlike the baselines.
+[[nodiscard]] bool IsSolver(const std::string& method);
 
 /// The best solution first; with a pool as many as there are, in the order in which they were
-/// found. Never empty: without a solution the only entry says why. A baseline's solution has the
+/// found. Never empty: without a solution the only entry says why. Where time ran out before the
+/// pool was full, the explanation of its last solution says so. A baseline's solution has the
 /// status kFeasible and the Lagrangian bound. Throws Error for an unknown method, a pool or
 /// distance that makes no sense, and like SolveMip.
 [[nodiscard]] std::vector<MipSolution> Search(const MipProblem& problem,

@@ -128,6 +128,22 @@ TEST(SearchMethodsTest, APoolEndsWhenThereAreNoMoreSolutions) {
   EXPECT_EQ(Search(problem, settings).size(), 2u);
 }
 
+TEST(SearchMethodsTest, APoolThatRanOutOfTimeSaysSo) {
+  const MipProblem problem = HardProblem(8, 1);
+  int polls = 0, allowed = 1 << 30;
+  SearchSettings settings;
+  settings.should_stop = [&] { return ++polls > allowed; };
+  ASSERT_EQ(Search(problem, settings).front().status, SolveStatus::kOptimal);
+  allowed = polls;  // what the first solution takes
+  polls = 0;
+  settings.pool = 2;
+  const std::vector<MipSolution> pool = Search(problem, settings);
+  ASSERT_EQ(pool.size(), 1u);
+  EXPECT_EQ(pool[0].status, SolveStatus::kOptimal);
+  EXPECT_THAT(pool[0].explanation,
+              StartsWith("whether there are more is not known: no choice within the limits was "));
+}
+
 TEST(SearchMethodsTest, TheTableShowsTheDistanceFromTheOptimum) {
   const MipProblem problem{{{{"a", 1, {3}}, {"b", 2, {1}}}, {{"a", 1, {3}}, {"b", 4, {1}}}},
                            {{.resource = "memory", .high = 4}}};
