@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -74,9 +75,26 @@ std::string Explanation(const std::vector<Candidate>& candidates, int64_t rank) 
     if (candidates.size() > 1) text += fmt::format("batch {}: ", candidate.costs.scenario.batch);
     text += first.choice.empty()
                 ? fmt::format("{}: {}", SolveStatusName(first.status), first.explanation)
-                : fmt::format("there are only {} solutions, not {}", pool.size(), rank);
+                : fmt::format("there are only {} solutions, not {}{}{}", pool.size(), rank,
+                              pool.back().explanation.empty() ? "" : "; ", pool.back().explanation);
   }
   return text;
+}
+
+// What is proven of the best solution of all batch sizes: where time ran out at another one, that
+// one may hold something better.
+MipSolution AmongBatches(MipSolution best, const std::vector<Candidate>& candidates) {
+  for (const Candidate& candidate : candidates) {
+    const MipSolution& first = candidate.answer.solutions.front();
+    if (first.status == SolveStatus::kFeasible) best.bound = std::min(best.bound, first.bound);
+    if (first.status == SolveStatus::kNoSolution)
+      best.bound = std::min(best.bound, LowerBound(candidate.answer.whole().problem));
+  }
+  const double difference = best.objective - best.bound;
+  if (!(difference > 0)) return best;
+  best.status = SolveStatus::kFeasible;
+  best.gap = difference / std::max(std::abs(best.objective), 1e-300);
+  return best;
 }
 
 Choice ChoiceOf(const Candidate& candidate, const MipSolution& solution, const Question& question) {
@@ -137,7 +155,9 @@ FoundChild LookForChild(const SearchParams& params, const std::vector<CostTable>
         });
     return {std::nullopt, Explanation(candidates, params.rank), is_proven_none};
   }
-  Choice choice = ChoiceOf(chosen, *solution, question);
+  Choice choice =
+      ChoiceOf(chosen, IsSolver(settings.method) ? AmongBatches(*solution, candidates) : *solution,
+               question);
   if (params.compare && !question.loss) {
     const SearchProblem& whole = chosen.answer.whole();
     settings.sizes = ParameterCounts(chosen.options.table, whole);

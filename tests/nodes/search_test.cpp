@@ -450,6 +450,24 @@ TEST(SearchTest, TheBatchSizeIsPartOfTheSearch) {
   EXPECT_GE(fast.totals.at("throughput"), enough);
 }
 
+TEST(SearchTest, WhatAnotherBatchSizeMayHoldIsNotProven) {
+  const SearchParams params = Params({{"block_parameters", "85%"}});
+  const auto find = [&](int stops) {
+    int polls = 0;  // the first batch size is given up at once, the second one is solved
+    return FindChild(
+        params, {Costs(1), Costs(2)}, Scores(0.5), [](const auto&) {},
+        [&polls, stops] { return ++polls <= stops; });
+  };
+  EXPECT_EQ(find(0).status, "optimal");
+  EXPECT_EQ(find(0).batch, 1);
+  const Choice choice = find(2);
+  EXPECT_EQ(choice.batch, 2);
+  EXPECT_DOUBLE_EQ(choice.objective, 0.5);
+  EXPECT_EQ(choice.status, "feasible");
+  EXPECT_LT(choice.bound, 0.5);
+  EXPECT_DOUBLE_EQ(choice.gap, (0.5 - choice.bound) / 0.5);
+}
+
 TEST(SearchTest, NoChildExplainsItself) {
   try {
     (void)Find(Params({{"block_parameters", 10}}), {Costs(1), Costs(2)});
