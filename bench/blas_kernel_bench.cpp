@@ -107,8 +107,8 @@ void MeasureElsewhere(const std::string& self, Row& row) {
   ::pclose(pipe);
 }
 
-// Measures the rows and prints them, in brackets how often the first one's rate.
-void PrintTable(const std::string& self, std::vector<Row> rows) {
+// Measures the rows and prints them, in brackets how often the first one's rate. Whether one runs.
+bool PrintTable(const std::string& self, std::vector<Row> rows) {
   fmt::print("| GFLOP/s (ratio to the first row) | kernel | threads |");
   for (const char* what : {"product", "FFN training step"}) {
     for (const Shape& shape : kShapes) fmt::print(" {} {} |", what, shape.hidden);
@@ -125,9 +125,12 @@ void PrintTable(const std::string& self, std::vector<Row> rows) {
     fmt::print("{}\n", row.gigaflops.empty() ? " does not run here | | | |" : "");
   }
   fmt::print("\n");
+  return std::any_of(rows.begin(), rows.end(),
+                     [](const Row& row) { return !row.gigaflops.empty(); });
 }
 
-void Compare(const std::string& self) {
+int Compare(const std::string& self) {
+  fmt::print("{}\n\n", RuntimeDescription());
   const std::string ours = WantedBlasKernel(DetectCpu()).value_or("");
   std::vector<Row> kernels;
   for (const char* kernel : {"Prescott", "Haswell", "Zen", "SkylakeX", "Cooperlake", ""}) {
@@ -135,12 +138,14 @@ void Compare(const std::string& self) {
     if (kernel == ours) label += " (ours)";
     kernels.push_back({label, fmt::format("PUZZLE_BLAS_KERNEL={}", kernel), 1, "", {}});
   }
-  PrintTable(self, kernels);
+  const bool any_kernel = PrintTable(self, kernels);
 
   // GOMP_SPINCOUNT outdoes OMP_WAIT_POLICY; 300,000 is what libgomp does when nothing is set.
-  PrintTable(self, {{"one thread", "", 1, "", {}},
-                    {"idle threads spin (OpenMP's default)", "GOMP_SPINCOUNT=300000", 2, "", {}},
-                    {"idle threads sleep (ours)", "", 2, "", {}}});
+  const bool any_threads = PrintTable(
+      self, {{"one thread", "", 1, "", {}},
+             {"idle threads spin (OpenMP's default)", "GOMP_SPINCOUNT=300000", 2, "", {}},
+             {"idle threads sleep (ours)", "", 2, "", {}}});
+  return any_kernel && any_threads ? 0 : 1;
 }
 
 }  // namespace
@@ -149,5 +154,9 @@ void Compare(const std::string& self) {
 int main(int argc, char** argv) {
   puzzle::RestartUnlessBlasPrepared(argv);
   if (argc == 3 && std::string(argv[1]) == "--measure") return puzzle::Measure(std::atoi(argv[2]));
-  puzzle::Compare(argv[0]);
+  if (argc > 1) {
+    fmt::print(stderr, "blas_kernel_bench takes no arguments\n");
+    return 2;
+  }
+  return puzzle::Compare(argv[0]);
 }

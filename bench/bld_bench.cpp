@@ -15,7 +15,6 @@
 // Useful operations are counted in bench/useful_flop.h.
 #include <fmt/format.h>
 
-#include <cstdlib>
 #include <string>
 #include <thread>
 #include <vector>
@@ -180,14 +179,16 @@ void MeasureRandomLayers(int rounds) {
 int main(int argc, char** argv) {
   puzzle::RestartUnlessBlasPrepared(argv);
   puzzle::PrepareTensorRuntime();
-  const puzzle::Arguments arguments{argc, argv};
-  if (argc > 2) {
-    puzzle::MeasureModelsSteps({.model = argv[1],
-                                .text = argv[2],
-                                .sequences = arguments.Number(3, 64),
-                                .layers = argc > 4 ? std::atoi(argv[4]) : 0,
-                                .threads = arguments.Number(5, 1)});
-  } else {
-    puzzle::MeasureRandomLayers(arguments.Number(1, 5));
-  }
+  return puzzle::ExitStatusOf([&] {
+    const puzzle::Arguments arguments{argc, argv};
+    if (argc > 2) {
+      puzzle::MeasureModelsSteps({.model = argv[1],
+                                  .text = argv[2],
+                                  .sequences = arguments.Number(3, 64),
+                                  .layers = arguments.Number(4, 0, 0),
+                                  .threads = arguments.Number(5, 1)});
+    } else {
+      puzzle::MeasureRandomLayers(arguments.Number(1, 5));
+    }
+  });
 }

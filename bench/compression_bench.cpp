@@ -9,12 +9,12 @@
 #include <zlib.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "bench/arguments.h"
 #include "graph/store/inventory.h"
 #include "graph/store/store.h"
 #include "io/error.h"
@@ -174,12 +174,12 @@ void Report(const std::string& name, const Sample& sample, uint64_t all, const s
       mb / small.pack_s, mb / small.unpack_s);
 }
 
-int Main(int argc, char** argv) {
+void Run(int argc, char** argv) {
   if (argc < 2) throw Error("usage: compression_bench STORE [MIB]");
-  size_t mib = 64;
-  if (argc > 2) std::from_chars(argv[2], argv[2] + std::string_view(argv[2]).size(), mib);
+  const auto mib = static_cast<size_t>(Arguments{argc, argv}.Number(2, 64));
   Store store(argv[1], Hdf5Format());
   const std::map<std::string, Sample> samples = Collect(store, mib << 20);
+  if (samples.empty()) throw Error(fmt::format("{}: there are no arrays in this store", argv[1]));
   uint64_t all = 0;
   for (const auto& [name, sample] : samples) all += sample.total_bytes;
   fmt::print("zlib {}; rates are MB/s of arrays, out / in, one thread\n\n", zlibVersion());
@@ -189,17 +189,11 @@ int Main(int argc, char** argv) {
   for (const auto& [name, sample] : samples) {
     Report(name, sample, all, store.folder() + "/compression_bench.tmp");
   }
-  return 0;
 }
 
 }  // namespace
 }  // namespace puzzle
 
 int main(int argc, char** argv) {
-  try {
-    return puzzle::Main(argc, argv);
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "{}\n", error.what());
-    return 1;
-  }
+  return puzzle::ExitStatusOf([&] { puzzle::Run(argc, argv); });
 }

@@ -15,7 +15,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <fstream>
 #include <stop_token>
 #include <string>
@@ -180,20 +179,22 @@ int main(int argc, char** argv) {
                "[LANES [MEMORY [WORDS]]]]]]]]]]\n");
     return 2;
   }
-  const puzzle::Arguments arguments{argc, argv};
   puzzle::PrepareTensorRuntime();
-  puzzle::GkdParams params;
-  params.batch = arguments.Number(3, 8);
-  params.steps = arguments.Number(4, 1);
-  params.holdout = 0;
-  params.compute = argc > 6 ? argv[6] : "bf16";
-  params.recompute = argc > 7 ? argv[7] : "off";
-  const int threads = arguments.Number(8, 1);
-  puzzle::SetThreads(threads);
-  params.head_compute = argc > 9 ? argv[9] : "auto";
-  params.devices = arguments.Number(10, 1);
-  const uint64_t memory = argc > 11 ? uint64_t(arguments.Number(11, 1)) << 20 : UINT64_MAX;
-  if (argc > 12) params.cosine_weight = 0;
-  const int64_t words = argc > 12 ? std::atoi(argv[12]) : 0;
-  puzzle::Run(argv[1], argv[2], params, arguments.Number(5, 512), threads, memory, words);
+  return puzzle::ExitStatusOf([&] {
+    const puzzle::Arguments arguments{argc, argv};
+    puzzle::GkdParams params;
+    params.batch = arguments.Number(3, 8);
+    params.steps = arguments.Number(4, 1);
+    params.holdout = 0;
+    params.compute = argc > 6 ? argv[6] : "bf16";
+    params.recompute = argc > 7 ? argv[7] : "off";
+    const int threads = arguments.Number(8, 1);
+    puzzle::SetThreads(threads);
+    params.head_compute = argc > 9 ? argv[9] : "auto";
+    params.devices = arguments.Number(10, 1);
+    const uint64_t memory = argc > 11 ? uint64_t(arguments.Number(11, 1)) << 20 : UINT64_MAX;
+    if (argc > 12) params.cosine_weight = 0;
+    const int64_t words = arguments.Number(12, 0, 0);
+    puzzle::Run(argv[1], argv[2], params, arguments.Number(5, 512), threads, memory, words);
+  });
 }

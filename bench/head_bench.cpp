@@ -6,12 +6,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <ctime>
 #include <functional>
 #include <vector>
 
 #include "apps/machine/blas_kernel.h"
+#include "bench/arguments.h"
 #include "model/math/losses.h"
 #include "model/math/product.h"
 #include "model/math/runtime.h"
@@ -90,6 +90,8 @@ void Run(int64_t tokens, int64_t hidden) {
 int main(int argc, char** argv) {
   puzzle::RestartUnlessBlasPrepared(argv);
   puzzle::PrepareTensorRuntime();
-  puzzle::Run(argc > 1 ? std::max(1, std::atoi(argv[1])) : 1024,
-              argc > 2 ? std::max(1, std::atoi(argv[2])) : 576);
+  return puzzle::ExitStatusOf([&] {
+    const puzzle::Arguments arguments{argc, argv};
+    puzzle::Run(arguments.Number(1, 1024), arguments.Number(2, 576));
+  });
 }

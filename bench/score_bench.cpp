@@ -226,10 +226,12 @@ void RunModel(const std::string& folder, const std::string& text, int64_t sequen
 int main(int argc, char** argv) {
   puzzle::RestartUnlessBlasPrepared(argv);
   puzzle::PrepareTensorRuntime();
-  const puzzle::Arguments arguments{argc, argv};
-  if (argc > 2 && std::atoi(argv[1]) == 0) {
-    puzzle::RunModel(argv[1], argv[2], arguments.Number(3, 8), arguments.Number(4, 1));
-  } else {
-    puzzle::Run(arguments.Number(1, 10));
-  }
+  return puzzle::ExitStatusOf([&] {
+    const puzzle::Arguments arguments{argc, argv};
+    if (argc > 2) {
+      puzzle::RunModel(argv[1], argv[2], arguments.Number(3, 8), arguments.Number(4, 1));
+    } else {
+      puzzle::Run(arguments.Number(1, 10));
+    }
+  });
 }

@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "apps/machine/blas_kernel.h"
+#include "bench/arguments.h"
 #include "io/error.h"
 #include "io/file.h"
 #include "io/ggml_types.h"
@@ -256,15 +257,13 @@ int main(int argc, char** argv) {
                "stream_bench FOLDER [LAYERS [ROUNDS [cold|warm]]]: FOLDER must not be there\n");
     return 2;
   }
-  const int64_t layers = argc > 2 ? std::atoll(argv[2]) : 2;
-  const int64_t rounds = argc > 3 ? std::atoll(argv[3]) : 3;
-  int status = 0;
-  try {
+  int rounds = 0;
+  const int status = puzzle::ExitStatusOf([&] {
+    const puzzle::Arguments arguments{argc, argv};
+    const int layers = arguments.Number(2, 2);
+    rounds = arguments.Number(3, 3, 0);
     puzzle::Bench(argv[1], layers, rounds, state == "warm");
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "{}\n", error.what());
-    status = 1;
-  }
+  });
   if (rounds > 0 || status != 0) std::filesystem::remove_all(argv[1]);
   return status;
 }
