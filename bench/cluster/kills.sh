@@ -4,7 +4,8 @@
 # TOY_PUZZLE: the program of tests/apps; FIXTURE: the folder of a Slurm of two nodes n1 and n2 that
 # SLURM_CONF describes, with run/NAME.pid of slurmctld, slurmd-n1 and slurmd-n2, as
 # tests/apps/slurm_test.cpp brings it up. A round is a run that is started again until it is through;
-# while it runs a worker, a node daemon, the controller or the front is killed every now and then.
+# while it runs a worker, a node daemon, the controller or the front is killed every now and then. Exit
+# status 1: a result was wrong or a store damaged.
 set -u
 toy=$(realpath "$1"); fixture=$(realpath "$2"); kills=$3
 export SLURM_CONF=$fixture/slurm.conf
@@ -15,6 +16,7 @@ cat > g.json <<'G'
   "all": {"kind": "concat", "in": {"parts": ["s"]}}}}
 G
 wanted=$("$toy" run g.json --store right -q --summary right.json >/dev/null; grep -o '"text": *"[^"]*"' right.json | tail -1)
+[[ -n $wanted && $kills =~ ^[1-9][0-9]*$ ]] || { echo "kills.sh: $toy has no result, or KILLS is no number" >&2; exit 2; }
 
 # workers: processes of this round that are no front
 pids() { pgrep -f -- "^$toy run g.json .*--worker" || true; }
@@ -58,3 +60,4 @@ done
 for what in "${!count[@]}"; do echo "kills of a $what: ${count[$what]}"; done
 echo "kills $done_kills, rounds $rounds of 41 steps in $starts runs: $computed computations seen," \
   "$twice steps computed twice at once, $wrong wrong results, $damaged damaged stores"
+((wrong == 0 && damaged == 0))

@@ -3,10 +3,17 @@
 # steps of graph.json in turn with one and two lanes and prints wall seconds and their ratio.
 # Usage: bench/lanes/run.sh [ROUNDS]    (after ./check or cmake --build build)
 set -euo pipefail
+shopt -s inherit_errexit  # a run that failed has no time
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 rounds=${1:-3}
+if [[ $# -gt 1 || ! $rounds =~ ^[1-9][0-9]*$ ]]; then
+  echo "bench/lanes/run.sh [ROUNDS]: expected a whole number from 1 on, not $*" >&2
+  exit 2
+fi
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+
+build/puzzle --version
 
 # What all trainings share is computed first and is no part of the figures.
 build/puzzle run bench/lanes/graph.json --store "$scratch/prepared" --set 'vars.layers=[]' -q >/dev/null

@@ -117,6 +117,10 @@ def main():
     parser.add_argument("--in-venv", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.said = False
+    types = args.types.split(",")
+    for dtype in types:
+        if dtype not in dict(PAIRS):
+            parser.error(f"no type \"{dtype}\"; there are {', '.join(dict(PAIRS))}")
     if not args.in_venv:
         make_references.enter(read_gguf.gguf_venv(), __file__, *sys.argv[1:])
     version = read_gguf.PACKAGES["llama-cpp-py-sync"]
@@ -124,7 +128,7 @@ def main():
           f"then {args.decode} tokens, {args.rounds} rounds")
     with tempfile.TemporaryDirectory() as folder:
         for dtype, theirs_type in PAIRS:
-            if dtype in args.types.split(","):
+            if dtype in types:
                 measure(args, dtype, theirs_type, folder)
 
 

@@ -326,6 +326,11 @@ def main():
     parser.add_argument("--part", type=int, default=2, help="sequences of gkd at once in PyTorch")
     parser.add_argument("--in-venv", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    measured = {"library": library_rows, "gkd": gkd_rows}
+    works = args.work.split(",")
+    for work in works:
+        if work not in measured:
+            parser.error(f"no work \"{work}\"; there are {', '.join(measured)}")
     if not args.in_venv:
         make_references.enter(make_references.current_venv(), __file__, *sys.argv[1:])
     with tempfile.TemporaryDirectory() as folder:
@@ -337,8 +342,8 @@ def main():
               f"{args.layers or 'all'} layers captured\n")
         print("| step | threads | ours, s | processor s | of the products | by processor time "
               "| products, GFLOP/s | PyTorch, s | processor s | theirs / ours | |\n|---|---|---|---|---|---|---|---|---|---|---|")
-        for work, rows in (("library", library_rows), ("gkd", gkd_rows)):
-            for threads in counts if work in args.work.split(",") else []:
+        for work, rows in measured.items():
+            for threads in counts if work in works else []:
                 peer.torch.set_num_threads(threads)
                 rows(args, peer, threads)
 
