@@ -9,12 +9,12 @@
 //   FFN              forward 3 * 2 d f with a gate, 2 * 2 d f without
 //   linear           forward 2 d d
 //   a sub-block in   forward, the gradients of its matrices (as much as their products forward),
-//   and blockwise        those on the way to them: attention 2 d q + 4 S, a gated FFN 2 d f. Its
-//   inputs training         need none, since a norm's weight is folded into the matrices a linear
-//   one     X^T X and X^T Y: 4 d d, once in closed form or in every pass by gradients activations
-//   the blocks forward importance       the same: ranking channels is a product with the last
-//   matrix, divided between
-//                    those that are gone and those that are left
+//   training         and those on the way to them: attention 2 d q + 4 S, a gated FFN 2 d f. Its
+//                    inputs need none, since a norm's weight is folded into the matrices
+//   a linear one     X^T X and X^T Y: 4 d d, once in closed form or in every pass by gradients
+//   activations      the blocks forward
+//   importance       the same: ranking channels is a product with the last matrix, divided
+//                    between those that are gone and those that are left
 //   distillation     teacher forward, student three times as much, both with the head, 2 d V
 #pragma once
 
