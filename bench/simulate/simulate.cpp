@@ -120,7 +120,11 @@ ModelConfig ModelOf(const Plan& plan) {
 LaneRates Rates(const Options& o, const Plan& plan) {
   if (o.device.empty()) {
     MachineSpeed speed{o.fp32_tflops * 1e12, o.bf16_tflops * 1e12};
-    if (speed.flops <= 0 || speed.bf16_flops <= 0) speed = MeasureMachineSpeed();
+    if (speed.flops <= 0 || speed.bf16_flops <= 0) {
+      const MachineSpeed measured = MeasureMachineSpeed();
+      if (speed.flops <= 0) speed.flops = measured.flops;
+      if (speed.bf16_flops <= 0) speed.bf16_flops = measured.bf16_flops;
+    }
     const auto lanes = static_cast<double>(o.lanes);
     return {speed.flops / lanes, speed.bf16_flops / lanes, o.lanes};
   }
