@@ -232,6 +232,7 @@ def print_reads(config, stretches):
 
 
 def main(arguments):
+    subprocess.run([arguments.puzzle, "--version"], check=True)
     with open(CONFIG) as file:
         config = json.load(file)
     config["num_hidden_layers"] = arguments.layers

@@ -96,6 +96,7 @@ def run(puzzle, folder, name, options):
 
 
 def main(puzzle, model, text, mib="600", where=None):
+    subprocess.run([puzzle, "--version"], check=True)
     folder = tempfile.mkdtemp(prefix="little_memory.", dir=where)
     try:
         nodes = GRAPH["nodes"]
@@ -114,6 +115,6 @@ def main(puzzle, model, text, mib="600", where=None):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 4:
+    if not 4 <= len(sys.argv) <= 6:
         sys.exit(__doc__)
-    sys.exit(main(*sys.argv[1:6]))
+    sys.exit(main(*sys.argv[1:]))
