@@ -29,8 +29,9 @@ struct OptionTable {
 /// are two scores of one variant, or no costs for a part of a whole block.
 [[nodiscard]] OptionTable TableOf(const CostTable& costs, const std::vector<Score>& scores);
 
-/// A group per layer in any case. Names and stats are those of the published libraries, and shapes
-/// that these lack (fewer query heads) have names of their own.
+/// A group per layer in any case. Variants are named as in the published libraries, and shapes that
+/// these lack (fewer query heads) have names of their own. Stats and metrics are called as in
+/// `costs` and `scores`: kl, not kl_div, block_parameters, not num_params.
 [[nodiscard]] VariantTable BlockTableOf(const CostTable& costs, const std::vector<Score>& scores);
 
 }  // namespace puzzle

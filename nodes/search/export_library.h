@@ -1,4 +1,6 @@
-// `block_library`: scores and costs as the files that NVlabs published for Llama-3.3-70B.
+// `block_library`: scores and costs in the form that NVlabs published for Llama-3.3-70B. Their
+// notebook asks for more than that: kl_div, num_kv_heads, ffn_intermediate_size, times of attention
+// and FFN apart, the gpu and the dtype.
 #pragma once
 
 #include "graph/kind/kind.h"

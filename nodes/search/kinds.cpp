@@ -159,8 +159,8 @@ NodeKind SweepKind() {
 
 NodeKind BlockLibraryKind() {
   return Kind<BlockLibraryParams>("block_library", 1,
-                                  "Writes scores and costs as a block library (JSON) for `puzzle "
-                                  "search` and NVlabs' notebook.")
+                                  "Writes scores and costs as a block library for `puzzle search`: "
+                                  "the JSON that NVlabs published, with our names of figures.")
       .InList("scores", "score", "damage per variant")
       .In("costs", "costs", "cost per variant")
       .Param("folder", &BlockLibraryParams::folder, {Required(), OutputFolder()}, "where to")
