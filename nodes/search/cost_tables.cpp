@@ -262,6 +262,7 @@ void AddSubBlockGroup(const std::vector<CostTable::Row>& rows, const std::vector
 }  // namespace
 
 std::vector<CostTable> ByBatch(std::vector<CostTable> tables) {
+  if (tables.empty()) throw Error("there are no costs: the port `costs` stands for no steps");
   std::sort(tables.begin(), tables.end(), [](const CostTable& a, const CostTable& b) {
     return a.scenario.batch < b.scenario.batch;
   });

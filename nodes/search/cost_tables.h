@@ -10,8 +10,8 @@
 
 namespace puzzle {
 
-/// By batch size. Throws Error naming what one search cannot compare: other models, scenarios that
-/// differ in more than the batch, or in nothing.
+/// By batch size. Throws Error when there are none, and naming what one search cannot compare:
+/// other models, scenarios that differ in more than the batch, or in nothing.
 [[nodiscard]] std::vector<CostTable> ByBatch(std::vector<CostTable> tables);
 
 /// What a search chooses from, and what each variant puts into the child.

@@ -157,6 +157,7 @@ TEST(CostTablesTest, WhatDoesNotFitTogetherIsRefused) {
     return "no error";
   };
   EXPECT_EQ(failure(Costs(), Costs()), "there are two cost tables of batch 4");
+  EXPECT_THROW((void)Find(Params(json::object()), {}), Error);
   EXPECT_EQ(failure(Costs(4), Costs(8)), "no error");
   CostTable other = Costs(8);
   other.scenario.kv = "fp8";
