@@ -194,7 +194,9 @@ MipExplanation ExplainInfeasible(const MipProblem& problem, const MipOptions& op
           return a.relaxation < b.relaxation;
         }));
   }
-  if (moves.empty()) explanation.text += DescribeCommonMove(problem, sides, quick);
+  if (moves.empty() && found.all_known) {
+    explanation.text += DescribeCommonMove(problem, sides, quick);
+  }
   return explanation;
 }
 
