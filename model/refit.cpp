@@ -15,6 +15,7 @@ namespace {
 Tensor SolveRidge(Tensor gram, const Tensor& cross, double lambda) {
   Tensor diagonal = gram.diagonal();
   const double mean = diagonal.mean().item<double>();
+  if (mean == 0) return at::zeros({cross.size(1), cross.size(0)}, cross.options());
   const Tensor undamped = diagonal.clone();
   diagonal.add_(lambda * mean);
   const Tensor solution = at::linalg_solve(gram, cross).t();

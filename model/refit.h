@@ -16,7 +16,8 @@ class RidgeFit {
 
   /// Adds rows: features [n, n_features], targets [n, n_outputs], fp32.
   void Add(const at::Tensor& features, const at::Tensor& targets);
-  /// The solution in fp32, [n_outputs, n_features], solved in fp64. REQUIRES: rows were added.
+  /// The solution in fp32, [n_outputs, n_features], solved in fp64; zeros for features that are 0
+  /// in all rows. REQUIRES: rows were added.
   [[nodiscard]] at::Tensor Solve(double lambda = 1e-4) const;
 
   struct Affine {

@@ -169,5 +169,16 @@ TEST(RefitTest, ABiasAgreesWithADenseSolveInDoublePrecision) {
   EXPECT_TENSORS_NEAR(affine.bias.to(at::kDouble), expected.select(1, 12), 1e-5);
 }
 
+// Of a sub-block whose matrices are zeros, as dense files have it in the place of none.
+TEST(RefitTest, FeaturesThatAreNothingGetNoWeights) {
+  const Tensor x = at::zeros({20, 12}), y = RandomTensor({20, 5}, 2);
+  RidgeFit fit(12, 5);
+  fit.Add(x, y);
+  EXPECT_TRUE(fit.Solve().equal(at::zeros({5, 12})));
+  const RidgeFit::Affine affine = fit.SolveAffine();
+  EXPECT_TRUE(affine.matrix.equal(at::zeros({5, 12})));
+  EXPECT_TENSORS_NEAR(affine.bias, y.mean(0), 1e-6);
+}
+
 }  // namespace
 }  // namespace puzzle

@@ -36,6 +36,15 @@ namespace {
 using at::Tensor;
 using testing::HasSubstr;
 
+BldParams QuickParams() {
+  BldParams params;
+  params.epochs = 6;
+  params.batch = 4;
+  params.holdout = 4;
+  params.refit_tokens = 512;
+  return params;
+}
+
 class DistillTest : public testing::Test {
  protected:
   DistillTest() : parent_(TinyModel()) { states_ = Capture(parent_, "parent"); }
@@ -84,6 +93,27 @@ class DistillTest : public testing::Test {
         .Sum();
   }
 
+  // In place of the FFN of layer 1, which adds nothing.
+  void ExpectNothingToLearn(const ModelWeights& weights, const std::string& name) {
+    const Transformer parent(weights);
+    const Activations states = Capture(parent, name);
+    const SubBlockData attention =
+        MakeSubBlockData(parent, states, 1, SubBlock::kAttention, nullptr, at::kFloat, [] {});
+    const SubBlockData data =
+        MakeSubBlockData(parent, states, 1, SubBlock::kFfn, &attention, at::kFloat, [] {});
+    for (const char* loss : {"tensor", "token"}) {
+      BldParams params = QuickParams();
+      params.loss = loss;
+      const VariantSpec spec = ResolveVariant("ffn:50%", parent.config(), 1);
+      FakeContext context;
+      const Distilled end =
+          DistillSubBlock(InitVariant(weights, 1, spec), spec, parent, data, params, 3, context);
+      EXPECT_EQ(end.complaint, "") << name << ' ' << loss;
+      EXPECT_EQ(end.init_loss, 0) << name << ' ' << loss;
+      EXPECT_EQ(end.loss, 0) << name << ' ' << loss;
+    }
+  }
+
   // The parent, for models with the head of `model`.
   FoldedParent FoldedFor(const Transformer& model) {
     return FoldCaptured(model, {parent_, states_}, 3);
@@ -94,15 +124,6 @@ class DistillTest : public testing::Test {
   TempFolder folder_;
   Activations states_;
 };
-
-BldParams QuickParams() {
-  BldParams params;
-  params.epochs = 6;
-  params.batch = 4;
-  params.holdout = 4;
-  params.refit_tokens = 512;
-  return params;
-}
 
 TEST_F(DistillTest, EveryStageOfBldLowersTheHeldOutLoss) {
   const Distilled ffn = Distill("ffn:50%", QuickParams());
@@ -246,26 +267,18 @@ TEST_F(DistillTest, ALossThatIsNoNumberEndsTheTraining) {
   EXPECT_EQ(result.loss, result.refit_loss);
 }
 
-// Such are blocks that were put in to make a model deeper.
+// Such are blocks that were put in to make a model deeper, and what dense files have in the place
+// of none: there the features are zeros too.
 TEST_F(DistillTest, ASubBlockThatAddsNothingIsNothingToLearn) {
-  ModelWeights weights = TinyModel();
-  weights.blocks[1].ffn.down.zero_();
-  const Transformer parent(weights);
-  const Activations states = Capture(parent, "idle");
-  const SubBlockData attention =
-      MakeSubBlockData(parent, states, 1, SubBlock::kAttention, nullptr, at::kFloat, [] {});
-  const SubBlockData data =
-      MakeSubBlockData(parent, states, 1, SubBlock::kFfn, &attention, at::kFloat, [] {});
-  for (const char* loss : {"tensor", "token"}) {
-    BldParams params = QuickParams();
-    params.loss = loss;
-    const VariantSpec spec = ResolveVariant("ffn:50%", parent.config(), 1);
-    FakeContext context;
-    const Distilled end =
-        DistillSubBlock(InitVariant(weights, 1, spec), spec, parent, data, params, 3, context);
-    EXPECT_EQ(end.complaint, "") << loss;
-    EXPECT_EQ(end.init_loss, 0) << loss;
-    EXPECT_EQ(end.loss, 0) << loss;
+  for (const bool is_all_zeros : {false, true}) {
+    ModelWeights weights = TinyModel();
+    FfnWeights& ffn = weights.blocks[1].ffn;
+    ffn.down.zero_();
+    if (is_all_zeros) {
+      ffn.gate.zero_();
+      ffn.up.zero_();
+    }
+    ExpectNothingToLearn(weights, is_all_zeros ? "zeros" : "idle");
   }
 }
 
