@@ -1,5 +1,6 @@
 #include "nodes/train/training_loop.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -52,16 +53,21 @@ Progress Restore(const ArchiveReader& in, AdamW& optimizer, BestState* best) {
   return {in.Attribute("step"), in.Attribute("smooth_loss")};
 }
 
+/// How often the best state was looked for until then, the first time left out: once behind a step
+/// at most.
+int64_t LooksUntil(const TrainingLoop& loop, int64_t step) {
+  return step * std::min(loop.considerations, loop.steps) / loop.steps;
+}
+
 /// Whether the best state is looked for behind this many steps.
 bool IsConsidered(const TrainingLoop& loop, int64_t step) {
-  return step * loop.considerations / loop.steps != (step - 1) * loop.considerations / loop.steps;
+  return LooksUntil(loop, step) != LooksUntil(loop, step - 1);
 }
 
 /// Whether the best state is so old that no better one is expected.
 bool IsWaitedFor(const TrainingLoop& loop, int64_t step) {
   if (loop.best == nullptr || loop.patience == 0) return true;
-  const auto considered = [&](int64_t at) { return at * loop.considerations / loop.steps; };
-  return considered(step) - considered(loop.best->best_step()) < loop.patience;
+  return LooksUntil(loop, step) - LooksUntil(loop, loop.best->best_step()) < loop.patience;
 }
 
 }  // namespace

@@ -151,6 +151,19 @@ TEST_F(WholeTrainingTest, PatienceEndsAfterSoManyLooksWithoutABetterState) {
   EXPECT_EQ(best.best_step(), 4);
 }
 
+TEST_F(WholeTrainingTest, PatienceCountsLooksWhereMoreAreAskedForThanThereAreSteps) {
+  const std::vector<double> figures = {3, 2, 2.5, 2.6, 2.7};
+  size_t looks = 0;
+  BestState best(optimizer_, [&] { return figures.at(looks++); });
+  loop_.steps = 10;
+  loop_.best = &best;
+  loop_.considerations = 50;
+  loop_.patience = 3;
+  (void)Train(std::vector<double>(10, 1));
+  EXPECT_EQ(best.best_step(), 1);
+  EXPECT_EQ(batches_.size(), 4u) << "three looks behind that of step 1";
+}
+
 TEST_F(WholeTrainingTest, TheBestStateGoesOnWhereItWasSaved) {
   const auto consider = [&](BestState& best, int64_t step, float value) {
     optimizer_.state().values.detach().fill_(value);
