@@ -6,6 +6,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
+#include <vector>
 
 #include "graph/run/machine.h"
 #include "io/error.h"
@@ -110,6 +111,20 @@ int64_t ChannelsOf(const VariantSpec& spec) {
   return ffn != nullptr && ffn->is_full() ? ffn->size : 0;
 }
 
+// Throws Error unless the importance has as many layers as the parent, and this one's shape.
+void CheckImportance(const Importance& importance, const ModelConfig& parent, int64_t layer) {
+  const auto index = static_cast<size_t>(layer);
+  const auto fits = [&](const std::vector<Tensor>& of_layers, int64_t size) {
+    if (std::ssize(of_layers) != parent.n_layers()) return false;
+    const Tensor& own = of_layers[index];
+    return (own.defined() ? own.numel() : 0) == size;
+  };
+  const BlockSpec& own = parent.blocks.at(index);
+  if (!fits(importance.channel_order, own.ffn.is_full() ? own.ffn.size : 0) ||
+      !fits(importance.head_scores, own.attention.is_full() ? own.attention.n_kv_heads : 0))
+    throw Error("the importance is that of another model than the port `parent` gives");
+}
+
 // The layer's FFN is sorted once for all its sizes; a large one as far as this size goes.
 SurgeryHints Hints(const BldParams& params, const VariantSpec& spec, const Transformer& teacher,
                    const std::string& parent_digest, const Inputs& inputs, RunContext& context) {
@@ -118,6 +133,7 @@ SurgeryHints Hints(const BldParams& params, const VariantSpec& spec, const Trans
   if (params.kv_merge == "first") hints.kv_merge = KvMerge::kFirst;
   if (!inputs.Has("importance")) return hints;
   const auto importance = inputs.One<Importance>("importance");
+  CheckImportance(*importance.Load(), teacher.config(), params.layer);
   const auto layer = static_cast<size_t>(params.layer);
   if (which != SubBlock::kFfn) hints.head_scores = importance.Load()->head_scores.at(layer);
   const int64_t channels = ChannelsOf(spec);

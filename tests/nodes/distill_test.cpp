@@ -296,6 +296,36 @@ TEST_F(DistillTest, NothingToTrainOnIsAnError) {
   EXPECT_THROW((void)Distill("ffn:50%", params), Error);
 }
 
+TEST_F(DistillTest, ImportanceOfAnotherModelIsRefused) {
+  const auto run = [&](int64_t layers, int64_t channels, int64_t kv_heads) {
+    Importance importance;
+    for (int64_t layer = 0; layer < layers; ++layer) {
+      importance.channel_order.push_back(at::arange(channels, at::kLong));
+      importance.head_scores.push_back(at::ones({kv_heads}));
+    }
+    FakeInputs inputs;
+    inputs.Add("parent", "parent", Checkpoint{parent_.weights(), {}, {}, {}})
+        .Add("activations", "states", states_)
+        .Add("importance", "importance", importance);
+    BldParams params = QuickParams();
+    params.epochs = 0;
+    params.layer = 1;
+    params.variant = "ffn:50%";
+    FakeContext context;
+    (void)RunBld(params, inputs, context);
+  };
+  const auto complaint = [&](int64_t layers, int64_t channels, int64_t kv_heads) {
+    return ErrorOf([&] { run(layers, channels, kv_heads); });
+  };
+  EXPECT_NO_THROW(run(2, 48, 2));
+  const auto is_named = HasSubstr("the importance is that of another model");
+  EXPECT_THAT(complaint(1, 48, 2), is_named);
+  EXPECT_THAT(complaint(3, 48, 2), is_named);
+  EXPECT_THAT(complaint(2, 16, 2), is_named);
+  EXPECT_THAT(complaint(2, 96, 2), is_named);
+  EXPECT_THAT(complaint(2, 48, 4), is_named);
+}
+
 TEST_F(DistillTest, TheParentsOwnSubBlockScoresNothing) {
   EXPECT_NEAR(Score("ffn:100%").Mean(Metric::kKl), 0, 1e-6);
   EXPECT_NEAR(Score("attn:kv2").Mean(Metric::kKl), 0, 1e-6);
