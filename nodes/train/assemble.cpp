@@ -24,6 +24,7 @@ Checkpoint RunAssemble(const AssembleParams&, const Inputs& inputs, RunContext&)
   child.figures.clear();
   for (const Choice::Pick& pick : choice->picks) {
     const SubBlock which = WhichSubBlock(pick.spec);
+    CheckLayer(pick.layer, parent->model.config);
     if (pick.spec == ParentVariant(parent->model.config, pick.layer, which)) continue;
     const auto [found, end] = blocks.equal_range({pick.layer, VariantName(pick.spec)});
     if (found == end)

@@ -14,12 +14,6 @@ namespace puzzle {
 
 namespace {
 
-void CheckLayer(int64_t layer, const ModelConfig& parent) {
-  if (layer >= parent.n_layers())
-    throw Error(
-        fmt::format("layer {}: the parent has layers 0 to {}", layer, parent.n_layers() - 1));
-}
-
 SubBlockWeights PartOf(const ModelWeights& parent, int64_t layer, const VariantSpec& part,
                        const std::vector<Input<Block>>& blocks) {
   const SubBlock which = WhichSubBlock(part);
@@ -33,6 +27,12 @@ SubBlockWeights PartOf(const ModelWeights& parent, int64_t layer, const VariantS
 }
 
 }  // namespace
+
+void CheckLayer(int64_t layer, const ModelConfig& parent) {
+  if (layer >= parent.n_layers())
+    throw Error(
+        fmt::format("layer {}: the parent has layers 0 to {}", layer, parent.n_layers() - 1));
+}
 
 SubBlockWeights WeightsOf(const Block& block, const ModelWeights& parent) {
   CheckLayer(block.layer, parent.config);

@@ -2,6 +2,7 @@
 // a block that searches liked. What they give is where coupled training begins.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "graph/kind/kind.h"
@@ -10,6 +11,9 @@
 #include "nodes/train/kinds.h"
 
 namespace puzzle {
+
+/// Throws Error unless the parent has this layer.
+void CheckLayer(int64_t layer, const ModelConfig& parent);
 
 /// The weights of `block` on the device of `parent`, which gives them where they are its own;
 /// beside a parent that is not in memory they stay where they are. Throws Error when the block

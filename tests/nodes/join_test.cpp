@@ -151,6 +151,16 @@ TEST(JoinTest, AssembleTakesAWholeBlockAsOnePick) {
             "layer 0: the choice takes attn:kv1+ffn:24, which two blocks provide");
 }
 
+TEST(JoinTest, AssembleNamesALayerThatTheParentHasNot) {
+  Choice choice = Chosen({{"attn:kv1"}, {"ffn:24"}});
+  for (Choice::Pick& pick : choice.picks) ++pick.layer;  // as of a deeper model
+  FakeInputs inputs = WithBlocks({Made("attn:kv1", 1)});
+  inputs.Add("choice", "choice", choice);
+  FakeContext context;
+  EXPECT_EQ(JoinFailure([&] { (void)RunAssemble({}, inputs, context); }),
+            "layer 2: the parent has layers 0 to 1");
+}
+
 TEST(JoinTest, BldRefusesAStartThatIsSomethingElse) {
   FakeContext context;
   const auto failure = [&](int64_t layer, const char* variant) {
