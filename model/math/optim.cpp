@@ -18,14 +18,24 @@ using at::Tensor;
 
 namespace {
 constexpr int64_t kElementsTogether = int64_t{1} << 22;  // for one thread
-
-// How libtorch splits a sum, and so its last bits, depends on the number of threads: one.
-double NormOnOneThread(const Tensor& values) {
-  const ThreadsGuard one(1);
-  return values.norm().item<double>();
-}
+// Squares that libtorch may add up in fp32 one after another. Of more, those that come late are too
+// small beside the sum to change it: then by pieces.
+constexpr int64_t kNormAsOne = int64_t{1} << 28, kNormPiece = int64_t{1} << 24;
 
 }  // namespace
+
+double GradientNorm(const Tensor& values) {
+  // How libtorch splits a sum, and so its last bits, depends on the number of threads: one.
+  const ThreadsGuard one(1);
+  const auto norm = [](const Tensor& part) { return part.norm().item<double>(); };
+  if (values.numel() <= kNormAsOne) return norm(values);
+  double squares = 0;
+  for (int64_t first = 0; first < values.numel(); first += kNormPiece) {
+    const double own = norm(values.narrow(0, first, std::min(kNormPiece, values.numel() - first)));
+    squares += own * own;
+  }
+  return std::sqrt(squares);
+}
 
 AdamW::AdamW(std::vector<Tensor> parameters, const AdamWOptions& options, ThreadTeam team,
              const MakeFlat& room, const MakeFlat& gradient_room)
@@ -69,7 +79,7 @@ void AdamW::ZeroGrad() {
 
 double AdamW::Step(double learning_rate) {
   const at::NoGradGuard no_grad;
-  const double norm = NormOnOneThread(grads_);
+  const double norm = GradientNorm(grads_);
   if (!std::isfinite(norm)) return norm;
   ++steps_;
   Update update;

@@ -19,6 +19,10 @@ struct AdamWOptions {
   double clip_norm = 1.0;     // of the whole gradient; 0: no clipping
 };
 
+/// The root of the sum of squares of a flat tensor, fp32, to the same bits on any number of
+/// threads. Not finite where a value is not; it may be so where squares are beyond fp32.
+[[nodiscard]] double GradientNorm(const at::Tensor& values);
+
 /// Makes a flat tensor of so many elements, fp32 and zeros, on the CPU.
 using MakeFlat = std::function<at::Tensor(int64_t elements)>;
 

@@ -84,6 +84,12 @@ TEST(OptimTest, AStepHasTheSameBitsOnAnyNumberOfThreads) {
   EXPECT_TRUE(after(1, two).equal(expected));
 }
 
+// Those of a model of hundreds of millions: late ones are small beside the sum of the others.
+TEST(OptimTest, EveryOneOfManyGradientsCountsInTheirNorm) {
+  constexpr int64_t kMany = (int64_t{1} << 28) + 1;
+  EXPECT_NEAR(GradientNorm(at::ones({1}).expand({kMany})), 16384, 0.5);
+}
+
 // A tensor of no values, which has no norm.
 TEST(OptimTest, AStepThatFailsLeavesTheThreadsAsTheyWere) {
   AdamW optimizer({at::empty({3}, at::TensorOptions().device(at::kMeta))}, {});
