@@ -1,6 +1,7 @@
 #include "nodes/train/best_state.h"
 
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -8,6 +9,19 @@
 #include "nodes/tensor_archive.h"
 
 namespace puzzle {
+
+namespace {
+
+// JSON has no word for what is no finite number: null, and one is as bad as the other.
+nlohmann::json AttributeOf(double figure) {
+  return std::isfinite(figure) ? nlohmann::json(figure) : nlohmann::json();
+}
+
+double FigureOf(const nlohmann::json& attribute) {
+  return attribute.is_null() ? std::numeric_limits<double>::quiet_NaN() : attribute.get<double>();
+}
+
+}  // namespace
 
 BestState::BestState(const AdamW& optimizer, std::function<double()> measure, MakeFlat room)
     : parameters_(optimizer.state().values), measure_(std::move(measure)), room_(std::move(room)) {}
@@ -36,15 +50,15 @@ void BestState::PutBack() {
 }
 
 void BestState::Save(ArchiveWriter& out) const {
-  out.SetAttribute("best", best_);
-  out.SetAttribute("best_first", first_);
+  out.SetAttribute("best", AttributeOf(best_));
+  out.SetAttribute("best_first", AttributeOf(first_));
   out.SetAttribute("best_step", best_step_);
   WriteTensor(out, "best_values", copy_);
 }
 
 void BestState::Restore(const ArchiveReader& in) {
-  best_ = in.Attribute("best");
-  first_ = in.Attribute("best_first");
+  best_ = FigureOf(in.Attribute("best"));
+  first_ = FigureOf(in.Attribute("best_first"));
   best_step_ = in.Attribute("best_step");
   const at::NoGradGuard no_grad;
   MakeRoom();

@@ -510,10 +510,10 @@ Checkpoint RunGkd(const GkdParams& params, const Inputs& inputs, RunContext& con
                     {"product_bits", bits(ProductType(params.compute, device))},
                     {"head_product_bits", bits(HeadProducts(params, device))}};
   if (answers != nullptr) result.figures["teacher_words"] = static_cast<double>(answers->k());
-  if (!std::isnan(end.held_out)) {
-    result.figures["held_out_kl_before"] = end.held_out_before;
-    result.figures["held_out_kl"] = end.held_out;
-  }
+  // They are none where nothing is held out, and where a model's logits are no numbers.
+  for (const auto& [name, kl] : {std::pair("held_out_kl_before", end.held_out_before),
+                                 std::pair("held_out_kl", end.held_out)})
+    if (std::isfinite(kl)) result.figures[name] = kl;
   const double of_guesses = std::log(static_cast<double>(student.config().vocab_size));
   if (end.held_out_before > of_guesses)
     context.Warn(fmt::format(

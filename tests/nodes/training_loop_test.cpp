@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 #include <map>
 #include <memory>
@@ -223,6 +224,26 @@ TEST_F(WholeTrainingTest, AFigureThatIsNoNumberIsTheWorst) {
   (void)Train({1, 1, 1, 1, 1});
   EXPECT_EQ(best.best(), 6.5);
   EXPECT_EQ(best.best_step(), 5);
+}
+
+TEST_F(WholeTrainingTest, AFigureThatIsNoNumberIsSavedAsTheWorst) {
+  const TempFolder folder;
+  for (const double none :
+       {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+    BestState before(optimizer_, [&] { return none; });
+    before.Consider(0);
+    const std::string path = folder / "best.h5";
+    const auto archive = Hdf5Format().create(path);
+    before.Save(*archive);
+    archive->Close();
+    BestState after(optimizer_, [] { return 7.0; });
+    after.Restore(*Hdf5Format().open(path));
+    EXPECT_FALSE(std::isfinite(after.first()));
+    EXPECT_FALSE(std::isfinite(after.best()));
+    after.Consider(1);
+    EXPECT_EQ(after.best(), 7);
+    EXPECT_EQ(after.best_step(), 1);
+  }
 }
 
 TEST_F(WholeTrainingTest, ALossThatIsNotFiniteIsAnErrorThatNamesTheStep) {
