@@ -215,8 +215,8 @@ MemoryChoice ChooseMemory(const DistillationShape& shape, const std::string& rec
 }
 
 std::string WaysToTakeLess(const DistillationShape& shape, const GkdParams& params, double limit) {
-  const auto least = [&](const DistillationShape& other) {
-    return DistillationBytes(other, ChoicesByTime(other, "auto").back());
+  const auto least = [&](const DistillationShape& other, const std::string& recompute) {
+    return DistillationBytes(other, ChoicesByTime(other, recompute).back());
   };
   std::string ways;
   const auto add = [&](const std::string& what, double bytes) {
@@ -233,16 +233,17 @@ std::string WaysToTakeLess(const DistillationShape& shape, const GkdParams& para
     changed.trained = its.trained;
     changed.trains_head = its.trains_head;
     changed.adapted = its.adapted;
-    add(fmt::format("`train` \"{}\"", train), least(changed));
+    add(fmt::format("`train` \"{}\"", train), least(changed, params.recompute));
   }
   for (int64_t batch = shape.batch / 2; batch > 0; batch /= 2) {
     DistillationShape smaller = shape;
     smaller.batch = batch;
     smaller.parts = std::min(shape.parts, batch);
-    if (least(smaller) > limit) continue;
-    add(fmt::format("a `batch` of {}", batch), least(smaller));
+    if (least(smaller, params.recompute) > limit) continue;
+    add(fmt::format("a `batch` of {}", batch), least(smaller, params.recompute));
     break;
   }
+  if (params.recompute == "off") add("`recompute` \"auto\"", least(shape, "auto"));
   return ways;
 }
 

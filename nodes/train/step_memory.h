@@ -72,7 +72,8 @@ struct MemoryChoice {
 [[nodiscard]] MemoryChoice ChooseMemory(const DistillationShape& shape,
                                         const std::string& recompute, double limit);
 
-/// What could be asked for in place of `params` that takes at most `limit` bytes in some way:
+/// What could be asked for in place of `params` that takes at most `limit` bytes in some way,
+/// blocks being kept where `recompute` says so:
 /// "`train` "changed" takes about 312 MiB"; empty when nothing does.
 [[nodiscard]] std::string WaysToTakeLess(const DistillationShape& shape, const GkdParams& params,
                                          double limit);

@@ -246,6 +246,20 @@ TEST(StepMemoryTest, WhatTakesLessIsNamed) {
   EXPECT_EQ(WaysToTakeLess(shape, params, 1000), "");
 }
 
+TEST(StepMemoryTest, WhatTakesLessKeepsBlocksWhereTheyAreToBeKept) {
+  GkdParams params;
+  params.recompute = "off";
+  const DistillationShape shape =
+      DistillationShapeOf(params, SmallConfig(), SmallConfig(), 512, /*threads=*/1);
+  DistillationShape smaller = shape;
+  smaller.batch = 4;
+  const double limit = DistillationBytes(smaller, {.in_files = true, .all_in_files = true}) - 1;
+  EXPECT_THAT(WaysToTakeLess(shape, params, limit), testing::Not(HasSubstr("`batch`")));
+  EXPECT_THAT(WaysToTakeLess(shape, params, limit + 1), HasSubstr("a `batch` of 4 takes about "));
+  EXPECT_THAT(WaysToTakeLess(shape, params, DistillationBytes(shape, kAllInFiles)),
+              HasSubstr("`recompute` \"auto\" takes about "));
+}
+
 TEST(StepMemoryTest, WhatFitsInBf16IsNotRefusedForWhatFp32Takes) {
   const double bf16 = DistillationBytes(Shape8(), kFastest);
   EXPECT_NO_THROW(CheckBatchFits(Shape8(), kFastest, bf16));
