@@ -78,6 +78,26 @@ Range FindLock(int fd, int16_t type, off_t start, off_t length) {
   return {lock.l_start, lock.l_len};
 }
 
+/// The slots of live runs, ascending. Of several locks in a range the system names any, not the
+/// first: what lies before it is looked at as well.
+std::vector<int> TakenSlots(int fd) {
+  std::vector<int> slots;
+  std::vector<Range> open = {Range{0, kSlots * kSlotBytes}};
+  while (!open.empty()) {
+    const Range part = open.back();
+    open.pop_back();
+    if (part.length <= 0) continue;
+    const Range found = FindLock(fd, F_WRLCK, part.start, part.length);
+    if (found.length <= 0) continue;
+    slots.push_back(static_cast<int>(found.start / kSlotBytes));
+    const off_t after = found.start + found.length;
+    open.push_back({part.start, found.start - part.start});
+    open.push_back({after, part.start + part.length - after});
+  }
+  std::sort(slots.begin(), slots.end());
+  return slots;
+}
+
 off_t ClaimStart(const std::string& key) {
   uint64_t bits = 0;
   std::from_chars(key.data(), key.data() + std::min(key.size(), kClaimDigits), bits, 16);
@@ -205,12 +225,7 @@ std::vector<LiveRun> StoreLocks::Others() const {
   const std::scoped_lock lock(mutex_);
   std::vector<LiveRun> runs;
   if (Fd() < 0) return runs;
-  for (off_t from = 0; from < kSlots * kSlotBytes;) {
-    const Range found = FindLock(file_.get(), F_WRLCK, from, kSlots * kSlotBytes - from);
-    if (found.length == 0) break;
-    runs.push_back(ReadSlot(file_.get(), static_cast<int>(found.start / kSlotBytes)));
-    from = found.start + found.length;
-  }
+  for (const int slot : TakenSlots(file_.get())) runs.push_back(ReadSlot(file_.get(), slot));
   // Runs of other machines, whose locks may not be seen here. They may need whatever there is.
   for (const Leases::Holder& holder : Leases::Runs(fs::path(path_).parent_path().string())) {
     const bool known = std::any_of(runs.begin(), runs.end(), [&](const LiveRun& run) {

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <memory>
 #include <thread>
 
 #include "tests/graph/graph_test_fixture.h"
@@ -103,6 +104,19 @@ TEST_F(LocksTest, LiveRunsAreSeenWithTheTimeThatTheyNeed) {
   two_.NeedEverything();
   EXPECT_EQ(one_.Others()[0].needs_since_ns, 0);
   EXPECT_EQ(one_.Others()[0].pid, ::getpid());
+}
+
+TEST_F(LocksTest, ARunInThePlaceOfOneThatEndedIsSeenBesideOlderOnes) {
+  auto ended = std::make_unique<StoreLocks>(path());
+  ended->Announce();
+  two_.Announce();
+  ended.reset();
+  StoreLocks later(path());  // comes first in the file, and last where the system looks
+  later.Announce();
+  EXPECT_EQ(one_.Others().size(), 2u);
+  one_.Announce();
+  EXPECT_EQ(one_.Others().size(), 2u);
+  EXPECT_EQ(later.Others().size(), 2u);
 }
 
 TEST_F(LocksTest, NoRunComesToLifeWhileTheGateIsClosed) {
