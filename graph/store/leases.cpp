@@ -123,7 +123,6 @@ std::string Leases::BeatPath(const std::string& token) const {
 /// REQUIRES: mutex_ held.
 void Leases::Start() {
   if (started_) return;
-  started_ = true;
   MakeStoreFolder(folder_);
   // Two mounts of one folder have locks of their own, such as those of two containers.
   struct stat info {};
@@ -136,6 +135,7 @@ void Leases::Start() {
     const auto pause = std::chrono::duration<double>(times_.beat_s);
     while (!wake_.wait_for(lock, stop, pause, [&] { return stop.stop_requested(); })) Beat();
   });
+  started_ = true;
 }
 
 /// Opened anew each time: closing is what makes other machines see it. A beat that cannot be

@@ -247,9 +247,14 @@ StoreLocks::Attempt StoreLocks::TryClaim(const std::string& key) {
     }
   }
   if (announced_ && leases_) {
-    if (auto holder = leases_->Take(key, /*locked=*/!unsupported_)) {
+    try {
+      if (auto holder = leases_->Take(key, /*locked=*/!unsupported_)) {
+        Unlock(key);
+        return {nullptr, std::move(*holder)};
+      }
+    } catch (...) {
       Unlock(key);
-      return {nullptr, std::move(*holder)};
+      throw;
     }
   }
   held_.insert(key);

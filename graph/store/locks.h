@@ -80,7 +80,8 @@ class StoreLocks {
     std::string holder;            // then: "process 123 on host", "this run"
   };
   /// Claims a key. Where neither locks nor leases work every process gets a claim; even then no key
-  /// is claimed twice within this object. REQUIRES: the object outlives the claim.
+  /// is claimed twice within this object. Throws Error when the folder of leases cannot be made.
+  /// REQUIRES: the object outlives the claim.
   [[nodiscard]] Attempt TryClaim(const std::string& key);
   /// Whether somebody else claims a key, or another part of this run does.
   [[nodiscard]] bool IsClaimed(const std::string& key) const;

@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "graph/store/locks.h"
+#include "io/error.h"
 #include "tests/graph/graph_test_fixture.h"
 #include "tests/graph/races.h"
 
@@ -106,6 +107,23 @@ TEST_F(LeasesTest, NothingIsLeftBehind) {
     EXPECT_EQ(Files().size(), 1u) << "the heartbeat";
   }
   EXPECT_THAT(Files(), IsEmpty());
+}
+
+TEST_F(LeasesTest, AFolderThatCannotBeMadeFailsTheClaimAndNothingElse) {
+  const std::string leases = folder_.path() + "/leases";
+  std::ofstream(leases) << "in the way";
+  {
+    StoreLocks one(path()), two(path());
+    Announce(one, kPatient, /*only=*/false);
+    EXPECT_THROW((void)one.TryClaim(kLeaseKey), Error);
+    EXPECT_FALSE(two.IsClaimed(kLeaseKey)) << "the lock is given back";
+  }
+  StoreLocks one(path());
+  Announce(one, kPatient, /*only=*/false);
+  EXPECT_THROW((void)one.TryClaim(kLeaseKey), Error);
+  fs::remove(leases);
+  EXPECT_TRUE(one.TryClaim(kLeaseKey).claim);
+  EXPECT_EQ(Files().size(), 1u) << "the heartbeat";
 }
 
 TEST_F(LeasesTest, ADeadRunLosesItsClaimsWhenItsHeartHasBeenStillForLong) {
