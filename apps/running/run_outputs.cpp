@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <ctime>
 
@@ -36,6 +37,7 @@ RunOutputs::RunOutputs(const OutputOptions& options) : options_(options) {
   if (!options_.events.empty()) {
     events_file_.reset(std::fopen(options_.events.c_str(), "w"));
     if (!events_file_) throw CannotWrite(options_.events, errno);
+    std::signal(SIGPIPE, SIG_IGN);  // a reader that went away is a failed write like any other
     events_ = std::make_unique<EventWriter>([this](const std::string& line) {
       errno = 0;
       const bool written =

@@ -94,6 +94,15 @@ TEST_F(TerminalTest, AFullDiskBehindTheEventsIsNamed) {
   EXPECT_THAT(Read("s.json"), HasSubstr("\"steps\"")) << "the others are written";
 }
 
+TEST_F(TerminalTest, AReaderOfTheEventsThatGoesAwayDoesNotEndTheRun) {
+  Write("g.json", kOne);
+  EXPECT_EQ(Shell("exec 3> >(true); wait $!; "
+                  "toy run g.json --store st -q --events /dev/fd/3 --summary s.json"),
+            1);
+  EXPECT_THAT(Read("err"), HasSubstr("\"/dev/fd/3\": Broken pipe"));
+  EXPECT_THAT(Read("s.json"), HasSubstr("\"steps\"")) << "the others are written";
+}
+
 TEST_F(TerminalTest, ALimitOnTheSizeOfFilesIsAnErrorAndNoSignal) {
   Write("g.json", kSlow);
   EXPECT_EQ(Shell("ulimit -f 1; toy run g.json --store st -q"), 1);
