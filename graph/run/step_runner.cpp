@@ -269,7 +269,7 @@ Record StepRunner::Save(StepId id, Flight& flight) {
   RecordDraft record = Describe(id, flight);
   record.save_s = run_.announcer.Now() - begin_s;
   Store::PublishOptions options;
-  options.sync = flight.wall_s > kSyncAfter_s;
+  options.sync = flight.earlier_s + flight.wall_s > kSyncAfter_s;
   options.replace = flight.replace;
   const Record published = run_.store.Publish(std::move(flight.draft), std::move(record), options);
   if (flight.has_save_point || run_.forecast.steps[id].forced)

@@ -15,6 +15,7 @@
 #include <filesystem>
 
 #include "io/error.h"
+#include "io/file.h"
 
 namespace puzzle {
 namespace {
@@ -115,6 +116,12 @@ bool MoveToNewName(const std::string& from, const std::string& to) {
   if (::lstat(to.c_str(), &info) == 0) return false;
   if (::rename(from.c_str(), to.c_str()) == 0) return true;
   throw Error(fmt::format("cannot publish \"{}\": {}", to, std::strerror(errno)));
+}
+
+void SyncFile(const std::string& path) {
+  const Descriptor file = OpenPlainFile(path, O_RDONLY);
+  if (file.get() >= 0 && ::fsync(file.get()) == 0) return;
+  throw Error(fmt::format("cannot write \"{}\": {}", path, std::strerror(errno)));
 }
 
 std::vector<std::string> FindLeftovers(const std::string& folder, const StoreLocks& locks) {

@@ -64,6 +64,7 @@ std::shared_ptr<const ArchiveReader> SavePoints::Find(std::string_view key) {
 void SavePoints::Put(std::string_view key, ArtifactDraft& draft) {
   const std::vector<File> before = Of(key);
   MakeStoreFolder(folder_);
+  SyncFile(draft.path());
   const std::string path = fmt::format("{}/{}.{}", folder_, key, draft.digest());
   if (::rename(draft.path().c_str(), path.c_str()) != 0)
     throw Error(fmt::format("cannot write \"{}\": {}", path, std::strerror(errno)));

@@ -24,7 +24,8 @@ class SavePoints {
   /// The last one of `key`; null when there is none. Damaged ones are removed. Throws Error when
   /// too many files are open to tell.
   [[nodiscard]] std::shared_ptr<const ArchiveReader> Find(std::string_view key);
-  /// Takes the place of those before it. Throws Error; then those are still there.
+  /// Takes the place of those before it once the disk has it. Throws Error; then those are still
+  /// there.
   /// REQUIRES: `draft` is closed.
   void Put(std::string_view key, ArtifactDraft& draft);
   /// Removes those of a key. Never fails.

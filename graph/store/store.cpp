@@ -60,13 +60,6 @@ void WriteFile(const std::string& path, std::string_view text, bool sync) {
 
 constexpr std::chrono::milliseconds kLongestPause{200};
 
-void SyncFile(const std::string& path) {
-  const Descriptor fd = OpenPlainFile(path, O_RDONLY);
-  if (fd.get() < 0) throw FileError("open", path);
-  const bool good = ::fsync(fd.get()) == 0;
-  if (!good) throw FileError("write", path);
-}
-
 }  // namespace
 
 struct Store::State {

@@ -10,9 +10,11 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "graph/plan/key.h"
 #include "graph/store/collect.h"
+#include "graph/store/save_points.h"
 #include "io/fingerprint.h"
 #include "tests/graph/graph_test_fixture.h"
 #include "tests/io/no_more_files.h"
@@ -184,6 +186,31 @@ TEST_F(OddStoreTest, AResultOfMoreThanASecondReachesTheDiskBeforeItsName) {
   EXPECT_EQ(syncs, 0) << "quick ones can be made again";
   Load(R"({"puzzle": 1, "nodes": {"slow": {"kind": "sleep", "params": {"ms": 1100}}}})");
   Run();
+  EXPECT_GE(syncs, 2) << "artifact and record";
+}
+
+constexpr const char* kOddClimb =
+    R"({"puzzle": 1, "nodes": {"up": {"kind": "climb", "params": {"to": 3}}}})";
+
+TEST_F(OddStoreTest, ASavePointReachesTheDiskBeforeItTakesThePlaceOfAnother) {
+  options_.save_point_s = 0;
+  Load(kOddClimb);
+  syncs = 0;
+  Run();
+  EXPECT_GE(syncs, 3) << "one per round";
+}
+
+TEST_F(OddStoreTest, TheShortEndOfALongStepReachesTheDiskBeforeItsName) {
+  Load(kOddClimb);
+  Plan();
+  auto draft = store_->Begin();
+  draft->writer().SetAttribute("at", 2);
+  draft->writer().SetAttribute("elapsed_s", 3600);
+  draft->Close();
+  store_->save_points().Put(forecast_.steps[Find("up")].key, *draft);
+  syncs = 0;
+  Run();
+  EXPECT_EQ(TextOf("up"), "from 2");
   EXPECT_GE(syncs, 2) << "artifact and record";
 }
 
