@@ -58,6 +58,22 @@ TEST_F(CliTest, ALineBreakInABatchScriptIsQuotedOrRefused) {
   }
 }
 
+// `puzzle jobs` would call a job of another name lost, and the user would submit it again.
+TEST_F(CliTest, TheNamesOfAJobAndOfItsOutputAreNotTheUsersToGive) {
+  Write("g.json", kGraph);
+  for (const std::vector<std::string>& odd : {std::vector<std::string>{"-J", "sweep"},
+                                              {"--job-name=sweep"},
+                                              {"-olog"},
+                                              {"--output", "log"}}) {
+    std::vector<std::string> words = {"submit", "g.json", "-n", "--", "-N", "2"};
+    words.insert(words.end(), odd.begin(), odd.end());
+    const Result refused = Puzzle(words);
+    EXPECT_EQ(refused.status, 2);
+    EXPECT_THAT(refused.err, HasSubstr(odd[0] + "\": submit names the job"));
+    EXPECT_EQ(refused.out, "");
+  }
+}
+
 TEST_F(CliTest, APerCentInTheStoresPathStandsForItselfInABatchScript) {
   Write("g.json", kGraph);
   const Result run = Puzzle({"submit", "g.json", "--store", "s%j", "-n"});
