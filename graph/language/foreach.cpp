@@ -21,7 +21,7 @@ constexpr size_t kMaxComparisons = 1'000'000'000;  // of elements with entries o
 /// Step names are cut at these characters when they are read back.
 bool FitsIntoName(std::string_view text) {
   return std::none_of(text.begin(), text.end(), [](char c) {
-    return c == ',' || c == '[' || c == ']' || static_cast<unsigned char>(c) < 0x20;
+    return c == ',' || c == '[' || c == ']' || static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
   });
 }
 

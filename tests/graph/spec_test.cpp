@@ -106,6 +106,10 @@ INSTANTIATE_TEST_SUITE_P(
         BadGraph{"ForeachAmbiguousName",
                  R"({"puzzle": 1, "nodes": {"a": {"kind": "text", "foreach": {"i": ["a,b"]}}}})",
                  "\"a,b\" cannot be the element of an axis"},
+        BadGraph{
+            "ForeachDeleteCharacter",
+            R"({"puzzle": 1, "nodes": {"a": {"kind": "text", "foreach": {"i": ["x\u007f"]}}}})",
+            "control characters would make step names ambiguous"},
         BadGraph{"ExcludeNotAList",
                  R"({"puzzle": 1, "nodes": {"a": {"kind": "text", "exclude": {"i": 1}}}})",
                  "/nodes/a/exclude: expected a list"},
