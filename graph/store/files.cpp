@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <sstream>
 #include <unordered_map>
 #include <vector>
 
@@ -90,11 +91,29 @@ InputSignature SignatureOfInput(const DigestedInput& input) {
   return SignatureOf(input.path, input.is_folder);
 }
 
-Error Changed(const DigestedInput& input, const char* when) {
+/// The first name in signatures whose file came, went or changed in between; "" for a file's own.
+std::string FirstChanged(const std::string& before, const std::string& after) {
+  std::istringstream was(before), is(after);
+  std::string name_was, facts_was, name_is, facts_is;
+  while (true) {
+    const bool more_was = std::getline(was, name_was) && std::getline(was, facts_was);
+    const bool more_is = std::getline(is, name_is) && std::getline(is, facts_is);
+    if (!more_was && !more_is) return {};
+    if (more_was && more_is && name_was == name_is && facts_was == facts_is) continue;
+    return !more_was || (more_is && name_is < name_was) ? name_is : name_was;
+  }
+}
+
+/// Another content, or another look, than `signature` says.
+Error Changed(const DigestedInput& input, const char* when, const std::string& signature,
+              const std::string& now) {
+  std::string file = FirstChanged(signature, now);
+  std::error_code unknown;
+  if (!file.empty() && fs::is_directory(input.path, unknown)) file.insert(0, input.path);
   return Error(
-      fmt::format("\"{}\" changed {}: what this step would leave belongs to another content. "
+      fmt::format("\"{}\" changed {}{}: what this step would leave belongs to another content. "
                   "Nothing was stored; run again",
-                  input.path, when));
+                  input.path, when, file.empty() || file == input.path ? "" : " (" + file + ")"));
 }
 
 std::string Absolute(const std::string& path) {
@@ -241,7 +260,7 @@ InputWatch::InputWatch(const std::vector<std::shared_ptr<const DigestedInput>>& 
     const InputSignature now = SignatureOfInput(*input);
     if ((now.text != input->signature || !input->settled) &&
         input->digest_again() != input->digest) {
-      throw Changed(*input, "after the run was planned");
+      throw Changed(*input, "after the run was planned", input->signature, now.text);
     }
     seen_.push_back({input, now.text, IsSettled(now)});
   }
@@ -249,9 +268,10 @@ InputWatch::InputWatch(const std::vector<std::shared_ptr<const DigestedInput>>& 
 
 void InputWatch::Check() const {
   for (const Seen& seen : seen_) {
-    if (SignatureOfInput(*seen.input).text != seen.signature ||
+    const std::string now = SignatureOfInput(*seen.input).text;
+    if (now != seen.signature ||
         (!seen.settled && seen.input->digest_again() != seen.input->digest)) {
-      throw Changed(*seen.input, "while the step read it");
+      throw Changed(*seen.input, "while the step read it", seen.signature, now);
     }
   }
 }

@@ -47,7 +47,7 @@ class InputWatch {
  public:
   /// Throws Error naming an input that is not as it was when the plan was made.
   explicit InputWatch(const std::vector<std::shared_ptr<const DigestedInput>>& inputs);
-  /// Throws Error naming an input that changed, or was touched, since then.
+  /// Throws Error naming an input that changed, or was touched, since then, and the file in it.
   void Check() const;
 
  private:

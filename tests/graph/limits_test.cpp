@@ -298,6 +298,24 @@ TEST_F(ChangingInputTest, TheWatchSeesAChangeWithSizeAndTimePutBack) {
   EXPECT_NO_THROW(InputWatch({input}));
 }
 
+TEST_F(ChangingInputTest, OfAFolderTheFileThatChangedIsNamed) {
+  fs::create_directories(folder() + "/data/store");
+  WriteFile("data/part", "flour");
+  FileDigester digester("");
+  const auto input = digester.KnowFolder(folder() + "/data", "id",
+                                         [](const std::string&) { return std::string("digest"); });
+  const InputWatch watch({input});
+  WriteFile("data/store/locks", "of a store that lies in the folder");
+  std::string message;
+  try {
+    watch.Check();
+  } catch (const std::exception& error) {
+    message = error.what();
+  }
+  EXPECT_THAT(message,
+              HasSubstr("changed while the step read it (" + folder() + "/data/store/locks): "));
+}
+
 TEST_F(ChangingInputTest, WhatWasWrittenJustNowIsDigestedAgainAtEveryLook) {
   int digests = 0;
   const auto digest = [&](const std::string&) {
