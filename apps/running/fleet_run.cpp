@@ -165,9 +165,10 @@ class Member {
       crew_.Leave(name, how);
     }
     const bool bad_input = WIFEXITED(status) && WEXITSTATUS(status) == kExitBadInput;
-    if (over_ || done || asked_ || launch_.many || bad_input) {
+    const bool hopeless = crew_.IsHopeless(launch_.name);
+    if (over_ || done || asked_ || launch_.many || bad_input || hopeless) {
       over_ = true;
-      if (!done && !asked_ && (names_.empty() || bad_input)) {
+      if (!done && !asked_ && (names_.empty() || bad_input || hopeless)) {
         crew_.Warn(fmt::format("{} is given up: {}", crew_.NameOf(launch_.name), how));
       }
       return;

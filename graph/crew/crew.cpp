@@ -16,6 +16,8 @@ constexpr double kFoundAfter_s = 0.3;
 constexpr double kClocksDiffer_s = 60;
 /// Hosts on which a step fails before it has failed for good.
 constexpr size_t kEnoughHosts = 2;
+/// Workers that are lost at a step before it has failed for good: it may be what ends them.
+constexpr size_t kMostLosses = 5;
 constexpr size_t kMostNames = 5;
 
 bool HasResult(Outcome outcome) {
@@ -83,6 +85,11 @@ std::string Crew::RefusalOf(const std::string& name) const {
   return it == workers_.end() ? "" : it->second.refusal;
 }
 
+bool Crew::IsHopeless(const std::string& name) const {
+  const auto it = workers_.find(name);
+  return it != workers_.end() && it->second.hopeless;
+}
+
 std::vector<std::string> Crew::Present() const {
   std::vector<std::string> names;
   for (const auto& [name, worker] : workers_) {
@@ -135,12 +142,27 @@ void Crew::Leave(const std::string& name, const std::string& how) {
   size_t count = 0;
   const std::set<StepId> running = std::move(worker.running);
   for (const StepId id : running) {
+    if (steps_[id].settled || steps_[id].losses + 1 >= kMostLosses) continue;
     if (++count <= kMostNames) steps += (steps.empty() ? "" : ", ") + plan_.steps[id].name;
   }
   if (count > kMostNames) steps += fmt::format(" and {} more", count - kMostNames);
   announcer_.Warn(std::nullopt, fmt::format("LOST {} ({}): {}{}", NameOf(name), worker.process, how,
                                             steps.empty() ? "" : "; left to others: " + steps));
-  for (const StepId id : running) Reopen(id, NameOf(name) + " was lost", "by another worker");
+  for (const StepId id : running) Lose(name, worker, id, how);
+}
+
+/// A worker was lost while it was at a step.
+void Crew::Lose(const std::string& name, Worker& worker, StepId id, const std::string& how) {
+  StepState& step = steps_[id];
+  if (!step.settled && (step.found_s >= 0 || ++step.losses < kMostLosses))
+    return Reopen(id, NameOf(name) + " was lost", "by another worker");
+  worker.hopeless = worker.hopeless || step.losses >= kMostLosses;
+  if (step.settled) return;
+  const std::string message = fmt::format(
+      "{} workers were lost while they were at it, the last one so: {}", step.losses, how);
+  step.failures.insert_or_assign(worker.host, message);
+  step.worker = name;
+  Settle(id, Outcome::kFailed, fmt::format("on {}: {}", worker.host, message));
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -170,6 +192,7 @@ void Crew::TakeEvent(const std::string& name, Worker& worker, const WorkerEvent&
   if (event.event == "warning") {
     return announcer_.Warn(id, fmt::format("{} ({})", event.message, NameOf(name)));
   }
+  if (event.event == "step_started") worker.running.insert(id);
   if (step.settled) return;  // a copy of a step that has its result
   if (event.event == "step_waits") {
     if (IsOneOfUs(event.waits_for)) return;
@@ -180,7 +203,6 @@ void Crew::TakeEvent(const std::string& name, Worker& worker, const WorkerEvent&
   }
   const std::string lane = fmt::format("{} {}", NameOf(name), event.lane);
   if (event.event == "step_started") {
-    worker.running.insert(id);
     if (step.started) return;
     step.started = true;
     step.worker = name;

@@ -32,7 +32,7 @@ class Crew {
   /// worker is ignored.
   void TakeLine(const std::string& worker, std::string_view line);
   /// A worker is gone; `how`, such as "killed by signal 9". When it was not done yet it is lost:
-  /// that is said, and what it was at is open again.
+  /// that is said, and what it was at is open again, unless that has cost too many workers.
   void Leave(const std::string& worker, const std::string& how);
   /// To be called a few times a second: announces results that nobody here claims to have made.
   void Tick();
@@ -43,6 +43,9 @@ class Crew {
   [[nodiscard]] bool IsDone(const std::string& worker) const;
   /// Is of no use, and why; "" otherwise.
   [[nodiscard]] std::string RefusalOf(const std::string& worker) const;
+  /// Was lost at a step that has cost so many workers that it has failed for good: another start
+  /// would end there as well.
+  [[nodiscard]] bool IsHopeless(const std::string& worker) const;
   /// "local#1 on host".
   [[nodiscard]] std::string NameOf(const std::string& worker) const;
   /// Every step has a result.
@@ -59,7 +62,7 @@ class Crew {
  private:
   struct Worker {
     std::string host, process;
-    bool done = false, gone = false;
+    bool done = false, gone = false, hopeless = false;
     std::string refusal;
     std::set<StepId> running;
   };
@@ -68,6 +71,7 @@ class Crew {
     bool settled = false;                   // its outcome was announced
     Outcome outcome = Outcome::kCancelled;  // kOk or kCached: there is a result
     std::string worker, key;
+    size_t losses = 0;  // of workers that were at it
     double wall_s = 0, memory_mib = 0;
     double found_s = -1;  // when somebody found a result that nobody here said to have made
     std::map<std::string, std::string> failures;  // host -> message
@@ -78,6 +82,7 @@ class Crew {
   void TakeOutcome(const std::string& name, Worker& worker, const WorkerEvent& event, StepId id);
   void TakeFailure(const std::string& name, Worker& worker, const WorkerEvent& event, StepId id);
   void Settle(StepId id, Outcome outcome, const std::string& message);
+  void Lose(const std::string& name, Worker& worker, StepId id, const std::string& how);
   void Reopen(StepId id, const std::string& message, const std::string& next);
   [[nodiscard]] bool IsOneOfUs(const std::string& holder) const;
 

@@ -144,6 +144,30 @@ TEST_F(CrewTest, AWorkerThatIsLostIsNamedAndItsStepsAreOpenAgain) {
   EXPECT_EQ(observer_.warnings.size(), 1u) << "said once";
 }
 
+TEST_F(CrewTest, AStepAtWhichWorkersAreLostAgainAndAgainHasFailed) {
+  Begin(kThree, /*keep_going=*/true);
+  for (int i = 1; i <= 5; ++i) {
+    EXPECT_FALSE(crew_->IsHopeless("local#1"));
+    Hello("local#1", "n1", i);
+    Started("local#1", "a");
+    crew_->Leave("local#1", "killed by signal 9");
+  }
+  EXPECT_EQ(observer_.lines.back(),
+            "failed a: on n1: 5 workers were lost while they were at it, the last one so: "
+            "killed by signal 9");
+  EXPECT_TRUE(crew_->IsHopeless("local#1")) << "it would be lost again";
+  Hello("local#2", "n1", 9);
+  Ok("local#2", "b");
+  Started("local#2", "a");
+  crew_->Leave("local#2", "killed by signal 9");
+  EXPECT_TRUE(crew_->IsHopeless("local#2"));
+  const Report report = Finish();
+  EXPECT_EQ(report.ExitCode(), 1);
+  EXPECT_EQ(Of(report, "a").outcome, Outcome::kFailed);
+  EXPECT_EQ(Of(report, "b").outcome, Outcome::kOk);
+  EXPECT_EQ(Of(report, "all").outcome, Outcome::kSkipped);
+}
+
 TEST_F(CrewTest, AWorkerThatIsDoneIsNotLost) {
   Begin(kThree);
   Hello("local#1", "n1", 11);
