@@ -62,6 +62,17 @@ int64_t ModifiedSeconds(const std::string& path) {
   return ::lstat(path.c_str(), &info) == 0 ? int64_t{info.st_mtim.tv_sec} : 0;
 }
 
+/// What the file system stamps a file with that is made now; 0 where none can be made.
+int64_t FileSystemSeconds(const std::string& store) {
+  const std::string path = NewTemporaryPath(store);
+  const Descriptor file(
+      ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666));
+  if (file.get() < 0) return 0;
+  const int64_t now_s = ModifiedSeconds(path);
+  ::unlink(path.c_str());
+  return now_s;
+}
+
 /// Files of runs that died long ago, by the clock of the file system alone. A lease is written once
 /// and a step may take days: the heart of its run tells.
 void RemoveOld(const std::string& folder, const std::string& own) {
@@ -214,14 +225,17 @@ std::vector<Leases::Holder> Leases::Runs(const std::string& store) {
   std::vector<Holder> runs;
   const std::string folder = store + "/leases";
   if (!IsPlainFolder(folder)) return runs;
+  std::optional<int64_t> now_s;  // asked for where there is a heart
   std::error_code failure;
   for (fs::directory_iterator it(folder, failure), end; !failure && it != end;
        it.increment(failure)) {
     const std::string name = it->path().filename().string();
     if (!name.starts_with(kRunPrefix)) continue;
-    Holder holder = Parse(ReadPlainFile(it->path().string(), kMaxText).value_or(""));
-    if (!holder.token.empty() && holder.process_token != ProcessToken())
-      runs.push_back(std::move(holder));
+    const std::string path = it->path().string();
+    Holder holder = Parse(ReadPlainFile(path, kMaxText).value_or(""));
+    if (holder.token.empty() || holder.process_token == ProcessToken()) continue;
+    if (!now_s) now_s = FileSystemSeconds(store);
+    if (*now_s - ModifiedSeconds(path) <= kDay_s) runs.push_back(std::move(holder));
   }
   return runs;
 }

@@ -48,7 +48,8 @@ class Leases {
   [[nodiscard]] bool IsTaken(const std::string& key);
   void Give(const std::string& key);
 
-  /// Who has announced a heartbeat here and has not taken it back.
+  /// Who has announced a heartbeat here and has not taken it back; what has not beaten for a day,
+  /// by the clock of the file system, is dead.
   struct Holder {
     std::string token, process_token, place, host;
     long pid = 0;

@@ -237,6 +237,23 @@ TEST_F(LeasesTest, RunsElsewhereAreSeenAsThoseWhoNeedEverything) {
   EXPECT_EQ(one.Others()[0].needs_since_ns, 0);
 }
 
+TEST_F(LeasesTest, ARunWhoseHeartHasBeenStillForADayNeedsNothing) {
+  fs::create_directories(folder_.path() + "/leases");
+  fs::create_directories(folder_.path() + "/tmp");
+  const std::string heart = folder_.path() + "/leases/run.1234";
+  std::ofstream(heart) << "1234 5678 another-boot/1 77 elsewhere 3\n";
+  const auto still_for = [&](int hours) {
+    fs::last_write_time(heart, fs::file_time_type::clock::now() - std::chrono::hours(hours));
+  };
+  StoreLocks one(path());
+  one.Announce();
+  still_for(23);
+  EXPECT_EQ(one.Others().size(), 1u);
+  still_for(25);
+  EXPECT_THAT(one.Others(), IsEmpty());
+  EXPECT_TRUE(fs::is_empty(folder_.path() + "/tmp"));
+}
+
 TEST_F(LeasesTest, ManyThreadsNeverHoldOneKeyTwice) {
   StoreLocks one(path()), two(path());
   Announce(one, kPatient);
