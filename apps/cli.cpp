@@ -1,8 +1,10 @@
 #include "apps/cli.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <csignal>
@@ -34,6 +36,14 @@ void StartLog() {
   logger->set_pattern("%v");
   logger->set_level(spdlog::level::warn);
   spdlog::set_default_logger(std::move(logger));
+}
+
+/// Where a shell closed standard output (>&-), the next file to be opened, of the store say, would
+/// take its number and all that is printed.
+void OpenStandardStreams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(stream, F_GETFD) < 0) (void)::open("/dev/null", O_RDWR);  // the lowest free number
+  }
 }
 
 /// The command line as it could be typed again.
@@ -75,6 +85,7 @@ int Verbs::Run() const {
 }
 
 int PuzzleMain(int argc, char** argv, const Registry& registry, const Hooks& hooks) {
+  OpenStandardStreams();
   StartLog();
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is a failed write like any other
   AllowManyOpenFiles();

@@ -103,6 +103,13 @@ TEST_F(TerminalTest, AReaderOfTheEventsThatGoesAwayDoesNotEndTheRun) {
   EXPECT_THAT(Read("s.json"), HasSubstr("\"steps\"")) << "the others are written";
 }
 
+TEST_F(TerminalTest, WhatIsPrintedToAClosedStreamDoesNotLandInTheStore) {
+  Write("g.json", kOne);
+  EXPECT_EQ(Shell("toy run g.json --store st >&-"), 0) << Read("err");
+  EXPECT_THAT(Read("st/locks"), Not(HasSubstr("start   t")));
+  EXPECT_EQ(Shell("toy run g.json --store other <&- >&- 2>&-"), 0);
+}
+
 TEST_F(TerminalTest, ALimitOnTheSizeOfFilesIsAnErrorAndNoSignal) {
   Write("g.json", kSlow);
   EXPECT_EQ(Shell("ulimit -f 1; toy run g.json --store st -q"), 1);
