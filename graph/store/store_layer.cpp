@@ -314,6 +314,14 @@ Lookup StoreLayer::Find(std::string_view key) {
     if (!FactsOf(RecordPath(key))) return {};
     return {Presence::kMissing, *record};
   }
+  const bool as_recorded = facts->bytes == record->bytes && facts->mtime_ns == record->mtime_ns;
+  if (state_->options.writable && !as_recorded) {
+    // Another process may have replaced the result since the index was read. Of a shared store all
+    // may be copies with other times, at every run.
+    std::optional<std::string> line = ReadRecord(key);
+    const std::optional<Record> now = line ? ParseIndexLine(*line) : std::nullopt;
+    if (now && now->digest != record->digest) record = Keep(std::move(*line));
+  }
   if (facts->bytes != record->bytes) return {Presence::kShort, *record};
   if (!IsGood(*record, facts->mtime_ns)) return {Presence::kDamaged, *record};
   return {Presence::kWhole, *record, facts->used_ns};

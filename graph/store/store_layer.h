@@ -71,8 +71,9 @@ class StoreLayer {
   void ReadIndex();
   /// Whether the folder of a key is one, and not a link out of the store. Looks once per folder.
   [[nodiscard]] bool IsInside(std::string_view key);
-  /// Looks a key up: one stat in the common case. A file whose time stamp is not the recorded one
-  /// is read and digested before it counts as whole.
+  /// Looks a key up: one stat in the common case. Of a file that does not look as recorded the
+  /// record is read again where others may have replaced both; one whose time stamp is not the
+  /// recorded one even so is read and digested before it counts as whole.
   [[nodiscard]] Lookup Find(std::string_view key);
   /// The record only, whatever became of the file.
   [[nodiscard]] std::optional<Record> FindRecord(std::string_view key);

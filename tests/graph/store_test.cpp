@@ -84,6 +84,16 @@ TEST_F(StoreTest, TheFirstOfTwoResultsForOneKeyStays) {
   EXPECT_EQ(ReadText(other, other.Find(Key(1)).record), "two");
 }
 
+TEST_F(StoreTest, AResultThatAnotherProcessReplacedIsTheNewOneAndNotDamaged) {
+  Put(*store_, Key(1), "first");
+  Store other(folder() + "/store", format_);
+  ASSERT_EQ(other.Find(Key(1)).presence, Presence::kWhole);  // it has read the index
+  Put(*store_, Key(1), "the second, which is longer", {.sync = false, .replace = true});
+  const Lookup found = other.Find(Key(1));
+  EXPECT_EQ(found.presence, Presence::kWhole);
+  EXPECT_EQ(ReadText(other, found.record), "the second, which is longer");
+}
+
 TEST_F(StoreTest, LostShortEmptyAndFlippedFilesAreNotHits) {
   const std::string file = store_->PathOf(Put(*store_, Key(1), "hello world"));
   const auto presence = [&] { return Store(folder() + "/store", format_).Find(Key(1)).presence; };
