@@ -77,7 +77,13 @@ void QuietGate::Leave(Pass pass) {
   const std::scoped_lock lock(mutex_);
   --inside_;
   if (pass == Pass::kQuiet) quiet_inside_ = false;
-  if (inside_ == 0 && machine_ != nullptr) machine_->Leave();
+  if (machine_ != nullptr) {
+    if (inside_ == 0) {
+      machine_->Leave();
+    } else if (pass == Pass::kQuiet) {  // its result is still being saved
+      machine_->Share();
+    }
+  }
   changed_.notify_all();
 }
 

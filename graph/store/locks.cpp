@@ -310,6 +310,13 @@ bool MachineGate::TryEnter(bool alone) {
   return Lock(file_.get(), F_OFD_SETLK, F_WRLCK, room_, 1) != Answer::kBusy;
 }
 
+void MachineGate::Share() {
+  if (file_.get() < 0) return;
+  waits_ = false;
+  Lock(file_.get(), F_OFD_SETLK, F_RDLCK, room_, 1);
+  Lock(file_.get(), F_OFD_SETLK, F_UNLCK, turnstile_, 1);
+}
+
 bool MachineGate::SomebodyWaits() const {
   return file_.get() >= 0 && !waits_ && FindLock(file_.get(), F_RDLCK, turnstile_, 1).length > 0;
 }

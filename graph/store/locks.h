@@ -140,6 +140,8 @@ class MachineGate {
   /// Enters when that is possible now. `alone`: to measure; from the first attempt on nobody else
   /// comes in, until this process has entered. REQUIRES: not inside.
   [[nodiscard]] bool TryEnter(bool alone);
+  /// From alone to beside others: who measured goes on with what disturbs nobody. REQUIRES: inside.
+  void Share();
   /// Whether another process waits to be alone.
   [[nodiscard]] bool SomebodyWaits() const;
   void Leave();

@@ -238,6 +238,27 @@ TEST(LanesTest, WhoWaitsForAnotherProcessHearsWhyOnce) {
   gate.SetMachine(nullptr);
 }
 
+TEST(LanesTest, WhoHasMeasuredLetsOtherProcessesComputeAtOnce) {
+  const testing::TemporaryFolder folder;
+  const std::string path = folder.path() + "/locks";
+  std::ofstream(path).flush();
+  MachineGate ours(path), theirs(path);
+  QuietGate gate;
+  gate.SetMachine(&ours);
+  gate.Enter(QuietGate::Pass::kQuiet);
+  EXPECT_FALSE(theirs.TryEnter(/*alone=*/false));
+  gate.Stay();  // until its result is saved; by then others of this process are inside
+  gate.Leave(QuietGate::Pass::kQuiet);
+  EXPECT_TRUE(theirs.TryEnter(/*alone=*/false));
+  theirs.Leave();
+  EXPECT_FALSE(theirs.TryEnter(/*alone=*/true));
+  theirs.Leave();
+  gate.Leave(QuietGate::Pass::kHost);
+  EXPECT_TRUE(theirs.TryEnter(/*alone=*/true));
+  theirs.Leave();
+  gate.SetMachine(nullptr);
+}
+
 TEST(LanesTest, WhoIsAskedToStopWaitsForNoOtherProcess) {
   const testing::TemporaryFolder folder;
   const std::string path = folder.path() + "/locks";
