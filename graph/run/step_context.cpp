@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "graph/plan/key.h"
 #include "graph/store/save_points.h"
@@ -17,6 +17,7 @@ namespace {
 
 constexpr double kProgressInterval_s = 0.1;
 constexpr double kSaveShare = 0.05;                 // of the time, for save points at most
+constexpr double kAfterFailure = 10;                // times the usual pause: the disk may be full
 constexpr std::string_view kElapsed = "elapsed_s";  // attribute of a save point
 
 /// What the attempts before a save point took; 0 where it does not say.
@@ -99,13 +100,19 @@ void StepContext::KeepSavePoint(const std::function<void(ArchiveWriter&)>& save)
     draft->Close();
     run_.store.save_points().Put(flight_.key, *draft);
     flight_.has_save_point = true;
-    const double end_s = run_.announcer.Now(), interval_s = run_.options.save_point_s;
-    next_save_s_ =
-        interval_s == 0 ? 0 : end_s + std::max(interval_s, (end_s - begin_s) / kSaveShare);
+    PauseSaving(begin_s, run_.options.save_point_s);
   } catch (const std::exception& error) {
-    next_save_s_ = std::numeric_limits<double>::infinity();
-    Warn(fmt::format("no more save points: {}", error.what()));
+    PauseSaving(begin_s, kAfterFailure * run_.options.save_point_s);
+    if (!std::exchange(warned_of_saving_, true))
+      Warn(fmt::format("a save point could not be written, another is tried later: {}",
+                       error.what()));
   }
+}
+
+/// After an attempt that began at `begin_s`.
+void StepContext::PauseSaving(double begin_s, double least_s) {
+  const double end_s = run_.announcer.Now();
+  next_save_s_ = least_s == 0 ? 0 : end_s + std::max(least_s, (end_s - begin_s) / kSaveShare);
 }
 
 uint64_t StepContext::resident_bytes() const {

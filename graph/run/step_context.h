@@ -38,13 +38,16 @@ class StepContext final : public RunContext {
       const std::string& key, const std::function<SizedValue()>& make) override;
 
  private:
+  void PauseSaving(double begin_s, double least_s);
+
   RunScope& run_;
   const StepId id_;
   Lane& lane_;
   Flight& flight_;
   const double begin_s_;
-  double announced_s_;    // when progress was last
-  double next_save_s_;    // when a save point is due
+  double announced_s_;  // when progress was last
+  double next_save_s_;  // when a save point is due
+  bool warned_of_saving_ = false;
   bool resumes_ = false;  // from a save point; how far it was is told by the first Poll
   double begun_ = 0;      // that far
 };

@@ -153,7 +153,23 @@ TEST_F(SavePointTest, WhereNoneCanBeWrittenTheStepGoesOnWithAWarning) {
   std::ofstream(folder() + "/store/savepoints") << "in the way";
   Climb();
   EXPECT_EQ(TextOf("up"), "from 0");
-  EXPECT_THAT(observer_.warnings, ::testing::Contains(::testing::HasSubstr("no more save points")));
+  EXPECT_THAT(observer_.warnings, ::testing::ElementsAre(::testing::HasSubstr("up: a save point")))
+      << "said once";
+}
+
+TEST_F(SavePointTest, WhereOneCouldNotBeWrittenALaterOneMay) {
+  fs::create_directories(folder() + "/store");
+  std::ofstream(folder() + "/store/savepoints") << "in the way";
+  playground_.on_start = [&](const std::string& what) {
+    if (what == "climb 5") fs::remove(folder() + "/store/savepoints");
+    if (what == "climb 7") throw Error("slipped");
+  };
+  Plan();
+  Run();
+  playground_.on_start = {};
+  EXPECT_EQ(failed(), std::set<std::string>{"up"});
+  Climb();
+  EXPECT_EQ(TextOf("up"), "from 6");
 }
 
 }  // namespace
