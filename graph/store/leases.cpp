@@ -191,7 +191,8 @@ std::optional<std::string> Leases::Take(const std::string& key, bool locked) {
     const Descriptor file(
         ::open(PathOf(key).c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666));
     if (file.get() >= 0) {
-      (void)WriteText(file, OwnText());
+      // An empty one, on a full disk, would stand for nobody and keep all away for a while.
+      if (!WriteText(file, OwnText())) ::unlink(PathOf(key).c_str());
       return std::nullopt;
     }
     // Not every protocol can say why: what is there tells.

@@ -41,8 +41,8 @@ class Leases {
 
   /// Who has the lease on a key, such as "process 123 on host"; nullopt: this object, now.
   /// `locked`: the caller holds a lock on it, so that nobody else on this machine is at it.
-  /// Also nullopt when the file cannot be made for another reason: then nobody has it. Throws Error
-  /// when the folder of leases cannot be made.
+  /// Also nullopt when the file cannot be made or written for another reason: then nobody has it.
+  /// Throws Error when the folder of leases cannot be made.
   [[nodiscard]] std::optional<std::string> Take(const std::string& key, bool locked);
   /// Whether somebody has it and shows signs of life.
   [[nodiscard]] bool IsTaken(const std::string& key);

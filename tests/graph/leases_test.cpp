@@ -19,6 +19,7 @@
 #include "io/error.h"
 #include "tests/graph/graph_test_fixture.h"
 #include "tests/graph/races.h"
+#include "tests/io/file_size_limit.h"
 
 namespace puzzle::testing {
 namespace {
@@ -124,6 +125,17 @@ TEST_F(LeasesTest, AFolderThatCannotBeMadeFailsTheClaimAndNothingElse) {
   fs::remove(leases);
   EXPECT_TRUE(one.TryClaim(kLeaseKey).claim);
   EXPECT_EQ(Files().size(), 1u) << "the heartbeat";
+}
+
+TEST_F(LeasesTest, ALeaseThatCannotBeWrittenKeepsNobodyAway) {
+  StoreLocks one(path()), two(path());
+  Announce(one, kPatient);
+  Announce(two, kPatient);
+  {
+    const FileSizeLimit full(0);
+    EXPECT_TRUE(one.TryClaim(kLeaseKey).claim);
+  }
+  EXPECT_TRUE(two.TryClaim(kLeaseKey).claim);
 }
 
 TEST_F(LeasesTest, ADeadRunLosesItsClaimsWhenItsHeartHasBeenStillForLong) {
