@@ -37,6 +37,13 @@ std::string Variable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
+/// 0 for what is none.
+size_t CountIn(const std::string& text) {
+  size_t count = 0;
+  (void)std::from_chars(text.data(), text.data() + text.size(), count);
+  return count;
+}
+
 void Append(Words& words, const Words& more) {
   words.insert(words.end(), more.begin(), more.end());
 }
@@ -137,7 +144,10 @@ Fleet InSlurm(const OnOptions& options, const WorkerCommand& command) {
       // An allocation has a core per node unless more were asked for; srun would refuse.
       words.emplace_back("--overcommit");
     }
-    if (!gpus.empty() && (tasks.empty() || Variable("SLURM_NTASKS_PER_NODE") == gpus)) {
+    const size_t devices = std::max<size_t>(1, CountIn(Variable("SLURM_NNODES"))) * CountIn(gpus);
+    const bool one_each = tasks.empty() || Variable("SLURM_NTASKS_PER_NODE") == gpus ||
+                          (devices > 0 && CountIn(tasks) == devices);
+    if (!gpus.empty() && one_each) {
       words.emplace_back("--gpus-per-task=1");
     }
   }

@@ -94,6 +94,27 @@ TEST_F(CliTest, WhatIsWrongWithAGraphIsSaidBeforeTheJobIsQueued) {
   EXPECT_FALSE(fs::exists(store()));
 }
 
+// Else all workers of a node would compute on its first device.
+TEST_F(CliTest, AsManyTasksAsDevicesInAnAllocationGetOneEach) {
+  Write("g.json", kGraph);
+  fs::create_directories(path() + "/bin");
+  Write("bin/srun", "#!/bin/sh\necho \"$@\" > asked\n");
+  fs::permissions(path() + "/bin/srun", fs::perms::owner_all);
+  const auto asked = [&](const char* tasks) {
+    const pid_t front = toy_.Start({"run", "g.json", "--on", "slurm"}, "", [&] {
+      ::setenv("PATH", (path() + "/bin:" + std::getenv("PATH")).c_str(), 1);
+      ::setenv("SLURM_JOB_ID", "1", 1);
+      ::setenv("SLURM_NTASKS", tasks, 1);
+      ::setenv("SLURM_NNODES", "2", 1);
+      ::setenv("SLURM_GPUS_ON_NODE", "4", 1);
+    });
+    (void)toy_.Finish(front);
+    return Read("asked");
+  };
+  EXPECT_THAT(asked("8"), HasSubstr(" --gpus-per-task=1 "));
+  EXPECT_THAT(asked("2"), Not(HasSubstr("--gpus-per-task")));
+}
+
 class JobsTest : public CliTest {
  protected:
   JobsTest() {
