@@ -80,7 +80,8 @@ std::vector<std::string> GroupFolders(const std::string& root, const std::string
   const auto group = FindGroup(root, controller);
   if (!mount || !group) return {};
   std::string path = *group;
-  if (mount->top != "/" && path.starts_with(mount->top)) path.erase(0, mount->top.size());
+  if (mount->top != "/" && (path + '/').starts_with(mount->top + '/'))
+    path.erase(0, mount->top.size());
   std::vector<std::string> folders;
   // In a container the path may be that of the machine outside: then only the top can be seen.
   while (!path.empty() && path != "/") {

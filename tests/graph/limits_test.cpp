@@ -504,6 +504,13 @@ TEST_F(MachineTest, InAContainerTheTopOfTheMountIsItsGroup) {
   EXPECT_DOUBLE_EQ(ReadGroupLimits(root_.path()).cores, 0.5);
 }
 
+TEST_F(MachineTest, AGroupWhoseNameBeginsLikeThatOfTheMountIsAnotherOne) {
+  Write("/proc/self/cgroup", "0::/box2\n");
+  Write("/proc/self/mountinfo", "30 23 0:26 /box /sys/fs/cgroup ro - cgroup2 cgroup rw\n");
+  Write("/sys/fs/cgroup/cpu.max", "50000 100000\n");
+  EXPECT_DOUBLE_EQ(ReadGroupLimits(root_.path()).cores, 0.5);
+}
+
 TEST_F(MachineTest, VersionOneHasAHierarchyPerController) {
   Write("/proc/self/cgroup", "4:memory:/jobs/7\n3:cpu,cpuacct:/jobs/7\n1:name=systemd:/x\n");
   Write("/proc/self/mountinfo",
