@@ -275,7 +275,8 @@ Report Execute(const Plan& plan, const Forecast& forecast, Store& store, Lanes& 
     runner.RecallMemory();
     MachineGate machine(store.folder() + "/locks");
     lanes.gate().SetMachine(
-        &machine, [&](const std::string& why) { runner.Warn(why); }, options.stop);
+        &machine, [&](const std::string& why) { runner.Warn(why); },
+        [&] { return runner.Stopping(); });
     RunFlow(plan, forecast, runner, lanes, options.stop);
     lanes.gate().SetMachine(nullptr);
   }

@@ -19,7 +19,7 @@ QuietGate::Verdict QuietGate::Ask(Pass pass) {
                     : pass == Pass::kLane ? !quiet_inside_ && quiet_waiting_ == 0
                                           : !quiet_inside_;
   if (!here) return Verdict::kWaitsForUs;
-  if (machine_ == nullptr || stop_.stop_requested()) return Verdict::kEnters;
+  if (machine_ == nullptr || (stopping_ && stopping_())) return Verdict::kEnters;
   const bool admitted = inside_ == 0 ? machine_->TryEnter(pass == Pass::kQuiet)
                                      : pass == Pass::kHost || !machine_->SomebodyWaits();
   return admitted ? Verdict::kEnters : Verdict::kWaitsForOthers;
@@ -58,13 +58,13 @@ void QuietGate::Admit(Pass pass) {
   ++inside_;
 }
 
-void QuietGate::SetMachine(MachineGate* machine, Tell tell, std::stop_token stop,
+void QuietGate::SetMachine(MachineGate* machine, Tell tell, std::function<bool()> stopping,
                            std::chrono::milliseconds patience) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return inside_ == 0; });
   machine_ = machine;
   tell_ = std::move(tell);
-  stop_ = std::move(stop);
+  stopping_ = std::move(stopping);
   patience_ = patience;
 }
 

@@ -12,7 +12,6 @@
 #include <mutex>
 #include <optional>
 #include <set>
-#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -66,9 +65,10 @@ class QuietGate {
   /// Hears why steps wait when it is another process they wait for, once per wait that lasts.
   /// Called by the thread that waits.
   using Tell = std::function<void(const std::string& why)>;
-  /// nullptr: none. Waits until nobody is inside. From a request to `stop` on nobody waits for
-  /// other processes: who enters then has nothing to do.
-  void SetMachine(MachineGate* machine, Tell tell = nullptr, std::stop_token stop = {},
+  /// nullptr: none. Waits until nobody is inside. Once `stopping` says so nobody waits for other
+  /// processes: who enters then has nothing to do.
+  void SetMachine(MachineGate* machine, Tell tell = nullptr,
+                  std::function<bool()> stopping = nullptr,
                   std::chrono::milliseconds patience = std::chrono::seconds(2));
 
  private:
@@ -79,7 +79,7 @@ class QuietGate {
 
   MachineGate* machine_ = nullptr;
   Tell tell_;
-  std::stop_token stop_;
+  std::function<bool()> stopping_;
   std::chrono::milliseconds patience_{};
   bool told_ = false;  // since somebody entered
   std::mutex mutex_;

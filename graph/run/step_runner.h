@@ -35,6 +35,8 @@ class StepRunner final : public StepWork {
 
   /// Looks up what the steps of every node occupied in the past, for Demand.
   void RecallMemory();
+  /// Nothing else is to begin. Thread-safe.
+  [[nodiscard]] bool Stopping() const { return run_.Stopping(); }
   /// Says that something is wrong with the run but no reason to fail.
   void Warn(const std::string& message) { run_.announcer.Warn(std::nullopt, message); }
 

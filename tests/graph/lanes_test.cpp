@@ -8,6 +8,7 @@
 #include <future>
 #include <mutex>
 #include <set>
+#include <stop_token>
 #include <utility>
 
 #include "graph/run/machine.h"
@@ -267,7 +268,7 @@ TEST(LanesTest, WhoIsAskedToStopWaitsForNoOtherProcess) {
   ASSERT_TRUE(theirs.TryEnter(/*alone=*/true));
   std::stop_source stop;
   QuietGate gate;
-  gate.SetMachine(&ours, nullptr, stop.get_token());
+  gate.SetMachine(&ours, nullptr, [&] { return stop.stop_requested(); });
   std::vector<std::future<void>> waiting;
   for (const auto pass :
        {QuietGate::Pass::kLane, QuietGate::Pass::kHost, QuietGate::Pass::kQuiet}) {

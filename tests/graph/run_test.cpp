@@ -168,6 +168,18 @@ TEST_F(RunTest, NothingRunsBesideAStepThatMeasuresInAnotherRunEither) {
   EXPECT_GT(playground_.peak, 1) << "what does not measure is computed side by side";
 }
 
+TEST_F(RunTest, AFailureEndsTheWaitForWhatAnotherProcessComputes) {
+  Load(R"({"puzzle": 1, "nodes": {
+    "m": {"kind": "measure", "params": {"value": "v"}},
+    "f": {"kind": "fail", "params": {"message": "no luck"}}}})");
+  store_->AnnounceRun();
+  MachineGate theirs(folder() + "/store/locks");
+  ASSERT_TRUE(theirs.TryEnter(/*alone=*/false));
+  Run();
+  EXPECT_EQ(failed(), Steps("f"));
+  EXPECT_EQ(cancelled(), Steps("m"));
+}
+
 TEST_F(RunTest, TheLongestRemainingPathGoesFirst) {
   devices_.assign(1, Device{});
   Load(R"({"puzzle": 1, "nodes": {
