@@ -130,6 +130,10 @@ Fleet OnHosts(const Words& hosts, const OnOptions& options, const WorkerCommand&
 /// Inside an allocation a worker per device, unless the user said how many tasks there are to be;
 /// else srun makes one from what the user says.
 Fleet InSlurm(const OnOptions& options, const WorkerCommand& command) {
+  if (const std::string word = OptionOfOurs(options.srun_arguments); !word.empty()) {
+    throw Error(
+        fmt::format("\"{}\": a run names its job, to cancel it, and reads its output", word));
+  }
   Fleet fleet;
   Words words = {"srun", "--label", "--kill-on-bad-exit=0", "--wait=0", "--no-kill"};
   const std::string tasks = Variable("SLURM_NTASKS"), gpus = Variable("SLURM_GPUS_ON_NODE");
@@ -162,6 +166,15 @@ Fleet InSlurm(const OnOptions& options, const WorkerCommand& command) {
 }
 
 }  // namespace
+
+std::string OptionOfOurs(const std::vector<std::string>& words) {
+  const auto ours = std::find_if(words.begin(), words.end(), [](const std::string& word) {
+    const std::string name = word.substr(0, word.find('='));
+    return name == "--job-name" || name == "--output" || word.starts_with("-J") ||
+           word.starts_with("-o");
+  });
+  return ours == words.end() ? "" : *ours;
+}
 
 Fleet PlanFleet(const OnOptions& options, const WorkerCommand& command) {
   const size_t colon = options.where.find(':');

@@ -44,6 +44,10 @@ struct WorkerCommand {
   uint64_t memory_mib = 0;             // that all of this machine may use together; 0: not said
 };
 
+/// Of options for srun or sbatch one that names the job, or takes its output elsewhere: both are
+/// ours, since we look for the job by its name and read what it prints. "": there is none.
+[[nodiscard]] std::string OptionOfOurs(const std::vector<std::string>& words);
+
 /// Throws Error when the options say nothing that can be.
 [[nodiscard]] Fleet PlanFleet(const OnOptions& options, const WorkerCommand& command);
 

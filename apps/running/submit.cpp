@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "apps/frame/output.h"
+#include "apps/running/fleet.h"
 #include "graph/plan/select.h"
 #include "graph/store/leftovers.h"
 #include "graph/view/show.h"
@@ -94,14 +95,12 @@ void CheckWords(const SubmitOptions& options) {
     if (word.find_first_of("\n\r") != std::string::npos) {
       throw Error("an option of sbatch with a line break");
     }
-    const std::string name = word.substr(0, word.find('='));
-    if (name == "--job-name" || name == "--output" || word.starts_with("-J") ||
-        word.starts_with("-o")) {
-      throw Error(
-          fmt::format("\"{}\": submit names the job and its output, which is how `puzzle jobs` "
-                      "finds them again",
-                      word));
-    }
+  }
+  if (const std::string word = OptionOfOurs(options.sbatch_arguments); !word.empty()) {
+    throw Error(
+        fmt::format("\"{}\": submit names the job and its output, which is how `puzzle jobs` finds "
+                    "them again",
+                    word));
   }
   // sbatch reads lines; in the command below them a line break is a character like any other.
   if (fs::absolute(options.graph.store).string().find_first_of("\n\r") != std::string::npos) {

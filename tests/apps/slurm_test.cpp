@@ -58,7 +58,8 @@ TEST_F(CliTest, ALineBreakInABatchScriptIsQuotedOrRefused) {
   }
 }
 
-// `puzzle jobs` would call a job of another name lost, and the user would submit it again.
+// `puzzle jobs` would call a job of another name lost, and the user would submit it again; a run
+// would not hear from its workers.
 TEST_F(CliTest, TheNamesOfAJobAndOfItsOutputAreNotTheUsersToGive) {
   Write("g.json", kGraph);
   for (const std::vector<std::string>& odd : {std::vector<std::string>{"-J", "sweep"},
@@ -71,6 +72,11 @@ TEST_F(CliTest, TheNamesOfAJobAndOfItsOutputAreNotTheUsersToGive) {
     EXPECT_EQ(refused.status, 2);
     EXPECT_THAT(refused.err, HasSubstr(odd[0] + "\": submit names the job"));
     EXPECT_EQ(refused.out, "");
+    words = {"run", "g.json", "--on", "slurm", "--"};
+    words.insert(words.end(), odd.begin(), odd.end());
+    const Result run = Puzzle(words);
+    EXPECT_EQ(run.status, 2);
+    EXPECT_THAT(run.err, HasSubstr(odd[0] + "\": a run names its job"));
   }
 }
 
