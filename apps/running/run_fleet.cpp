@@ -14,10 +14,14 @@
 namespace puzzle {
 namespace {
 
-/// A file by which workers know the store of their front, while it lives.
+/// A file by which workers know the store of their front, while it lives. Where locks do not reach
+/// other machines a heart tells them that it does: its files would be leftovers after a day.
 class Beacon {
  public:
-  explicit Beacon(Store& store) : path_(store.TemporaryPath()) { (void)CreateNewFile(path_); }
+  explicit Beacon(Store& store) : path_(store.TemporaryPath()) {
+    if (Leases* leases = store.locks().leases()) leases->ShowLife();
+    (void)CreateNewFile(path_);
+  }
   ~Beacon() { ::unlink(path_.c_str()); }
   Beacon(const Beacon&) = delete;
   Beacon& operator=(const Beacon&) = delete;

@@ -149,6 +149,11 @@ void Leases::Start() {
   started_ = true;
 }
 
+void Leases::ShowLife() {
+  const std::scoped_lock lock(mutex_);
+  Start();
+}
+
 /// Opened anew each time: closing is what makes other machines see it. A beat that cannot be
 /// written is none; REQUIRES: mutex_ held.
 void Leases::Beat() {

@@ -39,6 +39,9 @@ class Leases {
 
   [[nodiscard]] const LeaseTimes& times() const { return times_; }
 
+  /// Begins to beat, for a run that takes no lease itself. Throws Error when the folder of leases
+  /// cannot be made.
+  void ShowLife();
   /// Who has the lease on a key, such as "process 123 on host"; nullopt: this object, now.
   /// `locked`: the caller holds a lock on it, so that nobody else on this machine is at it.
   /// Also nullopt when the file cannot be made or written for another reason: then nobody has it.

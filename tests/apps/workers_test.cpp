@@ -192,6 +192,20 @@ TEST_F(WorkersTest, WhenTheFrontIsKilledItsWorkersEndAndTheNextRunGoesOn) {
   EXPECT_THAT(run.out, HasSubstr("42 steps: "));
 }
 
+TEST_F(WorkersTest, TheFrontShowsLifeWhereClaimsAreFiles) {
+  const pid_t front =
+      toy_.Start({"run", "g.json", "--on", "local:1", "--lost-after", "60", "--set", "vars.ms=20"});
+  ASSERT_TRUE(Prints("done    s["));
+  std::string hearts;
+  for (const auto& entry : fs::directory_iterator(store() + "/leases")) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("run.")) hearts += Read("store/leases/" + name);
+  }
+  EXPECT_THAT(hearts, HasSubstr(" " + std::to_string(front) + " "));
+  EXPECT_EQ(toy_.Finish(front).status, 0);
+  EXPECT_TRUE(fs::is_empty(store() + "/leases"));
+}
+
 TEST_F(WorkersTest, AFailureStopsTheRunOnceAndSaysWhere) {
   Write("fail.json", R"({"puzzle": 1, "nodes": {
     "f": {"kind": "fail", "params": {"message": "as asked"}},
