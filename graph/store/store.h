@@ -73,7 +73,8 @@ class Store {
 
   /// For an artifact that could not be loaded: reads all of it, and when it is damaged removes it
   /// (or, in a shared store, takes note), so that the next run makes it anew. True when it was
-  /// damaged; false also where that cannot be told, since too many files are open.
+  /// damaged; false also where another process has replaced it, and where that cannot be told,
+  /// since too many files are open.
   bool RemoveIfDamaged(const Record& record);
 
   /// A new name for a file that nobody needs behind this process; what it leaves, TidyUp of another

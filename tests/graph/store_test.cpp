@@ -94,6 +94,14 @@ TEST_F(StoreTest, AResultThatAnotherProcessReplacedIsTheNewOneAndNotDamaged) {
   EXPECT_EQ(ReadText(other, found.record), "the second, which is longer");
 }
 
+TEST_F(StoreTest, WhoKnowsAnOlderResultDoesNotRemoveTheNewOne) {
+  const Record first = Put(*store_, Key(1), "first");
+  Store other(folder() + "/store", format_);
+  Put(other, Key(1), "second", {.sync = false, .replace = true});
+  EXPECT_FALSE(store_->RemoveIfDamaged(first));
+  EXPECT_EQ(Store(folder() + "/store", format_).Find(Key(1)).presence, Presence::kWhole);
+}
+
 TEST_F(StoreTest, LostShortEmptyAndFlippedFilesAreNotHits) {
   const std::string file = store_->PathOf(Put(*store_, Key(1), "hello world"));
   const auto presence = [&] { return Store(folder() + "/store", format_).Find(Key(1)).presence; };
