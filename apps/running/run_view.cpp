@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <string>
+#include <string_view>
 
 namespace puzzle {
 namespace {
@@ -27,6 +29,12 @@ int TerminalHeight() {
   return 25;
 }
 
+/// That of a shell in an editor, say, shows control codes as letters, and says that it knows none.
+bool KnowsCodes() {
+  const char* type = std::getenv("TERM");
+  return type == nullptr || std::string_view(type) != "dumb";
+}
+
 }  // namespace
 
 std::unique_ptr<ProgressView> MakeOutputView(bool plain) {
@@ -34,7 +42,7 @@ std::unique_ptr<ProgressView> MakeOutputView(bool plain) {
   progress.write = PrintRaw;
   progress.width = TerminalWidth;
   progress.height = TerminalHeight;
-  const bool terminal = ::isatty(STDOUT_FILENO) != 0 && !plain;
+  const bool terminal = ::isatty(STDOUT_FILENO) != 0 && KnowsCodes() && !plain;
   return terminal ? MakeTerminalView(std::move(progress)) : MakePlainView(std::move(progress));
 }
 

@@ -116,6 +116,20 @@ TEST_F(TerminalTest, ALimitOnTheSizeOfFilesIsAnErrorAndNoSignal) {
   EXPECT_THAT(Read("err"), HasSubstr("File too large"));
 }
 
+TEST_F(TerminalTest, ATerminalThatKnowsNoCodesGetsNone) {
+  if (Shell("command -v script") != 0) GTEST_SKIP() << "no script (Debian: bsdutils)";
+  Write("g.json", kOne);
+  const auto run_on = [&](const std::string& type) {
+    EXPECT_EQ(Shell("SHELL=/bin/sh TERM=" + type +
+                    " script -qec \"'" TOY_PUZZLE "' run g.json --store " + type + "\" /dev/null"),
+              0)
+        << Read("err");
+    return Read("out");
+  };
+  EXPECT_THAT(run_on("dumb"), AllOf(HasSubstr("start   t"), Not(HasSubstr("\x1b"))));
+  EXPECT_THAT(run_on("xterm"), HasSubstr("\x1b["));
+}
+
 TEST_F(TerminalTest, OtherPeoplesTextIsEscaped) {
   Write("g.json", R"({"puzzle": 1, "nodes": {"t": {"kind": "text", "foreach":
     {"a": ["x\u009b31my", "bidi\u202eevil"]}, "params": {"display": "\u001b[2Jtable ${a}"}}}})");
