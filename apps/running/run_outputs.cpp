@@ -1,5 +1,6 @@
 #include "apps/running/run_outputs.h"
 
+#include <fcntl.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
@@ -8,6 +9,7 @@
 #include <csignal>
 #include <cstring>
 #include <ctime>
+#include <optional>
 
 #include "graph/view/html_report.h"
 #include "graph/view/timeline_svg.h"
@@ -20,6 +22,15 @@ namespace {
 
 Error CannotWrite(const std::string& path, int failure) {
   return Error(fmt::format("cannot write \"{}\": {}", path, std::strerror(failure)));
+}
+
+/// A stream of this process, such as /dev/stdout, is not opened anew: that would begin at the start
+/// of the file behind it. nullptr, with errno, when it cannot be opened.
+std::FILE* OpenForEvents(const std::string& path) {
+  const std::optional<int> stream = OpenDescriptorOf(path);
+  if (!stream) return std::fopen(path.c_str(), "w");
+  const int copy = ::fcntl(*stream, F_DUPFD_CLOEXEC, 0);
+  return copy < 0 ? nullptr : ::fdopen(copy, "w");
 }
 
 }  // namespace
@@ -35,7 +46,7 @@ void OutputOptions::Declare(CLI::App& verb) {
 
 RunOutputs::RunOutputs(const OutputOptions& options) : options_(options) {
   if (!options_.events.empty()) {
-    events_file_.reset(std::fopen(options_.events.c_str(), "w"));
+    events_file_.reset(OpenForEvents(options_.events));
     if (!events_file_) throw CannotWrite(options_.events, errno);
     std::signal(SIGPIPE, SIG_IGN);  // a reader that went away is a failed write like any other
     events_ = std::make_unique<EventWriter>([this](const std::string& line) {

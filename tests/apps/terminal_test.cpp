@@ -94,6 +94,14 @@ TEST_F(TerminalTest, AFullDiskBehindTheEventsIsNamed) {
   EXPECT_THAT(Read("s.json"), HasSubstr("\"steps\"")) << "the others are written";
 }
 
+TEST_F(TerminalTest, EventsOnStandardOutputStandBeforeWhatIsPrintedLater) {
+  Write("g.json", kOne);
+  EXPECT_EQ(Shell("toy run g.json --store st -q --events /dev/stdout"), 0) << Read("err");
+  const std::string out = Read("out");
+  EXPECT_TRUE(out.starts_with(R"({"event":"run_started")")) << out;
+  EXPECT_THAT(out, HasSubstr("\n1 step: 0 cached, 1 run"));
+}
+
 TEST_F(TerminalTest, AReaderOfTheEventsThatGoesAwayDoesNotEndTheRun) {
   Write("g.json", kOne);
   EXPECT_EQ(Shell("exec 3> >(true); wait $!; "
