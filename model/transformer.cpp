@@ -236,10 +236,7 @@ std::vector<int32_t> Generate(const Transformer& model, std::span<const int32_t>
   if (static_cast<int64_t>(prompt.size()) > config.max_positions)
     throw Error(fmt::format("the prompt has {} tokens, the model {} positions", prompt.size(),
                             config.max_positions));
-  for (const int32_t id : prompt)
-    if (id < 0 || id >= config.vocab_size)
-      throw Error(fmt::format("token id {} of the prompt is outside the model's vocabulary of {}",
-                              id, config.vocab_size));
+  CheckPromptIds(prompt, config);
   auto generator = at::make_generator<at::CPUGeneratorImpl>(sampling.seed);
   const at::Device device = model.weights().embedding.device();
   std::vector<int64_t> step(prompt.begin(), prompt.end());

@@ -155,10 +155,7 @@ void CheckWriting(const Decoder& decoder, std::span<const std::vector<int32_t>> 
               ? fmt::format("the prompt has {} tokens, there is room for {}", prompt.size(), room)
               : fmt::format("the prompt has {} tokens, the model {} positions", prompt.size(),
                             room));
-    for (const int32_t id : prompt)
-      if (id < 0 || id >= decoder.config().vocab_size)
-        throw Error(fmt::format("token id {} of the prompt is outside the model's vocabulary of {}",
-                                id, decoder.config().vocab_size));
+    CheckPromptIds(prompt, decoder.config());
   }
 }
 

@@ -140,6 +140,13 @@ void CheckModelConfig(const ModelConfig& config, const std::string& where) {
   }
 }
 
+void CheckPromptIds(std::span<const int32_t> prompt, const ModelConfig& config) {
+  for (const int32_t id : prompt)
+    if (id < 0 || id >= config.vocab_size)
+      throw Error(fmt::format("token id {} of the prompt is outside the model's vocabulary of {}",
+                              id, config.vocab_size));
+}
+
 int64_t QueryHeads(const AttentionSpec& spec, const ModelConfig& config) {
   return spec.n_query_heads != 0 ? spec.n_query_heads : config.n_heads;
 }

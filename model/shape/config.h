@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -138,6 +139,8 @@ struct ModelConfig {
 /// Throws Error naming the first field (prefixed with `where`) that is out of range: sizes positive
 /// and bounded, kv heads dividing the heads, an even head_dim under rotary embeddings.
 void CheckModelConfig(const ModelConfig& config, const std::string& where);
+/// Throws Error naming the first id of a prompt that is outside the model's vocabulary.
+void CheckPromptIds(std::span<const int32_t> prompt, const ModelConfig& config);
 
 /// "silu", "gelu", "gelu_new", "relu": the names of config.json.
 [[nodiscard]] std::string_view ActivationName(Architecture::Activation activation);

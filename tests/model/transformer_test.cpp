@@ -1,14 +1,17 @@
 #include "model/transformer.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "io/error.h"
+#include "tests/io/test_files.h"
 #include "tests/model/tiny_model.h"
 
 namespace puzzle {
 namespace {
 
 using at::Tensor;
+using testing::HasSubstr;
 
 Tensor Ids(int64_t batch, int64_t seq) {
   auto generator = at::make_generator<at::CPUGeneratorImpl>(uint64_t{3});
@@ -87,6 +90,16 @@ TEST(TransformerTest, GenerationStopsAtTheEndOfTheContext) {
   const std::vector<int32_t> too_long(65, 5);
   EXPECT_THROW((void)Generate(model, too_long, 1), Error);
   EXPECT_THROW((void)Generate(model, std::vector<int32_t>{}, 1), Error);
+}
+
+TEST(TransformerTest, APromptOfAnotherVocabularyIsRefused) {
+  const Transformer model(TinyModel());
+  for (const int32_t id : {-1, 40}) {
+    const std::vector<int32_t> prompt = {5, id};
+    EXPECT_THAT(ErrorOf([&] { (void)Generate(model, prompt, 1); }),
+                HasSubstr("token id " + std::to_string(id) +
+                          " of the prompt is outside the model's vocabulary of 40"));
+  }
 }
 
 TEST(TransformerTest, SamplingIsRepeatableAndAFunctionOfTheSeed) {
