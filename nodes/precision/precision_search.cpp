@@ -62,10 +62,12 @@ double FixedMib(const GgufSizes& sizes) {
   return InMib(rest);
 }
 
-// `params` with a limit in place of `like`, the type of a file of `sized`.
+// `params` with a limit in place of `like`, the type of a file of `sized`. A part that is given it
+// by name brings the keys that a file of chosen types has.
 PrecisionParams WithLimit(PrecisionParams params, const Checkpoint& sized) {
   if (params.like.empty()) return params;
-  const GgufOptions options{&StoredTypeNamed(params.like), {}, sized.tokenizer_files, {}};
+  const GgmlType& type = StoredTypeNamed(params.like);
+  const GgufOptions options{&type, {}, sized.tokenizer_files, {{kEmbeddingPart, &type}}};
   params.max[kFileResource] = InMib(SizesInGguf(sized.model, options).file);
   params.like.clear();
   return params;

@@ -229,6 +229,18 @@ TEST_F(PrecisionTest, AFileLikeAnotherIsNoLarger) {
   }
 }
 
+TEST_F(PrecisionTest, AFileLikeF16MayHaveItThroughout) {
+  std::vector<PrecisionScore> scores = AllScores(untied_);
+  for (PrecisionScore& score : scores)
+    std::erase_if(score.options, [](const auto& option) { return option.type != "f16"; });
+  PrecisionParams params;
+  params.like = "f16";
+  const Precision precision = ChoosePrecision(params, untied_, scores, [] { return false; });
+  EXPECT_EQ(precision.picks.size(), 5u);
+  const auto mixed = ExportGguf(untied_, folder_ / "m.gguf", kRestType, {}, precision.Types());
+  EXPECT_EQ(precision.file_mib * 1048576, static_cast<double>(mixed));
+}
+
 class PrecisionFileTest : public PrecisionTest {
  protected:
   PrecisionFileTest() {
