@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "io/error.h"
+#include "model/block/counts.h"
 #include "model/files/checkpoint_config.h"
 #include "nodes/data/artifacts.h"
 
@@ -95,7 +96,7 @@ CostTable CountCosts(const ModelConfig& parent, const std::vector<std::string>& 
   table.timing = columns.Timing();
   table.resources = columns.Names();
   const auto head = static_cast<double>(parent.vocab_size * parent.hidden_size);
-  const auto norm = static_cast<double>(parent.hidden_size);
+  const auto norm = static_cast<double>(block::CountNorm(parent));
   table.fixed = columns.Row(CountNonBlock(parent, scenario, rules), 0, head + norm, "");
   table.parent_total = table.fixed;
   const auto add = [&](int64_t layer, const std::string& name, const VariantSpec& spec, bool own) {

@@ -95,6 +95,18 @@ TEST(CostTest, TableHoldsEveryVariantOnceAndTheParentsOwn) {
   EXPECT_EQ(table.timing, "");
 }
 
+TEST(CostTest, ActiveParametersCountTheLastNormAsParametersDo) {
+  ModelConfig parent = Parent();
+  for (const Architecture::Norm norm : {Architecture::Norm::kRms, Architecture::Norm::kLayer}) {
+    parent.arch.norm = norm;
+    const CostTable table = CountCosts(parent, kVariants, 8, Serving(4));
+    ASSERT_EQ(table.resources[2], "active_parameters");
+    // The table of embeddings is the head here, which every token meets.
+    EXPECT_EQ(table.fixed[2], table.fixed[1]);
+    EXPECT_EQ(table.parent_total[2], table.parent_total[1]);
+  }
+}
+
 TEST(SearchTest, CostsAndScoresThatRoundPercentagesDifferentlyAreRefused) {
   const CostTable costs = CountCosts(Parent(), kVariants, 96, Serving(4));  // 288 of 512 channels
   try {
