@@ -10,9 +10,9 @@
 
 namespace puzzle {
 
-/// The global fields are the sizes that most layers have. ReadHfConfig reads it back. Throws Error
-/// for what per_layer_config has no word for: linear sub-blocks, windows that the family's own
-/// fields do not say, families without kv heads, a model without attention or without FFN.
+/// The global fields are the sizes that most layers have. ModelConfigFromJson reads it back. Throws
+/// Error for what per_layer_config has no word for: linear sub-blocks, windows that the family's
+/// own fields do not say, families without kv heads, a model without attention or without FFN.
 [[nodiscard]] nlohmann::ordered_json AnyModelJson(const ModelConfig& config);
 
 }  // namespace puzzle

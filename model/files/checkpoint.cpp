@@ -16,7 +16,6 @@
 #include "model/families/family.h"
 #include "model/files/checkpoint_config.h"
 #include "model/files/fp8.h"
-#include "model/files/gguf_checkpoint.h"
 #include "model/files/head_padding.h"
 #include "model/files/hf_config.h"
 #include "model/files/matrix_rows.h"

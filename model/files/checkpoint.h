@@ -1,6 +1,5 @@
 // Checkpoint folders in Hugging Face layout: config.json + safetensors (+ tokenizer files). GGUF
-// files (gguf_checkpoint.h) are read in their place.
-// Thread-safe (no shared state).
+// files, which gguf_checkpoint.h writes, are read in their place. Thread-safe (no shared state).
 #pragma once
 
 #include <map>
@@ -27,8 +26,8 @@ namespace puzzle {
 std::map<std::string, uint64_t> SaveCheckpoint(
     const std::string& folder, const ModelWeights& model,
     const std::map<std::string, std::string>& extra_files = {});
-/// The same with a config.json of another dialect that ReadHfConfig reads back as the model's
-/// config (model/files/anymodel.h), its `model_type` being the family's.
+/// The same with a config.json of another dialect that reads back as the model's config
+/// (model/files/anymodel.h), its `model_type` being the family's.
 std::map<std::string, uint64_t> SaveCheckpoint(
     const std::string& folder, const ModelWeights& model,
     const std::map<std::string, std::string>& extra_files, const nlohmann::ordered_json& config);

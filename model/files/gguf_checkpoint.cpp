@@ -417,10 +417,6 @@ GgufSizes SizesInGguf(const ModelWeights& model, const GgufOptions& options) {
   return sizes;
 }
 
-ModelWeights LoadGguf(const std::string& path) {
-  return ToDevice(OpenGguf(path), "cpu");
-}
-
 uint64_t SaveGguf(const std::string& path, const ModelWeights& model, const GgufOptions& options) {
   const at::NoGradGuard no_grad;
   const auto contents = ContentsOf(model, options);

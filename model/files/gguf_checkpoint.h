@@ -1,4 +1,4 @@
-// Checkpoints in GGUF files. Thread-safe (no shared state).
+// Models into GGUF files; model/files/open_checkpoint.h reads them. Thread-safe (no shared state).
 #pragma once
 
 #include <cstdint>
@@ -10,11 +10,6 @@
 #include "model/weights.h"
 
 namespace puzzle {
-
-/// Reads a GGUF file (or the first of several parts): the model that Hugging Face's files would
-/// give, dequantised to fp32, rows of q and k in their order. Tensor by tensor, so that beside the
-/// model no more than one of them is held. Throws Error naming file and tensor, as LoadCheckpoint.
-[[nodiscard]] ModelWeights LoadGguf(const std::string& path);
 
 struct GgufOptions {
   const GgmlType* type = nullptr;  // of matrices; vectors and learned positions are F32

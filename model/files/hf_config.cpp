@@ -222,11 +222,6 @@ bool SaysDType(const Json& config) {
   return fields.Find("dtype") != nullptr || fields.Find("torch_dtype") != nullptr;
 }
 
-ModelConfig ReadHfConfig(const std::string& path) {
-  const JsonText text = ParseConfig(path);
-  return ModelConfigFromJson(text.value(), text.source());
-}
-
 int64_t ReadHfLayerCount(const std::string& path) {
   const JsonText text = ParseConfig(path);
   const HfFields fields(text.value(), text.source());

@@ -21,14 +21,12 @@ namespace puzzle {
 /// (model/files/remote_code.h); `base_model_type` says the family.
 inline constexpr const char* kPuzzleModelType = "puzzle";
 
-/// Reads `path` (a config.json, or a folder that holds one). Throws Error "file: field: what" for
-/// unknown model types, missing or wrong fields, quantised checkpoints, and options of a family
-/// that are not supported.
-[[nodiscard]] ModelConfig ReadHfConfig(const std::string& path);
-/// The same from JSON; `where` is used in messages.
+/// The model of a config.json. Throws Error "where: field: what" for unknown model types, missing
+/// or wrong fields, quantised checkpoints, and options of a family that are not supported.
 [[nodiscard]] ModelConfig ModelConfigFromJson(const nlohmann::ordered_json& json,
                                               const std::string& where);
-/// The number of layers alone, of any model whose `model_type` is known. Throws Error likewise.
+/// The number of layers alone, of any model whose `model_type` is known, from a config.json or the
+/// folder that holds it. Throws Error likewise.
 [[nodiscard]] int64_t ReadHfLayerCount(const std::string& path);
 /// Parses a JSON file as Python's programs write them: NaN and Infinity are no errors by
 /// themselves.
@@ -37,7 +35,7 @@ inline constexpr const char* kPuzzleModelType = "puzzle";
 [[nodiscard]] std::vector<int32_t> ReadEosIds(const HfFields& fields);
 /// Whether a config.json says the type of its tensors.
 [[nodiscard]] bool SaysDType(const nlohmann::ordered_json& config);
-/// The text of a config.json that ReadHfConfig reads back as the same config. FFN sizes are written
+/// A config.json that ModelConfigFromJson reads back as the same config. FFN sizes are written
 /// as `ffn_mult` when all are multiples of 256 (every reader of DeciLM knows it), else as
 /// `intermediate_size` (vLLM since December 2025).
 [[nodiscard]] nlohmann::ordered_json ToHfJson(const ModelConfig& config);

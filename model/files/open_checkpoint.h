@@ -15,7 +15,8 @@ namespace puzzle {
 /// the files hold in another shape (model/files/head_padding.h) is cut when it is read, and has no
 /// place of its own.
 [[nodiscard]] ModelWeights OpenCheckpoint(const std::string& path);
-/// The same of a GGUF file alone.
+/// The same of a GGUF file alone, or of the first of several parts: the model that Hugging Face's
+/// files would give, rows of q and k in their order.
 [[nodiscard]] ModelWeights OpenGguf(const std::string& path);
 
 /// The files that its weights lie in. Throws Error for malformed headers.

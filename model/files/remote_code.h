@@ -19,8 +19,8 @@ namespace puzzle {
 
 /// The config.json of a folder: ToHfJson's where a stock class runs the model; else also
 /// `auto_map`, `rotary` with the frequencies that the rope scaling comes to, and outside of Llama
-/// `architecture` with what the family's sub-blocks are made of. ReadHfConfig reads it back as the
-/// same config.
+/// `architecture` with what the family's sub-blocks are made of. ModelConfigFromJson reads it back
+/// as the same config.
 [[nodiscard]] nlohmann::ordered_json FolderJson(const ModelConfig& config);
 
 /// The files that `auto_map` names: file name -> text.

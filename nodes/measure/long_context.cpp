@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <functional>
+#include <span>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -204,11 +207,6 @@ Riddle RiddleOf(const std::string& form, Random& random) {
 }
 
 }  // namespace
-
-const std::vector<std::string>& LongContextForms() {
-  static const std::vector<std::string> forms = {"needle", "variables", "words"};
-  return forms;
-}
 
 Task MakeLongContext(const std::string& form, int64_t length, int64_t count, uint64_t seed,
                      const Tokenizer& tokenizer) {

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
 #include "graph/kind/kind.h"
 #include "io/tokenizer.h"
@@ -12,16 +11,16 @@
 
 namespace puzzle {
 
-/// The forms of questions:
-///   "needle"     numbers that belong to places, hidden in a text about nothing: which is whose?
-///   "variables"  chains of assignments, VAR B = VAR A, hidden likewise: which number has the last?
-///   "words"      a long list of words, of which one is told far more often than the others: which?
-/// All are questions of four choices that occur in the text, so that chance answers a quarter.
-[[nodiscard]] const std::vector<std::string>& LongContextForms();
-
 /// `count` questions of about `length` tokens, the choice included: at most so many, and short
-/// of it by less than a sentence. Equal seeds give equal questions. Throws Error when even a text
-/// without filling is longer. REQUIRES: one of LongContextForms(), count >= 1.
+/// of it by less than a sentence. The forms:
+///   "needle"     numbers that belong to places, hidden in a text about nothing; which belongs to
+///                one?
+///   "variables"  chains of assignments, VAR B = VAR A, hidden likewise; which number has the last
+///                of a chain?
+///   "words"      a long list of words, of which one is told far more often than the others; which?
+/// All are questions of four choices that occur in the text, so that chance answers a quarter.
+/// Equal seeds give equal questions. Throws Error when even a text without filling is longer.
+/// REQUIRES: one of these forms, count >= 1.
 [[nodiscard]] Task MakeLongContext(const std::string& form, int64_t length, int64_t count,
                                    uint64_t seed, const Tokenizer& tokenizer);
 

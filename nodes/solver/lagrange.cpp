@@ -143,11 +143,6 @@ double LargestScore(const MipCore& core) {
 
 }  // namespace
 
-double LagrangianAt(const MipCore& core, const std::vector<double>& prices) {
-  const std::vector<double> supported = Supported(core, prices);
-  return Propose(core, supported).penalized - Refund(core, supported);
-}
-
 LagrangeBound MaximizeLagrangian(const MipCore& core, const std::vector<double>& start,
                                  const MipClock& clock) {
   const double largest = LargestScore(core);

@@ -26,7 +26,4 @@ struct LagrangeBound {
                                                const std::vector<double>& start,
                                                const MipClock& clock);
 
-/// The bound that these prices give; signs that no limit supports count as 0.
-[[nodiscard]] double LagrangianAt(const MipCore& core, const std::vector<double>& prices);
-
 }  // namespace puzzle

@@ -255,7 +255,7 @@ TEST_F(StreamTest, RowsOfHeadsAreTurnedSomeAtATime) {
   const ModelWeights opened = OpenCheckpoint(folder_ / "source");
   for (const char* type : {"BF16", "F32"}) {
     const std::string file = Gguf(opened, type);
-    ModelWeights read = LoadGguf(folder_ / "model.gguf"),
+    ModelWeights read = LoadCheckpoint(folder_ / "model.gguf"),
                  wanted = LoadCheckpoint(folder_ / "source");
     const auto tensors = Slots(read), wanted_tensors = Slots(wanted);
     for (size_t i = 0; i < tensors.size(); ++i)
@@ -274,7 +274,7 @@ TEST_F(StreamTest, AGgufFileIsReadByRows) {
   for (const char* type : {"Q8_0", "Q4_1", "BF16"}) {
     (void)SaveGguf(folder_ / "source.gguf", TinyModel(config), {FindWritableGgmlType(type)});
     const ModelWeights opened = OpenGguf(folder_ / "source.gguf");
-    const ModelWeights whole = LoadGguf(folder_ / "source.gguf");
+    const ModelWeights whole = LoadCheckpoint(folder_ / "source.gguf");
     EXPECT_TRUE(Weights("a", opened) == Weights("b", whole)) << type;
     EXPECT_TRUE(Gguf(opened, type) == Gguf(whole, type)) << type;
     EXPECT_TRUE(HasRows(opened.embedding));

@@ -3,7 +3,7 @@
 
 #include <gmock/gmock.h>
 
-#include "model/files/hf_config.h"
+#include "model/files/checkpoint_config.h"
 
 namespace puzzle {
 namespace {
@@ -14,7 +14,7 @@ using ::testing::Not;
 
 // 32 x (4096, 32/8 heads of 128, 14336), 128256 tokens, head of its own.
 ModelConfig Llama31() {
-  return ReadHfConfig(std::string(PUZZLE_SOURCE_DIR) + "/tests/nodes/configs/llama-3.1-8b");
+  return ReadCheckpointConfig(std::string(PUZZLE_SOURCE_DIR) + "/tests/nodes/configs/llama-3.1-8b");
 }
 
 ServingScenario EightOf2048() {

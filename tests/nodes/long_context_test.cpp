@@ -34,11 +34,12 @@ class LongContextTest : public testing::Test {
   [[nodiscard]] Task Make(const std::string& form, int64_t length = 800, uint64_t seed = 1) const {
     return MakeLongContext(form, length, kAsked, seed, *tokenizer_);
   }
+  const std::vector<std::string> forms_ = LongContextParams().forms;
   std::shared_ptr<const Tokenizer> tokenizer_ = MakeByteTokenizer();
 };
 
 TEST_F(LongContextTest, QuestionsAreAsLongAsAsked) {
-  for (const std::string& form : LongContextForms()) {
+  for (const std::string& form : forms_) {
     for (const int64_t length : {512, 800, 3000}) {
       for (const TaskItem& item : Make(form, length).items) {
         size_t most = 0;
@@ -98,7 +99,7 @@ TEST_F(LongContextTest, TheCommonWordIsTheCommonest) {
 }
 
 TEST_F(LongContextTest, ChoicesDifferAndAnswersAreSpread) {
-  for (const std::string& form : LongContextForms()) {
+  for (const std::string& form : forms_) {
     std::set<size_t> answers;
     const Task task = Make(form);
     EXPECT_EQ(std::ssize(task.items), kAsked);

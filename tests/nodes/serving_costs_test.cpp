@@ -7,7 +7,7 @@
 #include <fstream>
 
 #include "io/error.h"
-#include "model/files/hf_config.h"
+#include "model/files/checkpoint_config.h"
 
 namespace puzzle {
 namespace {
@@ -29,10 +29,10 @@ ModelConfig Shape(int64_t layers, int64_t hidden, int64_t heads, int64_t kv_head
 }
 
 ModelConfig Llama8B() {
-  return ReadHfConfig(std::string(PUZZLE_SOURCE_DIR) + "/tests/nodes/configs/llama-3.1-8b");
+  return ReadCheckpointConfig(std::string(PUZZLE_SOURCE_DIR) + "/tests/nodes/configs/llama-3.1-8b");
 }
 ModelConfig Llama3B() {
-  return ReadHfConfig(std::string(PUZZLE_SOURCE_DIR) + "/tests/nodes/configs/llama-3.2-3b");
+  return ReadCheckpointConfig(std::string(PUZZLE_SOURCE_DIR) + "/tests/nodes/configs/llama-3.2-3b");
 }
 // Plain dimensions: 36 x (4096, 32/8 heads of 128, 12288) and 40 x (5120, 32/8 heads of 128,
 // 32768).
