@@ -265,6 +265,12 @@ void AtomicFile::Commit() {
   committed_ = true;
 }
 
+void SyncFile(const std::string& path) {
+  const Descriptor fd = OpenPlainFile(path, O_RDONLY);
+  if (fd.get() < 0) ThrowErrno(path, "open");
+  if (fsync(fd.get()) != 0) ThrowErrno(path, "write");
+}
+
 void WriteWholeFile(const std::string& path, std::string_view text) {
   const Destination to = Follow(path);
   if (to.descriptor) {  // not opened anew: that would begin at the start of the file behind it

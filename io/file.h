@@ -109,6 +109,10 @@ class AtomicFile {
   bool committed_ = false;
 };
 
+/// Waits until the disk has a file that was written and closed, so that a loss of power after it
+/// gets its place leaves no name without its bytes.
+void SyncFile(const std::string& path);
+
 /// Puts `text` into a file, whole or not at all. A symbolic link stays, the file behind it is
 /// written; what is no ordinary file (/dev/stdout, a pipe, a device) is simply written to.
 void WriteWholeFile(const std::string& path, std::string_view text);

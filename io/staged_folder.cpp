@@ -65,6 +65,8 @@ StagedFolder::~StagedFolder() {
 
 void StagedFolder::Commit(const std::function<bool(const std::string& name)>& is_obsolete,
                           const std::string& last) {
+  std::vector<std::string> names = NamesIn(path_);
+  for (const std::string& name : names) SyncFile((fs::path(path_) / name).string());
   std::error_code failure;
   if (!replaces_) {
     fs::rename(path_, target_, failure);
@@ -77,7 +79,6 @@ void StagedFolder::Commit(const std::function<bool(const std::string& name)>& is
     fs::remove(fs::path(target_) / name, failure);
     CheckStep(failure, fs::path(target_) / name, "remove the old file");
   }
-  std::vector<std::string> names = NamesIn(path_);
   std::stable_partition(names.begin(), names.end(),
                         [&](const std::string& name) { return name != last; });
   for (const std::string& name : names) {

@@ -20,9 +20,10 @@ class StagedFolder {
   /// Where to write; it is there.
   [[nodiscard]] const std::string& path() const { return path_; }
 
-  /// Gives the files their places. Of an older folder, what `is_obsolete` goes first, then files
-  /// are replaced one by one in the order of their names but for `last`: whoever needs that one
-  /// never takes a mixture for a whole. Throws Error.
+  /// Gives the files their places, once the disk has them: a loss of power leaves the older folder
+  /// or whole files. Of an older folder, what `is_obsolete` goes first, then files are replaced one
+  /// by one in the order of their names but for `last`: whoever needs that one never takes a
+  /// mixture for a whole. Throws Error.
   void Commit(const std::function<bool(const std::string& name)>& is_obsolete,
               const std::string& last);
 

@@ -4,10 +4,30 @@
 #include <gtest/gtest.h>
 
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <atomic>
+#include <cerrno>
 #include <filesystem>
 
 #include "tests/io/test_files.h"
+
+namespace {
+std::atomic<int> syncs{0};
+std::atomic<bool> disk_fails{false};
+}  // namespace
+
+// Takes the place of the C library's for this program: whether data reached the disk before a name
+// did can be seen in no other way.
+extern "C" int fsync(int fd) {
+  ++syncs;
+  if (disk_fails) {
+    errno = EIO;
+    return -1;
+  }
+  return static_cast<int>(::syscall(SYS_fsync, fd));
+}
 
 namespace puzzle {
 namespace {
@@ -75,6 +95,24 @@ TEST_F(StagedFolderTest, TheLastFileIsNotThereWhenAnotherFails) {
   WriteBytes(staged.path() + "/z", "1");
   EXPECT_THAT(ErrorOf([&] { staged.Commit(Nothing, "a"); }), HasSubstr("b/z: cannot write"));
   EXPECT_FALSE(fs::exists(target_ + "/a"));
+}
+
+TEST_F(StagedFolderTest, FilesGetTheirPlacesWhenTheDiskHasThem) {
+  for (const char* text : {"0", "1"}) {
+    StagedFolder staged(target_);
+    for (const char* name : {"x", "y"}) WriteBytes(staged.path() + "/" + name, text);
+    syncs = 0;
+    staged.Commit(Nothing, "y");
+    EXPECT_EQ(syncs, 2);
+  }
+  StagedFolder staged(target_);
+  WriteBytes(staged.path() + "/x", "2");
+  disk_fails = true;
+  EXPECT_THAT(
+      ErrorOf([&] { staged.Commit([](const std::string& name) { return name == "y"; }, ""); }),
+      HasSubstr("/x: cannot write"));
+  disk_fails = false;
+  EXPECT_EQ(ReadBytes(target_ + "/x") + ReadBytes(target_ + "/y"), "11");
 }
 
 TEST_F(StagedFolderTest, AFileInThePlaceOfTheFolderIsRefused) {
