@@ -177,7 +177,7 @@ class Member {
   }
 
   void Retry(const std::string& how) {
-    const bool lasted = Clock::now() - began_ >= Seconds(times_.lasting_s);
+    const bool lasted = !names_.empty() && Clock::now() - began_ >= Seconds(times_.lasting_s);
     quick_ends_ = lasted ? 0 : quick_ends_ + 1;
     if (quick_ends_ >= times_.tries) {
       over_ = true;

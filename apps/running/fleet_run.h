@@ -10,7 +10,7 @@ namespace puzzle {
 
 struct FleetTimes {
   double first_pause_s = 1;  // before a lost worker starts again; twice as long every time
-  double lasting_s = 10;     // a worker that lived this long did not fail at once
+  double lasting_s = 10;     // a worker that spoke and lived this long did not fail at once
   int tries = 5;             // of a worker that fails at once, before it is given up
   double grace_s = 30;       // from being asked to stop to being killed
 };

@@ -218,6 +218,10 @@ void Crew::TakeEvent(const std::string& name, Worker& worker, const WorkerEvent&
     told.fraction = event.fraction;
     told.begun = event.begun;
     told.note = event.note;
+    if (event.begun > step.begun) {  // workers that are lost leave something behind
+      step.begun = event.begun;
+      step.losses = 0;
+    }
   } else if (event.event == "step_retried") {
     step.started = false;
     return Reopen(id, event.message, event.next);

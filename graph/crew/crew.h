@@ -71,7 +71,8 @@ class Crew {
     bool settled = false;                   // its outcome was announced
     Outcome outcome = Outcome::kCancelled;  // kOk or kCached: there is a result
     std::string worker, key;
-    size_t losses = 0;  // of workers that were at it
+    size_t losses = 0;  // of workers that were at it, since one last went on from further
+    double begun = 0;   // the furthest that somebody went on from
     double wall_s = 0, memory_mib = 0;
     double found_s = -1;  // when somebody found a result that nobody here said to have made
     std::map<std::string, std::string> failures;  // host -> message

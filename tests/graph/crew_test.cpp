@@ -168,6 +168,20 @@ TEST_F(CrewTest, AStepAtWhichWorkersAreLostAgainAndAgainHasFailed) {
   EXPECT_EQ(Of(report, "all").outcome, Outcome::kSkipped);
 }
 
+TEST_F(CrewTest, AStepThatGetsFurtherEachTimeMayCostManyWorkers) {
+  Begin(kThree, /*keep_going=*/true);
+  for (int i = 1; i <= 12; ++i) {
+    Hello("local#1", "n1", i);
+    Started("local#1", "a");
+    const double begun = 0.25 * (i / 4);  // a save point is left by every fourth
+    Line("local#1",
+         json{{"event", "step_progress"}, {"step", "a"}, {"fraction", 0.9}, {"begun", begun}}
+             .dump());
+    crew_->Leave("local#1", "killed by signal 9");
+    EXPECT_FALSE(crew_->IsHopeless("local#1")) << i;
+  }
+}
+
 TEST_F(CrewTest, AWorkerThatIsDoneIsNotLost) {
   Begin(kThree);
   Hello("local#1", "n1", 11);
