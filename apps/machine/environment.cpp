@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "apps/machine/blas_kernel.h"
+#include "graph/run/machine.h"
 
 namespace puzzle {
 namespace {
@@ -21,6 +22,12 @@ std::string CpuModel() {
     if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
   }
   return "unknown";
+}
+
+// Those of the machine, or what the quota of a container leaves of them. Affinity does not count:
+// it differs among the workers of one run in a job of Slurm.
+int Cores() {
+  return WithinQuota(static_cast<int>(std::thread::hardware_concurrency()), ReadGroupLimits());
 }
 
 // The kernel that PrepareBlasEnvironment arranges for.
@@ -131,11 +138,10 @@ std::map<std::string, std::string> NumericalFacts() {
 }
 
 std::map<std::string, std::string> MachineFacts(const std::string& device_type) {
-  std::map<std::string, std::string> facts = {
-      {"blas_kernel", BlasKernel()},
-      {"cores", std::to_string(std::thread::hardware_concurrency())},
-      {"cpu", CpuModel()},
-      {"libtorch", PUZZLE_TORCH_VERSION}};
+  std::map<std::string, std::string> facts = {{"blas_kernel", BlasKernel()},
+                                              {"cores", std::to_string(Cores())},
+                                              {"cpu", CpuModel()},
+                                              {"libtorch", PUZZLE_TORCH_VERSION}};
   return device_type == "cuda" ? WithGpus(std::move(facts), DetectGpus()) : facts;
 }
 

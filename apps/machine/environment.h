@@ -24,8 +24,9 @@ struct GpuFacts {
 /// driver. Thread-safe.
 [[nodiscard]] GpuFacts DetectGpus();
 
-/// CPU model, cores, libtorch version and BLAS kernel; for measurements on "cuda" also the cards,
-/// without repetition, and the versions of driver and runtime. Pure.
+/// CPU model, cores (of the machine, within a container's quota), libtorch version and BLAS kernel;
+/// for measurements on "cuda" also the cards, without repetition, and the versions of driver and
+/// runtime. Pure.
 [[nodiscard]] std::map<std::string, std::string> WithGpus(
     std::map<std::string, std::string> machine, const GpuFacts& gpus);
 

@@ -128,14 +128,17 @@ GroupLimits ReadGroupLimits(const std::string& root) {
   return limits;
 }
 
+int WithinQuota(int cores, const GroupLimits& limits) {
+  if (limits.cores < cores) cores = static_cast<int>(std::ceil(limits.cores));
+  return std::max(1, cores);
+}
+
 int AvailableCores() {
   int cores = static_cast<int>(std::thread::hardware_concurrency());
   cpu_set_t set;
   CPU_ZERO(&set);
   if (::sched_getaffinity(0, sizeof set, &set) == 0) cores = CPU_COUNT(&set);
-  const double quota = ReadGroupLimits().cores;
-  if (quota < cores) cores = static_cast<int>(std::ceil(quota));
-  return std::max(1, cores);
+  return WithinQuota(cores, ReadGroupLimits());
 }
 
 uint64_t AvailableMemory() {

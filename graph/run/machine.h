@@ -17,6 +17,8 @@ struct GroupLimits {
 /// cannot be read limits nothing.
 [[nodiscard]] GroupLimits ReadGroupLimits(const std::string& root = "");
 
+/// As many of `cores` as the quota leaves, rounded up; at least 1.
+[[nodiscard]] int WithinQuota(int cores, const GroupLimits& limits);
 /// Cores that this process may use, at least 1: by affinity and by the quotas of its groups.
 [[nodiscard]] int AvailableCores();
 /// Memory that is free for steps now, or what the groups leave if that is less; 0 when it is

@@ -2,8 +2,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <string>
+#include <thread>
+
+#include "graph/run/machine.h"
 
 namespace puzzle {
 namespace {
@@ -48,6 +52,23 @@ TEST(EnvironmentTest, MeasurementsOnTheCpuDoNotDependOnCards) {
   EXPECT_EQ(MachineFacts("").count("gpu"), 0u);
   EXPECT_EQ(MachineFacts("cuda").count("gpu"), 1u);
   EXPECT_EQ(MachineFacts("cpu").count("cpu"), 1u);
+}
+
+// A store keeps its measurements when the program is bound to a core, as tasks of Slurm are.
+TEST(EnvironmentTest, CoresAreThoseOfTheMachineWhateverTheAffinity) {
+  const auto facts = MachineFacts("cpu");
+  EXPECT_EQ(facts.at("cores"),
+            std::to_string(WithinQuota(static_cast<int>(std::thread::hardware_concurrency()),
+                                       ReadGroupLimits())));
+  cpu_set_t before, one;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof before, &before), 0);
+  CPU_ZERO(&one);
+  for (int cpu = 0; CPU_COUNT(&one) == 0; ++cpu)
+    if (CPU_ISSET(cpu, &before)) CPU_SET(cpu, &one);
+  ASSERT_EQ(::sched_setaffinity(0, sizeof one, &one), 0);
+  const auto bound = MachineFacts("cpu");
+  ::sched_setaffinity(0, sizeof before, &before);
+  EXPECT_EQ(bound, facts);
 }
 
 // Which of them there are, by the compiler's own test.

@@ -528,6 +528,14 @@ TEST_F(MachineTest, VersionOneHasAHierarchyPerController) {
   EXPECT_EQ(limits.free_bytes, 1'500'000'000u);
 }
 
+TEST_F(MachineTest, AQuotaLeavesWholeCores) {
+  EXPECT_EQ(WithinQuota(64, {.cores = 1.5}), 2);
+  EXPECT_EQ(WithinQuota(64, {.cores = 3}), 3);
+  EXPECT_EQ(WithinQuota(64, {.cores = 0.2}), 1);
+  EXPECT_EQ(WithinQuota(2, {.cores = 3}), 2);
+  EXPECT_EQ(WithinQuota(64, {}), 64);
+}
+
 TEST_F(MachineTest, WithoutGroupsNothingIsLimited) {
   const GroupLimits limits = ReadGroupLimits(root_.path());
   EXPECT_EQ(limits.free_bytes, UINT64_MAX);
