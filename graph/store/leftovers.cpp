@@ -118,12 +118,6 @@ bool MoveToNewName(const std::string& from, const std::string& to) {
   throw Error(fmt::format("cannot publish \"{}\": {}", to, std::strerror(errno)));
 }
 
-void SyncFile(const std::string& path) {
-  const Descriptor file = OpenPlainFile(path, O_RDONLY);
-  if (file.get() >= 0 && ::fsync(file.get()) == 0) return;
-  throw Error(fmt::format("cannot write \"{}\": {}", path, std::strerror(errno)));
-}
-
 std::vector<std::string> FindLeftovers(const std::string& folder, const StoreLocks& locks) {
   std::vector<std::string> paths;
   if (!IsPlainFolder(folder)) return paths;

@@ -24,10 +24,6 @@ void MakeStoreFolder(const std::string& path);
 /// file, two at once may both succeed, the later one for good. Throws Error.
 [[nodiscard]] bool MoveToNewName(const std::string& from, const std::string& to);
 
-/// Waits until the disk has what was written into a file, for what took long to make: before it
-/// gets its name a loss of power leaves what was there. Throws Error.
-void SyncFile(const std::string& path);
-
 /// Paths of the files in `folder` whose process is dead for sure: of this machine and gone; or no
 /// live run of the store, where locks tell, and untouched for long. Never fails.
 [[nodiscard]] std::vector<std::string> FindLeftovers(const std::string& folder,
