@@ -86,7 +86,7 @@ std::string CpuFeatures() {
   const CpuInfo cpu = DetectCpu();
   std::string text;
   const auto add = [&](bool has, const char* name) {
-    if (has) text += (text.empty() ? "" : " ") + std::string(name);
+    if (has) text.append(text.empty() ? "" : " ").append(name);
   };
   add(cpu.avx2 && cpu.os_saves_ymm, "avx2");
   add(cpu.fma && cpu.os_saves_ymm, "fma");
