@@ -37,12 +37,16 @@ namespace puzzle::fuzz {
 std::vector<std::string> Seeds() {
   const std::string two =
       TensorEntry("a", "F32", "[2,2]", "[0,16]") + "," + TensorEntry("b", "BF16", "[3]", "[16,22]");
-  return {SafetensorsFile("{" + TensorEntry("w", "F32", "[2]", "[0,8]") + "}", "12345678"),
-          SafetensorsFile("{" + two + "}", std::string(22, 'x')),
+  const auto header_of = [](const std::string& entries) {
+    std::string header = "{";
+    return header.append(entries).append("}");
+  };
+  return {SafetensorsFile(header_of(TensorEntry("w", "F32", "[2]", "[0,8]")), "12345678"),
+          SafetensorsFile(header_of(two), std::string(22, 'x')),
           SafetensorsFile("{\"__metadata__\":{\"format\":\"pt\"}," + two + "}   ",
                           std::string(22, 'y')),
-          SafetensorsFile("{" + TensorEntry("s", "I64", "[]", "[0,8]") + "}", "abcdefgh"),
-          SafetensorsFile("{" + TensorEntry("e", "U8", "[0,5]", "[0,0]") + "}", ""),
+          SafetensorsFile(header_of(TensorEntry("s", "I64", "[]", "[0,8]")), "abcdefgh"),
+          SafetensorsFile(header_of(TensorEntry("e", "U8", "[0,5]", "[0,0]")), ""),
           SafetensorsFile("{}", "")};
 }
 
