@@ -30,9 +30,10 @@ GELU = {"uniform_gemma3_text", "uniform_gpt2"}
 # nearly as likely.
 QUANTISED_TOLERANCE, QUANTISED_TOKENS = 3e-2, 8
 # Thirty layers in fp32 round more than six, and two programs differ by more than each does from double
-# precision: by 1.1e-5, of which llama.cpp has 9.9e-6 and the program 2.8e-6.
+# precision: by 1.1e-5, of which llama.cpp has 9.9e-6 and the program 2.8e-6. With PyPI's libtorch 2.15 it
+# has 1.9e-5, as the same model written in PyTorch 2.15 has (2.0e-5): its products sum in another order.
 DEEP = {"smollm2"}
-OURS, THEIRS = 5e-6, 1.5e-5
+OURS, THEIRS = 3e-5, 1.5e-5
 # The C library that the package's libraries were built with, and what they take of it that Debian
 # 12's has under another name.
 BUILT_WITH = "GLIBC_2.38"
