@@ -220,9 +220,7 @@ std::shared_ptr<const ArchiveReader> Store::Open(const Record& record) const {
 bool Store::RemoveIfDamaged(const Record& record) {
   StoreLayer& layer = *state_->layers[record.layer];
   if (layer.IsWhole(record) || IsShortOfFiles()) return false;
-  const std::optional<std::string> line = layer.ReadRecord(record.key);
-  const std::optional<Record> now = line ? ParseIndexLine(*line) : std::nullopt;
-  if (now && now->digest != record.digest) return false;  // another process made it anew
+  if (layer.ReadNewer(record)) return false;
   layer.Reject(record);
   return true;
 }

@@ -285,6 +285,12 @@ std::optional<std::string> StoreLayer::ReadRecord(std::string_view key) {
   return line;
 }
 
+std::optional<std::string> StoreLayer::ReadNewer(const Record& known) {
+  std::optional<std::string> line = ReadRecord(known.key);
+  const std::optional<Record> now = line ? ParseIndexLine(*line) : std::nullopt;
+  return now && now->digest != known.digest ? std::move(line) : std::nullopt;
+}
+
 bool StoreLayer::IsInside(std::string_view key) {
   ParsedKey bytes;
   if (!ReadHex(key, bytes)) return false;
@@ -318,9 +324,7 @@ Lookup StoreLayer::Find(std::string_view key) {
   if (state_->options.writable && !as_recorded) {
     // Another process may have replaced the result since the index was read. Of a shared store all
     // may be copies with other times, at every run.
-    std::optional<std::string> line = ReadRecord(key);
-    const std::optional<Record> now = line ? ParseIndexLine(*line) : std::nullopt;
-    if (now && now->digest != record->digest) record = Keep(std::move(*line));
+    if (auto line = ReadNewer(*record)) record = Keep(std::move(*line));
   }
   if (facts->bytes != record->bytes) return {Presence::kShort, *record};
   if (!IsGood(*record, facts->mtime_ns)) return {Presence::kDamaged, *record};

@@ -79,6 +79,8 @@ class StoreLayer {
   [[nodiscard]] std::optional<Record> FindRecord(std::string_view key);
   /// The record that stands on the disk now, as a line of the index, whatever the index says.
   [[nodiscard]] std::optional<std::string> ReadRecord(std::string_view key);
+  /// The same where it is of another result than `known`: another process made it anew.
+  [[nodiscard]] std::optional<std::string> ReadNewer(const Record& known);
   /// Puts a line into the index. The result lives as long as the layer.
   Record Keep(std::string index_line);
   /// Reads the artifact through: whether it has its digest.
